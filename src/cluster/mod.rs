@@ -1,0 +1,20 @@
+//! What every backend shares: a cluster's state, the plan of a change, its outcome and its refusals,
+//! and the one trait, [`Cluster`], that the script API knows.
+//!
+//! Pure, like the core: values and functions over values. What to do is decided here from a
+//! [`State`]; how it is done belongs to a backend.
+
+mod error;
+mod outcome;
+mod plan;
+mod refusal;
+pub mod request;
+mod state;
+mod traits;
+
+pub use error::ClusterError;
+pub use outcome::{ContentProgress, Outcome, OutcomeStatus, Progressing, SegmentOutcome};
+pub use plan::{plan, Intent, Joined, Plan, PlanStep, Selection, StepKind};
+pub use refusal::{Refusal, RefusalCode};
+pub use state::{Alive, ContentState, CoordinatorState, HostState, PairHealth, Segment, State};
+pub use traits::{Cluster, Control, Fault, Observer, OperationId, PingResult, Rows, SqlTarget, Value};

@@ -1,0 +1,144 @@
+//! A plan: what a change would do, what it leaves out and why, and the rows it predicts.
+//!
+//! [`plan`] is pure: a state and an intent in, a plan out. The same plan is shown, saved, compared
+//! and applied; applying it is refused when what it depends on has changed.
+
+use super::outcome::OutcomeStatus;
+use super::refusal::Refusal;
+use super::state::State;
+use crate::core::ids::{Content, Dbid, Epoch};
+use crate::core::report::StopMode;
+use crate::core::row::PairRow;
+use serde::{Deserialize, Serialize};
+
+/// Which segments a call is about. All empty means: whatever needs it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Selection {
+    pub contents: Vec<Content>,
+    pub dbids: Vec<Dbid>,
+    pub hosts: Vec<String>,
+}
+
+impl Selection {
+    pub fn is_all(&self) -> bool {
+        self.contents.is_empty() && self.dbids.is_empty() && self.hosts.is_empty()
+    }
+}
+
+/// What is wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "verb", rename_all = "snake_case")]
+pub enum Intent {
+    Recover { selection: Selection, rate_bytes: Option<i64>, jobs: Option<i64> },
+    FullRecover { selection: Selection, rate_bytes: Option<i64>, jobs: Option<i64>, in_place: bool },
+    Rebalance { selection: Selection },
+    Restart { selection: Selection, mode: StopMode },
+}
+
+impl Intent {
+    pub fn verb(&self) -> &'static str {
+        match self {
+            Intent::Recover { .. } => "recover",
+            Intent::FullRecover { .. } => "full_recover",
+            Intent::Rebalance { .. } => "rebalance",
+            Intent::Restart { .. } => "restart",
+        }
+    }
+    pub fn selection(&self) -> &Selection {
+        match self {
+            Intent::Recover { selection, .. }
+            | Intent::FullRecover { selection, .. }
+            | Intent::Rebalance { selection }
+            | Intent::Restart { selection, .. } => selection,
+        }
+    }
+}
+
+/// What one step does to its content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepKind {
+    /// Copy what changed, in place.
+    Incremental,
+    /// Copy everything to a new copy beside the old one.
+    Full,
+    /// Switch the roles of a synchronized pair, then recover at once.
+    Switch,
+    /// Stop and start the content's segments.
+    Restart,
+}
+
+/// One content's part of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanStep {
+    pub content: Content,
+    pub kind: StepKind,
+    /// The segment that is recovered, switched to primary, or restarted.
+    pub dbid: Dbid,
+    /// Where the data comes from; for a switch, the present primary.
+    pub source: Dbid,
+    /// Estimates; `None` when nobody could say.
+    pub copy_blocks: Option<i64>,
+    pub total_bytes: Option<i64>,
+    pub about_ms: Option<i64>,
+    /// Sessions that will be cancelled (statements) by this step: true for switch and restart.
+    pub cancels_sessions: bool,
+}
+
+/// A like operation that is already running and is waited for instead.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Joined {
+    pub content: Content,
+    pub dbid: Dbid,
+    /// Percent copied, when known.
+    pub percent: Option<i64>,
+}
+
+/// What a change would do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Four hexadecimal digits, from everything below.
+    pub id: String,
+    /// The fingerprint of the state it was made from: cluster, epochs and rows of its contents, hosts.
+    pub state_id: String,
+    pub cluster_id: String,
+    /// When it was made, in Unix milliseconds.
+    pub made_ms: i64,
+    pub intent: Intent,
+    pub steps: Vec<PlanStep>,
+    /// Already under way, begun by whomever; waited for.
+    pub joined: Vec<Joined>,
+    /// What is refused: the whole call when `refuses` is true, else left out.
+    pub refusals: Vec<Refusal>,
+    pub refuses: bool,
+    /// The epochs the steps were planned on.
+    pub epochs: Vec<(Content, Epoch)>,
+    /// The rows the plan predicts for its contents when all is done.
+    pub after: Vec<PairRow>,
+    /// Worth knowing before saying yes; empty lines never.
+    pub notes: Vec<String>,
+}
+
+impl Plan {
+    pub fn verb(&self) -> &'static str {
+        self.intent.verb()
+    }
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty() && self.joined.is_empty()
+    }
+    /// How applying it would end, if all goes well.
+    pub fn predicted(&self) -> OutcomeStatus {
+        if self.refuses {
+            OutcomeStatus::Refused
+        } else if !self.refusals.is_empty() {
+            OutcomeStatus::Partial
+        } else {
+            OutcomeStatus::Done
+        }
+    }
+}
+
+/// Makes the plan of an intent on a state.
+pub fn plan(_state: &State, _intent: &Intent) -> Plan {
+    unreachable!("written with the precondition table")
+}

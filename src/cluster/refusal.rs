@@ -1,0 +1,70 @@
+//! Why a change is refused: a documented code, the segment, the cause and the next step.
+
+use crate::core::ids::{Content, Dbid};
+use serde::{Deserialize, Serialize};
+
+macro_rules! refusal_codes {
+    ($($(#[$doc:meta])* $variant:ident = $code:literal, $explain:literal;)*) => {
+        /// Every refusal there is. The code is stable; `help(code)` prints the explanation.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum RefusalCode { $($(#[$doc])* #[serde(rename = $code)] $variant,)* }
+
+        impl RefusalCode {
+            pub const ALL: &'static [RefusalCode] = &[$(RefusalCode::$variant),*];
+            pub fn code(self) -> &'static str { match self { $(RefusalCode::$variant => $code),* } }
+            /// Cause and next step in a sentence or two.
+            pub fn explain(self) -> &'static str { match self { $(RefusalCode::$variant => $explain),* } }
+            pub fn parse(text: &str) -> Option<RefusalCode> {
+                match text { $($code => Some(RefusalCode::$variant),)* _ => None }
+            }
+        }
+    };
+}
+
+refusal_codes! {
+    SegmentDown = "segment_down",
+        "A segment that must be up is down. Recover it first: recover(#{ contents: [N] }).";
+    SegmentUp = "segment_up",
+        "A full copy was asked for a segment that is up. Only a segment that is down can be copied anew; stop it first if that is meant.";
+    NotSynchronized = "not_synchronized",
+        "The pair is still being copied or tracks changes. Wait for it: wait_until(\"synchronized\", #{ contents: [N] }).";
+    NoSpace = "no_space",
+        "The file system under the target has too little room. Free some, or choose another place.";
+    HostDown = "host_down",
+        "The segment's host does not answer: its agent is not running or not reachable. Bring the host back: `segsh start DIR`, or fault::start_host(\"NAME\") on a drill cluster.";
+    DoubleFault = "double_fault",
+        "No member of the content can serve, so there is nothing to copy from. Bring the last acting primary back: restart(), then recover(); see procedure recover_double_fault.";
+    IncrementalImpossible = "incremental_impossible",
+        "What changed since the segment went down is not known for this copy, so only a full copy can make it equal: full_recover(#{ dbids: N }).";
+    SourceDamaged = "source_damaged",
+        "The acting primary's own data is damaged and must not be copied over the other copy.";
+    Quarantined = "quarantined",
+        "The catalog's rows of this content are impossible, or a segment knows a later epoch than the catalog. Nothing is decided for it until a person has looked.";
+    NoMirror = "no_mirror",
+        "The content has no mirror in this cluster, so there is nothing to recover from or to switch to.";
+    UnknownTarget = "unknown_target",
+        "No such content, dbid or host in this cluster. state() lists them.";
+    CannotStop = "cannot_stop",
+        "The former process of a segment could not be killed, so a new one must not start beside it.";
+    StalePlan = "stale_plan",
+        "The cluster changed since the plan was made. Make it again and look at it again.";
+    OtherCluster = "other_cluster",
+        "The plan was made for another cluster.";
+    CoordinatorDown = "coordinator_down",
+        "The coordinator does not answer; what is shown is its last catalog. Start it: `segsh start DIR`.";
+    NotDrill = "not_drill",
+        "Faults are injected only on demo clusters and those made with `segsh init --drill`.";
+}
+
+/// One reason why something is not done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    pub code: RefusalCode,
+    pub content: Option<Content>,
+    pub dbid: Option<Dbid>,
+    pub host: Option<String>,
+    /// The cause, in words, with what was seen.
+    pub cause: String,
+    /// The next step, as it would be typed.
+    pub next: String,
+}

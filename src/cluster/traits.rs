@@ -1,0 +1,116 @@
+//! The trait that the script API knows, and nothing else of a backend.
+
+use super::error::ClusterError;
+use super::outcome::{Outcome, Progressing};
+use super::plan::Plan;
+use super::state::State;
+use crate::core::ids::{Content, Dbid};
+use crate::core::report::StopMode;
+use serde::{Deserialize, Serialize};
+
+/// What an observer of a running operation wants next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Control {
+    /// Go on, call me again within 100 ms or at the next change.
+    KeepWatching,
+    /// Stop watching; the operation goes on at the coordinator (`started`).
+    Detach,
+    /// Begin no further segment; finish those under way.
+    StopAfterSegment,
+    /// Cancel now (`cancelled`).
+    Cancel,
+}
+
+/// Sees a running operation and may steer it. Called at least every 100 ms.
+pub trait Observer {
+    fn progress(&mut self, now: &Progressing) -> Control;
+}
+
+/// The id of a coordinator's operation.
+pub type OperationId = i64;
+
+/// An SQL value as scripts see it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Value {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Text(String),
+    Blob(Vec<u8>),
+}
+
+/// Rows of a statement, columns in their order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Rows {
+    pub columns: Vec<String>,
+    pub rows: Vec<Vec<Value>>,
+    /// Rows inserted, updated or deleted.
+    pub affected: i64,
+}
+
+/// Where a statement goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SqlTarget {
+    /// Database `postgres`: the catalog and the admin functions.
+    Catalog,
+    /// The acting primary of a content, through the gateway.
+    Content(Content),
+}
+
+/// A fault to inject, on drill clusters only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// SIGKILL the segment's process.
+    Kill(Dbid),
+    /// SIGKILL the host's agent and every segment on it.
+    StopHost(String),
+    /// Start the host's agent again; its segments stay down until recovered.
+    StartHost(String),
+}
+
+/// What `ping(host)` found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PingResult {
+    pub host: String,
+    pub address: String,
+    pub ok: bool,
+    /// Round trip in microseconds; `None` when there was no answer.
+    pub rtt_us: Option<i64>,
+    /// `name`, `route`, `refused`, `timeout`, `login`, or empty.
+    pub cause: String,
+    pub message: String,
+}
+
+/// A cluster, whatever runs it. Every call blocks the calling thread; long ones take an [`Observer`]
+/// or return within their own deadline of a few seconds.
+pub trait Cluster: Send + Sync {
+    /// The cluster's name as the prompt shows it.
+    fn name(&self) -> String;
+    /// Demo and `init --drill` clusters: faults may be injected.
+    fn is_drill(&self) -> bool;
+    /// What the coordinator knows now. With the coordinator down: the last catalog, saying so.
+    fn state(&self) -> Result<State, ClusterError>;
+    /// FTS looks now; the state it saw.
+    fn probe(&self) -> Result<State, ClusterError>;
+    /// Runs a plan as one operation of the coordinator and follows it to its end. With `wait` false
+    /// it returns `started` as soon as the operation is durable. A like operation that is running is
+    /// joined; an unlike one on the same contents is [`ClusterError::Locked`].
+    fn apply(&self, plan: &Plan, wait: bool, observer: &mut dyn Observer) -> Result<Outcome, ClusterError>;
+    /// One statement, parameters as `$1`, `$2`, ...
+    fn sql(&self, target: SqlTarget, text: &str, params: &[Value]) -> Result<Rows, ClusterError>;
+    /// One statement on every content; triggers a probe; fails when any content can't answer. The
+    /// rows come with a leading column `content`.
+    fn sql_all(&self, text: &str, params: &[Value]) -> Result<Rows, ClusterError>;
+    /// Whether a host's agent answers.
+    fn ping(&self, host: &str) -> Result<PingResult, ClusterError>;
+    /// Reads a setting, or writes it durably first. Returns its value with its unit.
+    fn setting(&self, name: &str, value: Option<&str>) -> Result<String, ClusterError>;
+    /// Injects a fault; [`ClusterError::NotDrill`] elsewhere.
+    fn fault(&self, fault: &Fault) -> Result<(), ClusterError>;
+    /// Where a PostgreSQL client connects: socket directory (or host) and port.
+    fn pg_endpoint(&self) -> (String, u16);
+    /// Stops the whole cluster and starts it again. `restart()` with a selection is a plan instead.
+    fn restart_all(&self, mode: StopMode, observer: &mut dyn Observer) -> Result<Outcome, ClusterError>;
+}

@@ -1,0 +1,208 @@
+//! What the coordinator tells a segment, and what the segment answers.
+//!
+//! There is one order, [`Order`]: the pair's row. It is sent with every probe until it is obeyed, so
+//! a lost message is never lost for long (R1). There is one answer, [`Report`]; a segment also sends
+//! it unasked when something changes that the coordinator should not have to wait for.
+
+use super::ids::{Content, CopyId, Dbid, Epoch};
+use super::row::PairRow;
+use serde::{Deserialize, Serialize};
+
+/// Where a peer takes its replication link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerAddress {
+    pub dbid: Dbid,
+    pub address: String,
+    pub replication_port: u16,
+}
+
+/// The row, as told to one member.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    pub row: PairRow,
+    /// The other member; `None` in a cluster without mirrors.
+    pub peer: Option<PeerAddress>,
+    /// For `r/r`: everything is to be copied, because the mirror is a new copy.
+    pub full_copy: bool,
+    /// Cap on the copy in bytes per second, for `r/r`.
+    pub rate_bytes: Option<u64>,
+}
+
+/// What a segment process is, right now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Started, and nobody until it has asked (R5).
+    Nobody,
+    /// A mirror that applies, or waits for, the frames of its one link.
+    Mirror,
+    /// The acting primary without a mirror in the cluster.
+    Mirrorless,
+    /// The acting primary, tracking changes.
+    Tracking,
+    /// The acting primary, copying to its mirror.
+    Resynchronizing,
+    /// The acting primary, which has claimed to be in sync: R2 holds from here on.
+    InSync,
+    /// The acting primary, which lost its mirror and waits for the coordinator's word.
+    Suspended,
+    /// Told to become the acting primary; SQLite is being opened.
+    Promoting,
+}
+
+/// The documented stages of a resynchronization.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    Preparation,
+    DataCopy,
+    FlatFiles,
+    Claimed,
+}
+
+impl Stage {
+    /// The stage's place among the four the documents name, from 1.
+    pub fn number(self) -> u8 {
+        self as u8 + 1
+    }
+    pub fn word(self) -> &'static str {
+        match self {
+            Stage::Preparation => "preparation",
+            Stage::DataCopy => "data copy",
+            Stage::FlatFiles => "flat files",
+            Stage::Claimed => "claim",
+        }
+    }
+}
+
+/// How far a resynchronization is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    pub stage: Stage,
+    /// Blocks of 4 KiB that had to be copied when the data copy began.
+    pub total_blocks: u64,
+    /// Blocks copied, or made clean by a whole-block write, since.
+    pub copied_blocks: u64,
+    pub files_created: u64,
+    pub files_dropped: u64,
+    /// How long reads and writes waited in each of the two suspensions, in microseconds.
+    pub pause_open_us: Option<u64>,
+    pub pause_claim_us: Option<u64>,
+    /// Since the link opened, in milliseconds.
+    pub elapsed_ms: u64,
+}
+
+/// Why a segment asks for attention.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "detail", rename_all = "snake_case")]
+pub enum MirrorLoss {
+    /// The link's connection ended or could not be made.
+    LinkClosed(String),
+    /// No answer to a sync or a ping within the deadline.
+    Silent { waited_ms: u64 },
+    /// The mirror said that its own disk failed it.
+    MirrorDisk(String),
+    /// The mirror cannot be made equal from what was tracked: only a full copy can.
+    IncrementalImpossible(String),
+}
+
+impl std::fmt::Display for MirrorLoss {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            MirrorLoss::LinkClosed(why) => write!(f, "link closed: {why}"),
+            MirrorLoss::Silent { waited_ms } => write!(f, "no answer for {waited_ms} ms"),
+            MirrorLoss::MirrorDisk(why) => write!(f, "mirror's disk: {why}"),
+            MirrorLoss::IncrementalImpossible(why) => write!(f, "incremental recovery impossible: {why}"),
+        }
+    }
+}
+
+/// The copy a change tracking map is bound to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopyState {
+    pub copy: CopyId,
+    /// The epoch of the link over which this copy was last in sync.
+    pub generation: Epoch,
+}
+
+/// A segment's answer to a probe.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    pub dbid: Dbid,
+    pub content: Content,
+    pub pid: u32,
+    pub phase: Phase,
+    /// The highest epoch this segment has obeyed, durably.
+    pub epoch: Epoch,
+    /// This copy of the content's files.
+    pub copy: CopyState,
+    /// A mirror (or a nobody) that could be promoted: its durable marker says consistent, it met no
+    /// I/O error, its files stand under their names (R4).
+    pub ready: bool,
+    /// The link this process holds, by its epoch; `None` when it has ended or never was.
+    pub link: Option<Epoch>,
+    /// A primary's loss of its mirror, until a row of a higher epoch is obeyed.
+    pub mirror_lost: Option<MirrorLoss>,
+    /// A primary whose own disk does not answer, or that failed: it counts as lost.
+    pub sick: Option<String>,
+    /// Why this acting primary's map can't serve an incremental recovery; `None` when it can.
+    pub map_unusable: Option<String>,
+    /// The copy that the acting primary's map is bound to.
+    pub map_bound_to: Option<CopyState>,
+    /// Blocks of 4 KiB known to differ from the mirror.
+    pub dirty_blocks: u64,
+    /// Bytes of all replicated files.
+    pub data_bytes: u64,
+    /// Free bytes of the file system under the data directory.
+    pub free_bytes: u64,
+    pub progress: Option<Progress>,
+}
+
+/// Coordinator to segment, on the control connection.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ToSegment {
+    /// Report yourself; obey the row if there is one. `seq` comes back in the answer.
+    Probe { seq: u64, order: Option<Order> },
+    /// Rebalance: hold new statements, cancel running ones, fail open transactions, finish commits
+    /// in flight, sync on both sides, then answer `Drained` and exit.
+    Drain { seq: u64 },
+    /// A planned stop of the whole segment. `smart` waits for sessions; `fast` ends them.
+    Stop { seq: u64, mode: StopMode },
+}
+
+/// Segment to coordinator. `seq` is `None` in a pushed report.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum FromSegment {
+    Report { seq: Option<u64>, report: Report },
+    /// The primary is quiet, both copies are synced, and it exits now.
+    Drained { seq: u64 },
+    /// The order can't be followed now, and why.
+    Failed { seq: u64, message: String },
+}
+
+/// How sessions are treated when a segment or a cluster stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopMode {
+    /// Wait until the sessions have ended by themselves.
+    Smart,
+    /// End the sessions, finish what is being synced, stop.
+    Fast,
+    /// Stop at once; the log is replayed at the next start.
+    Immediate,
+}
+
+impl StopMode {
+    pub fn word(self) -> &'static str {
+        match self {
+            StopMode::Smart => "smart",
+            StopMode::Fast => "fast",
+            StopMode::Immediate => "immediate",
+        }
+    }
+    pub fn parse(text: &str) -> Option<StopMode> {
+        [StopMode::Smart, StopMode::Fast, StopMode::Immediate].into_iter().find(|m| m.word() == text)
+    }
+}

@@ -1,0 +1,58 @@
+//! The seam between SQLite's VFS above and the replication engine below.
+//!
+//! Everything SQLite writes goes through one [`Storage`]. Its calls block the calling thread: a
+//! `write` while the gate is closed, a `sync` until the commit barrier is met on both sides.
+
+use thiserror::Error;
+
+/// The replicated files of a data directory. There are no others: the rollback journal is refused,
+/// temporary files live in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FileId {
+    /// `main.db`
+    Main,
+    /// `main.db-wal`
+    Wal,
+}
+
+impl FileId {
+    pub const ALL: [FileId; 2] = [FileId::Main, FileId::Wal];
+    /// The name under the data directory.
+    pub fn name(self) -> &'static str {
+        match self {
+            FileId::Main => "main.db",
+            FileId::Wal => "main.db-wal",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Error)]
+pub enum StorageError {
+    /// Fails the statement (53100), never the segment.
+    #[error("disk full")]
+    Full,
+    /// This process may no longer touch the files: demoted, or its outcome is unknown.
+    #[error("fenced: {0}")]
+    Fenced(String),
+    /// EIO and the like: the segment stops.
+    #[error("I/O error: {0}")]
+    Io(String),
+}
+
+/// What the VFS needs below it. Shared by every connection of the process.
+pub trait Storage: Send + Sync + 'static {
+    /// Reads what there is at `offset`, at most `buf.len()` bytes; returns how many.
+    fn read(&self, file: FileId, offset: u64, buf: &mut [u8]) -> Result<usize, StorageError>;
+    /// Writes all of `data`. Blocks while writes are suspended.
+    fn write(&self, file: FileId, offset: u64, data: &[u8]) -> Result<(), StorageError>;
+    fn truncate(&self, file: FileId, len: u64) -> Result<(), StorageError>;
+    /// The barrier: returns once everything written so far is durable where it must be (R2).
+    fn sync(&self, file: FileId) -> Result<(), StorageError>;
+    /// Bytes; 0 for a file that does not exist.
+    fn len(&self, file: FileId) -> Result<u64, StorageError>;
+    /// `SQLITE_FCNTL_CKPT_START` (true) and `SQLITE_FCNTL_CKPT_DONE` (false).
+    fn checkpoint(&self, running: bool);
+    /// Whether a result computed now may be given to a client: blocks while reads are suspended,
+    /// fails when the read lease is gone. Called before a read begins and again when it is ready.
+    fn read_permit(&self) -> Result<(), StorageError>;
+}

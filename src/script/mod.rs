@@ -1,0 +1,3 @@
+//! What a script sees: the Rhai engine profile and the API.
+
+pub mod ui;
