@@ -6,6 +6,11 @@
 //! Invariant: nothing below this module imports another module of the crate, or `std::{fs, net,
 //! thread, time::Instant::now, process}`. A test holds that.
 
+pub mod format;
+pub mod frame;
 pub mod ids;
+pub mod pair;
 pub mod report;
 pub mod row;
+pub mod track;
+pub mod wal;

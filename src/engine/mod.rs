@@ -1,3 +1,26 @@
-//! I/O around the pure core: the disk, the replication links, the gate, and the actor of a segment.
+//! I/O around the pure core: the disk, the replication link, the gate, and the resynchronization.
+//!
+//! [`Engine`] is the one object behind a segment: SQLite's VFS writes through it ([`Storage`]), the
+//! coordinator's orders reach it ([`Engine::order`]), a peer's link ends in it
+//! ([`Engine::accept_link`]). One mutex guards a write together with its place in the stream to the
+//! mirror, so nothing is ever sent that the local file does not hold, and never in another order.
+//!
+//! Threads: those of the sessions; for an open link of a primary a sender, a receiver and a clock;
+//! one for a resynchronization; on a mirror one that applies. None of them outlives its link.
+//!
+//! [`Storage`]: storage::Storage
 
+mod acting;
+pub mod disk;
+mod link;
+mod mirror;
+mod obedience;
+mod records;
+mod report;
+mod resync;
 pub mod storage;
+mod through;
+
+pub use acting::{Connector, Engine, EngineError};
+pub use obedience::Then;
+pub use records::{MAP, META, RecordError, load_meta, save_map, save_meta};

@@ -3,28 +3,8 @@
 //! Everything SQLite writes goes through one [`Storage`]. Its calls block the calling thread: a
 //! `write` while the gate is closed, a `sync` until the commit barrier is met on both sides.
 
+pub use crate::core::track::FileId;
 use thiserror::Error;
-
-/// The replicated files of a data directory. There are no others: the rollback journal is refused,
-/// temporary files live in memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum FileId {
-    /// `main.db`
-    Main,
-    /// `main.db-wal`
-    Wal,
-}
-
-impl FileId {
-    pub const ALL: [FileId; 2] = [FileId::Main, FileId::Wal];
-    /// The name under the data directory.
-    pub fn name(self) -> &'static str {
-        match self {
-            FileId::Main => "main.db",
-            FileId::Wal => "main.db-wal",
-        }
-    }
-}
 
 #[derive(Debug, Clone, Error)]
 pub enum StorageError {

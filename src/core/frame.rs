@@ -1,0 +1,286 @@
+//! Frames of the replication link, byte by byte.
+//!
+//! ```text
+//!  0      1      2      4           8                  16         20
+//!  +------+------+------+-----------+------------------+----------+------------+
+//!  | kind | file | zero | body len  | offset or number | crc32c   | body ...   |
+//!  +------+------+------+-----------+------------------+----------+------------+
+//! ```
+//! Little endian. The checksum covers the 16 bytes before it and the body. The length is checked
+//! against [`BODY_BYTES_MAX`] before anything is allocated. The stream is ordered: a [`Frame::Barrier`]
+//! covers every frame before it, of all files.
+
+use super::ids::{Dbid, Epoch};
+use super::report::CopyState;
+use super::track::{DirtyMap, FileId, Run};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+pub const HEADER_BYTES: usize = 20;
+/// The longest body: a manifest of a 1 TiB file whose every other block is dirty would pass it and
+/// is then sent as "everything".
+pub const BODY_BYTES_MAX: u32 = 16 << 20;
+/// The longest run of data in one frame.
+pub const DATA_BYTES_MAX: u64 = 1 << 20;
+
+/// What the primary says first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Open {
+    pub epoch: Epoch,
+    pub primary: Dbid,
+    pub mirror: Dbid,
+    pub copy: CopyState,
+}
+
+/// What the mirror answers: what it holds, and what it may hold that the primary does not know of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    pub copy: CopyState,
+    /// Length of each file by its number; `None` for one that does not exist.
+    pub lengths: [Option<u64>; 2],
+    /// Runs of blocks (file number, first, count) that differ on the mirror's account: every page
+    /// named by a frame in its log file.
+    pub contribution: Vec<(u8, u64, u64)>,
+    /// Files that changed while the mirror was stopped, by name: copied whole.
+    pub touched: Vec<String>,
+    /// Why nothing tracked can explain this copy; `None` when it may be explained.
+    pub unusable: Option<String>,
+}
+
+impl Manifest {
+    pub fn contribution_map(&self) -> Option<DirtyMap> {
+        let mut map = DirtyMap::default();
+        for (file, first, count) in &self.contribution {
+            let file = FileId::from_number(*file)?;
+            // A block number past 2^40 (4 PiB) is no page of an SQLite database.
+            if first.checked_add(*count)? > 1 << 40 {
+                return None;
+            }
+            map.mark(Run { file, first: *first, count: *count });
+        }
+        Some(map)
+    }
+}
+
+/// One frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Frame {
+    // From the primary.
+    Open(Open),
+    /// From here on data follows; the mirror first marks itself inconsistent, durably.
+    Begin,
+    /// Make the file exist with this length.
+    SetLen {
+        file: FileId,
+        len: u64,
+    },
+    Data {
+        file: FileId,
+        offset: u64,
+        bytes: Vec<u8>,
+    },
+    /// Sync every file written so far, then answer [`Frame::Synced`].
+    Barrier(u64),
+    /// Sync, mark the copy consistent under the link's epoch durably, then answer.
+    Consistent {
+        copy: CopyState,
+    },
+    Ping(u64),
+    // From the mirror.
+    Manifest(Manifest),
+    Begun,
+    Synced(u64),
+    IsConsistent,
+    Pong(u64),
+    /// The mirror can't go on, and why.
+    Failed(String),
+}
+
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum FrameError {
+    #[error("frame kind {0} is unknown")]
+    UnknownKind(u8),
+    #[error("file number {0} is unknown")]
+    UnknownFile(u8),
+    #[error("frame body of {0} bytes is over the bound of {BODY_BYTES_MAX}")]
+    TooLong(u32),
+    #[error("frame checksum is {found:08x}, computed {computed:08x}")]
+    Checksum { found: u32, computed: u32 },
+    #[error("frame body: {0}")]
+    Body(String),
+}
+
+/// A checked header; the body of `body_len` bytes is read next.
+#[derive(Debug, Clone, Copy)]
+pub struct Header {
+    bytes: [u8; HEADER_BYTES],
+    pub body_len: u32,
+}
+
+impl Frame {
+    fn kind(&self) -> u8 {
+        match self {
+            Frame::Open(_) => 1,
+            Frame::Begin => 2,
+            Frame::SetLen { .. } => 3,
+            Frame::Data { .. } => 4,
+            Frame::Barrier(_) => 5,
+            Frame::Consistent { .. } => 6,
+            Frame::Ping(_) => 7,
+            Frame::Manifest(_) => 65,
+            Frame::Begun => 66,
+            Frame::Synced(_) => 67,
+            Frame::IsConsistent => 68,
+            Frame::Pong(_) => 69,
+            Frame::Failed(_) => 70,
+        }
+    }
+
+    /// Bytes on the wire, for the bound of the queue.
+    pub fn wire_bytes(&self) -> usize {
+        HEADER_BYTES + if let Frame::Data { bytes, .. } = self { bytes.len() } else { 0 }
+    }
+
+    /// Appends the frame to `out`.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let json = |v: &dyn erased::ToJson| v.to_json();
+        let (file, number, body): (u8, u64, std::borrow::Cow<'_, [u8]>) = match self {
+            Frame::SetLen { file, len } => (file.number(), *len, (&[][..]).into()),
+            Frame::Data { file, offset, bytes } => (file.number(), *offset, bytes.as_slice().into()),
+            Frame::Barrier(n) | Frame::Ping(n) | Frame::Synced(n) | Frame::Pong(n) => (0, *n, (&[][..]).into()),
+            Frame::Begin | Frame::Begun | Frame::IsConsistent => (0, 0, (&[][..]).into()),
+            Frame::Open(open) => (0, 0, json(open).into()),
+            Frame::Consistent { copy } => (0, 0, json(copy).into()),
+            Frame::Manifest(manifest) => (0, 0, json(manifest).into()),
+            Frame::Failed(why) => (0, 0, why.as_bytes().into()),
+        };
+        let mut header = [0u8; HEADER_BYTES];
+        header[0] = self.kind();
+        header[1] = file;
+        let len = u32::try_from(body.len()).expect("bodies are built below the bound");
+        header[4..8].copy_from_slice(&len.to_le_bytes());
+        header[8..16].copy_from_slice(&number.to_le_bytes());
+        let crc = crc32c::crc32c_append(crc32c::crc32c(&header[..16]), &body);
+        header[16..20].copy_from_slice(&crc.to_le_bytes());
+        out.extend_from_slice(&header);
+        out.extend_from_slice(&body);
+    }
+
+    /// Checks the bound before the body is read.
+    pub fn header(bytes: [u8; HEADER_BYTES]) -> Result<Header, FrameError> {
+        let body_len = u32::from_le_bytes(bytes[4..8].try_into().expect("four bytes"));
+        if body_len > BODY_BYTES_MAX {
+            return Err(FrameError::TooLong(body_len));
+        }
+        Ok(Header { bytes, body_len })
+    }
+
+    pub fn decode(header: Header, body: Vec<u8>) -> Result<Frame, FrameError> {
+        let Header { bytes, .. } = header;
+        let found = u32::from_le_bytes(bytes[16..20].try_into().expect("four bytes"));
+        let computed = crc32c::crc32c_append(crc32c::crc32c(&bytes[..16]), &body);
+        if found != computed {
+            return Err(FrameError::Checksum { found, computed });
+        }
+        let number = u64::from_le_bytes(bytes[8..16].try_into().expect("eight bytes"));
+        let file = || FileId::from_number(bytes[1]).ok_or(FrameError::UnknownFile(bytes[1]));
+        Ok(match bytes[0] {
+            1 => Frame::Open(from_json(&body)?),
+            2 => Frame::Begin,
+            3 => Frame::SetLen { file: file()?, len: number },
+            4 => Frame::Data { file: file()?, offset: number, bytes: body },
+            5 => Frame::Barrier(number),
+            6 => Frame::Consistent { copy: from_json(&body)? },
+            7 => Frame::Ping(number),
+            65 => Frame::Manifest(from_json(&body)?),
+            66 => Frame::Begun,
+            67 => Frame::Synced(number),
+            68 => Frame::IsConsistent,
+            69 => Frame::Pong(number),
+            70 => Frame::Failed(String::from_utf8_lossy(&body).into_owned()),
+            other => return Err(FrameError::UnknownKind(other)),
+        })
+    }
+}
+
+fn from_json<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, FrameError> {
+    serde_json::from_slice(body).map_err(|e| FrameError::Body(e.to_string()))
+}
+
+mod erased {
+    /// `serde::Serialize` is not object safe; this is, for the three bodies that are JSON.
+    pub trait ToJson {
+        fn to_json(&self) -> Vec<u8>;
+    }
+    impl<T: serde::Serialize> ToJson for T {
+        fn to_json(&self) -> Vec<u8> {
+            serde_json::to_vec(self).expect("plain structs always serialize")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::ids::CopyId;
+    use proptest::prelude::*;
+
+    fn every_kind() -> Vec<Frame> {
+        let copy = CopyState { copy: CopyId(7), generation: Epoch(3) };
+        vec![
+            Frame::Open(Open { epoch: Epoch(4), primary: Dbid(2), mirror: Dbid(6), copy }),
+            Frame::Begin,
+            Frame::SetLen { file: FileId::Wal, len: 12345 },
+            Frame::Data { file: FileId::Main, offset: 1 << 40, bytes: vec![1, 2, 3] },
+            Frame::Barrier(9),
+            Frame::Consistent { copy },
+            Frame::Ping(11),
+            Frame::Manifest(Manifest {
+                copy,
+                lengths: [Some(1), None],
+                contribution: vec![(0, 1, 2)],
+                touched: vec![],
+                unusable: None,
+            }),
+            Frame::Begun,
+            Frame::Synced(9),
+            Frame::IsConsistent,
+            Frame::Pong(11),
+            Frame::Failed("no space".into()),
+        ]
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Frame, FrameError> {
+        let header = Frame::header(bytes[..HEADER_BYTES].try_into().expect("a whole header"))?;
+        Frame::decode(header, bytes[HEADER_BYTES..].to_vec())
+    }
+
+    #[test]
+    fn every_frame_comes_back_as_it_was() {
+        for frame in every_kind() {
+            let mut bytes = Vec::new();
+            frame.encode(&mut bytes);
+            assert_eq!(decode(&bytes), Ok(frame));
+        }
+    }
+
+    #[test]
+    fn any_flipped_bit_is_noticed() {
+        for frame in every_kind() {
+            let mut bytes = Vec::new();
+            frame.encode(&mut bytes);
+            for bit in 0..bytes.len() * 8 {
+                bytes[bit / 8] ^= 1 << (bit % 8);
+                assert_ne!(decode(&bytes), Ok(frame.clone()), "bit {bit} of {frame:?}");
+                bytes[bit / 8] ^= 1 << (bit % 8);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn decoding_never_panics(bytes in proptest::collection::vec(any::<u8>(), HEADER_BYTES..200)) {
+            let _ = decode(&bytes);
+        }
+    }
+}

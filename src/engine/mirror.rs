@@ -1,0 +1,211 @@
+//! The mirror's end of a link: one thread that applies frames in their order.
+//!
+//! The files have no SQLite connection here; they are opened only after a promotion, which first
+//! ends the link and joins this thread (R3).
+
+use super::acting::{ACK_DEADLINE, Engine, EngineError, MirrorPart, Part};
+use super::disk::Disk;
+use super::link::{ReadError, read_frame, write_frame};
+use super::records;
+use super::storage::{FileId, StorageError};
+use crate::core::format::TrackMap;
+use crate::core::frame::{Frame, Manifest, Open};
+use crate::core::pair::binding::Binding;
+use crate::core::report::CopyState;
+use crate::core::track::DirtyMap;
+use std::io::BufReader;
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Instant;
+use thiserror::Error;
+
+/// Bytes read from the socket at a time: a frame's header rarely costs a system call of its own.
+const READ_BUFFER_BYTES: usize = 256 << 10;
+
+#[derive(Debug, Error)]
+enum ApplyError {
+    #[error("{0}")]
+    Link(#[from] ReadError),
+    #[error("{0}")]
+    Write(#[from] std::io::Error),
+    #[error("the primary broke the protocol: {0}")]
+    Protocol(String),
+    /// The mirror's own disk failed it; the primary is told why.
+    #[error("{0}")]
+    Disk(#[from] StorageError),
+    #[error("{0}")]
+    Record(#[from] records::RecordError),
+}
+
+impl Engine {
+    /// Takes the one link of this process, if it waits for one; the applier runs until it ends.
+    pub fn accept_link(self: &Arc<Engine>, stream: TcpStream) -> Result<(), EngineError> {
+        let mut inner = self.lock();
+        let Part::Mirror(mirror) = &mut inner.part else {
+            return Err(EngineError::Refused("no link is awaited here".into()));
+        };
+        if mirror.had_link {
+            return Err(EngineError::Refused("a link is never resumed (R6)".into()));
+        }
+        let refuse = |e: std::io::Error| EngineError::Refused(e.to_string());
+        // A primary that opens a link and then says nothing must not hold the mirror for ever; its
+        // pings come ten times as often.
+        stream.set_read_timeout(Some(ACK_DEADLINE * 2)).map_err(refuse)?;
+        let reader = stream.try_clone().map_err(refuse)?;
+        let engine = self.clone();
+        let applier = std::thread::Builder::new().name("apply".into()).spawn(move || engine.apply(reader));
+        mirror.had_link = true;
+        mirror.link = Some(stream);
+        mirror.applier = Some(applier.map_err(refuse)?);
+        drop(inner);
+        self.announce();
+        Ok(())
+    }
+
+    fn apply(&self, stream: TcpStream) {
+        let mut applier = Applier { engine: self, disk: &self.disk, written: Vec::new(), primary: None };
+        let mut writer = match stream.try_clone() {
+            Ok(writer) => writer,
+            Err(error) => return tracing::warn!(%error, "link"),
+        };
+        let mut reader = BufReader::with_capacity(READ_BUFFER_BYTES, stream);
+        let error = loop {
+            match read_frame(&mut reader).map_err(ApplyError::from).and_then(|f| applier.step(f)) {
+                Ok(None) => {}
+                Ok(Some(answer)) => {
+                    if let Err(error) = write_frame(&mut writer, &answer) {
+                        break ApplyError::from(error);
+                    }
+                }
+                Err(error) => break error,
+            }
+        };
+        tracing::info!(%error, "link ended");
+        // The primary may be gone already; then nobody needs to hear why.
+        let _ = write_frame(&mut writer, &Frame::Failed(error.to_string()));
+        let _ = writer.shutdown(std::net::Shutdown::Both);
+        let mut inner = self.lock();
+        if let Part::Mirror(mirror) = &mut inner.part {
+            // A silent primary is no end: only a closed connection tells that its lease is void.
+            mirror.saw_end = matches!(&error, ApplyError::Link(ReadError::Io(e))
+                if !matches!(e.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut))
+                && mirror.link.is_some();
+            if matches!(error, ApplyError::Disk(_) | ApplyError::Record(_)) {
+                mirror.failed = Some(error.to_string());
+            }
+            mirror.link = None;
+        }
+        drop(inner);
+        self.announce();
+    }
+}
+
+/// What applying needs to know from one frame to the next.
+struct Applier<'a> {
+    engine: &'a Engine,
+    disk: &'a Disk,
+    /// Files written since the last barrier.
+    written: Vec<FileId>,
+    primary: Option<CopyState>,
+}
+
+impl Applier<'_> {
+    fn step(&mut self, frame: Frame) -> Result<Option<Frame>, ApplyError> {
+        match frame {
+            Frame::Open(open) if self.primary.is_none() => self.open(&open).map(Some),
+            Frame::Begin if self.primary.is_some() => {
+                let mut inner = self.engine.lock();
+                inner.meta.consistent = false;
+                inner.meta.stamps.clear();
+                records::save_meta(self.disk.dir(), &inner.meta)?;
+                Ok(Some(Frame::Begun))
+            }
+            Frame::SetLen { file, len } => {
+                self.disk.set_len(file, len)?;
+                self.note(file);
+                Ok(None)
+            }
+            Frame::Data { file, offset, bytes } => {
+                self.disk.write(file, offset, &bytes)?;
+                self.note(file);
+                Ok(None)
+            }
+            Frame::Barrier(barrier) => {
+                self.sync()?;
+                Ok(Some(Frame::Synced(barrier)))
+            }
+            Frame::Consistent { copy } => {
+                self.sync()?;
+                self.become_consistent(copy)?;
+                Ok(Some(Frame::IsConsistent))
+            }
+            Frame::Ping(sent) => {
+                if let Part::Mirror(mirror) = &mut self.engine.lock().part {
+                    mirror.last_ping = Some(Instant::now());
+                }
+                Ok(Some(Frame::Pong(sent)))
+            }
+            other => Err(ApplyError::Protocol(format!("{other:?} is not its turn"))),
+        }
+    }
+
+    fn note(&mut self, file: FileId) {
+        if !self.written.contains(&file) {
+            self.written.push(file);
+        }
+    }
+
+    fn sync(&mut self) -> Result<(), ApplyError> {
+        for file in self.written.drain(..) {
+            self.disk.sync(file)?;
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, open: &Open) -> Result<Frame, ApplyError> {
+        let inner = self.engine.lock();
+        if open.epoch != inner.meta.epoch || open.mirror != inner.dbid() {
+            let (epoch, me) = (inner.meta.epoch, inner.dbid());
+            return Err(ApplyError::Protocol(format!("a link for {open:?}; this is dbid {me} in epoch {epoch}")));
+        }
+        self.primary = Some(open.copy);
+        let length = |file| self.disk.len(file).ok().filter(|len| *len > 0);
+        let contribution = self.disk.pages_named_by_log()?;
+        let unusable = (inner.meta.written_outside_checkpoint)
+            .then(|| "main.db of this copy was written outside a checkpoint".to_owned());
+        Ok(Frame::Manifest(Manifest {
+            copy: inner.meta.copy_state(),
+            lengths: FileId::ALL.map(length),
+            contribution: contribution.runs().iter().map(|r| (r.file.number(), r.first, r.count)).collect(),
+            touched: inner.touched.clone(),
+            unusable,
+        }))
+    }
+
+    /// The marker of R4: from here on this copy may be promoted.
+    fn become_consistent(&mut self, primary: CopyState) -> Result<(), ApplyError> {
+        let mut inner = self.engine.lock();
+        let meta = &mut inner.meta;
+        // The map first: a marker without the map it belongs to could be served with an older one.
+        let map = TrackMap { binding: Binding::to(primary), dirty: DirtyMap::default() };
+        records::save_map(self.disk.dir(), &map)?;
+        meta.consistent = true;
+        meta.generation = meta.epoch;
+        meta.peer = Some(primary);
+        meta.written_outside_checkpoint = false;
+        records::save_meta(self.disk.dir(), meta)?;
+        inner.touched.clear();
+        Ok(())
+    }
+}
+
+impl MirrorPart {
+    /// Ends the link and the applier, in the order of R3, and gives back what promotion must know.
+    pub fn end(&mut self) -> Option<std::thread::JoinHandle<()>> {
+        if let Some(stream) = self.link.take() {
+            // An error here only says that the connection is gone already.
+            let _ = stream.shutdown(std::net::Shutdown::Both);
+        }
+        self.applier.take()
+    }
+}

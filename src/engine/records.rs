@@ -1,0 +1,49 @@
+//! The engine's own files: `segment.meta` and `track.map`, read with named damage, replaced whole.
+
+use super::disk;
+use crate::core::format::{FormatError, Meta, TrackMap};
+use std::io;
+use std::path::Path;
+use thiserror::Error;
+
+pub const META: &str = "segment.meta";
+pub const MAP: &str = "track.map";
+
+#[derive(Debug, Error)]
+pub enum RecordError {
+    #[error("{path}: {source}")]
+    Io { path: String, source: io::Error },
+    #[error("{path} {source}")]
+    Format { path: String, source: FormatError },
+}
+
+fn read(dir: &Path, name: &str) -> Result<Vec<u8>, RecordError> {
+    let path = dir.join(name);
+    std::fs::read(&path).map_err(|source| RecordError::Io { path: path.display().to_string(), source })
+}
+
+fn write(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), RecordError> {
+    disk::replace(dir, name, bytes)
+        .map_err(|source| RecordError::Io { path: dir.join(name).display().to_string(), source })
+}
+
+fn format_error(dir: &Path, name: &str) -> impl FnOnce(FormatError) -> RecordError {
+    let path = dir.join(name).display().to_string();
+    move |source| RecordError::Format { path, source }
+}
+
+pub fn load_meta(dir: &Path) -> Result<Meta, RecordError> {
+    Meta::decode(&read(dir, META)?).map_err(format_error(dir, META))
+}
+
+pub fn save_meta(dir: &Path, meta: &Meta) -> Result<(), RecordError> {
+    write(dir, META, &meta.encode())
+}
+
+pub fn load_map(dir: &Path) -> Result<TrackMap, RecordError> {
+    TrackMap::decode(&read(dir, MAP)?).map_err(format_error(dir, MAP))
+}
+
+pub fn save_map(dir: &Path, map: &TrackMap) -> Result<(), RecordError> {
+    write(dir, MAP, &map.encode())
+}

@@ -1,0 +1,84 @@
+//! What the coordinator hears of this segment.
+
+use super::acting::{ACK_DEADLINE, Engine, Inner, Part};
+use crate::core::report::{CopyState, Report};
+use std::sync::TryLockError;
+use std::time::{Duration, Instant};
+
+/// How long a report waits for the engine's lock before it is told from the last one: a hung disk
+/// holds the lock, and the coordinator must hear of that.
+const LOCK_PATIENCE: Duration = Duration::from_millis(300);
+
+impl Engine {
+    /// The truth about this segment now. Never blocks longer than a moment.
+    pub fn report(&self) -> Report {
+        let asked = Instant::now();
+        loop {
+            match self.inner.try_lock() {
+                Ok(inner) => {
+                    let report = self.report_of(&inner);
+                    drop(inner);
+                    *self.last_report.lock().expect("only assigned under this lock") = Some(report.clone());
+                    return report;
+                }
+                Err(TryLockError::WouldBlock) if asked.elapsed() < LOCK_PATIENCE => {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                Err(TryLockError::WouldBlock) => {
+                    let last = self.last_report.lock().expect("only assigned under this lock").clone();
+                    if let Some(mut last) = last {
+                        last.sick = self.sick();
+                        return last;
+                    }
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                Err(TryLockError::Poisoned(_)) => panic!("a panic under the engine's lock ends the process"),
+            }
+        }
+    }
+
+    /// A disk that does not answer counts as a lost primary, though the process lives.
+    fn sick(&self) -> Option<String> {
+        let busy_ms = self.disk.busy_ms()?;
+        (u128::from(busy_ms) > ACK_DEADLINE.as_millis()).then(|| format!("its disk has not answered for {busy_ms} ms"))
+    }
+
+    fn report_of(&self, inner: &Inner) -> Report {
+        let meta = &inner.meta;
+        let mut report = Report {
+            dbid: inner.dbid(),
+            content: inner.content(),
+            pid: std::process::id(),
+            phase: inner.phase(),
+            epoch: meta.epoch,
+            copy: meta.copy_state(),
+            ready: false,
+            link: None,
+            mirror_lost: None,
+            sick: inner.fenced.clone().or_else(|| self.sick()),
+            map_unusable: None,
+            map_bound_to: None,
+            dirty_blocks: 0,
+            data_bytes: self.disk.data_bytes(),
+            free_bytes: self.disk.free_bytes(),
+            progress: None,
+        };
+        match &inner.part {
+            Part::Nobody => report.ready = meta.consistent && self.disk.files_stand(),
+            Part::Mirror(mirror) => {
+                report.ready = meta.consistent && mirror.failed.is_none() && self.disk.files_stand();
+                report.link = mirror.link.is_some().then_some(meta.epoch);
+                report.sick = report.sick.or_else(|| mirror.failed.clone());
+            }
+            Part::Acting(acting) => {
+                report.link = acting.link.is_some().then_some(meta.epoch);
+                report.mirror_lost = acting.lost.clone();
+                report.map_unusable = acting.map_unusable.clone();
+                report.map_bound_to = acting.binding.map(|b| CopyState { copy: b.copy, generation: b.generation });
+                report.dirty_blocks = acting.primary.dirty().count();
+                report.progress = acting.progress.clone();
+            }
+        }
+        report
+    }
+}
