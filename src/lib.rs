@@ -5,3 +5,4 @@ pub mod core;
 pub mod engine;
 pub mod net;
 pub mod script;
+pub mod segment;
