@@ -3,5 +3,6 @@
 pub mod cluster;
 pub mod core;
 pub mod engine;
+pub mod hosts;
 pub mod net;
 pub mod script;
