@@ -5,6 +5,7 @@ pub mod backend;
 pub mod cluster;
 pub mod core;
 pub mod engine;
+pub mod hosts;
 pub mod net;
 pub mod script;
 pub mod segment;
