@@ -383,3 +383,14 @@ async fn a_demo_is_gone_with_whoever_holds_its_lifeline() {
     assert!(!dir.exists());
     assert!(processes.iter().all(|p| !p.is_alive()));
 }
+
+#[tokio::test]
+async fn agents_are_sessions_of_their_own() {
+    let site = Site::new();
+    let cluster = site.init(false);
+    start_processes(&cluster, &site.program).await.unwrap();
+    for agent in agents(&cluster) {
+        let pid = rustix::process::Pid::from_raw(i32::try_from(agent.pid()).unwrap());
+        assert_eq!(rustix::process::getsid(pid).ok(), pid);
+    }
+}

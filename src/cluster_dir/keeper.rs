@@ -7,7 +7,7 @@
 use super::error::{ClusterDirError, system};
 use super::handle::open;
 use super::teardown::tear_down;
-use crate::hosts::{announce_ready, ignore_terminal_signals};
+use crate::hosts::{announce_ready, leave_terminal};
 use std::io::{self, Read};
 use std::path::Path;
 use tokio::signal::unix::{SignalKind, signal};
@@ -43,7 +43,7 @@ pub async fn run_keeper(dir: &Path) -> Result<(), ClusterDirError> {
 }
 
 fn ignore_signals() -> io::Result<()> {
-    ignore_terminal_signals()?;
+    leave_terminal()?;
     // A registered handler stays when its stream is dropped, and it does nothing.
     drop(signal(SignalKind::terminate())?);
     drop(signal(SignalKind::quit())?);

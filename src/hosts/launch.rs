@@ -72,10 +72,12 @@ impl Launch {
             source,
         })?;
         let mut child =
-            self.command(log, stdin).spawn().map_err(|source| LaunchError::Execute {
-                program: self.program.clone(),
-                source,
-            })?;
+            self.command(log, stdin)
+                .spawn()
+                .map_err(|source| LaunchError::Execute {
+                    program: self.program.clone(),
+                    source,
+                })?;
         let pid = child.id();
         let pipe = child.stdin.take();
         let (say, hear) = mpsc::channel();
@@ -217,14 +219,36 @@ pub fn announce_ready() {
     let _ = writeln!(out, "{READY}").and_then(|()| out.flush());
 }
 
-/// Takes INT and HUP from the terminal away from this process: a server does not end with the
-/// terminal it was started from. Must be called on a runtime; holds until the process ends.
-pub fn ignore_terminal_signals() -> io::Result<()> {
+/// Makes this process a server of its own: it leaves the session of whoever started it, and INT and
+/// HUP are not for it. Must be called on a runtime, first of all; holds until the process ends.
+///
+/// A session of its own matters beyond the terminal: when a parent dies, the kernel wakes the
+/// *stopped* children it had in its own session, and sends them HUP. The death of an agent must not
+/// wake a hung segment.
+pub fn leave_terminal() -> io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     // A registered handler stays when its stream is dropped, and it does nothing.
     drop(signal(SignalKind::interrupt())?);
     drop(signal(SignalKind::hangup())?);
+    leave_session();
     Ok(())
+}
+
+/// The leader of a process group can't begin a session, and every launched process is one: it goes
+/// back to its parent's group for the moment between. Where that can't be (the parent is gone, or is
+/// in another session), the group of its own has to do.
+fn leave_session() {
+    use rustix::process::{getpgid, getppid, setpgid, setsid};
+    let back = || -> rustix::io::Result<()> {
+        if setsid().is_err() {
+            setpgid(None, Some(getpgid(getppid())?))?;
+            setsid()?;
+        }
+        Ok(())
+    };
+    if let Err(error) = back() {
+        tracing::debug!(%error, "no session of its own");
+    }
 }
 
 #[cfg(test)]

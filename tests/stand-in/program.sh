@@ -7,6 +7,8 @@ segment) dir="$3" ;;
 coordinator) dir="$3/coordinator" ;;
 *) exec "$(dirname "$0")/segsh" "$@" ;;
 esac
+# A server is not ended by the end of its parent.
+trap '' HUP
 exec 9<>"$dir/lock" || exit 1
 flock -n 9 || { echo "$dir is in use"; exit 1; }
 echo "$$ $(cut -d' ' -f22 /proc/$$/stat)" > "$dir/lock"
