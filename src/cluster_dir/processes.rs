@@ -49,7 +49,8 @@ pub async fn start_processes(
         .hosts
         .iter()
         .zip(started)
-        .filter_map(|(host, started)| started.then(|| host.name.clone()))
+        .filter(|(_, started)| *started)
+        .map(|(host, _)| host.name.clone())
         .collect();
     let coordinator_started = ensure_coordinator(handle, program).await?;
     Ok(Processes {

@@ -7,13 +7,15 @@ use super::teardown::{data_dirs, kill_and_fence};
 use crate::cluster::request::{Owner, Request};
 use crate::cluster::{Outcome, OutcomeStatus};
 use crate::core::report::StopMode;
-use crate::hosts::{FenceError, Host, HostError, fence, holder};
+use crate::hosts::{FenceError, Host, HostError, ProcessId, fence, holder};
 use crate::net::{Identity, NetError};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How long a coordinator may take to end after it said that all is stopped.
 const END_WITHIN: Duration = Duration::from_secs(30);
+/// How long an agent may take to end after it said that it would.
+const AGENT_END_WITHIN: Duration = Duration::from_secs(2);
 const KILL_WITHIN: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -104,14 +106,22 @@ async fn await_coordinators_end(
     if mode == StopMode::Immediate {
         return fence_one(dir).await.map(drop);
     }
+    match await_end(&dir, END_WITHIN).await {
+        Some(process) => Err(ClusterDirError::StillRunning { pid: process.pid() }),
+        None => Ok(()),
+    }
+}
+
+/// Waits until nobody holds the directory; whoever still does after `within`.
+async fn await_end(dir: &Path, within: Duration) -> Option<ProcessId> {
     let since = Instant::now();
-    while let Some(process) = holder(&dir) {
-        if since.elapsed() >= END_WITHIN {
-            return Err(ClusterDirError::StillRunning { pid: process.pid() });
+    while let Some(process) = holder(dir) {
+        if since.elapsed() >= within {
+            return Some(process);
         }
         tokio::time::sleep(PAUSE).await;
     }
-    Ok(())
+    None
 }
 
 /// Stops one host: its segments that still run are killed, then its agent ends. Returns how many
@@ -121,6 +131,8 @@ async fn stop_agent(handle: &ClusterHandle, name: &str) -> Result<(usize, usize)
     let agent = handle.host(name, &handle.credentials(Identity::Client)?)?;
     match agent.stop(true).await {
         Ok(killed) => {
+            // It ends by itself; one that does not is made to.
+            await_end(&entry.dir, AGENT_END_WITHIN).await;
             fence_one(entry.dir.clone()).await?;
             Ok((1, killed as usize))
         }

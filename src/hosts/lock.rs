@@ -111,6 +111,12 @@ impl DirLock {
         self.file.write_all(line.as_bytes())
     }
 
+    /// Keeps the lock until this process is gone: a server's directory is not free while the server
+    /// still ends.
+    pub fn keep_until_death(self) {
+        std::mem::forget(self);
+    }
+
     /// The directory it locks.
     pub fn dir(&self) -> &Path {
         &self.dir
