@@ -394,3 +394,33 @@ async fn agents_are_sessions_of_their_own() {
         assert_eq!(rustix::process::getsid(pid).ok(), pid);
     }
 }
+
+#[tokio::test]
+async fn a_demo_is_gone_when_its_shell_is_killed() {
+    let site = Site::new();
+    let cluster = site.init(true);
+    // A shell that holds the only writing end of the keeper's standard input.
+    let script = r#"mkfifo "$0/pipe"; "$0/segsh" demo-keeper --dir "$1" < "$0/pipe" & exec 3> "$0/pipe"; read -r forever"#;
+    let mut shell = std::process::Command::new("sh")
+        .args(["-c", script])
+        .args([site.root.path(), cluster.dir()])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let said = shell.stdout.take().unwrap();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(said), &mut line).unwrap();
+    assert_eq!(line, "ready\n");
+    start_processes(&cluster, &site.program).await.unwrap();
+    let mut processes = start_segments(&cluster).await;
+    processes.extend(agents(&cluster));
+    shell.kill().unwrap();
+    shell.wait().unwrap();
+    let since = std::time::Instant::now();
+    while cluster.dir().exists() {
+        assert!(since.elapsed() < LONG, "the demo is still there");
+        tokio::task::yield_now().await;
+    }
+    assert!(processes.iter().all(|p| !p.is_alive()));
+}
