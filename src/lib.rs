@@ -3,6 +3,7 @@
 
 pub mod backend;
 pub mod cluster;
+pub mod cluster_dir;
 pub mod core;
 pub mod engine;
 pub mod hosts;

@@ -3,7 +3,7 @@
 use super::config::AgentConfig;
 use super::files::FileError;
 use super::host::{HostReply, HostRequest};
-use super::launch::{announce_ready, ignore_terminal_signals};
+use super::launch::{announce_ready, leave_terminal};
 use super::lock::{DirLock, LockError};
 use super::work::Workplace;
 use crate::net::{ClusterKey, Credentials, Framed, Identity, KeyError, NetError, Purpose, accept};
@@ -54,7 +54,7 @@ pub enum AgentError {
 pub struct Agent {
     listener: TcpListener,
     shared: Arc<Shared>,
-    _lock: DirLock,
+    lock: DirLock,
 }
 
 #[derive(Debug)]
@@ -97,7 +97,7 @@ impl Agent {
         Ok(Agent {
             listener,
             shared: Arc::new(shared),
-            _lock: lock,
+            lock,
         })
     }
 
@@ -113,7 +113,7 @@ impl Agent {
     }
 
     /// Serves until it is told to stop. Segments are left as they are.
-    pub async fn serve(self) {
+    pub async fn serve(&self) {
         let mut stop = self.shared.stop.subscribe();
         loop {
             tokio::select! {
@@ -139,7 +139,7 @@ pub async fn run_agent(dir: &Path) -> Result<(), AgentError> {
         doing: "signals",
         source,
     };
-    ignore_terminal_signals().map_err(system)?;
+    leave_terminal().map_err(system)?;
     let mut term = signal(SignalKind::terminate()).map_err(system)?;
     let agent = Agent::bind(dir).await?;
     let host = agent.shared.workplace.config.host.clone();
@@ -150,6 +150,7 @@ pub async fn run_agent(dir: &Path) -> Result<(), AgentError> {
         _ = term.recv() => {}
     }
     tracing::info!(host, "agent ends");
+    agent.lock.keep_until_death();
     Ok(())
 }
 

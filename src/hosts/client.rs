@@ -228,7 +228,10 @@ mod tests {
             let agent = Agent::bind(&self.dir).await.unwrap();
             let at = Endpoint::new("127.0.0.1", agent.port().unwrap());
             let me = Credentials::new(self.key.clone(), Identity::Client);
-            (AgentHost::new("sdw1", at, me), tokio::spawn(agent.serve()))
+            (
+                AgentHost::new("sdw1", at, me),
+                tokio::spawn(async move { agent.serve().await }),
+            )
         }
 
         fn segment(&self, name: &str) -> SegmentConfig {

@@ -53,7 +53,10 @@ impl DirLock {
     /// Takes the lock of `dir`, and writes there who holds it.
     pub fn take(dir: &Path) -> Result<DirLock, LockError> {
         let mut lock = DirLock::keep_out(dir)?;
-        lock.sign().map_err(|source| LockError::Io { dir: dir.into(), source })?;
+        lock.sign().map_err(|source| LockError::Io {
+            dir: dir.into(),
+            source,
+        })?;
         Ok(lock)
     }
 
@@ -67,7 +70,10 @@ impl DirLock {
             }
             let pid = holder(dir).map(|p| p.pid());
             if pid.is_some() || since.elapsed() >= PATIENCE {
-                return Err(LockError::Held { dir: dir.into(), pid });
+                return Err(LockError::Held {
+                    dir: dir.into(),
+                    pid,
+                });
             }
             std::thread::sleep(PAUSE);
         }
@@ -103,6 +109,12 @@ impl DirLock {
     fn sign(&mut self) -> io::Result<()> {
         let line = format!("{}\n", ProcessId::this()?);
         self.file.write_all(line.as_bytes())
+    }
+
+    /// Keeps the lock until this process is gone: a server's directory is not free while the server
+    /// still ends.
+    pub fn keep_until_death(self) {
+        std::mem::forget(self);
     }
 
     /// The directory it locks.

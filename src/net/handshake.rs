@@ -403,12 +403,9 @@ mod tests {
         let mut sides = [Driven::new(a), Driven::new(b)];
         let mut wants = [0usize; 2];
         let mut sent = 0;
-        loop {
-            let Some(i) =
-                (0..2).find(|&i| sides[i].end.is_none() && sides[i].inbox.len() >= wants[i])
-            else {
-                break;
-            };
+        while let Some(i) =
+            (0..2).find(|&i| sides[i].end.is_none() && sides[i].inbox.len() >= wants[i])
+        {
             let input: Vec<u8> = sides[i].inbox.drain(..wants[i]).collect();
             wants[i] = 0;
             let mut send = |sides: &mut [Driven; 2], mut bytes: Vec<u8>| {
