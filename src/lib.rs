@@ -3,4 +3,5 @@
 pub mod cluster;
 pub mod core;
 pub mod engine;
+pub mod gateway;
 pub mod script;
