@@ -2,11 +2,16 @@
 #![deny(unsafe_code)]
 
 pub mod backend;
+pub mod cli;
 pub mod cluster;
 pub mod cluster_dir;
+pub mod coordinator;
 pub mod core;
 pub mod engine;
+pub mod gateway;
 pub mod hosts;
 pub mod net;
 pub mod script;
 pub mod segment;
+pub mod shell;
+pub mod sql;
