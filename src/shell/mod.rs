@@ -1,0 +1,3 @@
+//! What a person sees: screens, prompt, questions, progress.
+
+pub mod render;

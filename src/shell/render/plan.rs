@@ -1,0 +1,371 @@
+//! A plan: in full as a value, and in short before the question.
+
+use super::format::{
+    blocks, bytes, bytes_of, clock, contents, count, elapsed_ms,
+};
+use super::layout::{Para, Table};
+use super::places::Places;
+use super::refusal::reason_lines;
+use super::{Paint, Style};
+use crate::cluster::{Intent, Joined, Plan, PlanStep, StepKind};
+use crate::core::ids::Content;
+use crate::core::row::PairRow;
+use crate::script::ui::Damage;
+
+/// Column where the facts below the steps begin.
+const FACTS: usize = 11;
+
+/// The whole screen. Without the damage the line about the confirmation says only how it would end.
+pub fn render(plan: &Plan, damage: Option<&Damage>, places: &Places, style: &Style) -> String {
+    let mut text = head(plan, style);
+    if !plan.steps.is_empty() {
+        text.push_str(&steps(plan, places).render(style));
+    }
+    if !plan.refusals.is_empty() {
+        text.push_str(&refused_head(plan, style));
+        text.push_str(&reason_lines(&plan.refusals, style));
+    }
+    for joined in &plan.joined {
+        text.push_str(&joined_line(joined, style));
+    }
+    text.push_str(&facts(plan, damage, places, style));
+    text.push_str(&next(plan, style));
+    text
+}
+
+/// `plan 9f3c   recover, incrementally, in place   made 03:14:20 from state a81e`
+fn head(plan: &Plan, style: &Style) -> String {
+    let made = clock(plan.made_ms, style);
+    Para::new(&format!("plan {}", plan.id), 1)
+        .unit(3, &format!("{}, {}", plan.verb(), how(&plan.intent)), Paint::Strong)
+        .unit(3, &format!("made {made} from state {}", plan.state_id), Paint::Dim)
+        .render(style)
+}
+
+fn how(intent: &Intent) -> String {
+    match intent {
+        Intent::Recover { .. } => "incrementally, in place".to_string(),
+        Intent::FullRecover { in_place: false, .. } => "everything, to a new copy".to_string(),
+        Intent::FullRecover { in_place: true, .. } => "everything, in place".to_string(),
+        Intent::Rebalance { .. } => "to the preferred roles".to_string(),
+        Intent::Restart { mode, .. } => mode.word().to_string(),
+    }
+}
+
+fn steps(plan: &Plan, places: &Places) -> Table {
+    let mut table = Table::new()
+        .column("step", 2)
+        .column("content", 2)
+        .column("dbid", 2)
+        .optional("source", 4)
+        .column("target", 6)
+        .optional("copy", 3)
+        .optional("about", 0);
+    for (i, step) in plan.steps.iter().enumerate() {
+        let source = match step.kind {
+            StepKind::Restart => String::new(),
+            _ => places.address(step.source),
+        };
+        table.row(vec![
+            (i + 1).to_string().into(),
+            step.content.to_string().into(),
+            step.dbid.to_string().into(),
+            source.into(),
+            places.address(step.dbid).into(),
+            copy(step).into(),
+            step.about_ms.map(elapsed_ms).unwrap_or_default().into(),
+        ]);
+    }
+    table
+}
+
+/// What a step copies, as far as anyone could say.
+fn copy(step: &PlanStep) -> String {
+    match step.kind {
+        StepKind::Incremental => step.copy_blocks.map(blocks).unwrap_or_default(),
+        StepKind::Full => step.total_bytes.map(bytes).unwrap_or_default(),
+        StepKind::Switch | StepKind::Restart => String::new(),
+    }
+}
+
+fn refused_head(plan: &Plan, style: &Style) -> String {
+    let n = plan.refusals.len();
+    let line = if plan.refuses {
+        format!(" refused, so nothing is done ({n}):")
+    } else {
+        format!(" refused, left out ({n}):")
+    };
+    format!("{}\n", style.paint(Paint::Warn, &line))
+}
+
+fn joined_line(joined: &Joined, style: &Style) -> String {
+    let percent = joined
+        .percent
+        .map(|p| format!(", {p} %"))
+        .unwrap_or_default();
+    Para::new(&format!(" content {}  ", joined.content), 12)
+        .words(&format!(
+            "already resynchronizing{percent}: left running, waited for"
+        ))
+        .render(style)
+}
+
+fn facts(plan: &Plan, damage: Option<&Damage>, places: &Places, style: &Style) -> String {
+    let mut text = String::new();
+    let touched = touched(plan);
+    if !touched.is_empty() {
+        text.push_str(&pauses(plan, style));
+        let exposed = exposed(plan, &touched);
+        text.push_str(&fact("exposed").words(&exposed).render(style));
+        text.push_str(&after(plan, places, style));
+        text.push_str(
+            &fact("again")
+                .words("interrupted anywhere, run it again: nothing is copied twice")
+                .render(style),
+        );
+    }
+    for note in &plan.notes {
+        text.push_str(&fact("note").words(note).render(style));
+    }
+    text.push_str(&confirm(plan, damage).render(style));
+    text
+}
+
+/// How a plan leaves its contents with one copy while it runs.
+fn exposed(plan: &Plan, touched: &[Content]) -> String {
+    let which = contents(touched);
+    let one = touched.len() == 1;
+    let whose = if one { "its step ends" } else { "their step ends" };
+    match plan.intent {
+        Intent::Recover { .. } | Intent::FullRecover { .. } => {
+            let keep = if one { "keeps" } else { "keep" };
+            format!("{which} {keep} a single copy until {whose}")
+        }
+        Intent::Rebalance { .. } | Intent::Restart { .. } => {
+            let have = if one { "has" } else { "have" };
+            format!("{which} {have} a single copy for a moment, until {whose}")
+        }
+    }
+}
+
+/// What will be asked, and how applying the plan would end.
+fn confirm(plan: &Plan, damage: Option<&Damage>) -> Para {
+    let predicted = plan.predicted().word();
+    let asked = match damage {
+        Some(damage) if !plan.refuses => asks(damage),
+        Some(_) => "nothing".to_string(),
+        None => return fact("result").unit(0, &format!("will be: {predicted}"), Paint::Plain),
+    };
+    // The second half starts where the screens have it, whatever is asked.
+    let gap = 35usize.saturating_sub(asked.len()).max(3);
+    fact("confirm")
+        .unit(0, &asked, Paint::Plain)
+        .unit(gap, &format!("result will be: {predicted}"), Paint::Plain)
+}
+
+fn fact(name: &str) -> Para {
+    Para::new(&format!(" {name:<width$}", width = FACTS - 1), FACTS)
+}
+
+/// The contents of the steps, each once, in their order.
+fn touched(plan: &Plan) -> Vec<Content> {
+    let mut list: Vec<Content> = plan.steps.iter().map(|s| s.content).collect();
+    list.sort_unstable();
+    list.dedup();
+    list
+}
+
+fn pauses(plan: &Plan, style: &Style) -> String {
+    let cancelled = plan.steps.iter().any(|s| s.cancels_sessions);
+    let pauses = match plan.intent {
+        Intent::Recover { .. } | Intent::FullRecover { .. } => "2 for each content",
+        Intent::Rebalance { .. } => "while the roles switch, then 2 more for each",
+        Intent::Restart { .. } => "while each content restarts",
+    };
+    let sessions = if cancelled {
+        "running statements   cancelled"
+    } else {
+        "sessions cancelled   0"
+    };
+    fact("pauses")
+        .unit(0, pauses, Paint::Plain)
+        .unit(6, sessions, Paint::Plain)
+        .render(style)
+}
+
+fn after(plan: &Plan, places: &Places, style: &Style) -> String {
+    let mut para = fact("after");
+    for (i, row) in plan.after.iter().enumerate() {
+        let gap = if i == 0 { 0 } else { 5 };
+        para = para.unit(gap, &after_row(row, places), Paint::Plain);
+    }
+    if plan.after.is_empty() {
+        return String::new();
+    }
+    para.render(style)
+}
+
+/// `0: p,s,u sdw1  m,s,u sdw3`
+fn after_row(row: &PairRow, places: &Places) -> String {
+    let member = |letter: &str, m: &crate::core::row::Member| {
+        format!(
+            "{letter},{},{} {}",
+            m.mode.letter(),
+            m.status.letter(),
+            places.host(m.dbid)
+        )
+    };
+    let mut text = format!("{}: {}", row.content, member("p", &row.primary));
+    if let Some(mirror) = &row.mirror {
+        text.push_str("  ");
+        text.push_str(&member("m", mirror));
+    }
+    if places.is_switched(row) {
+        text.push_str(" (switched)");
+    }
+    text
+}
+
+fn asks(damage: &Damage) -> String {
+    match damage {
+        Damage::Reversible => "y/N".to_string(),
+        Damage::TypeWord(word) => format!("type {word}"),
+        Damage::TypeCluster(name) => format!("type {name} (the whole cluster)"),
+    }
+}
+
+fn next(plan: &Plan, style: &Style) -> String {
+    let steps: &[&str] = if plan.refuses || plan.is_empty() {
+        &["state()"]
+    } else {
+        &["p.apply()", "p.save(\"FILE\")", "p.diff(other)"]
+    };
+    let mut para = Para::new("next: ", 6);
+    for (i, step) in steps.iter().enumerate() {
+        para = para.unit(if i == 0 { 0 } else { 3 }, step, Paint::Code);
+    }
+    para.render(style)
+}
+
+/// What is shown before the question: what is done to which segment, and what that costs.
+pub fn question(plan: &Plan, places: &Places, style: &Style) -> String {
+    let mut text = question_head(plan, style);
+    for step in &plan.steps {
+        text.push_str(&question_step(step, places, style));
+    }
+    text.push_str(&cost(plan, style));
+    for joined in &plan.joined {
+        text.push_str(&joined_line(joined, style));
+    }
+    if !plan.refusals.is_empty() {
+        text.push_str(&refused_head(plan, style));
+        text.push_str(&reason_lines(&plan.refusals, style));
+    }
+    for note in &plan.notes {
+        text.push_str(&Para::new(" ", 1).words(note).render(style));
+    }
+    text
+}
+
+fn question_head(plan: &Plan, style: &Style) -> String {
+    let n = plan.steps.len();
+    let noun = match plan.intent {
+        Intent::Recover { .. } | Intent::FullRecover { .. } => "segment",
+        Intent::Rebalance { .. } | Intent::Restart { .. } => "content",
+    };
+    let head = match plan.intent {
+        _ if n == 0 => format!("{}: nothing new to begin", plan.verb()),
+        Intent::Rebalance { .. } => format!("rebalance {} {}", count(n, noun), how(&plan.intent)),
+        _ => format!("{} {}, {}", plan.verb(), count(n, noun), how(&plan.intent)),
+    };
+    format!("{}\n", style.paint(Paint::Strong, &head))
+}
+
+fn question_step(step: &PlanStep, places: &Places, style: &Style) -> String {
+    let target = places.dbid(step.dbid);
+    let para = Para::new(&format!(" content {}  ", step.content), 12);
+    let source = places.dbid(step.source);
+    let para = match step.kind {
+        StepKind::Incremental | StepKind::Full => para
+            .unit(0, &target, Paint::Plain)
+            .unit(2, &format!("from {source}"), Paint::Plain),
+        StepKind::Switch => para
+            .unit(0, &target, Paint::Plain)
+            .unit(2, &format!("takes over from {source}"), Paint::Plain),
+        StepKind::Restart => para.unit(0, &target, Paint::Plain),
+    };
+    para.unit(3, &amount(step), Paint::Plain).render(style)
+}
+
+/// `307 blocks, 1.2 of 512 MiB`
+fn amount(step: &PlanStep) -> String {
+    match (step.kind, step.copy_blocks, step.total_bytes) {
+        (StepKind::Incremental, Some(n), Some(total)) => {
+            let size = bytes_of(n.saturating_mul(super::format::BLOCK_BYTES), total);
+            format!("{}, {size}", count(usize::try_from(n).unwrap_or(0), "block"))
+        }
+        (StepKind::Incremental, Some(n), None) => {
+            let counted = count(usize::try_from(n).unwrap_or(0), "block");
+            format!("{counted}, {}", blocks(n))
+        }
+        (StepKind::Full, _, Some(total)) => bytes(total),
+        _ => step
+            .about_ms
+            .map(|ms| format!("about {}", elapsed_ms(ms)))
+            .unwrap_or_default(),
+    }
+}
+
+/// What the sessions of the cluster notice.
+fn cost(plan: &Plan, style: &Style) -> String {
+    let touched = touched(plan);
+    if touched.is_empty() {
+        return String::new();
+    }
+    let which = contents(&touched);
+    let verb = if touched.len() == 1 { "pauses" } else { "pause" };
+    let cancelled = plan.steps.iter().any(|s| s.cancels_sessions);
+    let text = match (&plan.intent, cancelled) {
+        (Intent::Recover { .. } | Intent::FullRecover { .. }, false) => {
+            format!("reads and writes of {which} pause twice; no session is cancelled")
+        }
+        (Intent::Restart { .. }, _) => {
+            format!("{which} {verb} while it restarts; running statements are cancelled")
+        }
+        _ => format!(
+            "{which} {verb} while the roles switch; running statements are cancelled, open \
+             transactions fail"
+        ),
+    };
+    Para::new(" ", 1).words(&text).render(style)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shell::render::samples::{broken, plain, rebalance_plan, recover_plan};
+
+    #[test]
+    fn a_plan_in_full() {
+        let places = Places::of(&broken());
+        let damage = Damage::Reversible;
+        insta::assert_snapshot!(render(&recover_plan(), Some(&damage), &places, &plain()));
+    }
+
+    #[test]
+    fn what_is_shown_before_a_recovery() {
+        insta::assert_snapshot!(question(&recover_plan(), &Places::of(&broken()), &plain()));
+    }
+
+    #[test]
+    fn what_is_shown_before_a_rebalance() {
+        let places = Places::of(&broken());
+        insta::assert_snapshot!(question(&rebalance_plan(), &places, &plain()));
+    }
+
+    #[test]
+    fn a_plan_without_places_names_dbids() {
+        let text = question(&recover_plan(), &Places::default(), &plain());
+        assert!(text.contains("dbid 4  from dbid 8"), "{text}");
+    }
+}
