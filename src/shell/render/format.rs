@@ -82,6 +82,11 @@ pub fn age_ms(ms: i64) -> String {
     }
 }
 
+/// What a step will about take; an estimate is never finer than a tenth of a second.
+pub fn estimate_ms(ms: i64) -> String {
+    age_ms(ms.max(100))
+}
+
 /// A time still to come, rounded up to whole seconds: `1 s`, `40 s`, `2m10s`.
 pub fn remaining_ms(ms: i64) -> String {
     let s = (ms.max(0) + 999) / 1000;

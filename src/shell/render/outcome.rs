@@ -16,7 +16,7 @@ pub fn render(outcome: &Outcome, style: &Style) -> String {
     }
     let mut text = headline(outcome, style);
     if !outcome.segments.is_empty() {
-        text.push_str(&table(outcome).render(style));
+        text.push_str(&fitting_table(outcome, style).render(style));
     }
     for segment in outcome.segments.iter().filter(|s| !s.note.is_empty()) {
         let lead = format!(" content {}  ", segment.content);
@@ -70,7 +70,24 @@ fn tally(outcome: &Outcome) -> String {
     }
 }
 
-fn table(outcome: &Outcome) -> Table {
+/// How much of a segment's part is shown.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd)]
+enum Detail {
+    BlocksOnly,
+    WithSizes,
+    WithPauses,
+}
+
+/// The pair's health and the result matter most; pauses and sizes go first when room is short.
+fn fitting_table(outcome: &Outcome, style: &Style) -> Table {
+    [Detail::WithPauses, Detail::WithSizes]
+        .into_iter()
+        .map(|detail| table(outcome, detail))
+        .find(|table| table.width() <= style.width)
+        .unwrap_or_else(|| table(outcome, Detail::BlocksOnly))
+}
+
+fn table(outcome: &Outcome, detail: Detail) -> Table {
     let mut table = Table::new()
         .column("content", 2)
         .column("dbid", 2)
@@ -96,8 +113,8 @@ fn table(outcome: &Outcome) -> Table {
             segment.host.clone().into(),
             result,
             segment.how.clone().into(),
-            copied(segment).into(),
-            paused(&segment.paused_us).into(),
+            copied(segment, detail).into(),
+            paused(segment, detail).into(),
             segment.pair.clone().into(),
         ]);
     }
@@ -105,7 +122,7 @@ fn table(outcome: &Outcome) -> Table {
 }
 
 /// `307 blocks 1.2 MiB`
-fn copied(segment: &SegmentOutcome) -> String {
+fn copied(segment: &SegmentOutcome, detail: Detail) -> String {
     let n = segment.copied_blocks;
     if n == 0 && segment.copied_bytes == 0 {
         return match segment.how.as_str() {
@@ -118,15 +135,15 @@ fn copied(segment: &SegmentOutcome) -> String {
         some => bytes(some),
     };
     let n = count(usize::try_from(n).unwrap_or(0), "block");
-    format!("{n} {size}")
+    if detail == Detail::BlocksOnly { n } else { format!("{n} {size}") }
 }
 
 /// `1.4, 0.9 ms`
-fn paused(us: &[i64]) -> String {
-    if us.is_empty() {
+fn paused(segment: &SegmentOutcome, detail: Detail) -> String {
+    if segment.paused_us.is_empty() || detail < Detail::WithPauses {
         return String::new();
     }
-    let list: Vec<String> = us.iter().map(|us| pause_us(*us)).collect();
+    let list: Vec<String> = segment.paused_us.iter().map(|us| pause_us(*us)).collect();
     format!("{} ms", list.join(", "))
 }
 

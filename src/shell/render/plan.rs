@@ -1,7 +1,7 @@
 //! A plan: in full as a value, and in short before the question.
 
 use super::format::{
-    blocks, bytes, bytes_of, clock, contents, count, elapsed_ms,
+    blocks, bytes, bytes_of, clock, contents, count, estimate_ms,
 };
 use super::layout::{Para, Table};
 use super::places::Places;
@@ -14,6 +14,8 @@ use crate::script::ui::Damage;
 
 /// Column where the facts below the steps begin.
 const FACTS: usize = 11;
+/// Where the second fact of a line begins, counted from the first.
+const SECOND: usize = 36;
 
 /// The whole screen. Without the damage the line about the confirmation says only how it would end.
 pub fn render(plan: &Plan, damage: Option<&Damage>, places: &Places, style: &Style) -> String {
@@ -73,7 +75,7 @@ fn steps(plan: &Plan, places: &Places) -> Table {
             source.into(),
             places.address(step.dbid).into(),
             copy(step).into(),
-            step.about_ms.map(elapsed_ms).unwrap_or_default().into(),
+            step.about_ms.map(estimate_ms).unwrap_or_default().into(),
         ]);
     }
     table
@@ -156,8 +158,7 @@ fn confirm(plan: &Plan, damage: Option<&Damage>) -> Para {
         Some(_) => "nothing".to_string(),
         None => return fact("result").unit(0, &format!("will be: {predicted}"), Paint::Plain),
     };
-    // The second half starts where the screens have it, whatever is asked.
-    let gap = 35usize.saturating_sub(asked.len()).max(3);
+    let gap = SECOND.saturating_sub(asked.len()).max(3);
     fact("confirm")
         .unit(0, &asked, Paint::Plain)
         .unit(gap, &format!("result will be: {predicted}"), Paint::Plain)
@@ -187,9 +188,10 @@ fn pauses(plan: &Plan, style: &Style) -> String {
     } else {
         "sessions cancelled   0"
     };
+    let gap = SECOND.saturating_sub(pauses.len()).max(3);
     fact("pauses")
         .unit(0, pauses, Paint::Plain)
-        .unit(6, sessions, Paint::Plain)
+        .unit(gap, sessions, Paint::Plain)
         .render(style)
 }
 
@@ -311,7 +313,7 @@ fn amount(step: &PlanStep) -> String {
         (StepKind::Full, _, Some(total)) => bytes(total),
         _ => step
             .about_ms
-            .map(|ms| format!("about {}", elapsed_ms(ms)))
+            .map(|ms| format!("about {}", estimate_ms(ms)))
             .unwrap_or_default(),
     }
 }

@@ -15,7 +15,7 @@ pub const CTRL_C: &str = " Ctrl-C: detach, stop or cancel";
 pub fn now(content: &ContentProgress, style: &Style) -> String {
     let lead = format!(" content {}", content.content);
     let line = match &content.progress {
-        Some(p) if !content.finished => format!("{lead}  {}  {}", stage(p.stage), doing(p)),
+        Some(p) if !content.finished => format!("{lead}  {}   {}", stage(p.stage), doing(p)),
         _ => format!("{lead}  {}", content.doing),
     };
     cut(line.trim_end(), style.width)
@@ -23,7 +23,7 @@ pub fn now(content: &ContentProgress, style: &Style) -> String {
 
 /// A stage that is over, in one line that stays.
 pub fn done(content: Content, over: Stage, p: &Progress, style: &Style) -> String {
-    let mut line = format!(" content {content}  {}  done", stage(over));
+    let mut line = format!(" content {content}  {}   done", stage(over));
     let pause = match over {
         Stage::Preparation => p.pause_open_us,
         Stage::FlatFiles => p.pause_claim_us,
@@ -58,7 +58,7 @@ pub fn begins(content: &ContentProgress) -> String {
     }
 }
 
-/// `2/4 data copy    `
+/// `2/4 data copy  `
 fn stage(stage: Stage) -> String {
     format!("{}/4 {:<11}", stage.number(), stage.word())
 }
@@ -76,7 +76,7 @@ fn data_copy(p: &Progress) -> String {
     let left = eta_ms(p)
         .map(|ms| format!("   {} left", remaining_ms(ms)))
         .unwrap_or_default();
-    format!("  {bar}  {}/{} blocks{left}", p.copied_blocks, p.total_blocks)
+    format!("{bar}  {}/{} blocks{left}", p.copied_blocks, p.total_blocks)
 }
 
 /// Twenty columns between brackets.

@@ -64,7 +64,9 @@ fn warnings(state: &State) -> Vec<(String, Paint)> {
     } else if !state.operational() {
         found.push(("NOT OPERATIONAL".to_string(), Paint::Bad));
     }
-    let single = state.single_copy().len();
+    // A content that lost both its members still has mode `c`, but nobody would call it one copy.
+    let lost = state.double_fault();
+    let single = state.single_copy().iter().filter(|c| !lost.contains(c)).count();
     if single > 0 {
         found.push((format!("{single} SINGLE COPY"), Paint::Warn));
     }
@@ -88,21 +90,28 @@ enum Detail {
 }
 
 fn contents_table(state: &State, style: &Style) -> String {
-    for detail in [Detail::WithDuration, Detail::DownOnly] {
-        let table = side_by_side(state, detail);
-        if table.width() <= style.width {
-            return table.render(style);
-        }
-    }
-    stacked(state).render(style)
+    let full = Detail::WithDuration;
+    let short = Detail::DownOnly;
+    [
+        side_by_side(state, full),
+        side_by_side(state, short),
+        stacked(state, full),
+    ]
+    .into_iter()
+    .find(|table| table.width() <= style.width)
+    .unwrap_or_else(|| stacked(state, short))
+    .render(style)
 }
 
 /// Primary and mirror of a content on one line.
 fn side_by_side(state: &State, detail: Detail) -> Table {
+    // A mirror that is down takes all the room there is; others stand as far apart as the rest.
+    let is_mirror_down = |s: &Segment| s.row.role == Role::Mirror && is_down(state, s);
+    let gap = if state.segments.iter().any(is_mirror_down) { 1 } else { 2 };
     let mut table = Table::new()
         .column("content", 2)
         .column("primary", 2)
-        .column("mirror", 1)
+        .column("mirror", gap)
         .column("pair", 3)
         .column("to copy", 0);
     for content in &state.contents {
@@ -118,7 +127,7 @@ fn side_by_side(state: &State, detail: Detail) -> Table {
 }
 
 /// Two lines a content, for host names that leave no room side by side.
-fn stacked(state: &State) -> Table {
+fn stacked(state: &State, detail: Detail) -> Table {
     let mut table = Table::new()
         .column("content", 2)
         .column("pair", 3)
@@ -129,9 +138,9 @@ fn stacked(state: &State) -> Table {
             content.content.to_string().into(),
             pair(content),
             to_copy(state, content).into(),
-            member(state, content.content, Role::Primary, Detail::WithDuration),
+            member(state, content.content, Role::Primary, detail),
         ]);
-        let mirror = member(state, content.content, Role::Mirror, Detail::WithDuration);
+        let mirror = member(state, content.content, Role::Mirror, detail);
         if !mirror.text.is_empty() {
             table.row(vec!["".into(), "".into(), "".into(), mirror]);
         }
