@@ -7,6 +7,9 @@
 mod error;
 mod outcome;
 mod plan;
+mod planning;
+mod preconditions;
+mod predict;
 mod refusal;
 pub mod request;
 mod state;
@@ -14,7 +17,10 @@ mod traits;
 
 pub use error::ClusterError;
 pub use outcome::{ContentProgress, Outcome, OutcomeStatus, Progressing, SegmentOutcome};
-pub use plan::{plan, Intent, Joined, Plan, PlanStep, Selection, StepKind};
+pub use plan::{Intent, Joined, Place, Plan, PlanDamage, PlanStep, Selection, StepKind};
+pub use planning::{plan, state_fingerprint, still_holds};
+pub use preconditions::{PRECONDITIONS, Precondition};
+pub use predict::state_after;
 pub use refusal::{Refusal, RefusalCode};
 pub use state::{Alive, ContentState, CoordinatorState, HostState, PairHealth, Segment, State};
 pub use traits::{Cluster, Control, Fault, Observer, OperationId, PingResult, Rows, SqlTarget, Value};

@@ -5,7 +5,6 @@
 
 use super::outcome::OutcomeStatus;
 use super::refusal::Refusal;
-use super::state::State;
 use crate::core::ids::{Content, Dbid, Epoch};
 use crate::core::report::StopMode;
 use crate::core::row::PairRow;
@@ -94,6 +93,28 @@ pub struct Joined {
     pub percent: Option<i64>,
 }
 
+/// Where a segment of a plan is, so that a plan can be read without the state it was made from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    pub dbid: Dbid,
+    pub host: String,
+    pub port: u16,
+    pub datadir: String,
+}
+
+/// How much harm a plan can do, and so how it is confirmed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PlanDamage {
+    /// Nothing would be changed: nothing is asked.
+    None,
+    /// It can be undone, or only cancels statements: y/N.
+    Reversible,
+    /// A full copy: type the host, or the count of segments when there are several hosts.
+    TypeWord(String),
+    /// Everything at once: type the cluster's name.
+    TypeCluster(String),
+}
+
 /// What a change would do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
@@ -117,6 +138,8 @@ pub struct Plan {
     pub after: Vec<PairRow>,
     /// Worth knowing before saying yes; empty lines never.
     pub notes: Vec<String>,
+    /// Host, port and directory of every segment that the steps name.
+    pub places: Vec<Place>,
 }
 
 impl Plan {
@@ -136,9 +159,35 @@ impl Plan {
             OutcomeStatus::Done
         }
     }
-}
 
-/// Makes the plan of an intent on a state.
-pub fn plan(_state: &State, _intent: &Intent) -> Plan {
-    unreachable!("written with the precondition table")
+    /// Where a segment of the plan is.
+    pub fn place(&self, dbid: Dbid) -> Option<&Place> {
+        self.places.iter().find(|p| p.dbid == dbid)
+    }
+
+    /// How applying it must be confirmed. The cluster's name is what is typed when everything at
+    /// once is at stake; a plan itself knows only the cluster's identity.
+    pub fn damage(&self, cluster: &str) -> PlanDamage {
+        if self.refuses || self.steps.is_empty() {
+            return PlanDamage::None;
+        }
+        if let Intent::Restart { selection, .. } = &self.intent
+            && selection.is_all()
+        {
+            return PlanDamage::TypeCluster(cluster.to_string());
+        }
+        let full: Vec<&PlanStep> =
+            self.steps.iter().filter(|s| s.kind == StepKind::Full).collect();
+        if full.is_empty() {
+            return PlanDamage::Reversible;
+        }
+        let mut hosts: Vec<&str> =
+            full.iter().filter_map(|s| self.place(s.dbid)).map(|p| p.host.as_str()).collect();
+        hosts.sort_unstable();
+        hosts.dedup();
+        match hosts.as_slice() {
+            [one] => PlanDamage::TypeWord((*one).to_string()),
+            _ => PlanDamage::TypeWord(full.len().to_string()),
+        }
+    }
 }

@@ -1,0 +1,386 @@
+//! The planner: a state and an intent in, a plan out.
+//!
+//! It reads no clock and asks nobody, so a dry run, a real run and a test are the same path.
+
+use super::plan::{Intent, Joined, Place, Plan, PlanStep, Selection, StepKind};
+use super::preconditions::{PRECONDITIONS, Subject, percent};
+use super::predict::predicted_row;
+use super::refusal::{Refusal, RefusalCode};
+use super::state::{ContentState, PairHealth, Segment, State};
+use crate::core::ids::{Content, Dbid};
+use crate::core::row::{Role, Status};
+
+/// A block of the dirty map, in bytes.
+const BLOCK_BYTES: i64 = 4096;
+/// What a copy is assumed to move, until a run has shown otherwise.
+const COPY_BYTES_PER_S: i64 = 850 << 20;
+/// What it takes to start a mirror and to pass the two pauses.
+const RECOVERY_OVERHEAD_MS: i64 = 300;
+/// Draining, exiting, promoting and recovering an idle pair.
+const SWITCH_MS: i64 = 1_000;
+const RESTART_MS: i64 = 1_000;
+
+/// Makes the plan of an intent on a state, at `now_ms` in Unix milliseconds.
+pub fn plan(state: &State, intent: &Intent, now_ms: i64) -> Plan {
+    let mut plan = Plan {
+        id: String::new(),
+        state_id: String::new(),
+        cluster_id: state.cluster_id.clone(),
+        made_ms: now_ms,
+        intent: intent.clone(),
+        steps: Vec::new(),
+        joined: Vec::new(),
+        refusals: unknown_targets(state, intent.selection()),
+        refuses: false,
+        epochs: Vec::new(),
+        after: Vec::new(),
+        notes: Vec::new(),
+        places: Vec::new(),
+    };
+    let unknown = !plan.refusals.is_empty();
+    if let Some(refusal) = coordinator_down(state, intent) {
+        plan.refusals.push(refusal);
+        plan.refuses = true;
+    } else {
+        for (content, target) in candidates(state, intent) {
+            consider(state, intent, content, target, &mut plan);
+        }
+        plan.refuses = unknown || refuses(&plan);
+    }
+    if plan.refuses {
+        drop_work(&mut plan);
+    }
+    finish(state, &mut plan);
+    plan
+}
+
+/// Why a plan may not be applied to this state; `None` when what it depends on still stands.
+pub fn still_holds(plan: &Plan, state: &State) -> Option<Refusal> {
+    let refusal = |code, cause: String, next: String| {
+        Some(Refusal { code, content: None, dbid: None, host: None, cause, next })
+    };
+    let again = format!("plan_{}(…)", plan.verb());
+    if plan.cluster_id != state.cluster_id {
+        let cause = format!("plan {} was made for another cluster", plan.id);
+        return refusal(RefusalCode::OtherCluster, cause, again);
+    }
+    if plan.state_id != state_fingerprint(state, &depends_on(plan, state)) {
+        let cause = format!("the cluster changed since plan {} was made", plan.id);
+        return refusal(RefusalCode::StalePlan, cause, again);
+    }
+    None
+}
+
+/// Four hexadecimal digits from what a plan depends on: cluster, epochs and rows of these contents,
+/// and whether their hosts answer.
+pub fn state_fingerprint(state: &State, contents: &[Content]) -> String {
+    let mut text = format!("{}\n", state.cluster_id);
+    for content in contents {
+        let epoch = state.content(*content).map(|c| c.epoch);
+        text.push_str(&format!("{content} {epoch:?}\n"));
+        for segment in state.segments.iter().filter(|s| s.row.content == *content) {
+            let host = state.host(&segment.row.hostname).map(|h| h.alive);
+            text.push_str(&format!("{:?} {host:?}\n", segment.row));
+        }
+    }
+    four_digits(&text)
+}
+
+fn four_digits(text: &str) -> String {
+    let sum = crc32c::crc32c(text.as_bytes());
+    format!("{:04x}", (sum >> 16) ^ (sum & 0xffff))
+}
+
+/// A plan with steps depends on their contents only; one without depends on all.
+fn depends_on(plan: &Plan, state: &State) -> Vec<Content> {
+    if plan.epochs.is_empty() {
+        state.contents.iter().map(|c| c.content).collect()
+    } else {
+        plan.epochs.iter().map(|(c, _)| *c).collect()
+    }
+}
+
+fn unknown_targets(state: &State, selection: &Selection) -> Vec<Refusal> {
+    let refusal = |content, dbid, host: Option<String>, cause: String| Refusal {
+        code: RefusalCode::UnknownTarget,
+        content,
+        dbid,
+        host,
+        cause,
+        next: "state()".into(),
+    };
+    let contents = selection.contents.iter().filter(|c| state.content(**c).is_none());
+    let dbids = selection.dbids.iter().filter(|d| state.segment(**d).is_none());
+    let hosts = selection.hosts.iter().filter(|h| state.host(h).is_none());
+    contents
+        .map(|c| refusal(Some(*c), None, None, format!("there is no content {c}")))
+        .chain(dbids.map(|d| refusal(None, Some(*d), None, format!("there is no segment with dbid {d}"))))
+        .chain(hosts.map(|h| refusal(None, None, Some(h.clone()), format!("there is no host {h}"))))
+        .collect()
+}
+
+/// Everything needs the coordinator but a restart of all, which is how one is brought back.
+fn coordinator_down(state: &State, intent: &Intent) -> Option<Refusal> {
+    let restart_all =
+        matches!(intent, Intent::Restart { selection, .. } if selection.is_all());
+    if state.coordinator.pid.is_some() || restart_all {
+        return None;
+    }
+    Some(Refusal {
+        code: RefusalCode::CoordinatorDown,
+        content: None,
+        dbid: None,
+        host: Some(state.coordinator.host.clone()),
+        cause: "the coordinator does not answer; this is its last catalog".into(),
+        next: "segsh start DIR".into(),
+    })
+}
+
+/// The contents an intent is about, each with the segment it is about, by content.
+fn candidates(state: &State, intent: &Intent) -> Vec<(Content, Option<Dbid>)> {
+    let selection = intent.selection();
+    let mut found: Vec<(Content, Option<Dbid>)> = Vec::new();
+    let mut add = |content: Content, dbid: Option<Dbid>| {
+        if !found.iter().any(|(c, _)| *c == content) {
+            found.push((content, dbid));
+        }
+    };
+    for dbid in &selection.dbids {
+        if let Some(segment) = state.segment(*dbid) {
+            add(segment.row.content, Some(*dbid));
+        }
+    }
+    for content in &selection.contents {
+        if state.content(*content).is_some() {
+            add(*content, None);
+        }
+    }
+    for detail in &state.contents {
+        let by_host = selection.hosts.iter().any(|h| concerns_host(state, intent, detail, h));
+        if by_host || (selection.is_all() && concerns_all(state, intent, detail)) {
+            add(detail.content, None);
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Whether a call without a selection is about this content.
+fn concerns_all(state: &State, intent: &Intent, detail: &ContentState) -> bool {
+    match intent {
+        Intent::Recover { .. } => {
+            !matches!(detail.health, PairHealth::Synchronized | PairHealth::NoMirror)
+                || members(state, detail.content).any(Segment::is_down)
+        }
+        Intent::FullRecover { .. } => {
+            state.acting(detail.content, Role::Mirror).is_some_and(Segment::is_down)
+        }
+        Intent::Rebalance { .. } => detail.health != PairHealth::NoMirror,
+        Intent::Restart { .. } => true,
+    }
+}
+
+/// Whether a call for one host is about this content.
+fn concerns_host(state: &State, intent: &Intent, detail: &ContentState, host: &str) -> bool {
+    let mut here = members(state, detail.content).filter(|s| s.row.hostname == host);
+    match intent {
+        Intent::Recover { .. } => here.any(|s| {
+            s.is_down()
+                || (s.row.role == Role::Mirror && detail.health == PairHealth::Resynchronizing)
+        }),
+        Intent::FullRecover { .. } => here.any(Segment::is_down),
+        Intent::Rebalance { .. } => detail.health != PairHealth::NoMirror && here.next().is_some(),
+        Intent::Restart { .. } => here.next().is_some(),
+    }
+}
+
+fn members(state: &State, content: Content) -> impl Iterator<Item = &Segment> {
+    state.segments.iter().filter(move |s| s.row.content == content)
+}
+
+/// Adds one content to the plan: a step, a running operation to wait for, refusals, or a note.
+fn consider(state: &State, intent: &Intent, content: Content, named: Option<Dbid>, plan: &mut Plan) {
+    let Some(detail) = state.content(content) else { return };
+    let primary = state.acting(content, Role::Primary);
+    let mirror = state.acting(content, Role::Mirror);
+    let usual = if matches!(intent, Intent::Restart { .. }) { primary } else { mirror };
+    let target = match intent {
+        Intent::FullRecover { .. } => named.and_then(|d| state.segment(d)).or(usual),
+        _ => usual,
+    };
+    if joins(intent, detail) {
+        plan.joined.push(Joined {
+            content,
+            dbid: target.map_or(Dbid(0), |t| t.row.dbid),
+            percent: percent(detail),
+        });
+        return;
+    }
+    if nothing_to_do(intent, detail, mirror, named.and_then(|d| state.segment(d)), plan) {
+        return;
+    }
+    let subject = Subject { state, content, detail, primary, mirror, target, intent };
+    let refusals: Vec<Refusal> =
+        PRECONDITIONS.iter().flat_map(|p| p.refusals(&subject)).collect();
+    if !refusals.is_empty() {
+        plan.refusals.extend(refusals);
+    } else if let (Some(target), Some(primary)) = (target, primary) {
+        add_step(intent, detail, target, primary, plan);
+        note_left_down(intent, mirror, plan);
+    }
+}
+
+/// A like operation is under way: the catalog shows a copy, or an operation holds the content.
+fn joins(intent: &Intent, detail: &ContentState) -> bool {
+    let running = detail.operation.is_some();
+    match intent {
+        Intent::Recover { .. } => match detail.health {
+            PairHealth::Resynchronizing => true,
+            PairHealth::ChangeTracking => running,
+            _ => false,
+        },
+        Intent::FullRecover { .. } => {
+            running
+                && matches!(detail.health, PairHealth::Resynchronizing | PairHealth::ChangeTracking)
+        }
+        _ => false,
+    }
+}
+
+/// A recovery of what is up is done already; said so when it was named.
+fn nothing_to_do(
+    intent: &Intent,
+    detail: &ContentState,
+    mirror: Option<&Segment>,
+    named: Option<&Segment>,
+    plan: &mut Plan,
+) -> bool {
+    let Intent::Recover { selection, .. } = intent else { return false };
+    let up = match named {
+        Some(segment) => !segment.is_down() && detail.health != PairHealth::Quarantined,
+        None => {
+            detail.health == PairHealth::Synchronized && mirror.is_some_and(|m| !m.is_down())
+        }
+    };
+    if up && !selection.is_all() {
+        plan.notes.push(match named {
+            Some(segment) => format!("dbid {} is up: nothing to do", segment.row.dbid),
+            None => format!("content {} is synchronized: nothing to do", detail.content),
+        });
+    }
+    up
+}
+
+fn add_step(
+    intent: &Intent,
+    detail: &ContentState,
+    target: &Segment,
+    primary: &Segment,
+    plan: &mut Plan,
+) {
+    let data_bytes = primary.data_bytes;
+    let rate = match intent {
+        Intent::Recover { rate_bytes, .. } | Intent::FullRecover { rate_bytes, .. } => *rate_bytes,
+        _ => None,
+    };
+    let (kind, copy_blocks, about_ms) = match intent {
+        Intent::Recover { .. } => {
+            let blocks = detail.to_copy_blocks;
+            (StepKind::Incremental, blocks, blocks.map(|b| copy_ms(b * BLOCK_BYTES, rate)))
+        }
+        Intent::FullRecover { .. } => {
+            let blocks = data_bytes.map(|b| (b + BLOCK_BYTES - 1) / BLOCK_BYTES);
+            (StepKind::Full, blocks, data_bytes.map(|b| copy_ms(b, rate)))
+        }
+        Intent::Rebalance { .. } if primary.is_preferred() => return,
+        Intent::Rebalance { .. } => (StepKind::Switch, None, Some(SWITCH_MS)),
+        Intent::Restart { .. } => (StepKind::Restart, None, Some(RESTART_MS)),
+    };
+    plan.steps.push(PlanStep {
+        content: detail.content,
+        kind,
+        dbid: target.row.dbid,
+        source: primary.row.dbid,
+        copy_blocks,
+        total_bytes: data_bytes,
+        about_ms,
+        cancels_sessions: matches!(kind, StepKind::Switch | StepKind::Restart),
+    });
+}
+
+fn copy_ms(bytes: i64, rate_bytes: Option<i64>) -> i64 {
+    let per_s = rate_bytes.map_or(COPY_BYTES_PER_S, |r| r.clamp(1, COPY_BYTES_PER_S));
+    RECOVERY_OVERHEAD_MS + bytes.saturating_mul(1000) / per_s
+}
+
+/// A restart brings no mirror back that the catalog has given up; recovery does.
+fn note_left_down(intent: &Intent, mirror: Option<&Segment>, plan: &mut Plan) {
+    if let (Intent::Restart { .. }, Some(mirror)) = (intent, mirror)
+        && mirror.row.status == Status::Down
+    {
+        let row = &mirror.row;
+        plan.notes.push(format!(
+            "content {}: mirror dbid {} stays down until recover()",
+            row.content, row.dbid
+        ));
+    }
+}
+
+/// Named targets and `rebalance` are all or nothing. A call that could do nothing of what it was
+/// asked is refused too: "partial" would claim that something was done.
+fn refuses(plan: &Plan) -> bool {
+    if plan.refusals.is_empty() {
+        return false;
+    }
+    let selection = plan.intent.selection();
+    let named = |r: &Refusal| {
+        r.content.is_some_and(|c| selection.contents.contains(&c)) || !selection.dbids.is_empty()
+    };
+    matches!(plan.intent, Intent::Rebalance { .. })
+        || plan.refusals.iter().any(named)
+        || plan.is_empty()
+}
+
+/// A refused plan does nothing, so it shows no steps.
+fn drop_work(plan: &mut Plan) {
+    plan.steps.clear();
+    plan.joined.clear();
+    plan.notes.clear();
+}
+
+/// What follows from the steps: rows, epochs, places, and the two fingerprints.
+fn finish(state: &State, plan: &mut Plan) {
+    for step in &plan.steps {
+        if let Some(row) = state.pair(step.content) {
+            plan.epochs.push((step.content, row.epoch));
+            plan.after.push(predicted_row(&row, step.kind));
+        }
+        for dbid in [step.dbid, step.source] {
+            add_place(state, dbid, &mut plan.places);
+        }
+    }
+    for joined in &plan.joined {
+        if let Some(row) = state.pair(joined.content) {
+            plan.after.push(super::predict::synchronized(&row));
+        }
+        add_place(state, joined.dbid, &mut plan.places);
+    }
+    for dbid in plan.refusals.iter().filter_map(|r| r.dbid) {
+        add_place(state, dbid, &mut plan.places);
+    }
+    plan.after.sort_by_key(|r| r.content);
+    plan.state_id = state_fingerprint(state, &depends_on(plan, state));
+    // Debug text of plain values is a total function, where JSON could in principle fail.
+    plan.id = four_digits(&format!("{plan:?}"));
+}
+
+fn add_place(state: &State, dbid: Dbid, places: &mut Vec<Place>) {
+    if let Some(segment) = state.segment(dbid).filter(|_| !places.iter().any(|p| p.dbid == dbid)) {
+        places.push(Place {
+            dbid,
+            host: segment.row.hostname.clone(),
+            port: segment.row.port,
+            datadir: segment.row.datadir.clone(),
+        });
+    }
+}
