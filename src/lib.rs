@@ -1,5 +1,6 @@
 //! segsh: a scriptable administration shell for mirrored database clusters.
 
+pub mod cli;
 pub mod cluster;
 pub mod core;
 pub mod engine;

@@ -119,7 +119,11 @@ fn pointer(at: &Position, source: Option<&str>, style: &Style) -> String {
     let Some(source) = source else { return text };
     let number = at.line.to_string();
     let margin = " ".repeat(number.len().max(2));
-    let (shown, column) = window(source, at.column, style.width.saturating_sub(margin.len() + 3));
+    let (shown, column) = window(
+        source,
+        at.column,
+        style.width.saturating_sub(margin.len() + 3),
+    );
     let caret = "^".repeat(caret_width(&shown, column));
     let caret = style.paint(Paint::Bad, &caret);
     text.push_str(&format!("{margin} |\n"));
@@ -162,11 +166,19 @@ fn notes(error: &ErrorView, style: &Style) -> String {
     let more = (!error.more.is_empty()).then(|| format!("more: {}", error.more));
     if error.calls.is_empty() {
         if let Some(more) = &more {
-            text.push_str(&Para::new("   = ", 7).unit(0, more, Paint::Code).render(style));
+            text.push_str(
+                &Para::new("   = ", 7)
+                    .unit(0, more, Paint::Code)
+                    .render(style),
+            );
         }
     }
     for (i, call) in error.calls.iter().enumerate() {
-        let at = call.at.as_ref().map(|p| format!(", {p}")).unwrap_or_default();
+        let at = call
+            .at
+            .as_ref()
+            .map(|p| format!(", {p}"))
+            .unwrap_or_default();
         let from = format!("called from: fn {}{at}", call.function);
         let mut para = Para::new("   = ", 7).unit(0, &from, Paint::Plain);
         if let (0, Some(more)) = (i, &more) {
@@ -234,7 +246,8 @@ fn changes(list: &[Changed], style: &Style) -> String {
     }
     let text = table.render(style);
     // The table has no titles, so its first line is empty.
-    text.split_once('\n').map_or(String::new(), |(_, rows)| rows.to_string())
+    text.split_once('\n')
+        .map_or(String::new(), |(_, rows)| rows.to_string())
 }
 
 #[cfg(test)]
@@ -256,19 +269,29 @@ mod tests {
             ..script_error()
         };
         let text = render(&error, &plain());
-        assert!(!text.contains("exit") && !text.contains("changed before"), "{text}");
+        assert!(
+            !text.contains("exit") && !text.contains("changed before"),
+            "{text}"
+        );
     }
 
     #[test]
     fn a_long_source_line_is_shown_around_its_error() {
         let error = ErrorView {
-            position: Some(Position { file: "-".into(), line: 3, column: 150 }),
+            position: Some(Position {
+                file: "-".into(),
+                line: 3,
+                column: 150,
+            }),
             source_line: Some(format!("{}wrong{}", "x ".repeat(74) + " ", " y".repeat(60))),
             ..script_error()
         };
         let text = render(&error, &plain());
         let caret = text.lines().find(|l| l.contains('^')).expect("a caret");
-        let source = text.lines().find(|l| l.contains("wrong")).expect("the source");
+        let source = text
+            .lines()
+            .find(|l| l.contains("wrong"))
+            .expect("the source");
         assert_eq!(source.find("wrong"), caret.find('^'));
         assert!(text.lines().all(|l| l.len() <= 80), "{text}");
     }
@@ -276,7 +299,11 @@ mod tests {
     #[test]
     fn a_position_outside_its_line_does_no_harm() {
         let error = ErrorView {
-            position: Some(Position { file: "-".into(), line: 1, column: 99 }),
+            position: Some(Position {
+                file: "-".into(),
+                line: 1,
+                column: 99,
+            }),
             source_line: Some(String::new()),
             ..script_error()
         };

@@ -213,10 +213,7 @@ mod tests {
         assert_eq!(when(now - 1000, now, &style), "22:59:59");
         assert_eq!(when(now - 86_400_000, now, &style), "2025-11-20 23:00:00");
         assert_eq!(when(0, now, &style), "1970-01-01 00:00:00");
-        assert_eq!(
-            when(951_782_400_000, now, &style),
-            "2000-02-29 00:00:00"
-        );
+        assert_eq!(when(951_782_400_000, now, &style), "2000-02-29 00:00:00");
     }
 
     #[test]

@@ -13,10 +13,14 @@ pub mod plan;
 pub mod progress;
 pub mod refusal;
 pub mod rows;
+pub mod screens;
+pub mod segments;
 pub mod state;
 
 #[cfg(test)]
 pub(crate) mod samples;
+
+pub use screens::Screens;
 
 use nu_ansi_term::{Color, Style as Ansi};
 

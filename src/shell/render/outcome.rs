@@ -24,7 +24,10 @@ pub fn render(outcome: &Outcome, style: &Style) -> String {
         text.push_str(&para.render(style));
     }
     if !outcome.refusals.is_empty() {
-        text.push_str(&format!(" refused, left out ({}):\n", outcome.refusals.len()));
+        text.push_str(&format!(
+            " refused, left out ({}):\n",
+            outcome.refusals.len()
+        ));
         text.push_str(&reason_lines(&outcome.refusals, style));
     }
     text.push_str(&last_line(outcome, style));
@@ -135,7 +138,11 @@ fn copied(segment: &SegmentOutcome, detail: Detail) -> String {
         some => bytes(some),
     };
     let n = count(usize::try_from(n).unwrap_or(0), "block");
-    if detail == Detail::BlocksOnly { n } else { format!("{n} {size}") }
+    if detail == Detail::BlocksOnly {
+        n
+    } else {
+        format!("{n} {size}")
+    }
 }
 
 /// `1.4, 0.9 ms`

@@ -1,27 +1,25 @@
 //! A plan: in full as a value, and in short before the question.
 
-use super::format::{
-    blocks, bytes, bytes_of, clock, contents, count, estimate_ms,
-};
+use super::format::{blocks, bytes, bytes_of, clock, contents, count, estimate_ms};
 use super::layout::{Para, Table};
 use super::places::Places;
 use super::refusal::reason_lines;
 use super::{Paint, Style};
-use crate::cluster::{Intent, Joined, Plan, PlanStep, StepKind};
+use crate::cluster::{Intent, Joined, Plan, PlanDamage, PlanStep, StepKind};
 use crate::core::ids::Content;
 use crate::core::row::PairRow;
-use crate::script::ui::Damage;
 
 /// Column where the facts below the steps begin.
 const FACTS: usize = 11;
 /// Where the second fact of a line begins, counted from the first.
 const SECOND: usize = 36;
 
-/// The whole screen. Without the damage the line about the confirmation says only how it would end.
-pub fn render(plan: &Plan, damage: Option<&Damage>, places: &Places, style: &Style) -> String {
+/// The whole screen.
+pub fn render(plan: &Plan, damage: &PlanDamage, style: &Style) -> String {
+    let places = Places::of(plan);
     let mut text = head(plan, style);
     if !plan.steps.is_empty() {
-        text.push_str(&steps(plan, places).render(style));
+        text.push_str(&steps(plan, &places, style).render(style));
     }
     if !plan.refusals.is_empty() {
         text.push_str(&refused_head(plan, style));
@@ -30,7 +28,7 @@ pub fn render(plan: &Plan, damage: Option<&Damage>, places: &Places, style: &Sty
     for joined in &plan.joined {
         text.push_str(&joined_line(joined, style));
     }
-    text.push_str(&facts(plan, damage, places, style));
+    text.push_str(&facts(plan, damage, &places, style));
     text.push_str(&next(plan, style));
     text
 }
@@ -39,22 +37,42 @@ pub fn render(plan: &Plan, damage: Option<&Damage>, places: &Places, style: &Sty
 fn head(plan: &Plan, style: &Style) -> String {
     let made = clock(plan.made_ms, style);
     Para::new(&format!("plan {}", plan.id), 1)
-        .unit(3, &format!("{}, {}", plan.verb(), how(&plan.intent)), Paint::Strong)
-        .unit(3, &format!("made {made} from state {}", plan.state_id), Paint::Dim)
+        .unit(
+            3,
+            &format!("{}, {}", plan.verb(), how(&plan.intent)),
+            Paint::Strong,
+        )
+        .unit(
+            3,
+            &format!("made {made} from state {}", plan.state_id),
+            Paint::Dim,
+        )
         .render(style)
 }
 
 fn how(intent: &Intent) -> String {
     match intent {
         Intent::Recover { .. } => "incrementally, in place".to_string(),
-        Intent::FullRecover { in_place: false, .. } => "everything, to a new copy".to_string(),
-        Intent::FullRecover { in_place: true, .. } => "everything, in place".to_string(),
+        Intent::FullRecover {
+            in_place: false, ..
+        } => "to a new copy".to_string(),
+        Intent::FullRecover { in_place: true, .. } => "in place, overwriting".to_string(),
         Intent::Rebalance { .. } => "to the preferred roles".to_string(),
         Intent::Restart { mode, .. } => mode.word().to_string(),
     }
 }
 
-fn steps(plan: &Plan, places: &Places) -> Table {
+/// Where a full copy is written is shown when there is room for it.
+fn steps(plan: &Plan, places: &Places, style: &Style) -> Table {
+    let with_directories = steps_table(plan, places, true);
+    if with_directories.width() <= style.width {
+        with_directories
+    } else {
+        steps_table(plan, places, false)
+    }
+}
+
+fn steps_table(plan: &Plan, places: &Places, directories: bool) -> Table {
     let mut table = Table::new()
         .column("step", 2)
         .column("content", 2)
@@ -68,12 +86,17 @@ fn steps(plan: &Plan, places: &Places) -> Table {
             StepKind::Restart => String::new(),
             _ => places.address(step.source),
         };
+        let target = if directories && step.kind == StepKind::Full {
+            places.directory(step.dbid)
+        } else {
+            places.address(step.dbid)
+        };
         table.row(vec![
             (i + 1).to_string().into(),
             step.content.to_string().into(),
             step.dbid.to_string().into(),
             source.into(),
-            places.address(step.dbid).into(),
+            target.into(),
             copy(step).into(),
             step.about_ms.map(estimate_ms).unwrap_or_default().into(),
         ]);
@@ -112,7 +135,7 @@ fn joined_line(joined: &Joined, style: &Style) -> String {
         .render(style)
 }
 
-fn facts(plan: &Plan, damage: Option<&Damage>, places: &Places, style: &Style) -> String {
+fn facts(plan: &Plan, damage: &PlanDamage, places: &Places, style: &Style) -> String {
     let mut text = String::new();
     let touched = touched(plan);
     if !touched.is_empty() {
@@ -137,7 +160,11 @@ fn facts(plan: &Plan, damage: Option<&Damage>, places: &Places, style: &Style) -
 fn exposed(plan: &Plan, touched: &[Content]) -> String {
     let which = contents(touched);
     let one = touched.len() == 1;
-    let whose = if one { "its step ends" } else { "their step ends" };
+    let whose = if one {
+        "its step ends"
+    } else {
+        "their step ends"
+    };
     match plan.intent {
         Intent::Recover { .. } | Intent::FullRecover { .. } => {
             let keep = if one { "keeps" } else { "keep" };
@@ -151,17 +178,15 @@ fn exposed(plan: &Plan, touched: &[Content]) -> String {
 }
 
 /// What will be asked, and how applying the plan would end.
-fn confirm(plan: &Plan, damage: Option<&Damage>) -> Para {
+fn confirm(plan: &Plan, damage: &PlanDamage) -> Para {
     let predicted = plan.predicted().word();
-    let asked = match damage {
-        Some(damage) if !plan.refuses => asks(damage),
-        Some(_) => "nothing".to_string(),
-        None => return fact("result").unit(0, &format!("will be: {predicted}"), Paint::Plain),
-    };
+    let asked = asks(damage);
     let gap = SECOND.saturating_sub(asked.len()).max(3);
-    fact("confirm")
-        .unit(0, &asked, Paint::Plain)
-        .unit(gap, &format!("result will be: {predicted}"), Paint::Plain)
+    fact("confirm").unit(0, &asked, Paint::Plain).unit(
+        gap,
+        &format!("result will be: {predicted}"),
+        Paint::Plain,
+    )
 }
 
 fn fact(name: &str) -> Para {
@@ -222,17 +247,15 @@ fn after_row(row: &PairRow, places: &Places) -> String {
         text.push_str("  ");
         text.push_str(&member("m", mirror));
     }
-    if places.is_switched(row) {
-        text.push_str(" (switched)");
-    }
     text
 }
 
-fn asks(damage: &Damage) -> String {
+fn asks(damage: &PlanDamage) -> String {
     match damage {
-        Damage::Reversible => "y/N".to_string(),
-        Damage::TypeWord(word) => format!("type {word}"),
-        Damage::TypeCluster(name) => format!("type {name} (the whole cluster)"),
+        PlanDamage::None => "nothing".to_string(),
+        PlanDamage::Reversible => "y/N".to_string(),
+        PlanDamage::TypeWord(word) => format!("type {word} (full copy)"),
+        PlanDamage::TypeCluster(name) => format!("type {name} (the whole cluster)"),
     }
 }
 
@@ -250,10 +273,11 @@ fn next(plan: &Plan, style: &Style) -> String {
 }
 
 /// What is shown before the question: what is done to which segment, and what that costs.
-pub fn question(plan: &Plan, places: &Places, style: &Style) -> String {
+pub fn question(plan: &Plan, style: &Style) -> String {
+    let places = Places::of(plan);
     let mut text = question_head(plan, style);
     for step in &plan.steps {
-        text.push_str(&question_step(step, places, style));
+        text.push_str(&question_step(step, &places, style));
     }
     text.push_str(&cost(plan, style));
     for joined in &plan.joined {
@@ -288,12 +312,15 @@ fn question_step(step: &PlanStep, places: &Places, style: &Style) -> String {
     let para = Para::new(&format!(" content {}  ", step.content), 12);
     let source = places.dbid(step.source);
     let para = match step.kind {
-        StepKind::Incremental | StepKind::Full => para
-            .unit(0, &target, Paint::Plain)
-            .unit(2, &format!("from {source}"), Paint::Plain),
-        StepKind::Switch => para
-            .unit(0, &target, Paint::Plain)
-            .unit(2, &format!("takes over from {source}"), Paint::Plain),
+        StepKind::Incremental | StepKind::Full => {
+            para.unit(0, &target, Paint::Plain)
+                .unit(2, &format!("from {source}"), Paint::Plain)
+        }
+        StepKind::Switch => para.unit(0, &target, Paint::Plain).unit(
+            2,
+            &format!("takes over from {source}"),
+            Paint::Plain,
+        ),
         StepKind::Restart => para.unit(0, &target, Paint::Plain),
     };
     para.unit(3, &amount(step), Paint::Plain).render(style)
@@ -304,7 +331,10 @@ fn amount(step: &PlanStep) -> String {
     match (step.kind, step.copy_blocks, step.total_bytes) {
         (StepKind::Incremental, Some(n), Some(total)) => {
             let size = bytes_of(n.saturating_mul(super::format::BLOCK_BYTES), total);
-            format!("{}, {size}", count(usize::try_from(n).unwrap_or(0), "block"))
+            format!(
+                "{}, {size}",
+                count(usize::try_from(n).unwrap_or(0), "block")
+            )
         }
         (StepKind::Incremental, Some(n), None) => {
             let counted = count(usize::try_from(n).unwrap_or(0), "block");
@@ -325,7 +355,11 @@ fn cost(plan: &Plan, style: &Style) -> String {
         return String::new();
     }
     let which = contents(&touched);
-    let verb = if touched.len() == 1 { "pauses" } else { "pause" };
+    let verb = if touched.len() == 1 {
+        "pauses"
+    } else {
+        "pause"
+    };
     let cancelled = plan.steps.iter().any(|s| s.cancels_sessions);
     let text = match (&plan.intent, cancelled) {
         (Intent::Recover { .. } | Intent::FullRecover { .. }, false) => {
@@ -345,29 +379,48 @@ fn cost(plan: &Plan, style: &Style) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shell::render::samples::{broken, plain, rebalance_plan, recover_plan};
+    use crate::shell::render::samples::{full_plan, plain, rebalance_plan, recover_plan};
 
     #[test]
     fn a_plan_in_full() {
-        let places = Places::of(&broken());
-        let damage = Damage::Reversible;
-        insta::assert_snapshot!(render(&recover_plan(), Some(&damage), &places, &plain()));
+        insta::assert_snapshot!(render(&recover_plan(), &PlanDamage::Reversible, &plain()));
+    }
+
+    #[test]
+    fn a_plan_of_full_copies_with_something_left_out() {
+        let plan = full_plan();
+        insta::assert_snapshot!(render(&plan, &plan.damage("demo"), &plain()));
     }
 
     #[test]
     fn what_is_shown_before_a_recovery() {
-        insta::assert_snapshot!(question(&recover_plan(), &Places::of(&broken()), &plain()));
+        insta::assert_snapshot!(question(&recover_plan(), &plain()));
     }
 
     #[test]
     fn what_is_shown_before_a_rebalance() {
-        let places = Places::of(&broken());
-        insta::assert_snapshot!(question(&rebalance_plan(), &places, &plain()));
+        insta::assert_snapshot!(question(&rebalance_plan(), &plain()));
     }
 
     #[test]
     fn a_plan_without_places_names_dbids() {
-        let text = question(&recover_plan(), &Places::default(), &plain());
+        let mut plan = recover_plan();
+        plan.places.clear();
+        let text = question(&plan, &plain());
         assert!(text.contains("dbid 4  from dbid 8"), "{text}");
+    }
+
+    #[test]
+    fn no_line_of_a_plan_is_wider_than_the_screen() {
+        for mut plan in [full_plan(), recover_plan(), rebalance_plan()] {
+            for place in &mut plan.places {
+                place.host = "rack12-storage-0007.production".into();
+                place.datadir = "/a/very/long/path".repeat(6);
+            }
+            let full = render(&plan, &plan.damage("demo"), &plain());
+            for line in full.lines().chain(question(&plan, &plain()).lines()) {
+                assert!(line.chars().count() <= 80, "{line}");
+            }
+        }
     }
 }

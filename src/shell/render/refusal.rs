@@ -27,7 +27,9 @@ pub fn reason_lines(refusals: &[Refusal], style: &Style) -> String {
             let lead = format!(" {:<1$}", refusal.code.code(), indent - 1);
             let mut para = Para::new(&lead, indent);
             if let Some(about) = about(refusal) {
-                para = para.unit(0, &about, Paint::Strong).unit(2, "", Paint::Plain);
+                para = para
+                    .unit(0, &about, Paint::Strong)
+                    .unit(2, "", Paint::Plain);
                 para = glue(para, &refusal.cause);
             } else {
                 para = para.words(&refusal.cause);

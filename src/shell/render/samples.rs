@@ -4,7 +4,8 @@ use super::Style;
 use super::error::{Call, Changed, ErrorView, Position};
 use crate::cluster::{
     Alive, ContentState, CoordinatorState, HostState, Intent, Joined, Outcome, OutcomeStatus,
-    PairHealth, Plan, PlanStep, Segment, SegmentOutcome, Selection, State, StepKind,
+    PairHealth, Place, Plan, PlanStep, Refusal, RefusalCode, Segment, SegmentOutcome, Selection,
+    State, StepKind,
 };
 use crate::core::ids::{Content, Dbid, Epoch};
 use crate::core::report::{Progress, Stage};
@@ -55,10 +56,20 @@ fn segment(row: SegmentRow) -> Segment {
 pub fn healthy() -> State {
     let mut segments = Vec::new();
     for content in 0..4i64 {
-        let (a, b) = if content < 2 { ("sdw1", "sdw2") } else { ("sdw2", "sdw1") };
+        let (a, b) = if content < 2 {
+            ("sdw1", "sdw2")
+        } else {
+            ("sdw2", "sdw1")
+        };
         let port = 6000 + content as u16 + 2;
         segments.push(segment(row(content + 2, content, Role::Primary, a, port)));
-        segments.push(segment(row(content + 6, content, Role::Mirror, b, port + 1000)));
+        segments.push(segment(row(
+            content + 6,
+            content,
+            Role::Mirror,
+            b,
+            port + 1000,
+        )));
     }
     segments.sort_by_key(|s| s.row.dbid);
     let host = |name: &str, address: &str| HostState {
@@ -134,8 +145,7 @@ pub fn broken() -> State {
         health: PairHealth::ChangeTracking,
         to_copy_blocks: Some(307),
         single_copy_since_ms: Some(NOW - 130_000),
-        last_event: "dbid 4 on sdw2, process gone, host answers; dbid 8 took over in 0.21 s"
-            .into(),
+        last_event: "dbid 4 on sdw2, process gone, host answers; dbid 8 took over in 0.21 s".into(),
         epoch: Epoch(2),
         ..synchronized(2)
     };
@@ -233,7 +243,76 @@ pub fn recover_plan() -> Plan {
             mirror: Some(member(4)),
         }],
         notes: vec![],
+        places: vec![place(4, "sdw2", 6004), place(8, "sdw1", 7004)],
     }
+}
+
+fn place(dbid: i64, host: &str, port: u16) -> Place {
+    Place {
+        dbid: Dbid(dbid),
+        host: host.into(),
+        port,
+        datadir: format!("/srv/seg/{dbid}"),
+    }
+}
+
+/// Two full copies, and two segments that can't have one.
+pub fn full_plan() -> Plan {
+    let mut plan = recover_plan();
+    plan.intent = Intent::FullRecover {
+        selection: Selection::default(),
+        rate_bytes: None,
+        jobs: None,
+        in_place: false,
+    };
+    plan.joined.clear();
+    plan.steps[0].kind = StepKind::Full;
+    plan.steps.insert(
+        0,
+        PlanStep {
+            content: Content(0),
+            dbid: Dbid(6),
+            source: Dbid(2),
+            ..plan.steps[0].clone()
+        },
+    );
+    plan.places.push(place(6, "sdw2", 7002));
+    plan.places.push(place(2, "sdw1", 6002));
+    plan.after.insert(
+        0,
+        PairRow {
+            content: Content(0),
+            primary: Member {
+                dbid: Dbid(2),
+                ..plan.after[0].primary
+            },
+            mirror: plan.after[0].mirror.map(|m| Member { dbid: Dbid(6), ..m }),
+            ..plan.after[0]
+        },
+    );
+    let refusal = |code, content, cause: &str, next: &str| Refusal {
+        code,
+        content: Some(Content(content)),
+        dbid: None,
+        host: None,
+        cause: cause.into(),
+        next: next.into(),
+    };
+    plan.refusals = vec![
+        refusal(
+            RefusalCode::SourceDamaged,
+            1,
+            "dbid 3 main.db: block 881 unreadable",
+            "",
+        ),
+        refusal(
+            RefusalCode::DoubleFault,
+            3,
+            "dbid 5 and dbid 9 do not answer",
+            "procedure(\"recover_double_fault\")",
+        ),
+    ];
+    plan
 }
 
 pub fn rebalance_plan() -> Plan {
@@ -291,15 +370,16 @@ pub fn script_error() -> ErrorView {
         exit: 1,
         position: Some(at(14, 13)),
         source_line: Some("    recover(opts);".into()),
-        notes: vec![
-            "options: contents dbids hosts to wait timeout stall rate jobs raise".into(),
-        ],
+        notes: vec!["options: contents dbids hosts to wait timeout stall rate jobs raise".into()],
         calls: vec![Call {
             function: "heal".into(),
             at: Some(at(31, 5)),
         }],
         more: "help(\"recover\")".into(),
-        changed_before: vec![changed(97_000, 116, "recover"), changed(93_000, 117, "rebalance")],
+        changed_before: vec![
+            changed(97_000, 116, "recover"),
+            changed(93_000, 117, "rebalance"),
+        ],
         ..ErrorView::default()
     }
 }

@@ -1,6 +1,8 @@
 //! The `state()` screen: the header, the contents, the hosts, and what to do next for each content.
 
-use super::format::{age_ms, blocks, bytes, contents, count, elapsed_ms, percent, remaining_ms, when};
+use super::format::{
+    age_ms, blocks, bytes, contents, count, elapsed_ms, percent, remaining_ms, when,
+};
 use super::layout::{Cell, Para, Table, columns};
 use super::{Paint, Style};
 use crate::cluster::{ContentState, HostState, PairHealth, Segment, State};
@@ -66,7 +68,11 @@ fn warnings(state: &State) -> Vec<(String, Paint)> {
     }
     // A content that lost both its members still has mode `c`, but nobody would call it one copy.
     let lost = state.double_fault();
-    let single = state.single_copy().iter().filter(|c| !lost.contains(c)).count();
+    let single = state
+        .single_copy()
+        .iter()
+        .filter(|c| !lost.contains(c))
+        .count();
     if single > 0 {
         found.push((format!("{single} SINGLE COPY"), Paint::Warn));
     }
@@ -107,7 +113,11 @@ fn contents_table(state: &State, style: &Style) -> String {
 fn side_by_side(state: &State, detail: Detail) -> Table {
     // A mirror that is down takes all the room there is; others stand as far apart as the rest.
     let is_mirror_down = |s: &Segment| s.row.role == Role::Mirror && is_down(state, s);
-    let gap = if state.segments.iter().any(is_mirror_down) { 1 } else { 2 };
+    let gap = if state.segments.iter().any(is_mirror_down) {
+        1
+    } else {
+        2
+    };
     let mut table = Table::new()
         .column("content", 2)
         .column("primary", 2)
@@ -316,7 +326,10 @@ fn content_note(state: &State, content: &ContentState, style: &Style) -> String 
         PairHealth::Resynchronizing => resync_note(content, para),
         PairHealth::DoubleFault => double_fault_note(state, content, para, style),
         PairHealth::Quarantined => {
-            let why = content.quarantine.as_deref().unwrap_or("its rows are impossible");
+            let why = content
+                .quarantine
+                .as_deref()
+                .unwrap_or("its rows are impossible");
             para.words(&format!("QUARANTINED: {why}. Nothing is decided for it."))
                 .unit_below("next: help(\"quarantined\")", Paint::Code)
         }
@@ -360,7 +373,10 @@ fn tracking_note(state: &State, content: &ContentState, para: Para, style: &Styl
     let mut para = evidence(para, content.content, style);
     let mirror = state.acting(content.content, Role::Mirror);
     if let Some(op) = content.operation {
-        return para.unit_below(&format!("operation {op} works on it      next: wait"), Paint::Code);
+        return para.unit_below(
+            &format!("operation {op} works on it      next: wait"),
+            Paint::Code,
+        );
     }
     if let Some(why) = &content.source_damaged {
         para = para.words(&format!("The acting primary is damaged: {why}."));
@@ -376,7 +392,11 @@ fn tracking_note(state: &State, content: &ContentState, para: Para, style: &Styl
         }
         _ => "recover()".to_string(),
     };
-    let first = if host_gone { "when the host is back: " } else { "" };
+    let first = if host_gone {
+        "when the host is back: "
+    } else {
+        ""
+    };
     para = para.unit_below(&format!("next: {first}{step}"), Paint::Code);
     if unbalanced(state, content.content) {
         para = para.unit(5, "then, at a quiet time: rebalance()", Paint::Code);
@@ -415,12 +435,16 @@ pub fn eta_ms(progress: &Progress) -> Option<i64> {
     if progress.copied_blocks == 0 || progress.elapsed_ms == 0 {
         return None;
     }
-    let ms = u128::from(left) * u128::from(progress.elapsed_ms) / u128::from(progress.copied_blocks);
+    let ms =
+        u128::from(left) * u128::from(progress.elapsed_ms) / u128::from(progress.copied_blocks);
     i64::try_from(ms).ok()
 }
 
 fn double_fault_note(state: &State, content: &ContentState, para: Para, style: &Style) -> Para {
-    let para = para.words(&format!("DOUBLE FAULT, no member can serve:{}", event(content)));
+    let para = para.words(&format!(
+        "DOUBLE FAULT, no member can serve:{}",
+        event(content)
+    ));
     let para = evidence(para, content.content, style);
     let mirrored = state.acting(content.content, Role::Mirror).is_some();
     let next = if mirrored {
