@@ -3,6 +3,7 @@
 //! One vocabulary behind every door: `segsh recover --contents 3 --dry-run` is
 //! `plan_recover(#{ contents: [3] })`, and the engine checks the one as it checks the other.
 
+use crate::shell::batch::{Judgement, Source};
 use clap::{Args, ValueEnum};
 
 /// Which segments a call is about.
@@ -195,6 +196,20 @@ impl Call {
             (Some(procedure), false) => format!("{name}({}, {options})", quoted(procedure)),
             (None, true) => format!("plan_{name}({options})"),
             (None, false) => format!("{name}({options})"),
+        }
+    }
+
+    /// The call as the batch runs it.
+    pub fn to_batch(&self) -> Source {
+        let judgement = match (self.dry_run, self.check, self.function.as_str()) {
+            (true, _, _) => Judgement::DryRun,
+            (_, true, _) => Judgement::Check,
+            (_, _, "state" | "probe") => Judgement::State,
+            _ => Judgement::Success,
+        };
+        Source::Call {
+            code: self.source(),
+            judgement,
         }
     }
 

@@ -5,6 +5,7 @@ use super::evaluator::{Evaluated, Evaluator, Failure};
 use super::render::Screens;
 use super::repl::ended_line;
 use super::ui::ShellUi;
+use crate::cluster::{Plan, State};
 use std::io::Read;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -18,6 +19,54 @@ pub enum Source {
     File { path: PathBuf, args: Vec<String> },
     /// A script on stdin, likewise.
     Stdin { args: Vec<String> },
+    /// A primitive as a subcommand: its value is rendered, and judged.
+    Call { code: String, judgement: Judgement },
+}
+
+/// What the exit code of a call that succeeded says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Judgement {
+    /// That it succeeded.
+    Success,
+    /// What the plan would do.
+    DryRun,
+    /// Whether the coordinator answered.
+    State,
+    /// Whether everything is as it should be.
+    Check,
+}
+
+/// Exit code of a state: 7 from the last catalog, 9 when it is checked and something is wrong.
+pub fn state_exit(state: &State, check: bool) -> i32 {
+    let fine = state.operational()
+        && state.down().is_empty()
+        && state.single_copy().is_empty()
+        && state.unbalanced().is_empty();
+    match (state.coordinator.pid, check) {
+        (None, _) => 7,
+        (Some(_), true) if !fine => 9,
+        _ => 0,
+    }
+}
+
+/// Exit code of a plan that was only made: 4 refused, 3 nothing to do, 0 something would be done.
+pub fn plan_exit(plan: &Plan) -> i32 {
+    match (plan.refuses, plan.is_empty(), plan.refusals.is_empty()) {
+        (true, _, _) | (false, true, false) => 4,
+        (false, true, true) => 3,
+        (false, false, _) => 0,
+    }
+}
+
+impl Judgement {
+    fn exit(self, value: &Evaluated) -> i32 {
+        match self {
+            Judgement::Success => 0,
+            Judgement::DryRun => value.plan.as_ref().map_or(0, plan_exit),
+            Judgement::State => value.state.as_ref().map_or(0, |s| state_exit(s, false)),
+            Judgement::Check => value.state.as_ref().map_or(0, |s| state_exit(s, true)),
+        }
+    }
 }
 
 /// One run without a prompt.
@@ -37,8 +86,13 @@ const INTERRUPTED: i32 = 130;
 impl Batch {
     /// Runs the source; the process's exit code.
     pub fn run(&self, source: &Source, evaluator: &mut dyn Evaluator) -> i32 {
+        let judgement = match source {
+            Source::Call { judgement, .. } => *judgement,
+            _ => Judgement::Success,
+        };
         let result = match source {
             Source::Codes(codes) => self.codes(codes, evaluator),
+            Source::Call { code, .. } => self.codes(std::slice::from_ref(code), evaluator),
             Source::File { path, args } => evaluator.run_file(path, args),
             Source::Stdin { .. } => match read_stdin() {
                 Ok(text) => evaluator.run_source("-", &text),
@@ -46,7 +100,7 @@ impl Batch {
             },
         };
         match result {
-            Ok(value) => self.finish(value),
+            Ok(value) => self.finish(value, judgement),
             Err(failure) => self.fail(*failure),
         }
     }
@@ -78,8 +132,8 @@ impl Batch {
         }
     }
 
-    fn finish(&self, value: Evaluated) -> i32 {
-        let code = value.exit.unwrap_or(0);
+    fn finish(&self, value: Evaluated, judgement: Judgement) -> i32 {
+        let code = value.exit.unwrap_or_else(|| judgement.exit(&value));
         if self.json {
             let kind = if value.kind.is_empty() {
                 "value"
@@ -207,6 +261,27 @@ mod tests {
             (4, vec!["a".into(), "fail 4".into()])
         );
         assert_eq!(run(&["exit 3", "b"]), (3, vec!["exit 3".into()]));
+    }
+
+    #[test]
+    fn a_state_is_judged_when_that_is_asked_for() {
+        use crate::shell::render::samples::{broken, coordinator_down, healthy};
+        assert_eq!(state_exit(&healthy(), true), 0);
+        assert_eq!(state_exit(&broken(), false), 0);
+        assert_eq!(state_exit(&broken(), true), 9);
+        assert_eq!(state_exit(&coordinator_down(), false), 7);
+    }
+
+    #[test]
+    fn a_dry_run_says_whether_there_is_anything_to_do() {
+        use crate::shell::render::samples::{full_plan, recover_plan};
+        let mut plan = recover_plan();
+        assert_eq!(plan_exit(&plan), 0);
+        plan.steps.clear();
+        plan.joined.clear();
+        assert_eq!(plan_exit(&plan), 3);
+        plan.refusals = full_plan().refusals;
+        assert_eq!(plan_exit(&plan), 4);
     }
 
     #[test]

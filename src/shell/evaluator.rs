@@ -1,7 +1,7 @@
 //! What the prompt and the batch need of the script engine, and no more of it.
 
 use super::render::error::ErrorView;
-use crate::cluster::Outcome;
+use crate::cluster::{Outcome, Plan, State};
 use std::path::Path;
 
 /// A value that came out of a line or a script.
@@ -15,6 +15,10 @@ pub struct Evaluated {
     pub json: serde_json::Value,
     /// The value when it is the end of an operation.
     pub outcome: Option<Outcome>,
+    /// The value when it is a plan.
+    pub plan: Option<Plan>,
+    /// The value when it is a state.
+    pub state: Option<State>,
     /// `exit(n)` or `quit()` was called: the process ends with this code.
     pub exit: Option<i32>,
 }

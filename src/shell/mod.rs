@@ -4,6 +4,7 @@ pub mod batch;
 pub mod confirm;
 pub mod document;
 pub mod evaluator;
+pub mod front;
 pub mod history;
 pub mod line;
 pub mod logging;

@@ -163,6 +163,10 @@ impl<'a> Repl<'a> {
             .as_ref()
             .is_some_and(|o| self.ui.has_told(o));
         if !told {
+            if self.ui.signals().interrupted() {
+                // The terminal has just echoed `^C`.
+                self.ui.say("");
+            }
             failure.view.at_prompt = true;
             self.ui.say(&self.screens.error(&failure.view));
         }

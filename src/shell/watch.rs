@@ -159,8 +159,7 @@ impl Drop for TerminalWatch {
     }
 }
 
-const QUESTION: &str =
-    "Ctrl-C: (d)etach, (s)top after this segment, (c)ancel now, (k)eep watching? [k] ";
+const QUESTION: &str = "(d)etach, (s)top after this segment, (c)ancel now, (k)eep watching? [k] ";
 
 /// What was meant. A second Ctrl-C cancels; a terminal that went away detaches.
 fn meaning(answer: &Typed) -> Control {

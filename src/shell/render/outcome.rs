@@ -37,7 +37,8 @@ pub fn render(outcome: &Outcome, style: &Style) -> String {
 fn headline(outcome: &Outcome, style: &Style) -> String {
     let word = outcome.status.word();
     let mut left = format!("{word}  {}", tally(outcome));
-    if outcome.elapsed_ms > 0 || !outcome.segments.is_empty() {
+    let ended = outcome.status != OutcomeStatus::Started;
+    if ended && (outcome.elapsed_ms > 0 || !outcome.segments.is_empty()) {
         left.push_str(&format!(" in {}", elapsed_ms(outcome.elapsed_ms)));
     }
     let right = outcome.op.map(|op| format!("operation {op}"));
