@@ -1,41 +1,53 @@
-//! Arguments in, exit code out.
+//! Arguments in, exit code out; nothing else.
 
-use std::path::Path;
+use segsh::cli::{self, Action, Exit, Invocation, find};
+use segsh::shell::{front, logging, terminal};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    let result = match args.as_slice() {
-        ["host", "--dir", dir] => run(async {
-            segsh::hosts::run_agent(Path::new(dir))
-                .await
-                .map_err(|e| e.to_string())
-        }),
-        ["demo-keeper", "--dir", dir] => run(async {
-            segsh::cluster_dir::run_keeper(Path::new(dir))
-                .await
-                .map_err(|e| e.to_string())
-        }),
-        _ => Err("usage: segsh host --dir DIR | segsh demo-keeper --dir DIR".into()),
+    let invocation = match cli::parse(std::env::args_os()) {
+        Ok(invocation) => invocation,
+        Err(error) => {
+            // Help that nobody reads any more is no failure.
+            let _ = error.print();
+            return cli::parse_exit(&error).into();
+        }
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            eprintln!("{message}");
-            ExitCode::FAILURE
+    log_to_file(&invocation);
+    dispatch(&invocation).into()
+}
+
+/// A shell without a log still works: it is only harder to explain afterwards.
+fn log_to_file(invocation: &Invocation) {
+    if let Some(directory) = logging::directory()
+        && let Err(error) = logging::install(&directory, invocation.action.process())
+    {
+        eprintln!("no log is written to {}: {error}", directory.display());
+    }
+}
+
+fn dispatch(invocation: &Invocation) -> Exit {
+    let environment = std::env::var_os("SEGSH_CLUSTER");
+    let Some(target) = find::named(invocation.cluster.as_deref(), environment) else {
+        return without_cluster(&invocation.action);
+    };
+    match find::directory(&target, find::names_dir().as_deref()) {
+        Ok(directory) => {
+            eprintln!("cannot connect to cluster {}", directory.display());
+            Exit::Unreachable
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            Exit::Unreachable
         }
     }
 }
 
-fn run(work: impl Future<Output = Result<(), String>>) -> Result<(), String> {
-    let log = tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_ansi(false);
-    log.init();
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| e.to_string())?
-        .block_on(work)
+/// Bare `segsh` offers a demo to whoever can answer.
+fn without_cluster(action: &Action) -> Exit {
+    if *action == Action::Prompt && terminal::is_interactive() && !front::offers_demo() {
+        return Exit::Done;
+    }
+    eprint!("{}", front::NO_CLUSTER);
+    Exit::Unreachable
 }

@@ -1,0 +1,215 @@
+//! The command line as clap sees it. What it means is decided in [`super::parse`].
+
+use super::call::{Copying, Following, Mode, Targets};
+use crate::shell::confirm::{Grant, YesPolicy};
+use clap::{Args, Parser, Subcommand};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// A scriptable administration shell for mirrored database clusters
+#[derive(Debug, Parser)]
+#[command(
+    name = "segsh",
+    version,
+    disable_help_subcommand = false,
+    subcommand_negates_reqs = true,
+    after_help = super::AFTER_HELP,
+    override_usage = "segsh [OPTIONS]                      a prompt\n       segsh [OPTIONS] FILE.rhai [ARGS]...  a script, `-` for stdin\n       segsh [OPTIONS] -e CODE\n       segsh [OPTIONS] COMMAND"
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub globals: Globals,
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// Flags that stand anywhere in segsh's own commands.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Globals {
+    /// The cluster: its directory or its name (else SEGSH_CLUSTER)
+    #[arg(short, long, global = true, value_name = "DIR|NAME")]
+    pub cluster: Option<String>,
+    /// Evaluate CODE and show its value; may be repeated
+    #[arg(short, long = "eval", value_name = "CODE", allow_hyphen_values = true)]
+    pub eval: Vec<String>,
+    /// One JSON document on stdout
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Ask nothing that is reversible, nor what the command itself names; also what LIST names
+    /// (full_recover, restore, restart)
+    #[arg(long, global = true, value_name = "LIST", num_args = 0..=1, require_equals = true,
+          default_missing_value = "", value_parser = parse_yes)]
+    pub yes: Option<YesPolicy>,
+    /// No plan, no progress and no good news on stderr
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+}
+
+fn parse_yes(list: &str) -> Result<YesPolicy, String> {
+    let mut policy = YesPolicy {
+        yes: true,
+        ..YesPolicy::default()
+    };
+    for word in list.split(',').filter(|w| !w.is_empty()) {
+        let grant = Grant::parse(&word.replace('-', "_"))
+            .ok_or_else(|| format!("`{word}` is none of full_recover, restore, restart"))?;
+        policy.grants.insert(grant);
+    }
+    Ok(policy)
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// A temporary cluster to break and bring back, gone with the shell
+    Demo {
+        #[command(flatten)]
+        shape: Shape,
+    },
+    /// Make a cluster in DIR; it is left stopped
+    Init {
+        /// Where the cluster will live
+        dir: PathBuf,
+        #[command(flatten)]
+        shape: Shape,
+        /// Allow faults to be injected
+        #[arg(long)]
+        drill: bool,
+    },
+    /// Start what is not running, and recover what was synchronized
+    Start {
+        /// The cluster
+        dir: Option<String>,
+    },
+    /// Stop the whole cluster
+    Stop {
+        /// The cluster
+        dir: Option<String>,
+        /// How sessions are treated
+        #[arg(long, value_enum, default_value = "fast")]
+        mode: Mode,
+    },
+    /// Show the cluster's state, from its last catalog when it is down
+    Status {
+        /// The cluster
+        dir: Option<String>,
+    },
+    /// Stop the cluster and remove all of it
+    Destroy {
+        /// The cluster
+        dir: Option<String>,
+    },
+    #[command(flatten)]
+    Primitive(Primitive),
+    /// A host's agent
+    #[command(hide = true, disable_help_flag = true)]
+    Host(Raw),
+    /// A segment process
+    #[command(hide = true, disable_help_flag = true)]
+    Segment(Raw),
+    /// The coordinator process
+    #[command(hide = true, disable_help_flag = true)]
+    Coordinator(Raw),
+    /// What ends a demo when its shell is gone
+    #[command(hide = true, disable_help_flag = true)]
+    DemoKeeper(Raw),
+    /// A script and its arguments, or a word that is no command.
+    #[command(external_subcommand)]
+    Script(Vec<OsString>),
+}
+
+/// What is a call of the script API.
+#[derive(Debug, Subcommand)]
+pub enum Primitive {
+    /// Run a documented procedure
+    Run {
+        /// Its name; procedures() lists them
+        procedure: String,
+        #[command(flatten)]
+        targets: Targets,
+        /// Show the plan and change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// The cluster as its coordinator knows it
+    State {
+        /// Exit 9 unless everything is up, synchronized and in its preferred role
+        #[arg(long)]
+        check: bool,
+    },
+    /// FTS looks now; the state it saw
+    Probe {
+        /// Exit 9 unless everything is up, synchronized and in its preferred role
+        #[arg(long)]
+        check: bool,
+    },
+    /// Recover what is down, incrementally, in place
+    Recover {
+        #[command(flatten)]
+        targets: Targets,
+        #[command(flatten)]
+        copying: Copying,
+        #[command(flatten)]
+        following: Following,
+    },
+    /// Copy everything to segments that are down
+    #[command(visible_alias = "full_recover")]
+    FullRecover {
+        #[command(flatten)]
+        targets: Targets,
+        /// Overwrite block by block instead of making a new copy beside the old
+        #[arg(long)]
+        in_place: bool,
+        #[command(flatten)]
+        copying: Copying,
+        #[command(flatten)]
+        following: Following,
+    },
+    /// Return all segments to their preferred roles
+    Rebalance {
+        #[command(flatten)]
+        targets: Targets,
+        #[command(flatten)]
+        following: Following,
+    },
+    /// Stop and start segments, or the whole cluster
+    Restart {
+        #[command(flatten)]
+        targets: Targets,
+        /// How sessions are treated (default: fast)
+        #[arg(long, value_enum)]
+        mode: Option<Mode>,
+        #[command(flatten)]
+        following: Following,
+    },
+}
+
+/// How many of everything a new cluster has.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Shape {
+    /// Contents, each a primary and its mirror
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub contents: u32,
+    /// Hosts to spread them over
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=254))]
+    pub hosts: u32,
+    /// A setting to begin with; may be repeated
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = parse_setting)]
+    pub settings: Vec<(String, String)>,
+}
+
+fn parse_setting(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.trim().is_empty() => {
+            Ok((name.trim().to_string(), value.trim().to_string()))
+        }
+        _ => Err("a setting is NAME=VALUE".to_string()),
+    }
+}
+
+/// Arguments that belong to one of segsh's own processes, unread.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Raw {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub args: Vec<OsString>,
+}

@@ -1,0 +1,294 @@
+//! A primitive as a subcommand: the same call that a script would write, as Rhai.
+//!
+//! One vocabulary behind every door: `segsh recover --contents 3 --dry-run` is
+//! `plan_recover(#{ contents: [3] })`, and the engine checks the one as it checks the other.
+
+use crate::shell::batch::{Judgement, Source};
+use clap::{Args, ValueEnum};
+
+/// Which segments a call is about.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct Targets {
+    /// Contents, by number
+    #[arg(long, value_name = "N", value_delimiter = ',', num_args = 1.., visible_alias = "content")]
+    pub contents: Vec<i64>,
+    /// Segments, by dbid
+    #[arg(long, value_name = "N", value_delimiter = ',', num_args = 1.., visible_alias = "dbid")]
+    pub dbids: Vec<i64>,
+    /// All segments of these hosts
+    #[arg(long, value_name = "HOST", value_delimiter = ',', num_args = 1.., visible_alias = "host")]
+    pub hosts: Vec<String>,
+}
+
+/// How a mutating call is followed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct Following {
+    /// Show the plan and change nothing (exit 3 when there is nothing to do)
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Return as soon as the operation has begun
+    #[arg(long)]
+    pub no_wait: bool,
+    /// Give up watching after this long, such as 10m
+    #[arg(long, value_name = "DURATION")]
+    pub timeout: Option<String>,
+    /// Give up watching when nothing has moved for this long, such as 1m
+    #[arg(long, value_name = "DURATION")]
+    pub stall: Option<String>,
+}
+
+/// How a copy is made.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct Copying {
+    /// Cap on the copy, such as '50 MiB/s'
+    #[arg(long, value_name = "RATE")]
+    pub rate: Option<String>,
+    /// Contents copied at the same time
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
+    pub jobs: Option<i64>,
+}
+
+/// How sessions are treated by a restart or a stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Mode {
+    /// Wait until the sessions have ended by themselves
+    Smart,
+    /// End the sessions, finish what is being synced
+    Fast,
+    /// Stop at once; the log is replayed at the next start
+    Immediate,
+}
+
+impl Mode {
+    /// The mode as the cluster knows it.
+    pub fn stop_mode(self) -> crate::core::report::StopMode {
+        use crate::core::report::StopMode;
+        match self {
+            Mode::Smart => StopMode::Smart,
+            Mode::Fast => StopMode::Fast,
+            Mode::Immediate => StopMode::Immediate,
+        }
+    }
+}
+
+/// A call of one primitive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// The function: `recover`, `state`, ...
+    pub function: String,
+    /// Its options, each already as Rhai.
+    options: Vec<(&'static str, String)>,
+    /// Only the plan is made and shown.
+    pub dry_run: bool,
+    /// `state --check`: exit 9 when anything is not as it should be.
+    pub check: bool,
+    /// The name of the procedure, for `procedure("name", #{ ... })`.
+    procedure: Option<String>,
+}
+
+impl Call {
+    /// A call without options.
+    pub fn new(function: &str) -> Call {
+        Call {
+            function: function.to_string(),
+            options: Vec::new(),
+            dry_run: false,
+            check: false,
+            procedure: None,
+        }
+    }
+
+    /// `procedure("name", ...)`.
+    pub fn procedure(name: &str) -> Call {
+        Call {
+            procedure: Some(name.to_string()),
+            ..Call::new("procedure")
+        }
+    }
+
+    /// Adds what was selected.
+    #[must_use]
+    pub fn targets(mut self, targets: &Targets) -> Call {
+        let numbers = |list: &[i64]| {
+            let list: Vec<String> = list.iter().map(ToString::to_string).collect();
+            format!("[{}]", list.join(", "))
+        };
+        if !targets.contents.is_empty() {
+            self.options.push(("contents", numbers(&targets.contents)));
+        }
+        if !targets.dbids.is_empty() {
+            self.options.push(("dbids", numbers(&targets.dbids)));
+        }
+        if !targets.hosts.is_empty() {
+            let list: Vec<String> = targets.hosts.iter().map(|h| quoted(h)).collect();
+            self.options
+                .push(("hosts", format!("[{}]", list.join(", "))));
+        }
+        self
+    }
+
+    /// Adds how it is followed.
+    #[must_use]
+    pub fn following(mut self, following: &Following) -> Call {
+        self.dry_run = following.dry_run;
+        if following.no_wait {
+            self.options.push(("wait", "false".to_string()));
+        }
+        self.text("timeout", following.timeout.as_deref())
+            .text("stall", following.stall.as_deref())
+    }
+
+    /// Adds how copies are made.
+    #[must_use]
+    pub fn copying(self, copying: &Copying) -> Call {
+        let mut call = self.text("rate", copying.rate.as_deref());
+        if let Some(jobs) = copying.jobs {
+            call.options.push(("jobs", jobs.to_string()));
+        }
+        call
+    }
+
+    /// Whether the state that comes out is judged.
+    #[must_use]
+    pub fn checked(mut self, check: bool) -> Call {
+        self.check = check;
+        self
+    }
+
+    /// Whether only the plan is made.
+    #[must_use]
+    pub fn dry(mut self, dry_run: bool) -> Call {
+        self.dry_run = dry_run;
+        self
+    }
+
+    /// Adds an option whose value is a string.
+    #[must_use]
+    pub fn text(mut self, name: &'static str, value: Option<&str>) -> Call {
+        if let Some(value) = value {
+            self.options.push((name, quoted(value)));
+        }
+        self
+    }
+
+    /// Adds an option that is set or not there.
+    #[must_use]
+    pub fn flag(mut self, name: &'static str, set: bool) -> Call {
+        if set {
+            self.options.push((name, "true".to_string()));
+        }
+        self
+    }
+
+    /// The call as Rhai.
+    pub fn source(&self) -> String {
+        let options = self.options().unwrap_or_default();
+        let name = &self.function;
+        match (&self.procedure, self.dry_run) {
+            (Some(procedure), true) => {
+                let module = quoted(&format!("std/{procedure}"));
+                let options = if options.is_empty() { "#{}" } else { &options };
+                format!("import {module} as the_procedure; the_procedure::plan({options})")
+            }
+            (Some(procedure), false) if options.is_empty() => {
+                format!("{name}({})", quoted(procedure))
+            }
+            (Some(procedure), false) => format!("{name}({}, {options})", quoted(procedure)),
+            (None, true) => format!("plan_{name}({options})"),
+            (None, false) => format!("{name}({options})"),
+        }
+    }
+
+    /// The call as the batch runs it.
+    pub fn to_batch(&self) -> Source {
+        let judgement = match (self.dry_run, self.check, self.function.as_str()) {
+            (true, _, _) => Judgement::DryRun,
+            (_, true, _) => Judgement::Check,
+            (_, _, "state" | "probe") => Judgement::State,
+            _ => Judgement::Success,
+        };
+        Source::Call {
+            code: self.source(),
+            judgement,
+        }
+    }
+
+    fn options(&self) -> Option<String> {
+        // A plan has nothing to wait for.
+        let waits = |name: &str| matches!(name, "wait" | "timeout" | "stall");
+        let list: Vec<String> = self
+            .options
+            .iter()
+            .filter(|(name, _)| !(self.dry_run && waits(name)))
+            .map(|(name, value)| format!("{name}: {value}"))
+            .collect();
+        (!list.is_empty()).then(|| format!("#{{ {} }}", list.join(", ")))
+    }
+}
+
+/// A Rhai string literal.
+fn quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => {
+                out.push('\\');
+                out.push(c);
+            }
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            c if c.is_control() => out.push_str(&format!("\\x{:02x}", u32::from(c) & 0xff)),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_is_what_a_script_would_write() {
+        let targets = Targets {
+            contents: vec![3, 4],
+            hosts: vec!["sdw1".into()],
+            ..Targets::default()
+        };
+        let call = Call::new("recover").targets(&targets);
+        assert_eq!(
+            call.source(),
+            "recover(#{ contents: [3, 4], hosts: [\"sdw1\"] })"
+        );
+        assert_eq!(Call::new("state").source(), "state()");
+        assert_eq!(Call::procedure("p").source(), "procedure(\"p\")");
+    }
+
+    #[test]
+    fn a_dry_run_makes_the_plan_and_waits_for_nothing() {
+        let following = Following {
+            dry_run: true,
+            no_wait: true,
+            timeout: Some("10m".into()),
+            stall: None,
+        };
+        let call = Call::new("recover").following(&following);
+        assert_eq!(call.source(), "plan_recover()");
+        assert_eq!(
+            Call::procedure("p").dry(true).source(),
+            "import \"std/p\" as the_procedure; the_procedure::plan(#{})"
+        );
+    }
+
+    #[test]
+    fn nothing_on_the_command_line_escapes_its_string() {
+        let call = Call::new("recover").text("rate", Some("\"); exit(0); (\"\\\n"));
+        let source = call.source();
+        let engine = rhai::Engine::new_raw();
+        let tree = engine.compile(&source);
+        assert!(tree.is_ok(), "{source}");
+        assert_eq!(source, r#"recover(#{ rate: "\"); exit(0); (\"\\\n" })"#);
+    }
+}

@@ -1,0 +1,257 @@
+//! Arguments in, a plain value out, and the exit codes. What is done with it is not decided here.
+
+mod args;
+pub mod call;
+pub mod exit;
+pub mod find;
+
+pub use args::Shape;
+pub use call::{Call, Mode};
+pub use exit::Exit;
+
+use crate::shell::batch::Source;
+use crate::shell::confirm::YesPolicy;
+use args::{Cli, Command, Primitive};
+use clap::{CommandFactory, FromArgMatches};
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+/// Printed below the options.
+const AFTER_HELP: &str = "\
+Exit codes: 0 done, 1 script error, 2 usage, 3 nothing to do (dry run), 4 refused or
+declined, 5 partial, 6 unknown or timed out, 7 cannot connect, 8 locked by another
+administrator, 9 a check says no, 130 interrupted.";
+
+/// What the command line asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invocation {
+    /// `-c`; the environment is not looked at here.
+    pub cluster: Option<String>,
+    pub json: bool,
+    pub quiet: bool,
+    pub policy: YesPolicy,
+    pub action: Action,
+}
+
+/// The action itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Bare `segsh`: the prompt.
+    Prompt,
+    /// `-e`, a script file, or stdin.
+    Script(Source),
+    /// A primitive or a procedure.
+    Call(Call),
+    Demo(Shape),
+    Init {
+        dir: PathBuf,
+        shape: Shape,
+        drill: bool,
+    },
+    /// The cluster of these is in [`Invocation::cluster`], wherever it stood.
+    Start,
+    Stop {
+        mode: Mode,
+    },
+    Status,
+    Destroy,
+    /// Processes of segsh itself, with their own arguments.
+    Host(Vec<OsString>),
+    Segment(Vec<OsString>),
+    Coordinator(Vec<OsString>),
+    DemoKeeper(Vec<OsString>),
+}
+
+impl Action {
+    /// The name of the log file of such a process.
+    pub fn process(&self) -> &'static str {
+        match self {
+            Action::Host(_) => "host",
+            Action::Segment(_) => "segment",
+            Action::Coordinator(_) => "coordinator",
+            Action::DemoKeeper(_) => "demo-keeper",
+            _ => "shell",
+        }
+    }
+}
+
+/// Reads a command line, the program's name first. An error carries its own exit: 0 for `--help`
+/// and `--version`, 2 for a wrong command line; [`clap::Error::print`] shows it on the right stream.
+pub fn parse<I, T>(args: I) -> Result<Invocation, clap::Error>
+where
+    I: IntoIterator<Item = T>,
+    T: Into<OsString> + Clone,
+{
+    let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+    let matches = Cli::command().try_get_matches_from(&args)?;
+    let cli = Cli::from_arg_matches(&matches)?;
+    if let Some(Command::Script(words)) = &cli.command
+        && let Some(first) = words.first()
+        && !is_script(first)
+    {
+        return Err(unknown_command(first));
+    }
+    invocation(cli)
+}
+
+/// The exit of a command line that was not understood, or that asked for help.
+pub fn parse_exit(error: &clap::Error) -> Exit {
+    if error.use_stderr() {
+        Exit::Usage
+    } else {
+        Exit::Done
+    }
+}
+
+/// A script is a path or `-`; any other word was meant as a command.
+fn is_script(first: &OsStr) -> bool {
+    let path = Path::new(first);
+    first == "-" || path.extension() == Some(OsStr::new("rhai")) || path.components().count() > 1
+}
+
+/// Clap names the nearest command when a script is not allowed in its place.
+fn unknown_command(word: &OsStr) -> clap::Error {
+    let cli = Cli::command();
+    let strict = clap::Command::new("segsh")
+        .override_usage("segsh [OPTIONS] [COMMAND | FILE.rhai | -]")
+        .subcommands(cli.get_subcommands().filter(|c| !c.is_hide_set()).cloned());
+    match strict.try_get_matches_from([OsStr::new("segsh"), word]) {
+        Err(error) => error,
+        Ok(_) => usage("this is no command"),
+    }
+}
+
+fn usage(message: &str) -> clap::Error {
+    Cli::command().error(clap::error::ErrorKind::ArgumentConflict, message)
+}
+
+fn invocation(cli: Cli) -> Result<Invocation, clap::Error> {
+    let Cli { globals, command } = cli;
+    if !globals.eval.is_empty() && command.is_some() {
+        return Err(usage(
+            "-e stands alone: it cannot be used with a script or a command",
+        ));
+    }
+    let mut cluster = globals.cluster;
+    let action = match command {
+        None if globals.eval.is_empty() => Action::Prompt,
+        None => Action::Script(Source::Codes(globals.eval)),
+        Some(command) => action(command, &mut cluster)?,
+    };
+    let mut policy = globals.yes.unwrap_or_default();
+    policy.verb = match &action {
+        Action::Call(call) if call.function != "procedure" => Some(call.function.clone()),
+        _ => None,
+    };
+    Ok(Invocation {
+        cluster,
+        json: globals.json,
+        quiet: globals.quiet,
+        policy,
+        action,
+    })
+}
+
+/// `segsh start DIR` and `segsh start -c DIR` are one; both at once must agree.
+fn place(dir: Option<String>, cluster: &mut Option<String>) -> Result<(), clap::Error> {
+    match (dir, cluster.as_ref()) {
+        (Some(dir), Some(flag)) if dir != *flag => Err(usage(&format!(
+            "two clusters are named: `{dir}` and `{flag}`"
+        ))),
+        (Some(dir), _) => {
+            *cluster = Some(dir);
+            Ok(())
+        }
+        (None, _) => Ok(()),
+    }
+}
+
+fn action(command: Command, cluster: &mut Option<String>) -> Result<Action, clap::Error> {
+    Ok(match command {
+        Command::Demo { shape } => Action::Demo(shape),
+        Command::Init { dir, shape, drill } => Action::Init { dir, shape, drill },
+        Command::Start { dir } => {
+            place(dir, cluster)?;
+            Action::Start
+        }
+        Command::Stop { dir, mode } => {
+            place(dir, cluster)?;
+            Action::Stop { mode }
+        }
+        Command::Status { dir } => {
+            place(dir, cluster)?;
+            Action::Status
+        }
+        Command::Destroy { dir } => {
+            place(dir, cluster)?;
+            Action::Destroy
+        }
+        Command::Host(raw) => Action::Host(raw.args),
+        Command::Segment(raw) => Action::Segment(raw.args),
+        Command::Coordinator(raw) => Action::Coordinator(raw.args),
+        Command::DemoKeeper(raw) => Action::DemoKeeper(raw.args),
+        Command::Script(words) => Action::Script(script(words)?),
+        Command::Primitive(primitive) => Action::Call(call(primitive)),
+    })
+}
+
+/// Everything behind the script's name is the script's.
+fn script(words: Vec<OsString>) -> Result<Source, clap::Error> {
+    let mut words = words.into_iter();
+    let first = words.next().unwrap_or_default();
+    let args = words
+        .map(|word| word.into_string())
+        .collect::<Result<Vec<String>, OsString>>()
+        .map_err(|word| usage(&format!("{word:?} is not UTF-8")))?;
+    Ok(match first.to_str() {
+        Some("-") => Source::Stdin { args },
+        _ => Source::File {
+            path: PathBuf::from(first),
+            args,
+        },
+    })
+}
+
+fn call(primitive: Primitive) -> Call {
+    match primitive {
+        Primitive::State { check } => Call::new("state").checked(check),
+        Primitive::Probe { check } => Call::new("probe").checked(check),
+        Primitive::Recover {
+            targets,
+            copying,
+            following,
+        } => Call::new("recover")
+            .targets(&targets)
+            .copying(&copying)
+            .following(&following),
+        Primitive::FullRecover {
+            targets,
+            in_place,
+            copying,
+            following,
+        } => Call::new("full_recover")
+            .targets(&targets)
+            .flag("in_place", in_place)
+            .copying(&copying)
+            .following(&following),
+        Primitive::Rebalance { targets, following } => Call::new("rebalance")
+            .targets(&targets)
+            .following(&following),
+        Primitive::Restart {
+            targets,
+            mode,
+            following,
+        } => Call::new("restart")
+            .targets(&targets)
+            .text("mode", mode.map(|m| m.stop_mode().word()))
+            .following(&following),
+        Primitive::Run {
+            procedure,
+            targets,
+            dry_run,
+        } => Call::procedure(&procedure).targets(&targets).dry(dry_run),
+    }
+}
+
+#[cfg(test)]
+mod tests;

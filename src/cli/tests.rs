@@ -1,0 +1,271 @@
+use super::*;
+use crate::shell::confirm::Grant;
+use std::path::Path;
+
+fn parsed(line: &str) -> Invocation {
+    let words = std::iter::once("segsh").chain(line.split_whitespace());
+    parse(words).unwrap_or_else(|error| panic!("`{line}`: {error}"))
+}
+
+fn refused(line: &str) -> clap::Error {
+    let words = std::iter::once("segsh").chain(line.split_whitespace());
+    match parse(words) {
+        Err(error) => error,
+        Ok(invocation) => panic!("`{line}` is {invocation:?}"),
+    }
+}
+
+fn source(line: &str) -> Source {
+    match parsed(line).action {
+        Action::Script(source) => source,
+        other => panic!("`{line}` is {other:?}"),
+    }
+}
+
+fn rhai(line: &str) -> String {
+    match parsed(line).action {
+        Action::Call(call) => call.source(),
+        other => panic!("`{line}` is {other:?}"),
+    }
+}
+
+fn file(path: &str, args: &[&str]) -> Source {
+    Source::File {
+        path: path.into(),
+        args: args.iter().map(ToString::to_string).collect(),
+    }
+}
+
+#[test]
+fn bare_segsh_is_the_prompt() {
+    assert_eq!(parsed("").action, Action::Prompt);
+    let with_cluster = parsed("-c demo -q");
+    assert_eq!(with_cluster.action, Action::Prompt);
+    assert_eq!(with_cluster.cluster.as_deref(), Some("demo"));
+    assert!(with_cluster.quiet);
+}
+
+#[test]
+fn everything_behind_a_script_belongs_to_it() {
+    let line = "-c /srv/c nightly.rhai --json -c other --yes -- x";
+    assert_eq!(
+        source(line),
+        file(
+            "nightly.rhai",
+            &["--json", "-c", "other", "--yes", "--", "x"]
+        )
+    );
+    let invocation = parsed(line);
+    assert_eq!(invocation.cluster.as_deref(), Some("/srv/c"));
+    assert!(!invocation.json && !invocation.policy.yes);
+    assert_eq!(source("./state x"), file("./state", &["x"]));
+}
+
+#[test]
+fn a_dash_is_stdin() {
+    assert_eq!(source("-"), Source::Stdin { args: vec![] });
+    assert_eq!(
+        source("-c DIR - --help"),
+        Source::Stdin {
+            args: vec!["--help".into()]
+        }
+    );
+}
+
+#[test]
+fn codes_are_kept_in_their_order() {
+    let words = ["segsh", "-e", "let x = 1", "--json", "-e", "-x"];
+    let invocation = parse(words).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(
+        invocation.action,
+        Action::Script(Source::Codes(vec!["let x = 1".into(), "-x".into()]))
+    );
+    assert!(invocation.json);
+    assert_eq!(parse_exit(&refused("-e 1 state")), Exit::Usage);
+}
+
+#[test]
+fn global_flags_stand_anywhere_in_own_commands() {
+    for line in [
+        "-c DIR --yes --json run heal",
+        "run heal -c DIR --yes --json",
+        "--json run -c DIR heal --yes",
+    ] {
+        let invocation = parsed(line);
+        assert_eq!(invocation.cluster.as_deref(), Some("DIR"), "{line}");
+        assert!(invocation.policy.yes && invocation.json, "{line}");
+    }
+}
+
+#[test]
+fn yes_takes_a_list_only_behind_an_equals_sign() {
+    let grants = |line| parsed(line).policy.grants.into_iter().collect::<Vec<_>>();
+    assert_eq!(grants("--yes recover"), []);
+    assert_eq!(
+        grants("recover --yes=full_recover,restart"),
+        [Grant::FullRecover, Grant::Restart]
+    );
+    assert_eq!(grants("recover --yes=full-recover"), [Grant::FullRecover]);
+    assert!(
+        refused("recover --yes=everything")
+            .to_string()
+            .contains("everything")
+    );
+    assert!(!parsed("recover").policy.yes);
+}
+
+#[test]
+fn only_a_primitive_is_named_by_the_command_line_itself() {
+    assert_eq!(
+        parsed("restart --yes").policy.verb.as_deref(),
+        Some("restart")
+    );
+    assert_eq!(
+        parsed("full-recover --dbids 5").policy.verb.as_deref(),
+        Some("full_recover")
+    );
+    assert_eq!(parsed("run heal --yes").policy.verb, None);
+    assert_eq!(parsed("x.rhai").policy.verb, None);
+}
+
+#[test]
+fn each_primitive_is_a_subcommand() {
+    assert_eq!(rhai("state"), "state()");
+    assert_eq!(rhai("probe"), "probe()");
+    assert_eq!(rhai("recover --contents 3"), "recover(#{ contents: [3] })");
+    assert_eq!(
+        rhai("recover --contents 3 --dry-run"),
+        "plan_recover(#{ contents: [3] })"
+    );
+    assert_eq!(
+        rhai("full_recover --dbids 5,6 --in-place --no-wait"),
+        "full_recover(#{ dbids: [5, 6], in_place: true, wait: false })"
+    );
+    assert_eq!(
+        rhai("recover --hosts sdw1 sdw2 --jobs 2 --rate 50MiB/s --timeout 10m"),
+        "recover(#{ hosts: [\"sdw1\", \"sdw2\"], rate: \"50MiB/s\", jobs: 2, timeout: \"10m\" })"
+    );
+    assert_eq!(
+        rhai("rebalance --content 1"),
+        "rebalance(#{ contents: [1] })"
+    );
+    assert_eq!(
+        rhai("restart --mode smart --contents 2"),
+        "restart(#{ contents: [2], mode: \"smart\" })"
+    );
+    assert_eq!(rhai("restart"), "restart()");
+    assert_eq!(
+        rhai("run recover_double_fault --contents 2"),
+        "procedure(\"recover_double_fault\", #{ contents: [2] })"
+    );
+}
+
+#[test]
+fn a_check_is_asked_for_by_name() {
+    let Action::Call(call) = parsed("state --check").action else {
+        panic!("state is a call")
+    };
+    assert!(call.check);
+}
+
+#[test]
+fn the_cluster_of_a_lifecycle_command_stands_where_one_likes() {
+    for (line, action) in [
+        ("start DIR", Action::Start),
+        ("start -c DIR", Action::Start),
+        ("-c DIR stop", Action::Stop { mode: Mode::Fast }),
+        (
+            "stop DIR --mode immediate",
+            Action::Stop {
+                mode: Mode::Immediate,
+            },
+        ),
+        ("status DIR --json", Action::Status),
+        ("destroy DIR -c DIR", Action::Destroy),
+    ] {
+        let invocation = parsed(line);
+        assert_eq!(invocation.cluster.as_deref(), Some("DIR"), "{line}");
+        assert_eq!(invocation.action, action, "{line}");
+    }
+    assert!(refused("start A -c B").to_string().contains("two clusters"));
+    assert!(
+        refused("stop DIR --mode slowly")
+            .to_string()
+            .contains("slowly")
+    );
+}
+
+#[test]
+fn a_new_cluster_has_four_contents_on_two_hosts_unless_told() {
+    let Action::Init { dir, shape, drill } = parsed("init /srv/c").action else {
+        panic!("init is an action")
+    };
+    assert_eq!(
+        (dir.as_path(), shape.contents, shape.hosts, drill),
+        (Path::new("/srv/c"), 4, 2, false)
+    );
+    let line = "init /srv/c --contents 8 --hosts 3 --drill --set a=1 --set b=2=3";
+    let Action::Init { shape, drill, .. } = parsed(line).action else {
+        panic!("init is an action")
+    };
+    assert!(drill);
+    assert_eq!((shape.contents, shape.hosts), (8, 3));
+    assert_eq!(
+        shape.settings,
+        [("a".into(), "1".into()), ("b".into(), "2=3".into())]
+    );
+    assert!(matches!(
+        parsed("demo --contents 2").action,
+        Action::Demo(Shape { contents: 2, .. })
+    ));
+    for wrong in ["init", "init D --contents 0", "init D --set x"] {
+        assert_eq!(parse_exit(&refused(wrong)), Exit::Usage, "{wrong}");
+    }
+}
+
+#[test]
+fn own_processes_read_their_own_arguments() {
+    let Action::Segment(args) = parsed("segment --dir X -c Y --help").action else {
+        panic!("segment is an action")
+    };
+    assert_eq!(args, ["--dir", "X", "-c", "Y", "--help"]);
+    for (line, process) in [
+        ("host --dir X", "host"),
+        ("coordinator", "coordinator"),
+        ("demo-keeper 7", "demo-keeper"),
+        ("state", "shell"),
+    ] {
+        assert_eq!(parsed(line).action.process(), process);
+    }
+}
+
+#[test]
+fn an_unknown_word_names_the_near_command() {
+    let error = refused("recovr --contents 1");
+    assert_eq!(parse_exit(&error), Exit::Usage);
+    assert!(error.to_string().contains("recover"), "{error}");
+}
+
+#[test]
+fn help_and_version_are_success() {
+    for line in ["--help", "--version", "help recover", "recover --help"] {
+        assert_eq!(parse_exit(&refused(line)), Exit::Done, "{line}");
+    }
+    let help = refused("--help").to_string();
+    for hidden in ["demo-keeper", "coordinator  "] {
+        assert!(!help.contains(hidden), "{help}");
+    }
+}
+
+#[test]
+fn the_help_lists_every_exit_code() {
+    let help = AFTER_HELP.replace('\n', " ");
+    for exit in Exit::ALL {
+        assert!(help.contains(&format!("{} ", exit.code())), "{exit:?}");
+    }
+}
+
+#[test]
+fn the_definition_is_consistent() {
+    Cli::command().debug_assert();
+}

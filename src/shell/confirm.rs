@@ -1,0 +1,147 @@
+//! Confirmation in proportion to damage, and what `--yes` covers without asking.
+
+use crate::script::ui::Damage;
+use std::collections::BTreeSet;
+
+/// What `--yes=LIST` may name beyond the y/N class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Grant {
+    FullRecover,
+    Restore,
+    Restart,
+}
+
+impl Grant {
+    /// Every grant there is.
+    pub const ALL: [Grant; 3] = [Grant::FullRecover, Grant::Restore, Grant::Restart];
+
+    /// The word on the command line, which is the verb it allows.
+    pub fn word(self) -> &'static str {
+        match self {
+            Grant::FullRecover => "full_recover",
+            Grant::Restore => "restore",
+            Grant::Restart => "restart",
+        }
+    }
+
+    /// The grant a word names.
+    pub fn parse(word: &str) -> Option<Grant> {
+        Grant::ALL.into_iter().find(|g| g.word() == word)
+    }
+}
+
+/// What is allowed before anyone is asked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct YesPolicy {
+    /// `--yes` was given, with or without a list.
+    pub yes: bool,
+    /// What its list names.
+    pub grants: BTreeSet<Grant>,
+    /// The verb that the command line itself is: `restart` for `segsh restart`.
+    pub verb: Option<String>,
+}
+
+impl YesPolicy {
+    /// Whether a call needs no question; if it does, the flag that would cover it.
+    pub fn covers(&self, verb: &str, damage: &Damage) -> Result<(), String> {
+        let grant = Grant::parse(verb).filter(|_| *damage != Damage::Reversible);
+        if self.yes {
+            let named = self.verb.as_deref() == Some(verb);
+            let granted = grant.is_some_and(|g| self.grants.contains(&g));
+            if *damage == Damage::Reversible || named || granted {
+                return Ok(());
+            }
+        }
+        Err(match (grant, damage) {
+            (Some(grant), _) => format!("--yes={}", grant.word()),
+            (None, Damage::Reversible) => "--yes".to_string(),
+            (None, _) => "no flag covers it: run it at a terminal".to_string(),
+        })
+    }
+}
+
+/// The question itself.
+pub fn prompt(damage: &Damage) -> String {
+    match damage {
+        Damage::Reversible => "Go on? [y/N] ".to_string(),
+        Damage::TypeWord(word) => format!("Type {word} to go on: "),
+        Damage::TypeCluster(name) => {
+            format!("This concerns the whole cluster. Type its name, {name}, to go on: ")
+        }
+    }
+}
+
+/// Whether an answer says yes. What is to be typed must be typed exactly.
+pub fn is_yes(damage: &Damage, answer: &str) -> bool {
+    let answer = answer.trim();
+    match damage {
+        Damage::Reversible => matches!(answer, "y" | "Y" | "yes" | "Yes" | "YES"),
+        Damage::TypeWord(word) | Damage::TypeCluster(word) => answer == word,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn full() -> Damage {
+        Damage::TypeWord("sdw2".into())
+    }
+
+    fn everything() -> Damage {
+        Damage::TypeCluster("demo".into())
+    }
+
+    #[test]
+    fn without_yes_nothing_is_covered_and_the_flag_is_named() {
+        let policy = YesPolicy::default();
+        assert_eq!(
+            policy.covers("recover", &Damage::Reversible),
+            Err("--yes".into())
+        );
+        assert_eq!(
+            policy.covers("full_recover", &full()),
+            Err("--yes=full_recover".into())
+        );
+        assert_eq!(
+            policy.covers("restart", &everything()),
+            Err("--yes=restart".into())
+        );
+    }
+
+    #[test]
+    fn yes_covers_the_reversible_and_what_the_command_line_names() {
+        let mut policy = YesPolicy {
+            yes: true,
+            ..YesPolicy::default()
+        };
+        assert_eq!(policy.covers("rebalance", &Damage::Reversible), Ok(()));
+        assert!(policy.covers("restart", &everything()).is_err());
+        policy.verb = Some("restart".into());
+        assert_eq!(policy.covers("restart", &everything()), Ok(()));
+        assert!(policy.covers("full_recover", &full()).is_err());
+    }
+
+    #[test]
+    fn a_list_covers_what_it_names_and_the_reversible() {
+        let policy = YesPolicy {
+            yes: true,
+            grants: [Grant::FullRecover].into(),
+            verb: None,
+        };
+        assert_eq!(policy.covers("full_recover", &full()), Ok(()));
+        assert_eq!(policy.covers("recover", &Damage::Reversible), Ok(()));
+        assert!(policy.covers("restart", &everything()).is_err());
+    }
+
+    #[test]
+    fn only_the_exact_word_confirms_a_full_copy() {
+        assert!(is_yes(&full(), " sdw2 "));
+        for no in ["y", "yes", "sdw", "SDW2", ""] {
+            assert!(!is_yes(&full(), no), "{no}");
+        }
+        assert!(is_yes(&Damage::Reversible, "y"));
+        assert!(!is_yes(&Damage::Reversible, ""));
+        assert!(!is_yes(&Damage::Reversible, "yo"));
+    }
+}

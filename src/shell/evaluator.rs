@@ -1,0 +1,44 @@
+//! What the prompt and the batch need of the script engine, and no more of it.
+
+use super::render::error::ErrorView;
+use crate::cluster::{Outcome, Plan, State};
+use std::path::Path;
+
+/// A value that came out of a line or a script.
+#[derive(Debug, Clone, Default)]
+pub struct Evaluated {
+    /// `state`, `plan`, `outcome`, `value`, ...: the `kind` of the `--json` document.
+    pub kind: String,
+    /// How it looks to a person; `None` for unit, which is silent.
+    pub text: Option<String>,
+    /// The value in JSON; null for unit.
+    pub json: serde_json::Value,
+    /// The value when it is the end of an operation.
+    pub outcome: Option<Outcome>,
+    /// The value when it is a plan.
+    pub plan: Option<Plan>,
+    /// The value when it is a state.
+    pub state: Option<State>,
+    /// `exit(n)` or `quit()` was called: the process ends with this code.
+    pub exit: Option<i32>,
+}
+
+/// What went wrong, to show and to write.
+#[derive(Debug, Clone, Default)]
+pub struct Failure {
+    pub view: ErrorView,
+    /// The error map in JSON.
+    pub json: serde_json::Value,
+    /// The end of the operation that threw, when one did.
+    pub outcome: Option<Outcome>,
+}
+
+/// The script engine, as the shell drives it.
+pub trait Evaluator {
+    /// One entry of the prompt or one `-e`; the scope stays for the next.
+    fn eval_line(&mut self, text: &str) -> Result<Evaluated, Box<Failure>>;
+    /// A whole script under a name for its errors.
+    fn run_source(&mut self, name: &str, text: &str) -> Result<Evaluated, Box<Failure>>;
+    /// A script file with its arguments.
+    fn run_file(&mut self, path: &Path, args: &[String]) -> Result<Evaluated, Box<Failure>>;
+}

@@ -1,0 +1,223 @@
+//! The end of an operation, segment by segment.
+
+use super::format::{blocks, bytes, count, elapsed_ms, pause_us};
+use super::layout::{Cell, Para, Table, two_ended};
+use super::refusal::reason_lines;
+use super::{Paint, Style, refusal};
+use crate::cluster::{Outcome, OutcomeStatus, SegmentOutcome};
+
+/// Where the screen's right edge stands for `operation 118`.
+const EDGE: usize = 74;
+
+/// The whole screen. A call that was refused is the refusal screen.
+pub fn render(outcome: &Outcome, style: &Style) -> String {
+    if outcome.status == OutcomeStatus::Refused && !outcome.refusals.is_empty() {
+        return refusal::render(&outcome.verb, &outcome.refusals, style);
+    }
+    let mut text = headline(outcome, style);
+    if !outcome.segments.is_empty() {
+        text.push_str(&fitting_table(outcome, style).render(style));
+    }
+    for segment in outcome.segments.iter().filter(|s| !s.note.is_empty()) {
+        let lead = format!(" content {}  ", segment.content);
+        let para = Para::new(&lead, lead.len()).words(&segment.note);
+        text.push_str(&para.render(style));
+    }
+    if !outcome.refusals.is_empty() {
+        text.push_str(&format!(
+            " refused, left out ({}):\n",
+            outcome.refusals.len()
+        ));
+        text.push_str(&reason_lines(&outcome.refusals, style));
+    }
+    text.push_str(&last_line(outcome, style));
+    text
+}
+
+fn headline(outcome: &Outcome, style: &Style) -> String {
+    let word = outcome.status.word();
+    let mut left = format!("{word}  {}", tally(outcome));
+    let ended = outcome.status != OutcomeStatus::Started;
+    if ended && (outcome.elapsed_ms > 0 || !outcome.segments.is_empty()) {
+        left.push_str(&format!(" in {}", elapsed_ms(outcome.elapsed_ms)));
+    }
+    let right = outcome.op.map(|op| format!("operation {op}"));
+    let line = match right {
+        Some(right) => two_ended(&left, &right, EDGE, style),
+        None => format!("{left}\n"),
+    };
+    let paint = match outcome.status {
+        OutcomeStatus::Done => Paint::Good,
+        OutcomeStatus::Started | OutcomeStatus::Planned => Paint::Strong,
+        OutcomeStatus::Partial | OutcomeStatus::Declined => Paint::Warn,
+        OutcomeStatus::Refused | OutcomeStatus::Unknown | OutcomeStatus::Cancelled => Paint::Bad,
+    };
+    line.replacen(word, &style.paint(paint, word), 1)
+}
+
+/// `1 of 1`: of all that was asked for, what was refused included.
+fn tally(outcome: &Outcome) -> String {
+    let done = outcome
+        .segments
+        .iter()
+        .filter(|s| s.status == OutcomeStatus::Done)
+        .count();
+    let all = outcome.segments.len() + outcome.refusals.len();
+    match (outcome.status, all) {
+        (OutcomeStatus::Started, _) => format!("{}, it goes on at the coordinator", outcome.verb),
+        (OutcomeStatus::Declined | OutcomeStatus::Refused, _) => {
+            format!("{}, nothing was changed", outcome.verb)
+        }
+        (OutcomeStatus::Done | OutcomeStatus::Planned, 0) => "nothing to do".to_string(),
+        (_, 0) => outcome.verb.clone(),
+        (_, _) => format!("{done} of {all}"),
+    }
+}
+
+/// How much of a segment's part is shown.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd)]
+enum Detail {
+    BlocksOnly,
+    WithSizes,
+    WithPauses,
+}
+
+/// The pair's health and the result matter most; pauses and sizes go first when room is short.
+fn fitting_table(outcome: &Outcome, style: &Style) -> Table {
+    [Detail::WithPauses, Detail::WithSizes]
+        .into_iter()
+        .map(|detail| table(outcome, detail))
+        .find(|table| table.width() <= style.width)
+        .unwrap_or_else(|| table(outcome, Detail::BlocksOnly))
+}
+
+fn table(outcome: &Outcome, detail: Detail) -> Table {
+    let mut table = Table::new()
+        .column("content", 2)
+        .column("dbid", 2)
+        .column("host", 2)
+        .optional("result", 2)
+        .column("how", 2)
+        .optional("copied", 2)
+        .optional("paused", 2)
+        .column("pair", 0);
+    let all_done = outcome
+        .segments
+        .iter()
+        .all(|s| s.status == OutcomeStatus::Done);
+    for segment in &outcome.segments {
+        let result = match (all_done, segment.status) {
+            (true, _) => Cell::default(),
+            (false, OutcomeStatus::Done) => "done".into(),
+            (false, status) => Cell::painted(status.word(), Paint::Bad),
+        };
+        table.row(vec![
+            segment.content.to_string().into(),
+            segment.dbid.to_string().into(),
+            segment.host.clone().into(),
+            result,
+            segment.how.clone().into(),
+            copied(segment, detail).into(),
+            paused(segment, detail).into(),
+            segment.pair.clone().into(),
+        ]);
+    }
+    table
+}
+
+/// `307 blocks 1.2 MiB`
+fn copied(segment: &SegmentOutcome, detail: Detail) -> String {
+    let n = segment.copied_blocks;
+    if n == 0 && segment.copied_bytes == 0 {
+        return match segment.how.as_str() {
+            "incremental" | "full" => "nothing".to_string(),
+            _ => String::new(),
+        };
+    }
+    let size = match segment.copied_bytes {
+        0 => blocks(n),
+        some => bytes(some),
+    };
+    let n = count(usize::try_from(n).unwrap_or(0), "block");
+    if detail == Detail::BlocksOnly {
+        n
+    } else {
+        format!("{n} {size}")
+    }
+}
+
+/// `1.4, 0.9 ms`
+fn paused(segment: &SegmentOutcome, detail: Detail) -> String {
+    if segment.paused_us.is_empty() || detail < Detail::WithPauses {
+        return String::new();
+    }
+    let list: Vec<String> = segment.paused_us.iter().map(|us| pause_us(*us)).collect();
+    format!("{} ms", list.join(", "))
+}
+
+/// The sentence and the next step.
+fn last_line(outcome: &Outcome, style: &Style) -> String {
+    if outcome.message.is_empty() && outcome.next.is_empty() {
+        return String::new();
+    }
+    let mut para = Para::new(" ", 1).words(&outcome.message);
+    if !outcome.next.is_empty() {
+        let gap = if outcome.message.is_empty() { 0 } else { 3 };
+        para = para.unit(gap, &format!("next: {}", outcome.next), Paint::Code);
+    }
+    para.render(style)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::{Refusal, RefusalCode};
+    use crate::core::ids::{Content, Dbid};
+    use crate::shell::render::samples::{done_outcome, plain};
+
+    #[test]
+    fn the_end_of_a_recovery() {
+        insta::assert_snapshot!(render(&done_outcome(), &plain()));
+    }
+
+    #[test]
+    fn a_partial_end_names_what_was_left_out() {
+        let mut outcome = done_outcome();
+        outcome.status = OutcomeStatus::Partial;
+        outcome.segments.push(SegmentOutcome {
+            content: Content(1),
+            dbid: Dbid(7),
+            host: "sdw2".into(),
+            status: OutcomeStatus::Partial,
+            how: "incremental".into(),
+            copied_blocks: 12,
+            copied_bytes: 49_152,
+            paused_us: vec![],
+            pair: "change tracking".into(),
+            note: "the link was lost during the data copy".into(),
+        });
+        outcome.refusals.push(Refusal {
+            code: RefusalCode::HostDown,
+            content: Some(Content(3)),
+            dbid: Some(Dbid(5)),
+            host: Some("sdw2".into()),
+            cause: "dbid 5 on sdw2: the host's agent does not answer".into(),
+            next: "segsh start DIR".into(),
+        });
+        outcome.next = "recover()".into();
+        insta::assert_snapshot!(render(&outcome, &plain()));
+    }
+
+    #[test]
+    fn nothing_to_do_is_one_line() {
+        let outcome = Outcome {
+            segments: vec![],
+            op: None,
+            elapsed_ms: 0,
+            message: String::new(),
+            next: String::new(),
+            ..done_outcome()
+        };
+        assert_eq!(render(&outcome, &plain()), "done  nothing to do\n");
+    }
+}

@@ -1,0 +1,125 @@
+//! The refusal screen: all reasons together, each with its cause and its next step.
+
+use super::format::count;
+use super::layout::{Para, columns};
+use super::{Paint, Style};
+use crate::cluster::{Refusal, RefusalCode};
+
+/// `refused: rebalance. Nothing was changed. 3 reasons: ...`
+pub fn render(verb: &str, refusals: &[Refusal], style: &Style) -> String {
+    let reasons = count(refusals.len(), "reason");
+    let head = style.paint(Paint::Bad, "refused:");
+    let mut text = format!("{head} {verb}. Nothing was changed. {reasons}:\n");
+    text.push_str(&reason_lines(refusals, style));
+    if let Some(code) = to_explain(refusals) {
+        text.push_str(&format!("help(\"{}\") explains a code.\n", code.code()));
+    }
+    text
+}
+
+/// The reasons alone, as the refusal and the outcome screen have them.
+pub fn reason_lines(refusals: &[Refusal], style: &Style) -> String {
+    let widest = refusals.iter().map(|r| columns(r.code.code())).max();
+    let indent = widest.unwrap_or(0) + 3;
+    refusals
+        .iter()
+        .map(|refusal| {
+            let lead = format!(" {:<1$}", refusal.code.code(), indent - 1);
+            let mut para = Para::new(&lead, indent);
+            if let Some(about) = about(refusal) {
+                para = para
+                    .unit(0, &about, Paint::Strong)
+                    .unit(2, "", Paint::Plain);
+                para = glue(para, &refusal.cause);
+            } else {
+                para = para.words(&refusal.cause);
+            }
+            if !refusal.next.is_empty() {
+                para = para.unit_below(&format!("next: {}", refusal.next), Paint::Code);
+            }
+            para.render(style)
+        })
+        .collect()
+}
+
+/// Words behind a unit: the first follows the unit's own blanks.
+fn glue(para: Para, text: &str) -> Para {
+    let mut words = text.split_whitespace();
+    let para = match words.next() {
+        Some(first) => para.unit(0, first, Paint::Plain),
+        None => para,
+    };
+    words.fold(para, |para, word| para.unit(1, word, Paint::Plain))
+}
+
+/// What a refusal is about, by the widest name it has.
+fn about(refusal: &Refusal) -> Option<String> {
+    if let Some(content) = refusal.content {
+        return Some(format!("content {content}"));
+    }
+    if let Some(host) = &refusal.host {
+        return Some(format!("host {host}"));
+    }
+    refusal.dbid.map(|dbid| format!("dbid {dbid}"))
+}
+
+/// One example is enough; the longest name is the one that says least by itself.
+fn to_explain(refusals: &[Refusal]) -> Option<RefusalCode> {
+    refusals
+        .iter()
+        .map(|r| r.code)
+        .max_by_key(|code| code.code().len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::ids::Content;
+    use crate::shell::render::samples::plain;
+
+    fn reasons() -> Vec<Refusal> {
+        let reason = |code, content, cause: &str, next: &str| Refusal {
+            code,
+            content: Some(Content(content)),
+            dbid: None,
+            host: None,
+            cause: cause.into(),
+            next: next.into(),
+        };
+        vec![
+            reason(
+                RefusalCode::SegmentDown,
+                2,
+                "mirror dbid 4 on sdw2:6004, process gone",
+                "recover(#{ contents: [2] })",
+            ),
+            reason(
+                RefusalCode::NotSynchronized,
+                3,
+                "resynchronizing, 38 %, about 40 s left",
+                "wait_until(\"synchronized\", #{ contents: [3] })",
+            ),
+            reason(
+                RefusalCode::NoSpace,
+                2,
+                "sdw2:/srv/seg has 0.1 GiB free, a primary needs 1",
+                "free space on sdw2",
+            ),
+        ]
+    }
+
+    #[test]
+    fn a_refusal_shows_all_reasons_with_their_next_steps() {
+        insta::assert_snapshot!(render("rebalance", &reasons(), &plain()));
+    }
+
+    #[test]
+    fn a_long_cause_wraps_below_itself() {
+        let mut one = reasons();
+        one.truncate(1);
+        one[0].cause = "the former process of dbid 4 on sdw2 could not be killed: it waits for a \
+                        disk that does not answer"
+            .into();
+        insta::assert_snapshot!(render("recover", &one, &plain()));
+    }
+}

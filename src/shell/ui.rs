@@ -1,0 +1,217 @@
+//! What a script needs of the person or the batch job in front of it: the shell's answer.
+//!
+//! Stdout carries data; the plan, the question, the progress and the end go to stderr. Nothing is
+//! ever asked where nobody can answer: then `--yes` covers it, or the call is declined.
+
+use super::confirm::{self, YesPolicy};
+use super::output::Output;
+use super::render::Screens;
+use super::signals::Signals;
+use super::terminal::{Typed, ask};
+use super::watch::{BatchWatch, TerminalWatch};
+use crate::cluster::{Observer, Outcome, OutcomeStatus, Plan};
+use crate::script::ui::{Answer, Damage, Ui};
+use std::cell::RefCell;
+use std::io::Write;
+
+/// How a session treats whoever started it.
+#[derive(Debug, Clone, Default)]
+pub struct Manner {
+    /// A person can be asked.
+    pub interactive: bool,
+    /// `-q`: no plan, no progress and no good news on stderr.
+    pub quiet: bool,
+    /// `--yes`.
+    pub policy: YesPolicy,
+}
+
+/// The shell as a script sees it.
+pub struct ShellUi {
+    manner: Manner,
+    /// The screens of stderr.
+    screens: Screens,
+    signals: Signals,
+    output: Output,
+    /// The operations of this session, for `--json`.
+    outcomes: RefCell<Vec<Outcome>>,
+    /// The end that was told last, so that the prompt does not show the same value again.
+    told: RefCell<Option<Outcome>>,
+}
+
+impl ShellUi {
+    /// A shell that writes its screens to stderr and data to `output`.
+    pub fn new(manner: Manner, screens: Screens, signals: Signals, output: Output) -> ShellUi {
+        ShellUi {
+            manner,
+            screens,
+            signals,
+            output,
+            outcomes: RefCell::default(),
+            told: RefCell::default(),
+        }
+    }
+
+    /// Whether a person can be asked.
+    pub fn is_interactive(&self) -> bool {
+        self.manner.interactive
+    }
+
+    /// Stdout.
+    pub fn output(&self) -> &Output {
+        &self.output
+    }
+
+    /// The flags of Ctrl-C.
+    pub fn signals(&self) -> &Signals {
+        &self.signals
+    }
+
+    /// The operations that ended so far, in their order.
+    pub fn outcomes(&self) -> Vec<Outcome> {
+        self.outcomes.borrow().clone()
+    }
+
+    /// Whether a person has just seen the end of this operation. Asking forgets it.
+    pub fn has_told(&self, outcome: &Outcome) -> bool {
+        self.told.take().as_ref() == Some(outcome)
+    }
+
+    /// A new line begins: what was told before it does not count.
+    pub fn begin_line(&self) {
+        self.told.take();
+        self.signals.clear();
+    }
+
+    /// A line for a person.
+    pub fn say(&self, text: &str) {
+        let mut stderr = std::io::stderr().lock();
+        // Nobody reads stderr any more: that must not end what runs.
+        let _ = stderr.write_all(text.as_bytes());
+        if !text.ends_with('\n') {
+            let _ = stderr.write_all(b"\n");
+        }
+    }
+
+    fn ask(&self, plan: &Plan, damage: &Damage, hint: &str) -> Answer {
+        // Without `-q` the plan stands above already; a question without its plan is no question.
+        if self.manner.quiet {
+            self.say(&self.screens.question(plan));
+        }
+        tracing::info!(plan = %plan.id, verb = plan.verb(), hint, "asking for confirmation");
+        let typed = self.signals.while_asking(|| ask(&confirm::prompt(damage)));
+        match typed {
+            Typed::Line(line) if confirm::is_yes(damage, &line) => Answer::Yes,
+            Typed::Line(_) | Typed::Ended => Answer::No,
+            Typed::Interrupted => Answer::Interrupted,
+        }
+    }
+}
+
+impl Ui for ShellUi {
+    fn confirm(&self, plan: &Plan, damage: &Damage) -> Answer {
+        if !self.manner.quiet {
+            self.say(&self.screens.question(plan));
+        }
+        match self.manner.policy.covers(plan.verb(), damage) {
+            Ok(()) => Answer::Yes,
+            Err(hint) if self.manner.interactive => self.ask(plan, damage, &hint),
+            Err(hint) => Answer::CannotAsk { hint },
+        }
+    }
+
+    fn observer(&self, _plan: &Plan) -> Box<dyn Observer> {
+        let signals = self.signals.clone();
+        if self.manner.interactive && !self.manner.quiet {
+            let style = self.screens.style().clone();
+            Box::new(TerminalWatch::new(signals, style))
+        } else {
+            Box::new(BatchWatch::new(signals, self.manner.quiet))
+        }
+    }
+
+    fn ended(&self, outcome: &Outcome) {
+        self.outcomes.borrow_mut().push(outcome.clone());
+        let good = matches!(
+            outcome.status,
+            OutcomeStatus::Done | OutcomeStatus::Started | OutcomeStatus::Planned
+        );
+        if self.manner.quiet && good {
+            return;
+        }
+        self.say(&self.screens.outcome(outcome));
+        *self.told.borrow_mut() = Some(outcome.clone());
+    }
+
+    fn print(&self, text: &str) {
+        self.output.line(text);
+    }
+
+    fn interrupted(&self) -> bool {
+        self.signals.interrupted() || self.output.is_gone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shell::render::samples::{done_outcome, full_plan, plain, recover_plan};
+
+    fn batch(policy: YesPolicy) -> ShellUi {
+        let manner = Manner {
+            interactive: false,
+            quiet: true,
+            policy,
+        };
+        let screens = Screens::new(plain(), "demo");
+        ShellUi::new(manner, screens, Signals::unattached(), Output::kept())
+    }
+
+    #[test]
+    fn batch_never_asks() {
+        let ui = batch(YesPolicy::default());
+        let answer = ui.confirm(&recover_plan(), &Damage::Reversible);
+        assert_eq!(
+            answer,
+            Answer::CannotAsk {
+                hint: "--yes".into()
+            }
+        );
+    }
+
+    #[test]
+    fn yes_does_not_cover_a_full_copy_that_nobody_named() {
+        let ui = batch(YesPolicy {
+            yes: true,
+            ..YesPolicy::default()
+        });
+        assert_eq!(
+            ui.confirm(&recover_plan(), &Damage::Reversible),
+            Answer::Yes
+        );
+        let damage = Damage::TypeWord("sdw2".into());
+        assert!(matches!(
+            ui.confirm(&full_plan(), &damage),
+            Answer::CannotAsk { .. }
+        ));
+    }
+
+    #[test]
+    fn an_end_is_shown_once() {
+        let manner = Manner::default();
+        let screens = Screens::new(plain(), "demo");
+        let ui = ShellUi::new(manner, screens, Signals::unattached(), Output::kept());
+        ui.ended(&done_outcome());
+        assert!(ui.has_told(&done_outcome()));
+        assert!(!ui.has_told(&done_outcome()));
+        assert_eq!(ui.outcomes().len(), 1);
+    }
+
+    #[test]
+    fn an_interrupt_reaches_the_script_until_a_new_line_begins() {
+        let ui = batch(YesPolicy::default());
+        ui.signals().raise();
+        assert!(ui.interrupted());
+        ui.begin_line();
+        assert!(!ui.interrupted());
+    }
+}
