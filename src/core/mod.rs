@@ -6,6 +6,9 @@
 //! Invariant: nothing below this module imports another module of the crate, or `std::{fs, net,
 //! thread, time::Instant::now, process}`. A test holds that.
 
+pub mod fts;
 pub mod ids;
+pub mod operation;
 pub mod report;
 pub mod row;
+pub mod transition;
