@@ -85,10 +85,8 @@ impl Fts {
                 return self.change(now_ms, Happening::PrimaryLost, reason, out);
             }
         }
-        let granted = (report.dbid, report.pid);
         let reason = format!("acting primary dbid {} restarted as pid {}", report.dbid, report.pid);
         self.change(now_ms, Happening::PrimaryRestarted, reason, out);
-        self.granted = Some(granted);
     }
 
     /// In s/s the primary says that its mirror is gone. Whether the mirror's process is alive decides
@@ -198,6 +196,11 @@ impl Fts {
         // A mirror that does not answer stays down until somebody brings it back.
         let recover = transition.recover().filter(|dbid| event == Happening::Drained || self.answers(*dbid));
         self.pending = true;
+        // A nobody that is promoted, or restarted, has its new epoch with this change (R5).
+        if transition.changes_server() {
+            let server = self.witness(transition.after.primary.dbid).and_then(Witness::answer);
+            self.granted = server.filter(|r| r.phase == Phase::Nobody).map(|r| (r.dbid, r.pid));
+        }
         self.remember(now_ms, format!("decided: {reason}"));
         let change = Change { transition, reason, evidence: self.evidence(now_ms), recover };
         out.push(Decision::Change(Box::new(change)));

@@ -13,7 +13,7 @@ mod tests;
 
 use super::ids::{Dbid, Epoch};
 use super::report::{Phase, Report};
-use super::row::PairRow;
+use super::row::{PairRow, Pairing, Role};
 use super::transition::{self, Transition};
 use std::collections::{BTreeMap, VecDeque};
 pub use witness::{Failure, Witness};
@@ -163,6 +163,23 @@ impl Fts {
         }
         let failing = self.witness(self.row.primary.dbid).is_some_and(Witness::is_failing);
         self.pending || failing || self.loss_since.is_some_and(|(epoch, _)| epoch == self.row.epoch)
+    }
+
+    /// Whether a segment may be sent the row. A process that is nobody is told only what was decided
+    /// after it was seen: a grant to this very process, or a recovery under a later epoch (R5, R6).
+    pub fn may_order(&self, dbid: Dbid) -> bool {
+        if self.quarantined.is_some() || self.pending {
+            return false;
+        }
+        let Some(report) = self.witness(dbid).and_then(Witness::answer) else { return false };
+        match (report.phase, self.row.role_of(dbid)) {
+            (_, None) => false,
+            (Phase::Nobody, Some(Role::Primary)) => self.granted == Some((dbid, report.pid)),
+            (Phase::Nobody, Some(Role::Mirror)) => {
+                self.row.pairing() == Some(Pairing::Resynchronizing) && self.row.epoch > report.epoch
+            }
+            (_, Some(_)) => true,
+        }
     }
 
     /// The observations of the last rounds, oldest first, with their times.

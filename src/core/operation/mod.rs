@@ -212,6 +212,8 @@ pub struct Facts {
     /// Why the content is quarantined.
     pub quarantined: Option<String>,
     pub members: BTreeMap<Dbid, MemberFacts>,
+    /// A full copy was begun and has not come to its end: nothing else can make the pair equal.
+    pub must_copy_all: bool,
     /// The goal's flags, which may change while it runs.
     pub cancelled: bool,
     pub stop_after_segment: bool,
@@ -234,7 +236,7 @@ impl Facts {
 }
 
 /// What a target waits for, and how long at most.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WaitFor {
     HostToAnswer,
     PrimaryToServe,

@@ -109,8 +109,10 @@ impl Target {
             self.stage = Stage::Recovering;
         }
         let Some(primary) = facts.serving() else { return self.wait_for_primary(facts) };
-        if let (false, Some(why)) = (how.full, &primary.map_unusable) {
-            return self.refuse(Why::IncrementalImpossible, why.clone());
+        let unusable = primary.map_unusable.clone();
+        let unfinished = facts.must_copy_all.then(|| format!("a full copy of dbid {dbid} was begun and did not end"));
+        if let (false, Some(why)) = (how.full, unusable.or(unfinished)) {
+            return self.refuse(Why::IncrementalImpossible, why);
         }
         let member = facts.member(dbid);
         if member.process == Process::Unknown {
