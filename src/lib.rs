@@ -4,4 +4,6 @@ pub mod cluster;
 pub mod coordinator;
 pub mod core;
 pub mod engine;
+pub mod hosts;
+pub mod net;
 pub mod script;
