@@ -1,3 +1,7 @@
 //! The coordinator process: the catalog, the fault tolerance service, the operations, the endpoint.
 
+pub mod board;
+pub mod clock;
+pub mod prober;
+pub mod site;
 pub mod store;
