@@ -9,7 +9,7 @@ use crate::coordinator::store::{Change, Changed, ContentRow, Store, StoreError};
 use crate::core::fts::{self, Decision, Event, Failure, Fts, Patience};
 use crate::core::ids::{Content, Dbid, Epoch};
 use crate::core::report::{FromSegment, Order, PeerAddress, Report};
-use crate::core::row::{Member, Mode, PairRow, SegmentRow, Status};
+use crate::core::row::{Member, Mode, PairRow, Pairing, SegmentRow, Status};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -242,9 +242,13 @@ impl Round {
                 change.transition.before
             }
         };
-        self.show_content(content);
+        if row.pairing() == Some(Pairing::Synchronized) {
+            self.extras.remove(&content);
+        }
         let now = self.now_ms();
-        self.contents.get_mut(&content).map(|fts| fts.step(now, Event::Row(row))).unwrap_or_default()
+        let decisions = self.contents.get_mut(&content).map(|fts| fts.step(now, Event::Row(row))).unwrap_or_default();
+        self.show_content(content);
+        decisions
     }
 
     fn reread(&mut self, content: Content) {

@@ -22,8 +22,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use thiserror::Error;
 
-pub use changes::{Change, Changed};
-pub use operations::Operation;
+pub use changes::{Change, Changed, timestamp};
+pub use operations::{Begun, Operation};
 
 /// The catalog's file in the coordinator's directory.
 pub const CATALOG_FILE: &str = "catalog.db";

@@ -10,7 +10,12 @@ impl Target {
     pub(super) fn restart(&mut self, mode: Option<StopMode>, facts: &Facts) -> Step {
         match (self.stage, mode) {
             (Stage::Pending, _) => {
-                self.was_synchronized = facts.row.pairing() == Some(Pairing::Synchronized);
+                self.was_synchronized = self.joined || facts.row.pairing() == Some(Pairing::Synchronized);
+                // What another operation works on, or what serves already, needs no start.
+                if self.joined || (mode.is_none() && facts.serving().is_some()) {
+                    self.stage = Stage::Recovering;
+                    return self.until_it_serves(facts);
+                }
                 self.stage = if mode.is_some() { Stage::Stopping } else { Stage::Starting };
                 Step::Hold
             }
