@@ -3,7 +3,7 @@
 use super::config::AgentConfig;
 use super::files::FileError;
 use super::host::{HostReply, HostRequest};
-use super::launch::{announce_ready, ignore_terminal_signals};
+use super::launch::{announce_ready, leave_terminal};
 use super::lock::{DirLock, LockError};
 use super::work::Workplace;
 use crate::net::{ClusterKey, Credentials, Framed, Identity, KeyError, NetError, Purpose, accept};
@@ -139,7 +139,7 @@ pub async fn run_agent(dir: &Path) -> Result<(), AgentError> {
         doing: "signals",
         source,
     };
-    ignore_terminal_signals().map_err(system)?;
+    leave_terminal().map_err(system)?;
     let mut term = signal(SignalKind::terminate()).map_err(system)?;
     let agent = Agent::bind(dir).await?;
     let host = agent.shared.workplace.config.host.clone();

@@ -13,7 +13,7 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 use thiserror::Error;
@@ -57,18 +57,29 @@ pub struct Launch {
 impl Launch {
     /// Starts it, and returns its process id once it is ready. Blocks.
     pub fn start(&self) -> Result<u32, LaunchError> {
+        Ok(self.begin(Stdio::null())?.pid)
+    }
+
+    /// Starts it with a pipe for its standard input, whose only writing end is the [`Lifeline`]:
+    /// the child reads its end when this process ends, however it ends. Blocks until it is ready.
+    pub fn start_with_lifeline(&self) -> Result<Lifeline, LaunchError> {
+        self.begin(Stdio::piped())
+    }
+
+    fn begin(&self, stdin: Stdio) -> Result<Lifeline, LaunchError> {
         let (log, before) = open_log(&self.log).map_err(|source| LaunchError::Log {
             path: self.log.clone(),
             source,
         })?;
-        let child = self
-            .command(log)
-            .spawn()
-            .map_err(|source| LaunchError::Execute {
-                program: self.program.clone(),
-                source,
-            })?;
+        let mut child =
+            self.command(log, stdin)
+                .spawn()
+                .map_err(|source| LaunchError::Execute {
+                    program: self.program.clone(),
+                    source,
+                })?;
         let pid = child.id();
+        let pipe = child.stdin.take();
         let (say, hear) = mpsc::channel();
         let process = ProcessId::of_child(&child);
         let attend = move || attend(child, &say);
@@ -79,7 +90,11 @@ impl Launch {
                 message: e.to_string(),
             })?;
         match hear.recv_timeout(self.within) {
-            Ok(First::Ready) => Ok(pid),
+            Ok(First::Ready) => Ok(Lifeline {
+                pid,
+                pipe,
+                ended: hear,
+            }),
             Ok(First::Said(message)) => Err(LaunchError::Failed { message }),
             Ok(First::Ended(status)) => Err(LaunchError::Failed {
                 message: self.last_words(before, status),
@@ -95,12 +110,12 @@ impl Launch {
         }
     }
 
-    fn command(&self, log: File) -> Command {
+    fn command(&self, log: File, stdin: Stdio) -> Command {
         let mut command = Command::new(&self.program);
         command
             .args(&self.args)
             .current_dir("/")
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(log)
             .process_group(0);
@@ -119,6 +134,33 @@ impl Launch {
     }
 }
 
+/// A child that ends its work when this is dropped, or this process dies.
+#[derive(Debug)]
+pub struct Lifeline {
+    pid: u32,
+    /// The standard library makes it close-on-exec: no other child keeps it open.
+    pipe: Option<ChildStdin>,
+    /// Closed by the thread that waits for the child.
+    ended: mpsc::Receiver<First>,
+}
+
+impl Lifeline {
+    /// The child's process id.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Lets the child end its work, and waits for that; false when it is still there after `within`.
+    pub fn end(mut self, within: Duration) -> bool {
+        drop(self.pipe.take());
+        matches!(
+            self.ended.recv_timeout(within),
+            Err(mpsc::RecvTimeoutError::Disconnected)
+        )
+    }
+}
+
+#[derive(Debug)]
 enum First {
     Ready,
     Said(String),
@@ -177,14 +219,36 @@ pub fn announce_ready() {
     let _ = writeln!(out, "{READY}").and_then(|()| out.flush());
 }
 
-/// Takes INT and HUP from the terminal away from this process: a server does not end with the
-/// terminal it was started from. Must be called on a runtime; holds until the process ends.
-pub fn ignore_terminal_signals() -> io::Result<()> {
+/// Makes this process a server of its own: it leaves the session of whoever started it, and INT and
+/// HUP are not for it. Must be called on a runtime, first of all; holds until the process ends.
+///
+/// A session of its own matters beyond the terminal: when a parent dies, the kernel wakes the
+/// *stopped* children it had in its own session, and sends them HUP. The death of an agent must not
+/// wake a hung segment.
+pub fn leave_terminal() -> io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     // A registered handler stays when its stream is dropped, and it does nothing.
     drop(signal(SignalKind::interrupt())?);
     drop(signal(SignalKind::hangup())?);
+    leave_session();
     Ok(())
+}
+
+/// The leader of a process group can't begin a session, and every launched process is one: it goes
+/// back to its parent's group for the moment between. Where that can't be (the parent is gone, or is
+/// in another session), the group of its own has to do.
+fn leave_session() {
+    use rustix::process::{getpgid, getppid, setpgid, setsid};
+    let back = || -> rustix::io::Result<()> {
+        if setsid().is_err() {
+            setpgid(None, Some(getpgid(getppid())?))?;
+            setsid()?;
+        }
+        Ok(())
+    };
+    if let Err(error) = back() {
+        tracing::debug!(%error, "no session of its own");
+    }
 }
 
 #[cfg(test)]

@@ -53,7 +53,10 @@ impl DirLock {
     /// Takes the lock of `dir`, and writes there who holds it.
     pub fn take(dir: &Path) -> Result<DirLock, LockError> {
         let mut lock = DirLock::keep_out(dir)?;
-        lock.sign().map_err(|source| LockError::Io { dir: dir.into(), source })?;
+        lock.sign().map_err(|source| LockError::Io {
+            dir: dir.into(),
+            source,
+        })?;
         Ok(lock)
     }
 
@@ -67,7 +70,10 @@ impl DirLock {
             }
             let pid = holder(dir).map(|p| p.pid());
             if pid.is_some() || since.elapsed() >= PATIENCE {
-                return Err(LockError::Held { dir: dir.into(), pid });
+                return Err(LockError::Held {
+                    dir: dir.into(),
+                    pid,
+                });
             }
             std::thread::sleep(PAUSE);
         }

@@ -1,12 +1,14 @@
 #!/bin/sh
 # Stands in for `segsh segment --datadir DIR` and `segsh coordinator --dir DIR` where a test is about
 # processes and not about what they serve: it takes the directory's lock, says `ready`, and stays.
-# `host` and `demo-keeper` are the real ones.
+# `host` and `demo-keeper` are the real ones, by the link `segsh` beside the link to this file.
 case "$1" in
 segment) dir="$3" ;;
 coordinator) dir="$3/coordinator" ;;
-*) exec "$SEGSH_TEST_BINARY" "$@" ;;
+*) exec "$(dirname "$0")/segsh" "$@" ;;
 esac
+# A server is not ended by the end of its parent.
+trap '' HUP
 exec 9<>"$dir/lock" || exit 1
 flock -n 9 || { echo "$dir is in use"; exit 1; }
 echo "$$ $(cut -d' ' -f22 /proc/$$/stat)" > "$dir/lock"

@@ -1,0 +1,62 @@
+//! `cluster.json`: what the cluster is. Written by `init`, and never changed by a running cluster:
+//! what changes is in the coordinator's catalog.
+
+use crate::core::row::SegmentRow;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// The name of the configuration in the cluster's directory.
+pub const CLUSTER_FILE: &str = "cluster.json";
+pub(super) const SCHEMA: u64 = 1;
+
+/// What the cluster is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterConfig {
+    /// As the prompt shows it.
+    pub name: String,
+    /// The cluster's own identity, random.
+    pub id: String,
+    /// Where it was made; the paths below are absolute.
+    pub dir: PathBuf,
+    /// Faults may be injected.
+    pub drill: bool,
+    /// Temporary: gone with the shell that made it.
+    pub demo: bool,
+    /// The coordinator.
+    pub coordinator: CoordinatorEntry,
+    /// Where the Unix sockets of PostgreSQL clients are.
+    pub socket_dir: PathBuf,
+    /// The hosts, in their order.
+    pub hosts: Vec<HostEntry>,
+    /// The rows as `init` made them: the coordinator's first, then by dbid.
+    pub segments: Vec<SegmentRow>,
+    /// Settings given to `init`.
+    pub settings: BTreeMap<String, String>,
+}
+
+/// Where the coordinator is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CoordinatorEntry {
+    /// Its host's name.
+    pub host: String,
+    /// The address it listens on.
+    pub address: String,
+    /// The port of PostgreSQL clients: names the Unix socket, too.
+    pub port: u16,
+    /// The port of the control endpoint.
+    pub control_port: u16,
+}
+
+/// A host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostEntry {
+    /// Its name.
+    pub name: String,
+    /// The address its agent and its segments listen on.
+    pub address: String,
+    /// The agent's port.
+    pub agent_port: u16,
+    /// Its directory.
+    pub dir: PathBuf,
+}

@@ -1,0 +1,42 @@
+//! A cluster's directory: what is in it, and the life of the cluster in it.
+//!
+//! ```text
+//! DIR/cluster.json          what the cluster is: written once, last of all by `init`
+//! DIR/key                   the cluster's key, mode 0600
+//! DIR/coordinator/          catalog and lock of the coordinator
+//! DIR/hosts/NAME/           agent.json and lock of a host's agent
+//! DIR/hosts/NAME/cC-D/      data directory of the segment with content C and dbid D
+//! DIR/run/                  Unix sockets (elsewhere when that path would be too long)
+//! DIR/log/                  one file a process
+//! ```
+//! Starting and stopping is driven by the client: it starts the agents and the coordinator itself,
+//! and asks the coordinator for the rest. What must work with everything else dead (`destroy`, a
+//! demo's end, killing a host in a drill) goes by the locks of the directories alone.
+
+mod address;
+mod config;
+mod control;
+mod demo;
+mod error;
+mod fault;
+mod handle;
+mod init;
+mod keeper;
+mod place;
+mod processes;
+mod start;
+mod stop;
+mod teardown;
+
+pub use config::{CLUSTER_FILE, ClusterConfig, CoordinatorEntry, HostEntry};
+pub use control::{Watch, follow};
+pub use demo::Demo;
+pub use error::ClusterDirError;
+pub use fault::{start_host, stop_host};
+pub use handle::{ClusterHandle, open};
+pub use init::{InitCatalog, InitOptions, InitSegment, init};
+pub use keeper::run_keeper;
+pub use processes::{Processes, start_processes, this_program};
+pub use start::start;
+pub use stop::{Stopped, stop};
+pub use teardown::destroy;

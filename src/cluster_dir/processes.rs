@@ -1,0 +1,170 @@
+//! Starting the agents and the coordinator, as far as they do not run already.
+
+use super::control::reach;
+use super::error::{ClusterDirError, system};
+use super::handle::ClusterHandle;
+use super::init::ensure_socket_dir;
+use crate::hosts::{Host, Launch, LaunchError, holder};
+use crate::net::Identity;
+use std::ffi::OsString;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long an agent or a coordinator may take until it listens.
+const READY_WITHIN: Duration = Duration::from_secs(30);
+/// How long a process that holds its lock but does not answer may take: it may just be starting.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// What was started, and what ran already.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Processes {
+    /// Hosts whose agent was started now.
+    pub agents_started: Vec<String>,
+    /// Whether the coordinator was started now.
+    pub coordinator_started: bool,
+}
+
+/// The path of this program, which is what the cluster's processes run.
+pub fn this_program() -> Result<PathBuf, ClusterDirError> {
+    std::env::current_exe().map_err(system("find the program's own path"))
+}
+
+/// Starts what does not answer: the agents all at once, then the coordinator. They outlive this
+/// process. A process that is there and does not answer is an error that names it.
+pub async fn start_processes(
+    handle: &ClusterHandle,
+    program: &Path,
+) -> Result<Processes, ClusterDirError> {
+    ensure_socket_dir(handle.config())?;
+    let agents = handle
+        .config()
+        .hosts
+        .iter()
+        .map(|host| ensure_agent(handle, program, &host.name));
+    let started = futures::future::try_join_all(agents).await?;
+    let agents_started = handle
+        .config()
+        .hosts
+        .iter()
+        .zip(started)
+        .filter_map(|(host, started)| started.then(|| host.name.clone()))
+        .collect();
+    let coordinator_started = ensure_coordinator(handle, program).await?;
+    Ok(Processes {
+        agents_started,
+        coordinator_started,
+    })
+}
+
+/// Starts a host's agent unless it answers; true when it was started.
+pub(super) async fn ensure_agent(
+    handle: &ClusterHandle,
+    program: &Path,
+    name: &str,
+) -> Result<bool, ClusterDirError> {
+    let dir = handle.host_entry(name)?.dir.clone();
+    let agent = handle.host(name, &handle.credentials(Identity::Client)?)?;
+    let server = Server {
+        what: format!("the agent of host {name}"),
+        args: vec!["host".into(), "--dir".into(), dir.clone().into()],
+        log: handle.log_file(&format!("host-{name}")),
+        dir,
+    };
+    ensure(server, program, || async {
+        agent.ping().await.map(drop).map_err(|e| e.to_string())
+    })
+    .await
+}
+
+async fn ensure_coordinator(
+    handle: &ClusterHandle,
+    program: &Path,
+) -> Result<bool, ClusterDirError> {
+    let server = Server {
+        what: "the coordinator".into(),
+        args: vec!["coordinator".into(), "--dir".into(), handle.dir().into()],
+        log: handle.log_file("coordinator"),
+        dir: handle.coordinator_dir(),
+    };
+    ensure(server, program, || async {
+        reach(handle).await.map(drop).map_err(|e| e.to_string())
+    })
+    .await
+}
+
+/// A process that serves a locked directory.
+struct Server {
+    what: String,
+    args: Vec<OsString>,
+    log: PathBuf,
+    dir: PathBuf,
+}
+
+async fn ensure<F, A>(server: Server, program: &Path, ask: F) -> Result<bool, ClusterDirError>
+where
+    F: Fn() -> A,
+    A: Future<Output = Result<(), String>>,
+{
+    if ask().await.is_ok() {
+        return Ok(false);
+    }
+    if holder(&server.dir).is_some() {
+        return await_answer(&server, ask).await.map(|()| false);
+    }
+    let launch = Launch {
+        program: program.into(),
+        args: server.args.clone(),
+        log: server.log.clone(),
+        within: READY_WITHIN,
+    };
+    let launched = tokio::task::spawn_blocking(move || launch.start())
+        .await
+        .unwrap_or_else(|e| {
+            Err(LaunchError::Failed {
+                message: e.to_string(),
+            })
+        });
+    match launched {
+        Ok(pid) => {
+            tracing::info!(pid, "started {}", server.what);
+            Ok(true)
+        }
+        // Someone else was faster and holds the directory: that one is as good.
+        Err(_) if holder(&server.dir).is_some() => await_answer(&server, ask).await.map(|()| false),
+        Err(cause) => Err(ClusterDirError::DidNotStart {
+            what: server.what,
+            cause,
+            log: server.log,
+        }),
+    }
+}
+
+async fn await_answer<F, A>(server: &Server, ask: F) -> Result<(), ClusterDirError>
+where
+    F: Fn() -> A,
+    A: Future<Output = Result<(), String>>,
+{
+    let since = Instant::now();
+    loop {
+        let cause = match ask().await {
+            Ok(()) => return Ok(()),
+            Err(cause) => cause,
+        };
+        let Some(process) = holder(&server.dir) else {
+            let cause = LaunchError::Failed { message: cause };
+            let (what, log) = (server.what.clone(), server.log.clone());
+            return Err(ClusterDirError::DidNotStart { what, cause, log });
+        };
+        if since.elapsed() >= ANSWER_WITHIN {
+            let what = server.what.clone();
+            return Err(ClusterDirError::Hung {
+                what,
+                pid: process.pid(),
+                cause,
+            });
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}

@@ -1,0 +1,149 @@
+//! Stopping a cluster: through the coordinator while it lives, and without it when it does not.
+
+use super::control::{Watch, follow_on, reach};
+use super::error::{ClusterDirError, system};
+use super::handle::ClusterHandle;
+use super::teardown::{data_dirs, kill_and_fence};
+use crate::cluster::request::{Owner, Request};
+use crate::cluster::{Outcome, OutcomeStatus};
+use crate::core::report::StopMode;
+use crate::hosts::{FenceError, Host, HostError, fence, holder};
+use crate::net::{Identity, NetError};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// How long a coordinator may take to end after it said that all is stopped.
+const END_WITHIN: Duration = Duration::from_secs(30);
+const KILL_WITHIN: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// What was stopped.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stopped {
+    /// What the coordinator said of the segments; `None` when it did not run, or died meanwhile.
+    pub outcome: Option<Outcome>,
+    /// Agents that were stopped.
+    pub agents: usize,
+    /// Segments that had to be killed: nobody could ask them to stop.
+    pub segments_killed: usize,
+}
+
+impl Stopped {
+    /// Whether nothing ran to begin with.
+    pub fn was_stopped(&self) -> bool {
+        self.outcome.is_none() && self.agents == 0 && self.segments_killed == 0
+    }
+}
+
+/// Stops everything. With the coordinator down, the segments are killed through the agents: their
+/// logs are replayed at the next start. A coordinator that hangs is killed in mode `immediate` only.
+/// When the coordinator says that it could not stop (the outcome is neither `done` nor `partial`),
+/// the agents are left as they are.
+pub async fn stop(
+    handle: &ClusterHandle,
+    mode: StopMode,
+    owner: Owner,
+    watch: Watch<'_>,
+) -> Result<Stopped, ClusterDirError> {
+    let outcome = stop_coordinator(handle, mode, owner, watch).await?;
+    if let Some(outcome) = &outcome
+        && !matches!(outcome.status, OutcomeStatus::Done | OutcomeStatus::Partial)
+    {
+        return Ok(Stopped {
+            outcome: Some(outcome.clone()),
+            agents: 0,
+            segments_killed: 0,
+        });
+    }
+    await_coordinators_end(handle, mode).await?;
+    let mut stopped = Stopped {
+        outcome,
+        agents: 0,
+        segments_killed: 0,
+    };
+    for host in &handle.config().hosts {
+        let (agents, killed) = stop_agent(handle, &host.name).await?;
+        stopped.agents += agents;
+        stopped.segments_killed += killed;
+    }
+    Ok(stopped)
+}
+
+async fn stop_coordinator(
+    handle: &ClusterHandle,
+    mode: StopMode,
+    owner: Owner,
+    watch: Watch<'_>,
+) -> Result<Option<Outcome>, ClusterDirError> {
+    let framed = match reach(handle).await {
+        Ok(framed) => framed,
+        Err(ClusterDirError::Coordinator(cause)) => {
+            return match holder(&handle.coordinator_dir()) {
+                Some(process) if mode != StopMode::Immediate => Err(ClusterDirError::Hung {
+                    what: "the coordinator".into(),
+                    pid: process.pid(),
+                    cause: cause.to_string(),
+                }),
+                _ => Ok(None),
+            };
+        }
+        Err(error) => return Err(error),
+    };
+    match follow_on(framed, &Request::Stop { mode, owner }, watch).await {
+        // It ended before it could say how: what it left running is found by its locks.
+        Err(ClusterDirError::Coordinator(NetError::Closed { .. })) => Ok(None),
+        outcome => outcome.map(Some),
+    }
+}
+
+async fn await_coordinators_end(
+    handle: &ClusterHandle,
+    mode: StopMode,
+) -> Result<(), ClusterDirError> {
+    let dir = handle.coordinator_dir();
+    if mode == StopMode::Immediate {
+        return fence_one(dir).await.map(drop);
+    }
+    let since = Instant::now();
+    while let Some(process) = holder(&dir) {
+        if since.elapsed() >= END_WITHIN {
+            return Err(ClusterDirError::StillRunning { pid: process.pid() });
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok(())
+}
+
+/// Stops one host: its segments that still run are killed, then its agent ends. Returns how many
+/// agents (0 or 1) and segments there were.
+async fn stop_agent(handle: &ClusterHandle, name: &str) -> Result<(usize, usize), ClusterDirError> {
+    let entry = handle.host_entry(name)?;
+    let agent = handle.host(name, &handle.credentials(Identity::Client)?)?;
+    match agent.stop(true).await {
+        Ok(killed) => {
+            fence_one(entry.dir.clone()).await?;
+            Ok((1, killed as usize))
+        }
+        Err(HostError::Unreachable { .. }) => {
+            // Nobody answers: on this machine the locks say what is left, a hung agent included.
+            let agents = usize::from(fence_one(entry.dir.clone()).await?);
+            let dirs = data_dirs(&entry.dir);
+            let killed = blocking(move || kill_and_fence(&dirs, KILL_WITHIN)).await?;
+            Ok((agents, killed))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Kills the holder of one directory; whether there was one.
+async fn fence_one(dir: PathBuf) -> Result<bool, ClusterDirError> {
+    blocking(move || fence(&dir, KILL_WITHIN).map(|(f, _)| f == crate::hosts::Fenced::Killed)).await
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, FenceError> + Send + 'static,
+) -> Result<T, ClusterDirError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|e| system("fence a directory")(std::io::Error::other(e)))?
+        .map_err(Into::into)
+}
