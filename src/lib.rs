@@ -14,4 +14,3 @@ pub mod net;
 pub mod script;
 pub mod segment;
 pub mod shell;
-pub mod sql;

@@ -8,9 +8,12 @@
 
 pub mod format;
 pub mod frame;
+pub mod fts;
 pub mod ids;
+pub mod operation;
 pub mod pair;
 pub mod report;
 pub mod row;
 pub mod track;
+pub mod transition;
 pub mod wal;

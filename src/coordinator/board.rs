@@ -1,0 +1,125 @@
+//! What is known at this moment, shared by everything in the coordinator that only reads it.
+//!
+//! The prober and the watch of the hosts write here; the state, the operations and the gateway's
+//! routes read, and wait for news. The catalog stays the truth: a row here is a copy of it.
+
+use crate::core::ids::{Content, Dbid, Epoch};
+use crate::core::report::Report;
+use crate::core::row::PairRow;
+use crate::hosts::Running;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// What is known of a segment's process.
+#[derive(Debug, Clone, Default)]
+pub struct Seen {
+    pub report: Option<Report>,
+    pub heard: Option<Instant>,
+    /// Since when attempts fail, since when in Unix milliseconds, and how.
+    pub failing: Option<Failing>,
+}
+
+/// How attempts to reach a segment fail.
+#[derive(Debug, Clone)]
+pub struct Failing {
+    pub since: Instant,
+    pub since_ms: i64,
+    pub last: Instant,
+    pub why: String,
+}
+
+impl Seen {
+    /// The last answer, if it is not older than `age` and nothing failed since.
+    pub fn answer(&self, age: Duration) -> Option<&Report> {
+        let fresh = self.heard.is_some_and(|at| at.elapsed() <= age);
+        self.report.as_ref().filter(|_| self.failing.is_none() && fresh)
+    }
+}
+
+/// What is known of a content beyond its segments.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ContentSeen {
+    /// The pair, or why its rows are impossible.
+    pub pair: Result<PairRow, String>,
+    pub serving_epoch: Epoch,
+    pub must_copy_all: bool,
+    pub quarantine: Option<String>,
+    pub last_event: String,
+    pub single_copy_since_ms: Option<i64>,
+    /// What FTS saw in its last rounds, with ages in milliseconds.
+    pub evidence: Vec<String>,
+}
+
+/// What is known of a host.
+#[derive(Debug, Clone, Default)]
+pub struct HostSeen {
+    pub pid: Option<u32>,
+    pub running: Vec<Running>,
+    /// Why it does not answer; empty when it does.
+    pub cause: String,
+    pub at: Option<Instant>,
+}
+
+/// Everything known.
+#[derive(Debug, Clone, Default)]
+pub struct Knowledge {
+    pub segments: BTreeMap<Dbid, Seen>,
+    pub contents: BTreeMap<Content, ContentSeen>,
+    pub hosts: BTreeMap<String, HostSeen>,
+    /// When the last round of probes was seen to its end.
+    pub probed: Option<Instant>,
+}
+
+/// How old an answer may be and still count: a probe's interval and its deadline, and some.
+pub const FRESH: Duration = Duration::from_millis(2500);
+
+impl Knowledge {
+    /// A segment's last answer, while it counts.
+    pub fn answer(&self, dbid: Dbid) -> Option<&Report> {
+        self.segments.get(&dbid)?.answer(FRESH)
+    }
+
+    /// The row of a content.
+    pub fn row(&self, content: Content) -> Option<PairRow> {
+        self.contents.get(&content)?.pair.as_ref().ok().copied()
+    }
+}
+
+/// The shared knowledge, and a version that rises with each change.
+#[derive(Debug)]
+pub struct Board {
+    known: Mutex<Knowledge>,
+    version: watch::Sender<u64>,
+}
+
+impl Default for Board {
+    fn default() -> Self {
+        Board { known: Mutex::default(), version: watch::Sender::new(0) }
+    }
+}
+
+impl Board {
+    /// Reads something; never held across a wait.
+    pub fn read<T>(&self, look: impl FnOnce(&Knowledge) -> T) -> T {
+        look(&self.lock())
+    }
+
+    /// Writes something, and wakes whoever waits for news.
+    pub fn write<T>(&self, change: impl FnOnce(&mut Knowledge) -> T) -> T {
+        let result = change(&mut self.lock());
+        self.version.send_modify(|v| *v += 1);
+        result
+    }
+
+    /// Wakes at each change from now on.
+    pub fn news(&self) -> watch::Receiver<u64> {
+        self.version.subscribe()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Knowledge> {
+        // The writers only assign: a panic in between leaves old knowledge, never half of it.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

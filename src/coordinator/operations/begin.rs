@@ -1,0 +1,169 @@
+//! Beginning an operation: the plan is checked against what stands now, like ones are joined.
+
+use super::{Operations, Shared};
+use crate::cluster::request::{Owner, Reply};
+use crate::cluster::{Intent, Plan, Refusal, RefusalCode};
+use crate::coordinator::clock::unix_ms;
+use crate::coordinator::store::{Begun, Operation, StoreError};
+use crate::core::ids::Content;
+use crate::core::operation::{Goal, GoalKind, Target};
+
+/// What came of asking for an operation.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    Begun { op: i64, joined: bool },
+    Refused(Vec<Refusal>),
+    Locked { op: i64, owner: Owner, message: String },
+    NothingToDo,
+}
+
+impl From<Answer> for Reply {
+    fn from(answer: Answer) -> Reply {
+        match answer {
+            Answer::Begun { op, joined } => Reply::Begun { op, joined },
+            Answer::Refused(refusals) => Reply::Refused { refusals },
+            Answer::Locked { op, owner, message } => Reply::Locked { op, owner, message },
+            Answer::NothingToDo => {
+                Reply::Failed { message: "the plan has no steps: there is nothing to do".into(), next: "state()".into() }
+            }
+        }
+    }
+}
+
+impl Operations {
+    /// Makes a plan's operation durable and begins it.
+    pub fn begin(&self, plan: &Plan, owner: &Owner) -> Result<Answer, StoreError> {
+        if plan.refuses {
+            return Ok(Answer::Refused(plan.refusals.clone()));
+        }
+        if let Some(refusal) = self.shared.stale(plan) {
+            return Ok(Answer::Refused(vec![refusal]));
+        }
+        let (kind, jobs) = kind_of(&plan.intent);
+        let steps = plan.steps.iter().map(|s| Target::new(s.content, s.dbid));
+        let joined = plan.joined.iter().map(|j| Target::joined(j.content, j.dbid));
+        self.begin_goal(kind, steps.chain(joined).collect(), jobs, owner)
+    }
+
+    /// Starts what should run, and recovers what was synchronized.
+    pub fn begin_start(&self, owner: &Owner) -> Result<Answer, StoreError> {
+        let contents = self.shared.store.contents()?;
+        let target = |c: &crate::coordinator::store::ContentRow| {
+            // A content without a pair is quarantined; its target says so.
+            let any = self.shared.rows.values().find(|r| r.content == c.content).map(|r| r.dbid);
+            c.pair.as_ref().ok().map(|p| p.primary.dbid).or(any).map(|dbid| Target::new(c.content, dbid))
+        };
+        let targets = contents.iter().filter_map(target).collect();
+        self.begin_goal(GoalKind::Start, targets, None, owner)
+    }
+
+    fn begin_goal(
+        &self,
+        kind: GoalKind,
+        mut targets: Vec<Target>,
+        jobs: Option<usize>,
+        owner: &Owner,
+    ) -> Result<Answer, StoreError> {
+        let active = self.shared.store.active()?;
+        for target in targets.iter_mut().filter(|t| !t.joined) {
+            if let Some(holder) = holder(&active, target.content) {
+                if !is_like(kind, holder.goal.kind) {
+                    return Ok(locked(holder, target.content));
+                }
+                target.joined = true;
+            }
+        }
+        if targets.is_empty() {
+            return Ok(Answer::NothingToDo);
+        }
+        let all_joined = targets.iter().all(|t| t.joined);
+        let one = holder(&active, targets[0].content)
+            .filter(|op| all_joined && targets.iter().all(|t| op.goal.holds(t.content)));
+        if let Some(op) = one {
+            return Ok(Answer::Begun { op: op.id, joined: true });
+        }
+        let mut goal = Goal::new(kind, targets);
+        let default = self.shared.store.setting_number("segsh_recovery_jobs")?;
+        let default = default.and_then(|n| usize::try_from(n).ok());
+        goal.jobs = jobs.or(default).unwrap_or(goal.jobs);
+        match self.shared.store.begin(&goal, owner, unix_ms())? {
+            Begun::New(id) => {
+                self.pick_up(id);
+                Ok(Answer::Begun { op: id, joined: false })
+            }
+            Begun::Held(op) => {
+                let content = goal.targets.iter().map(|t| t.content).find(|c| op.goal.holds(*c));
+                Ok(locked(&op, content.unwrap_or(Content(0))))
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Why a plan no longer fits.
+    fn stale(&self, plan: &Plan) -> Option<Refusal> {
+        let refusal = |code, content, cause: String| Refusal {
+            code,
+            content,
+            dbid: None,
+            host: None,
+            cause,
+            next: "make the plan again".into(),
+        };
+        if plan.cluster_id != self.site.cluster_id {
+            let cause = format!("the plan was made for cluster {}", plan.cluster_id);
+            return Some(refusal(RefusalCode::OtherCluster, None, cause));
+        }
+        plan.epochs.iter().find_map(|(content, epoch)| {
+            let now = self.board.read(|k| k.row(*content)).map(|row| row.epoch);
+            (now != Some(*epoch)).then(|| {
+                let now = now.map_or("no pair".into(), |e| format!("epoch {e}"));
+                let cause = format!("content {content} was planned on epoch {epoch} and is at {now}");
+                refusal(RefusalCode::StalePlan, Some(*content), cause)
+            })
+        })
+    }
+}
+
+fn holder(active: &[Operation], content: Content) -> Option<&Operation> {
+    active.iter().find(|op| op.goal.holds(content))
+}
+
+/// Whether waiting for `running` gives what `wanted` asks for.
+fn is_like(wanted: GoalKind, running: GoalKind) -> bool {
+    use GoalKind::{Rebalance, Recover, Restart, Start};
+    match (wanted, running) {
+        (Recover { full, .. }, Recover { full: other, .. }) => full == other,
+        (Recover { full: false, .. }, Start) | (Start, Start | Recover { .. } | Restart { .. }) => true,
+        (Rebalance, Rebalance) | (Restart { .. }, Restart { .. }) => true,
+        _ => false,
+    }
+}
+
+fn locked(holder: &Operation, content: Content) -> Answer {
+    let owner = holder.owner.clone();
+    let message = format!(
+        "content {content} is being changed by operation {} ({}) of {} on {}, pid {}",
+        holder.id,
+        holder.goal.kind.verb(),
+        owner.user,
+        owner.host,
+        owner.pid
+    );
+    Answer::Locked { op: holder.id, owner, message }
+}
+
+fn kind_of(intent: &Intent) -> (GoalKind, Option<usize>) {
+    let rate = |rate: &Option<i64>| rate.and_then(|n| u64::try_from(n).ok());
+    let count = |jobs: &Option<i64>| jobs.and_then(|n| usize::try_from(n).ok());
+    match intent {
+        Intent::Recover { rate_bytes, jobs, .. } => {
+            (GoalKind::Recover { full: false, in_place: false, rate_bytes: rate(rate_bytes) }, count(jobs))
+        }
+        Intent::FullRecover { rate_bytes, jobs, in_place, .. } => {
+            (GoalKind::Recover { full: true, in_place: *in_place, rate_bytes: rate(rate_bytes) }, count(jobs))
+        }
+        Intent::Rebalance { .. } => (GoalKind::Rebalance, None),
+        Intent::Restart { mode, .. } => (GoalKind::Restart { mode: *mode }, None),
+    }
+}

@@ -1,0 +1,353 @@
+//! Driving one operation: every target on a task of its own, so many at a time.
+
+use super::{Live, Shared, outcome};
+use crate::cluster::Progressing;
+use crate::coordinator::board::HostSeen;
+use crate::coordinator::clock::unix_ms;
+use crate::coordinator::hostwatch;
+use crate::coordinator::store::{Change, Changed};
+use crate::core::ids::Dbid;
+use crate::core::operation::{Came, Ended, Facts, GoalKind, MemberFacts, Process, Stage, Step, Target};
+use crate::core::report::Phase;
+use crate::core::row::{PairRow, Pairing, SegmentRow};
+use crate::hosts::{Host, HostError, HostFailure};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+/// Between two looks, when nothing new is heard.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+/// Between two looks, however much is heard.
+const LOOK_AT_MOST: Duration = Duration::from_millis(20);
+/// A drain finishes commits in flight; beyond this the primary counts as hung.
+const DRAIN_WITHIN: Duration = Duration::from_secs(30);
+
+pub(super) async fn drive(shared: Arc<Shared>, live: Arc<Live>) {
+    let (kind, jobs, count) = {
+        let goal = live.goal();
+        (goal.kind, goal.jobs.max(1), goal.targets.len())
+    };
+    let slots = Arc::new(Semaphore::new(jobs));
+    let mut targets = JoinSet::new();
+    for index in 0..count {
+        let (shared, live, slots) = (shared.clone(), live.clone(), slots.clone());
+        targets.spawn(async move {
+            // The semaphore is never closed.
+            let _slot = slots.acquire().await;
+            TargetDriver { shared, live, index, kind, at: Instant::now() }.run().await;
+        });
+    }
+    while let Some(ended) = targets.join_next().await {
+        if let Err(error) = ended {
+            tracing::error!(op = live.id, %error, "a target was given up");
+        }
+    }
+    finish(&shared, &live);
+}
+
+/// Writes the end of an operation, then tells it.
+pub(super) fn finish(shared: &Shared, live: &Live) {
+    let goal = {
+        let mut goal = live.goal();
+        for target in goal.targets.iter_mut().filter(|t| t.ended.is_none()) {
+            target.ended = Some(Ended::Cancelled { note: "given up".into() });
+        }
+        goal.clone()
+    };
+    let outcome = outcome::of(shared, live, &goal);
+    if let Err(error) = shared.store.end(live.id, &goal, &outcome, unix_ms()) {
+        tracing::error!(op = live.id, %error, "the end of an operation could not be written");
+    }
+    shared.audit.append(live.id, &live.owner, live.started_ms, &outcome);
+    shared.live().remove(&live.id);
+    live.outcome.send_replace(Some(outcome));
+}
+
+struct TargetDriver {
+    shared: Arc<Shared>,
+    live: Arc<Live>,
+    index: usize,
+    kind: GoalKind,
+    at: Instant,
+}
+
+impl TargetDriver {
+    async fn run(self) {
+        let Some(mut target) = self.live.goal().targets.get(self.index).cloned() else { return };
+        let mut news = self.shared.board.news();
+        let mut flags = self.live.flags.subscribe();
+        while target.ended.is_none() {
+            let Some(facts) = self.facts(&target).await else {
+                target.ended = Some(Ended::Failed { cause: "its rows can't be read".into() });
+                break;
+            };
+            let kept = kept(&target);
+            let step = target.next(self.kind, &facts);
+            self.show(&target, &step, &facts);
+            if kept != self::kept(&target) {
+                self.keep(&target);
+            }
+            match &step {
+                Step::Ended => {}
+                Step::Wait(_) => wait(&mut news, &mut flags).await,
+                step => {
+                    tracing::info!(op = self.live.id, content = target.content.0, ?step);
+                    let came = self.carry_out(&target, step).await;
+                    if let Came::Failed(cause) = &came {
+                        tracing::warn!(op = self.live.id, content = target.content.0, cause, "a step failed");
+                    }
+                    let stale = came == Came::Stale;
+                    target.did(step, came);
+                    self.keep(&target);
+                    if stale {
+                        wait(&mut news, &mut flags).await;
+                    }
+                }
+            }
+        }
+        // A content whose target ends on the way must not be left held.
+        if matches!(target.stage, Stage::Stopping | Stage::Starting) {
+            self.shared.prober.release(target.content);
+        }
+        self.keep(&target);
+    }
+
+    /// Writes down how far the target is.
+    fn keep(&self, target: &Target) {
+        let goal = {
+            let mut goal = self.live.goal();
+            if let Some(mine) = goal.targets.get_mut(self.index) {
+                *mine = target.clone();
+            }
+            goal.clone()
+        };
+        if let Err(error) = self.shared.store.save_goal(self.live.id, &goal) {
+            tracing::error!(op = self.live.id, %error, "how far a goal is could not be written");
+        }
+    }
+
+    /// Everything the next step depends on. The hosts are asked only when they can matter.
+    async fn facts(&self, target: &Target) -> Option<Facts> {
+        let row = self.shared.board.read(|k| k.row(target.content));
+        let quarantined = self.shared.board.read(|k| {
+            k.contents.get(&target.content).and_then(|c| c.quarantine.clone())
+        });
+        let Some(row) = row else {
+            // Without a pair there is nothing to look at but the reason.
+            let why = quarantined?;
+            let row = no_pair(target);
+            return Some(self.with(target, row, Some(why), BTreeMap::new()));
+        };
+        let (cancelled, stopping) = {
+            let goal = self.live.goal();
+            (goal.cancelled, matches!(target.stage, Stage::Pending | Stage::Stopping | Stage::Starting))
+        };
+        let copying = row.pairing() == Some(Pairing::Resynchronizing);
+        let ask_hosts = stopping || cancelled || !copying;
+        let mut members = BTreeMap::new();
+        for dbid in std::iter::once(row.primary.dbid).chain(row.mirror.map(|m| m.dbid)) {
+            members.insert(dbid, self.member(target, dbid, ask_hosts).await);
+        }
+        Some(self.with(target, row, quarantined, members))
+    }
+
+    fn with(
+        &self,
+        target: &Target,
+        row: PairRow,
+        quarantined: Option<String>,
+        members: BTreeMap<Dbid, MemberFacts>,
+    ) -> Facts {
+        let goal = self.live.goal();
+        let must_copy_all = self.shared.board.read(|k| {
+            k.contents.get(&target.content).is_some_and(|c| c.must_copy_all)
+        });
+        Facts {
+            now_ms: u64::try_from(self.at.elapsed().as_millis()).unwrap_or(u64::MAX),
+            row,
+            quarantined,
+            members,
+            must_copy_all,
+            cancelled: goal.cancelled,
+            stop_after_segment: goal.stop_after_segment,
+        }
+    }
+
+    async fn member(&self, target: &Target, dbid: Dbid, ask_hosts: bool) -> MemberFacts {
+        let report = self.shared.board.read(|k| k.answer(dbid).cloned());
+        let mut facts = MemberFacts { report, ..MemberFacts::default() };
+        let Some((segment, host)) = self.place(dbid).filter(|_| ask_hosts) else { return facts };
+        let seen = hostwatch::look(&*host, &self.shared.board).await;
+        if seen.pid.is_some() {
+            facts.process = process(&seen, Path::new(&segment.datadir));
+            facts.sibling = process(&seen, &sibling(&segment.datadir));
+            let wants_room = matches!(self.kind, GoalKind::Recover { full: true, in_place: false, .. });
+            if wants_room && !target.prepared && dbid == target.dbid {
+                facts.free_bytes = host.free_bytes(Path::new(&segment.datadir)).await.ok();
+            }
+        }
+        facts
+    }
+
+    fn place(&self, dbid: Dbid) -> Option<(&SegmentRow, Arc<dyn Host>)> {
+        let segment = self.shared.rows.get(&dbid)?;
+        Some((segment, self.shared.hosts.get(&segment.hostname)?.clone()))
+    }
+
+    async fn carry_out(&self, target: &Target, step: &Step) -> Came {
+        let prober = &self.shared.prober;
+        match step {
+            Step::Hold => prober.hold(target.content, true),
+            Step::Release => prober.release(target.content),
+            Step::Stop { dbid, mode } => prober.stop(*dbid, *mode),
+            Step::Drain { dbid } => return self.drain(*dbid).await,
+            Step::Change { transition, full_copy, rate_bytes, reason } => {
+                let change = Change {
+                    transition,
+                    reason,
+                    evidence: &[],
+                    recover: None,
+                    full_copy: *full_copy,
+                    rate_bytes: *rate_bytes,
+                    at_ms: unix_ms(),
+                };
+                return self.change(&change);
+            }
+            Step::Kill { dbid, .. }
+            | Step::Start { dbid, .. }
+            | Step::Prepare { dbid, .. }
+            | Step::Exchange { dbid }
+            | Step::DropOld { dbid } => return self.at_host(*dbid, step).await,
+            Step::Wait(_) | Step::Ended => {}
+        }
+        Came::Fine
+    }
+
+    async fn drain(&self, dbid: Dbid) -> Came {
+        match tokio::time::timeout(DRAIN_WITHIN, self.shared.prober.drain(dbid)).await {
+            Ok(Ok(())) => Came::Fine,
+            Ok(Err(why)) => Came::Failed(why),
+            Err(_) => Came::Failed(format!("dbid {dbid} was not quiet within {} s", DRAIN_WITHIN.as_secs())),
+        }
+    }
+
+    fn change(&self, change: &Change<'_>) -> Came {
+        match self.shared.store.change(change) {
+            Ok(Changed::Done { row, .. }) => {
+                self.shared.board.write(|k| {
+                    if let Some(content) = k.contents.get_mut(&row.content) {
+                        content.pair = Ok(row);
+                    }
+                });
+                self.shared.prober.row_changed(row.content);
+                Came::Changed(row.epoch)
+            }
+            Ok(Changed::Stale { .. }) => Came::Stale,
+            Err(error) => Came::Failed(error.to_string()),
+        }
+    }
+
+    async fn at_host(&self, dbid: Dbid, step: &Step) -> Came {
+        let Some((segment, host)) = self.place(dbid) else {
+            return Came::Failed(format!("dbid {dbid} is on no host of this cluster"));
+        };
+        match host_step(&*host, &self.shared, segment, step).await {
+            Ok(came) => {
+                self.shared.prober.kick(Some(dbid));
+                came
+            }
+            // Somebody else was faster: look again.
+            Err(HostError::Failed { failure: HostFailure::Running { .. }, .. })
+                if matches!(step, Step::Start { .. }) =>
+            {
+                Came::Stale
+            }
+            Err(error) => Came::Failed(error.to_string()),
+        }
+    }
+
+    fn show(&self, target: &Target, step: &Step, facts: &Facts) {
+        let primary = facts.members.get(&facts.row.primary.dbid).and_then(|m| m.report.as_ref());
+        // The figures are this recovery's only while its link stands, or once it has claimed.
+        let copy = primary
+            .filter(|p| matches!(p.phase, Phase::Resynchronizing | Phase::InSync) && p.epoch == facts.row.epoch)
+            .and_then(|p| p.progress.clone());
+        if let Some(copy) = &copy {
+            self.live.copies().insert(target.content, copy.clone());
+        }
+        self.live.progress.send_modify(|now: &mut Progressing| {
+            now.elapsed_ms = self.live.elapsed_ms();
+            if let Some(line) = now.contents.get_mut(self.index) {
+                line.finished = target.ended.is_some();
+                line.doing = match (&target.ended, &copy) {
+                    (Some(ended), _) => outcome::short(ended).into(),
+                    (None, Some(copy)) if matches!(step, Step::Wait(_)) => copy.stage.word().into(),
+                    (None, _) => step.words().into(),
+                };
+                line.progress = copy;
+            }
+        });
+    }
+}
+
+/// Waits for news, a changed flag, or a while.
+async fn wait(news: &mut watch::Receiver<u64>, flags: &mut watch::Receiver<u64>) {
+    tokio::time::sleep(LOOK_AT_MOST).await;
+    tokio::select! {
+        _ = news.changed() => {}
+        _ = flags.changed() => {}
+        () = tokio::time::sleep(LOOK_AGAIN) => {}
+    }
+}
+
+/// What of a target must survive the coordinator.
+fn kept(target: &Target) -> (Stage, Option<crate::core::ids::Epoch>, bool, bool, bool) {
+    (target.stage, target.granted, target.prepared, target.dropped, target.ended.is_some())
+}
+
+fn sibling(datadir: &str) -> PathBuf {
+    PathBuf::from(format!("{datadir}{}", crate::hosts::NEW_COPY_SUFFIX))
+}
+
+fn process(seen: &HostSeen, datadir: &Path) -> Process {
+    let running = seen.running.iter().find(|r| r.datadir == datadir);
+    running.map_or(Process::Absent, |r| Process::Running(r.pid))
+}
+
+/// A row for a content that has none; its quarantine is judged before anything of it is looked at.
+fn no_pair(target: &Target) -> PairRow {
+    use crate::core::ids::Epoch;
+    use crate::core::row::{Member, Mode, Status};
+    let primary = Member { dbid: target.dbid, mode: Mode::Synchronized, status: Status::Down };
+    PairRow { content: target.content, epoch: Epoch(0), primary, mirror: None }
+}
+
+async fn host_step(host: &dyn Host, shared: &Shared, segment: &SegmentRow, step: &Step) -> Result<Came, HostError> {
+    let config = shared.site.segment_config(segment);
+    let beside = config.on_new_copy();
+    let of = |is_sibling: bool| if is_sibling { &beside } else { &config };
+    match step {
+        Step::Kill { sibling, .. } => host.kill_segment(&of(*sibling).datadir).await.map(|_| Came::Fine),
+        Step::Start { sibling, .. } => host.start_segment(of(*sibling)).await.map(Came::Pid),
+        Step::Prepare { sibling: true, .. } => {
+            host.remove_dir(&beside.datadir).await?;
+            host.make_dir(&beside.datadir).await?;
+            Ok(Came::Fine)
+        }
+        Step::Exchange { .. } => {
+            host.exchange_dirs(&config.datadir, &beside.datadir).await?;
+            host.write_segment_config(&config).await?;
+            Ok(Came::Fine)
+        }
+        Step::DropOld { .. } => {
+            // Written again: the coordinator may have died between the exchange and this.
+            host.write_segment_config(&config).await?;
+            host.remove_dir(&beside.datadir).await?;
+            Ok(Came::Fine)
+        }
+        _ => Ok(Came::Fine),
+    }
+}

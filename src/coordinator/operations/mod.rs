@@ -1,0 +1,194 @@
+//! The operations: durable goals, driven towards their end.
+//!
+//! What the next step is, the core says ([`crate::core::operation`]); here steps are carried out, how
+//! far a goal is gets written down before and after each, and watchers are told.
+
+mod begin;
+mod drive;
+mod outcome;
+mod stop;
+
+use super::audit::Audit;
+use super::board::Board;
+use super::clock::unix_ms;
+use super::hostwatch::Hosts;
+use super::prober::Prober;
+use super::site::Site;
+use super::store::{Operation, Store, StoreError};
+use crate::cluster::request::Owner;
+use crate::cluster::{ContentProgress, Outcome, Progressing};
+use crate::core::ids::{Content, Dbid};
+use crate::core::operation::{Goal, Stage};
+use crate::core::report::Progress;
+use crate::core::row::SegmentRow;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+use tokio::sync::watch;
+
+pub use begin::Answer;
+
+/// Everything that operations work with.
+#[derive(Clone)]
+pub struct Operations {
+    shared: Arc<Shared>,
+}
+
+pub(super) struct Shared {
+    pub store: Arc<Store>,
+    pub board: Arc<Board>,
+    pub prober: Prober,
+    pub hosts: Hosts,
+    pub site: Arc<Site>,
+    pub rows: BTreeMap<Dbid, SegmentRow>,
+    pub audit: Audit,
+    live: Mutex<BTreeMap<i64, Arc<Live>>>,
+}
+
+/// An operation that is being driven.
+pub(super) struct Live {
+    pub id: i64,
+    pub owner: Owner,
+    pub started: Instant,
+    pub started_ms: i64,
+    goal: Mutex<Goal>,
+    /// The last progress of each target's copy.
+    copies: Mutex<BTreeMap<Content, Progress>>,
+    progress: watch::Sender<Progressing>,
+    outcome: watch::Sender<Option<Outcome>>,
+    /// Rises when a flag of the goal changes.
+    flags: watch::Sender<u64>,
+    task: Mutex<Option<tokio::task::AbortHandle>>,
+}
+
+impl Live {
+    fn goal(&self) -> MutexGuard<'_, Goal> {
+        self.goal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    fn copies(&self) -> MutexGuard<'_, BTreeMap<Content, Progress>> {
+        self.copies.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    fn elapsed_ms(&self) -> i64 {
+        i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX)
+    }
+}
+
+/// How an operation is followed.
+pub enum Watching {
+    Running { progress: watch::Receiver<Progressing>, outcome: watch::Receiver<Option<Outcome>> },
+    Ended(Box<Outcome>),
+    Unknown,
+}
+
+impl Operations {
+    #[allow(clippy::too_many_arguments)]
+    pub fn new(
+        store: Arc<Store>,
+        board: Arc<Board>,
+        prober: Prober,
+        hosts: Hosts,
+        site: Arc<Site>,
+        rows: Vec<SegmentRow>,
+        audit: Audit,
+    ) -> Operations {
+        let rows = rows.into_iter().map(|r| (r.dbid, r)).collect();
+        let live = Mutex::default();
+        Operations { shared: Arc::new(Shared { store, board, prober, hosts, site, rows, audit, live }) }
+    }
+
+    /// Goes on with what an earlier coordinator left, from where it stood.
+    pub fn resume(&self) -> Result<(), StoreError> {
+        for operation in self.shared.store.active()? {
+            for target in &operation.goal.targets {
+                if target.ended.is_none() && matches!(target.stage, Stage::Stopping | Stage::Starting) {
+                    self.shared.prober.hold(target.content, true);
+                }
+            }
+            self.run(operation);
+        }
+        Ok(())
+    }
+
+    /// Drives a goal that was written by FTS with a row.
+    pub fn pick_up(&self, id: i64) {
+        match self.shared.store.operation(id) {
+            Ok(Some(operation)) if operation.ended_ms.is_none() => self.run(operation),
+            Ok(_) => {}
+            Err(error) => tracing::error!(id, %error, "a goal could not be read"),
+        }
+    }
+
+    /// The operation that works on a content now.
+    pub fn working_on(&self, content: Content) -> Option<i64> {
+        self.shared.live().values().find(|live| live.goal().holds(content)).map(|live| live.id)
+    }
+
+    /// Follows an operation.
+    pub fn watch(&self, id: i64) -> Result<Watching, StoreError> {
+        if let Some(live) = self.shared.live().get(&id) {
+            let (progress, outcome) = (live.progress.subscribe(), live.outcome.subscribe());
+            return Ok(Watching::Running { progress, outcome });
+        }
+        let found = self.shared.store.operation(id)?.and_then(|op| op.outcome);
+        Ok(found.map_or(Watching::Unknown, |outcome| Watching::Ended(Box::new(outcome))))
+    }
+
+    /// Begins no further target of an operation; `cancel` also ends what can be ended safely.
+    /// Returns whether it was running.
+    pub fn flag(&self, id: i64, cancel: bool) -> Result<bool, StoreError> {
+        let Some(live) = self.shared.live().get(&id).cloned() else { return Ok(false) };
+        let goal = {
+            let mut goal = live.goal();
+            goal.stop_after_segment = true;
+            goal.cancelled |= cancel;
+            goal.clone()
+        };
+        self.shared.store.save_goal(id, &goal)?;
+        live.flags.send_modify(|v| *v += 1);
+        Ok(true)
+    }
+
+    fn run(&self, operation: Operation) {
+        let age_ms = u64::try_from(unix_ms() - operation.started_ms).unwrap_or_default();
+        let age = std::time::Duration::from_millis(age_ms);
+        let live = Arc::new(Live {
+            id: operation.id,
+            owner: operation.owner,
+            started: Instant::now().checked_sub(age).unwrap_or_else(Instant::now),
+            started_ms: operation.started_ms,
+            progress: watch::Sender::new(first_progress(operation.id, &operation.goal)),
+            goal: Mutex::new(operation.goal),
+            copies: Mutex::default(),
+            outcome: watch::Sender::new(None),
+            flags: watch::Sender::new(0),
+            task: Mutex::default(),
+        });
+        if self.shared.live().insert(live.id, live.clone()).is_some() {
+            return;
+        }
+        let task = tokio::spawn(drive::drive(self.shared.clone(), live.clone()));
+        *live.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(task.abort_handle());
+    }
+}
+
+impl Shared {
+    fn live(&self) -> MutexGuard<'_, BTreeMap<i64, Arc<Live>>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The host's name of a segment.
+    pub fn host_of(&self, dbid: Dbid) -> String {
+        self.rows.get(&dbid).map(|r| r.hostname.clone()).unwrap_or_default()
+    }
+}
+
+fn first_progress(op: i64, goal: &Goal) -> Progressing {
+    let contents = goal.targets.iter().map(|t| ContentProgress {
+        content: t.content,
+        dbid: t.dbid,
+        doing: "waiting".into(),
+        finished: t.ended.is_some(),
+        progress: None,
+    });
+    Progressing { op, elapsed_ms: 0, contents: contents.collect() }
+}

@@ -1,0 +1,117 @@
+//! How an operation ended, in the words and codes of the API.
+
+use super::{Live, Shared};
+use crate::cluster::{Outcome, OutcomeStatus, PairHealth, Refusal, RefusalCode, SegmentOutcome};
+use crate::core::ids::Content;
+use crate::core::operation::{Ended, Goal, Target, Why};
+use crate::core::report::Progress;
+use crate::core::row::Pairing;
+
+/// Bytes of a block.
+const BLOCK: u64 = 4096;
+
+/// One word for the progress line.
+pub(super) fn short(ended: &Ended) -> &'static str {
+    match ended {
+        Ended::Done { .. } => "done",
+        Ended::Refused { .. } => "refused",
+        Ended::Failed { .. } => "failed",
+        Ended::Cancelled { .. } => "cancelled",
+    }
+}
+
+fn status(ended: Option<&Ended>) -> OutcomeStatus {
+    match ended {
+        Some(Ended::Done { .. }) => OutcomeStatus::Done,
+        Some(Ended::Refused { .. }) => OutcomeStatus::Refused,
+        Some(Ended::Failed { .. }) => OutcomeStatus::Partial,
+        Some(Ended::Cancelled { .. }) => OutcomeStatus::Cancelled,
+        None => OutcomeStatus::Unknown,
+    }
+}
+
+/// The outcome of a goal whose targets have all ended.
+pub(super) fn of(shared: &Shared, live: &Live, goal: &Goal) -> Outcome {
+    let copies = live.copies().clone();
+    let segments: Vec<_> = goal.targets.iter().map(|t| segment(shared, t, copies.get(&t.content))).collect();
+    let refusals: Vec<_> = goal.targets.iter().filter_map(|t| refusal(shared, t)).collect();
+    let count = |wanted: OutcomeStatus| segments.iter().filter(|s| s.status == wanted).count();
+    let done = count(OutcomeStatus::Done);
+    let total = goal.targets.iter().collect::<Vec<_>>().len();
+    let status = if done == total {
+        OutcomeStatus::Done
+    } else if goal.cancelled || (goal.stop_after_segment && count(OutcomeStatus::Cancelled) > 0) {
+        OutcomeStatus::Cancelled
+    } else if count(OutcomeStatus::Refused) == total {
+        OutcomeStatus::Refused
+    } else {
+        OutcomeStatus::Partial
+    };
+    let next = refusals.first().map(|r| r.next.clone()).unwrap_or_default();
+    let next = if next.is_empty() && status == OutcomeStatus::Partial { "state()".into() } else { next };
+    Outcome {
+        verb: goal.kind.verb().into(),
+        status,
+        op: Some(live.id),
+        segments,
+        refusals,
+        elapsed_ms: live.elapsed_ms(),
+        message: format!("{done} of {total} in {:.1} s", live.elapsed_ms() as f64 / 1000.0),
+        next,
+    }
+}
+
+fn segment(shared: &Shared, target: &Target, copy: Option<&Progress>) -> SegmentOutcome {
+    let (how, note) = match &target.ended {
+        Some(Ended::Done { how, note }) => (how.clone(), note.clone()),
+        Some(Ended::Refused { cause, .. } | Ended::Failed { cause }) => (String::new(), cause.clone()),
+        Some(Ended::Cancelled { note }) => (String::new(), note.clone()),
+        None => (String::new(), String::new()),
+    };
+    let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    let copied = copy.map_or(0, |c| c.copied_blocks);
+    let paused = copy.map(|c| [c.pause_open_us, c.pause_claim_us]).unwrap_or_default();
+    SegmentOutcome {
+        content: target.content,
+        dbid: target.dbid,
+        host: shared.host_of(target.dbid),
+        status: status(target.ended.as_ref()),
+        how,
+        copied_blocks: signed(copied),
+        copied_bytes: signed(copied.saturating_mul(BLOCK)),
+        paused_us: paused.into_iter().flatten().map(signed).collect(),
+        pair: pair(shared, target.content).word().into(),
+        note,
+    }
+}
+
+fn pair(shared: &Shared, content: Content) -> PairHealth {
+    shared.board.read(|k| match k.row(content).and_then(|row| row.pairing()) {
+        Some(Pairing::Synchronized) => PairHealth::Synchronized,
+        Some(Pairing::Resynchronizing) => PairHealth::Resynchronizing,
+        Some(Pairing::ChangeTracking) => PairHealth::ChangeTracking,
+        Some(Pairing::Mirrorless) => PairHealth::NoMirror,
+        None => PairHealth::Quarantined,
+    })
+}
+
+fn refusal(shared: &Shared, target: &Target) -> Option<Refusal> {
+    let Some(Ended::Refused { why, cause }) = &target.ended else { return None };
+    let (content, dbid) = (target.content, target.dbid);
+    let host = shared.host_of(dbid);
+    let (code, next) = match why {
+        Why::HostDown => (RefusalCode::HostDown, format!("bring host {host} back, then recover(#{{ contents: [{content}] }})")),
+        Why::CannotStop => (RefusalCode::CannotStop, format!("end the process on {host} by hand")),
+        Why::IncrementalImpossible => (RefusalCode::IncrementalImpossible, format!("full_recover(#{{ dbids: {dbid} }})")),
+        Why::NoSpace => (RefusalCode::NoSpace, format!("free space on {host}")),
+        Why::DoubleFault => (RefusalCode::DoubleFault, format!("restart(#{{ contents: [{content}] }})")),
+        Why::Quarantined => (RefusalCode::Quarantined, format!("why(\"content {content}\")")),
+        Why::NoMirror => (RefusalCode::NoMirror, String::new()),
+        Why::SegmentUp => (RefusalCode::SegmentUp, "state()".into()),
+        Why::SourceDamaged => (RefusalCode::SourceDamaged, format!("why(\"content {content}\")")),
+        Why::NotSynchronized => {
+            (RefusalCode::NotSynchronized, format!("recover(#{{ contents: [{content}] }})"))
+        }
+    };
+    Some(Refusal { code, content: Some(content), dbid: Some(dbid), host: Some(host), cause: cause.clone(), next })
+}

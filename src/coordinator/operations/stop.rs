@@ -1,0 +1,130 @@
+//! Stopping the whole cluster: primaries first, then mirrors.
+
+use super::{Live, Operations, drive};
+use crate::cluster::{ContentProgress, Outcome, OutcomeStatus, PairHealth, Progressing, SegmentOutcome};
+use crate::coordinator::hostwatch;
+use crate::core::ids::Dbid;
+use crate::core::report::StopMode;
+use crate::core::row::{Role, SegmentRow};
+use std::path::Path;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// A segment that was asked to stop fast and has not is killed: its log is replayed at the next start.
+const FAST_WITHIN: Duration = Duration::from_secs(10);
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+impl Operations {
+    /// Stops every segment. FTS decides nothing from here on; running operations are given up. The
+    /// rows stay as they are: pairs that are synchronized are recovered by the next start (R6).
+    pub async fn stop_all(&self, mode: StopMode, progress: &watch::Sender<Progressing>) -> Outcome {
+        let since = Instant::now();
+        for content in self.shared.board.read(|k| k.contents.keys().copied().collect::<Vec<_>>()) {
+            self.shared.prober.hold(content, true);
+        }
+        self.give_up_all();
+        let mut segments = Vec::new();
+        for role in [Role::Primary, Role::Mirror] {
+            let rows = self.acting(role);
+            let lines = rows.iter().map(|row| line(row, "stopping", false));
+            progress.send_modify(|now| now.contents.extend(lines));
+            let mut stopping = JoinSet::new();
+            for row in rows {
+                let ops = self.clone();
+                stopping.spawn(async move {
+                    let stopped = ops.stop_segment(&row, mode).await;
+                    (row, stopped)
+                });
+            }
+            while let Some(Ok((row, stopped))) = stopping.join_next().await {
+                progress.send_modify(|now| {
+                    now.elapsed_ms = i64::try_from(since.elapsed().as_millis()).unwrap_or(i64::MAX);
+                    now.contents.retain(|l| l.dbid != row.dbid);
+                    now.contents.push(line(&row, if stopped.is_ok() { "stopped" } else { "not stopped" }, true));
+                });
+                segments.push(outcome_of(&row, stopped));
+            }
+        }
+        let stopped = segments.iter().filter(|s| s.status == OutcomeStatus::Done).count();
+        let elapsed_ms = i64::try_from(since.elapsed().as_millis()).unwrap_or(i64::MAX);
+        let is_done = stopped == segments.len();
+        Outcome {
+            verb: "stop".into(),
+            status: if is_done { OutcomeStatus::Done } else { OutcomeStatus::Partial },
+            op: None,
+            message: format!("{stopped} of {} segments stopped in {:.1} s", segments.len(), elapsed_ms as f64 / 1000.0),
+            next: String::new(),
+            refusals: Vec::new(),
+            segments,
+            elapsed_ms,
+        }
+    }
+
+    fn give_up_all(&self) {
+        let all: Vec<Arc<Live>> = self.shared.live().values().cloned().collect();
+        for live in all {
+            live.goal().cancelled = true;
+            if let Some(task) = live.task.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                task.abort();
+            }
+            drive::finish(&self.shared, &live);
+        }
+    }
+
+    fn acting(&self, role: Role) -> Vec<SegmentRow> {
+        let role_of = |dbid: Dbid, row: &SegmentRow| {
+            let pair = self.shared.board.read(|k| k.row(row.content));
+            pair.and_then(|p| p.role_of(dbid)).unwrap_or(row.role)
+        };
+        self.shared.rows.iter().filter(|(dbid, row)| role_of(**dbid, row) == role).map(|(_, r)| r.clone()).collect()
+    }
+
+    async fn stop_segment(&self, row: &SegmentRow, mode: StopMode) -> Result<(), String> {
+        let Some(host) = self.shared.hosts.get(&row.hostname) else {
+            return Err(format!("host {} is not known", row.hostname));
+        };
+        let answers = self.shared.board.read(|k| k.answer(row.dbid).is_some());
+        if answers && mode != StopMode::Immediate {
+            self.shared.prober.stop(row.dbid, mode);
+            let since = Instant::now();
+            while mode == StopMode::Smart || since.elapsed() < FAST_WITHIN {
+                let seen = hostwatch::look(&**host, &self.shared.board).await;
+                let runs = seen.running.iter().any(|r| r.datadir == Path::new(&row.datadir));
+                if seen.pid.is_none() {
+                    return Err(seen.cause);
+                }
+                if !runs {
+                    return Ok(());
+                }
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        }
+        let config = self.shared.site.segment_config(row);
+        for datadir in [config.on_new_copy().datadir, config.datadir] {
+            host.kill_segment(&datadir).await.map_err(|e| e.to_string())?;
+        }
+        Ok(())
+    }
+}
+
+fn line(row: &SegmentRow, doing: &str, finished: bool) -> ContentProgress {
+    ContentProgress { content: row.content, dbid: row.dbid, doing: doing.into(), finished, progress: None }
+}
+
+fn outcome_of(row: &SegmentRow, stopped: Result<(), String>) -> SegmentOutcome {
+    let status = if stopped.is_ok() { OutcomeStatus::Done } else { OutcomeStatus::Partial };
+    SegmentOutcome {
+        content: row.content,
+        dbid: row.dbid,
+        host: row.hostname.clone(),
+        status,
+        how: "stopped".into(),
+        copied_blocks: 0,
+        copied_bytes: 0,
+        paused_us: Vec::new(),
+        pair: PairHealth::DoubleFault.word().into(),
+        note: stopped.err().unwrap_or_default(),
+    }
+}

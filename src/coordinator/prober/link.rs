@@ -1,0 +1,235 @@
+//! The control connection to one segment: kept open, probed at the interval, read at once.
+
+use crate::core::fts::Failure;
+use crate::core::ids::Dbid;
+use crate::core::report::{FromSegment, Order, StopMode, ToSegment};
+use crate::net::{Credentials, Endpoint, FrameReceiver, FrameSender, Framed, Identity, NetError, Purpose, connect};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+/// How a link is paced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Pace {
+    pub interval: Duration,
+    pub timeout: Duration,
+}
+
+/// What a link is told beside its order.
+pub(super) enum Tell {
+    Drain(oneshot::Sender<Result<(), String>>),
+    Stop(StopMode),
+}
+
+/// What a link tells.
+pub(super) enum Heard {
+    Message(FromSegment),
+    Failed { failure: Failure, why: String },
+}
+
+/// The near end of a link.
+pub(super) struct Link {
+    pub order: watch::Sender<Option<Order>>,
+    pub kick: Arc<Notify>,
+    pub tell: mpsc::UnboundedSender<Tell>,
+}
+
+/// Fast while it may be about to come up, slower when nobody is there for long.
+const RETRY_SOON: Duration = Duration::from_millis(100);
+const RETRY_LATER: Duration = Duration::from_millis(500);
+const SOON_TIMES: u32 = 30;
+
+struct Runner {
+    dbid: Dbid,
+    to: Endpoint,
+    me: Credentials,
+    pace: watch::Receiver<Pace>,
+    order: watch::Receiver<Option<Order>>,
+    kick: Arc<Notify>,
+    told: mpsc::UnboundedReceiver<Tell>,
+    heard: mpsc::UnboundedSender<(Dbid, Heard)>,
+    seq: u64,
+    drains: BTreeMap<u64, oneshot::Sender<Result<(), String>>>,
+}
+
+/// Starts the link to a segment on the current runtime.
+pub(super) fn start(
+    dbid: Dbid,
+    to: Endpoint,
+    me: Credentials,
+    pace: watch::Receiver<Pace>,
+    heard: mpsc::UnboundedSender<(Dbid, Heard)>,
+) -> Link {
+    let (order, order_rx) = watch::channel(None);
+    let (tell, told) = mpsc::unbounded_channel();
+    let kick = Arc::new(Notify::new());
+    let runner = Runner {
+        dbid,
+        to,
+        me,
+        pace,
+        order: order_rx,
+        kick: kick.clone(),
+        told,
+        heard,
+        seq: 0,
+        drains: BTreeMap::new(),
+    };
+    tokio::spawn(runner.run());
+    Link { order, kick, tell }
+}
+
+impl Runner {
+    /// Connects, and connects again at once when the connection ends: a refusal is a witness.
+    async fn run(mut self) {
+        let mut failures = 0;
+        loop {
+            let timeout = self.pace.borrow().timeout;
+            let there = Identity::Segment(self.dbid);
+            let ended = match connect(&self.to, &self.me, Purpose::Control, Some(&there), timeout).await {
+                Ok((stream, _)) => {
+                    failures = 0;
+                    let ended = self.converse(Framed::new(stream)).await;
+                    for (_, reply) in std::mem::take(&mut self.drains) {
+                        let _ = reply.send(Err(format!("the connection ended: {ended}")));
+                    }
+                    match ended {
+                        // An orderly end is judged by what the next attempt meets.
+                        NetError::Closed { .. } => continue,
+                        other => other,
+                    }
+                }
+                Err(error) => error,
+            };
+            failures += 1;
+            if self.heard.send((self.dbid, Heard::Failed { failure: failure(&ended), why: ended.to_string() })).is_err() {
+                return;
+            }
+            if matches!(ended, NetError::Timeout { .. }) {
+                continue;
+            }
+            let pause = if failures <= SOON_TIMES { RETRY_SOON } else { RETRY_LATER };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.kick.notified() => {}
+            }
+        }
+    }
+
+    async fn converse(&mut self, framed: Framed) -> NetError {
+        let (mut to, mut from) = framed.split();
+        let mut next = Instant::now();
+        let mut deadline: Option<Instant> = None;
+        loop {
+            let never = Instant::now() + Duration::from_secs(3600);
+            // Biased: what has arrived is read before a deadline is judged.
+            let sent = tokio::select! {
+                biased;
+                message = from.recv::<FromSegment>() => match message {
+                    Ok(message) => {
+                        if matches!(message, FromSegment::Report { .. }) {
+                            deadline = None;
+                        }
+                        self.take(message);
+                        Ok(())
+                    }
+                    Err(error) => Err(error),
+                },
+                told = self.told.recv() => match told {
+                    Some(tell) => self.tell(&mut to, tell).await,
+                    None => Err(NetError::Local("the prober has ended".into())),
+                },
+                _ = self.order.changed() => self.probe(&mut to, &mut next, &mut deadline).await,
+                () = self.kick.notified() => self.probe(&mut to, &mut next, &mut deadline).await,
+                () = tokio::time::sleep_until(deadline.unwrap_or(never)), if deadline.is_some() => {
+                    Err(self.last_look(&mut from).await)
+                }
+                () = tokio::time::sleep_until(next) => self.probe(&mut to, &mut next, &mut deadline).await,
+            };
+            if let Err(error) = sent {
+                return error;
+            }
+        }
+    }
+
+    /// A deadline has passed; an answer that is already here still counts, on the next connection.
+    async fn last_look(&mut self, from: &mut FrameReceiver) -> NetError {
+        let within = self.pace.borrow().timeout;
+        match tokio::time::timeout(Duration::ZERO, from.recv::<FromSegment>()).await {
+            Ok(Ok(message)) => {
+                self.take(message);
+                NetError::Closed { message: "it answered late".into() }
+            }
+            Ok(Err(error)) => error,
+            Err(_) => NetError::Timeout { within },
+        }
+    }
+
+    async fn probe(
+        &mut self,
+        to: &mut FrameSender,
+        next: &mut Instant,
+        deadline: &mut Option<Instant>,
+    ) -> Result<(), NetError> {
+        self.seq += 1;
+        let pace = *self.pace.borrow();
+        let order = self.order.borrow_and_update().clone();
+        *next = Instant::now() + pace.interval;
+        // A probe that is still unanswered keeps its own deadline.
+        deadline.get_or_insert(Instant::now() + pace.timeout);
+        self.send(to, &ToSegment::Probe { seq: self.seq, order }).await
+    }
+
+    async fn tell(&mut self, to: &mut FrameSender, tell: Tell) -> Result<(), NetError> {
+        self.seq += 1;
+        let seq = self.seq;
+        let message = match tell {
+            Tell::Drain(reply) => {
+                self.drains.insert(seq, reply);
+                ToSegment::Drain { seq }
+            }
+            Tell::Stop(mode) => ToSegment::Stop { seq, mode },
+        };
+        self.send(to, &message).await
+    }
+
+    async fn send(&self, to: &mut FrameSender, message: &ToSegment) -> Result<(), NetError> {
+        let within = self.pace.borrow().timeout;
+        tokio::time::timeout(within, to.send(message)).await.unwrap_or(Err(NetError::Timeout { within }))
+    }
+
+    fn take(&mut self, message: FromSegment) {
+        match &message {
+            FromSegment::Drained { seq } => {
+                if let Some(reply) = self.drains.remove(seq) {
+                    let _ = reply.send(Ok(()));
+                }
+            }
+            FromSegment::Failed { seq, message } => {
+                if let Some(reply) = self.drains.remove(seq) {
+                    let _ = reply.send(Err(message.clone()));
+                }
+            }
+            FromSegment::Report { .. } => {}
+        }
+        let _ = self.heard.send((self.dbid, Heard::Message(message)));
+    }
+}
+
+/// What a network error is as a witness. A process that answers with another key or protocol is not
+/// the segment: the port counts as one that resets.
+fn failure(error: &NetError) -> Failure {
+    match error {
+        NetError::Refused { .. } => Failure::Refused,
+        NetError::Closed { .. } => Failure::Reset,
+        NetError::Name { .. } | NetError::Route { .. } => Failure::HostSilent,
+        NetError::Timeout { .. } | NetError::Local(_) => Failure::Timeout,
+        NetError::WrongKey
+        | NetError::WrongVersion { .. }
+        | NetError::WrongPeer { .. }
+        | NetError::WrongPurpose { .. }
+        | NetError::BadFrame(_) => Failure::Reset,
+    }
+}

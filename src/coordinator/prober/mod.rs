@@ -1,0 +1,126 @@
+//! The fault tolerance service's thread: connections in, [`Fts`] decisions out, rows to the catalog.
+//!
+//! One thread with a runtime of its own, so that nothing else in the process can make it late. It is
+//! the only one that sends orders to segments, and it sends only rows that the catalog holds (R1).
+
+mod link;
+mod round;
+
+use super::board::Board;
+use super::store::{Store, StoreError};
+use crate::cluster::request::Owner;
+use crate::core::ids::{Content, Dbid};
+use crate::core::report::StopMode;
+use crate::core::row::SegmentRow;
+use crate::net::Credentials;
+use std::sync::Arc;
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot};
+
+/// What the prober is asked.
+pub(super) enum Command {
+    /// The catalog's row of a content was changed by an operation.
+    RowChanged(Content),
+    Hold(Content, bool),
+    Release(Content),
+    Kick(Option<Dbid>),
+    ProbeNow(oneshot::Sender<()>),
+    Drain(Dbid, oneshot::Sender<Result<(), String>>),
+    Stop(Dbid, StopMode),
+    SettingsChanged,
+    Pause(Option<u64>),
+}
+
+/// Why the prober could not be started.
+#[derive(Debug, Error)]
+pub enum ProberError {
+    #[error("cannot start the prober: {0}")]
+    Thread(#[from] std::io::Error),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What the prober works with.
+pub struct Setup {
+    pub store: Arc<Store>,
+    pub board: Arc<Board>,
+    pub me: Credentials,
+    /// Every segment, the coordinator's row left out.
+    pub segments: Vec<SegmentRow>,
+    /// Who stands behind the goals that FTS writes.
+    pub owner: Owner,
+    /// Told the id of each such goal.
+    pub begun: mpsc::UnboundedSender<i64>,
+}
+
+/// The way to ask the prober.
+#[derive(Debug, Clone)]
+pub struct Prober {
+    commands: mpsc::UnboundedSender<Command>,
+}
+
+impl Prober {
+    /// Starts the thread. It ends when every handle is gone.
+    pub fn start(setup: Setup) -> Result<Prober, ProberError> {
+        let (commands, asked) = mpsc::unbounded_channel();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let round = round::Round::new(setup)?;
+        std::thread::Builder::new().name("fts".into()).spawn(move || runtime.block_on(round.run(asked)))?;
+        Ok(Prober { commands })
+    }
+
+    /// FTS looks now; returns when it has seen every segment answer or fail, and nothing is undecided.
+    /// Requests that come meanwhile share the round.
+    pub async fn probe(&self) {
+        let (reply, done) = oneshot::channel();
+        self.send(Command::ProbeNow(reply));
+        let _ = done.await;
+    }
+
+    /// Something may have happened to this segment: ask it now, wait for nothing.
+    pub fn kick(&self, dbid: Option<Dbid>) {
+        self.send(Command::Kick(dbid));
+    }
+
+    /// The catalog's row of a content was changed: orders follow it.
+    pub fn row_changed(&self, content: Content) {
+        self.send(Command::RowChanged(content));
+    }
+
+    /// Nothing is decided for this content while an operation stops or starts its segments.
+    pub fn hold(&self, content: Content, held: bool) {
+        self.send(Command::Hold(content, held));
+    }
+
+    /// The content's segments have been started: decide from here on.
+    pub fn release(&self, content: Content) {
+        self.send(Command::Release(content));
+    }
+
+    /// Drains a primary; returns when it is quiet and about to exit.
+    pub async fn drain(&self, dbid: Dbid) -> Result<(), String> {
+        let (reply, done) = oneshot::channel();
+        self.send(Command::Drain(dbid, reply));
+        done.await.unwrap_or_else(|_| Err("the prober has ended".into()))
+    }
+
+    /// Asks a segment to stop.
+    pub fn stop(&self, dbid: Dbid, mode: StopMode) {
+        self.send(Command::Stop(dbid, mode));
+    }
+
+    /// The settings were written: read them again.
+    pub fn settings_changed(&self) {
+        self.send(Command::SettingsChanged);
+    }
+
+    /// Decide nothing for so many milliseconds; `None` ends a pause.
+    pub fn pause(&self, for_ms: Option<u64>) {
+        self.send(Command::Pause(for_ms));
+    }
+
+    fn send(&self, command: Command) {
+        // The thread ends only with the process.
+        let _ = self.commands.send(command);
+    }
+}

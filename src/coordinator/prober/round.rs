@@ -1,0 +1,385 @@
+//! The prober's loop: one event at a time into the content's [`Fts`], its decisions carried out.
+
+use super::link::{self, Heard, Link, Pace, Tell};
+use super::{Command, Setup};
+use crate::coordinator::board::{ContentSeen, Failing, Seen};
+use crate::coordinator::clock::unix_ms;
+use crate::coordinator::site::Site;
+use crate::coordinator::store::{Change, Changed, ContentRow, Store, StoreError};
+use crate::core::fts::{self, Decision, Event, Failure, Fts, Patience};
+use crate::core::ids::{Content, Dbid, Epoch};
+use crate::core::report::{FromSegment, Order, PeerAddress, Report};
+use crate::core::row::{Member, Mode, PairRow, Pairing, SegmentRow, Status};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, oneshot, watch};
+
+const TICK: Duration = Duration::from_millis(100);
+/// How long a requested probe waits for what is undecided: three attempts, and some.
+const PROBE_LIMIT: Duration = Duration::from_secs(5);
+
+/// The last result of each segment, for requested probes and for telling silence.
+#[derive(Debug, Clone, Copy)]
+struct Last {
+    at: Instant,
+    silent: bool,
+}
+
+struct Asked {
+    at: Instant,
+    reply: oneshot::Sender<()>,
+}
+
+pub(super) struct Round {
+    setup: Setup,
+    start: Instant,
+    contents: BTreeMap<Content, Fts>,
+    rows: BTreeMap<Dbid, SegmentRow>,
+    extras: BTreeMap<Content, (bool, Option<u64>)>,
+    links: BTreeMap<Dbid, Link>,
+    last: BTreeMap<Dbid, Last>,
+    asked: Vec<Asked>,
+    patience: Patience,
+    pace: watch::Sender<Pace>,
+    all_silent: bool,
+}
+
+impl Round {
+    pub fn new(setup: Setup) -> Result<Round, StoreError> {
+        let (patience, pace) = read_settings(&setup.store)?;
+        let contents = setup.store.contents()?;
+        let mut round = Round {
+            start: Instant::now(),
+            rows: setup.segments.iter().map(|s| (s.dbid, s.clone())).collect(),
+            contents: BTreeMap::new(),
+            extras: BTreeMap::new(),
+            links: BTreeMap::new(),
+            last: BTreeMap::new(),
+            asked: Vec::new(),
+            patience,
+            pace: watch::Sender::new(pace),
+            all_silent: false,
+            setup,
+        };
+        for content in contents {
+            round.adopt(content);
+        }
+        Ok(round)
+    }
+
+    fn adopt(&mut self, content: ContentRow) {
+        let row = content.pair.clone().unwrap_or_else(|_| impossible(content.content));
+        self.extras.insert(content.content, (content.full_copy, content.rate_bytes));
+        self.contents.insert(content.content, Fts::new(row, self.patience));
+        self.publish(&content, Vec::new());
+    }
+
+    pub async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
+        let (heard_tx, mut heard) = mpsc::unbounded_channel();
+        for (dbid, row) in &self.rows {
+            let (to, me) = (Site::endpoint(row), self.setup.me.clone());
+            self.links.insert(*dbid, link::start(*dbid, to, me, self.pace.subscribe(), heard_tx.clone()));
+        }
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                Some((dbid, what)) = heard.recv() => self.take_heard(dbid, what),
+                command = commands.recv() => match command {
+                    Some(command) => self.take_command(command),
+                    None => return,
+                },
+                _ = ticks.tick() => self.step_all(&Event::Tick),
+            }
+            self.answer_probes();
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn content_of(&self, dbid: Dbid) -> Option<Content> {
+        self.rows.get(&dbid).map(|r| r.content)
+    }
+
+    fn take_heard(&mut self, dbid: Dbid, what: Heard) {
+        let Some(content) = self.content_of(dbid) else { return };
+        match what {
+            Heard::Message(FromSegment::Report { report, .. }) => {
+                if report.dbid != dbid || report.content != content {
+                    tracing::warn!(dbid = dbid.0, "a report of another segment was dropped");
+                    return;
+                }
+                self.last.insert(dbid, Last { at: Instant::now(), silent: false });
+                self.show_report(dbid, &report);
+                self.notice_silence();
+                self.step(content, Event::Heard(Box::new(report)));
+            }
+            Heard::Message(FromSegment::Drained { .. }) => {
+                self.step(content, Event::Drained(dbid));
+                self.kick(Some(dbid));
+            }
+            Heard::Message(FromSegment::Failed { message, .. }) => {
+                tracing::warn!(dbid = dbid.0, message, "a segment can't follow its order now");
+            }
+            Heard::Failed { failure, why } => {
+                let silent = matches!(failure, Failure::Timeout | Failure::HostSilent);
+                self.last.insert(dbid, Last { at: Instant::now(), silent });
+                self.show_failure(dbid, &why);
+                self.notice_silence();
+                self.step(content, Event::Failed { dbid, failure, why });
+            }
+        }
+    }
+
+    fn take_command(&mut self, command: Command) {
+        match command {
+            Command::RowChanged(content) => self.reread(content),
+            Command::Hold(content, held) => self.step(content, Event::Hold(held)),
+            Command::Release(content) => {
+                self.step(content, Event::Release);
+                self.kick(None);
+            }
+            Command::Kick(dbid) => self.kick(dbid),
+            Command::ProbeNow(reply) => {
+                self.asked.push(Asked { at: Instant::now(), reply });
+                self.kick(None);
+            }
+            Command::Drain(dbid, reply) => match self.links.get(&dbid) {
+                Some(link) => drop(link.tell.send(Tell::Drain(reply))),
+                None => drop(reply.send(Err(format!("no segment dbid {dbid}")))),
+            },
+            Command::Stop(dbid, mode) => {
+                if let Some(link) = self.links.get(&dbid) {
+                    let _ = link.tell.send(Tell::Stop(mode));
+                }
+            }
+            Command::SettingsChanged => match read_settings(&self.setup.store) {
+                Ok((patience, pace)) => {
+                    self.patience = patience;
+                    self.pace.send_replace(pace);
+                    self.step_all(&Event::Patience(patience));
+                }
+                Err(error) => tracing::error!(%error, "the settings stay as they were"),
+            },
+            Command::Pause(for_ms) => {
+                let until_ms = for_ms.map(|ms| self.now_ms().saturating_add(ms));
+                self.step_all(&Event::Pause { until_ms });
+            }
+        }
+    }
+
+    fn kick(&self, dbid: Option<Dbid>) {
+        for (_, link) in self.links.iter().filter(|(d, _)| dbid.is_none_or(|wanted| wanted == **d)) {
+            link.kick.notify_one();
+        }
+    }
+
+    fn step_all(&mut self, event: &Event) {
+        for content in self.contents.keys().copied().collect::<Vec<_>>() {
+            self.step(content, event.clone());
+        }
+    }
+
+    fn step(&mut self, content: Content, event: Event) {
+        let now = self.now_ms();
+        let Some(fts) = self.contents.get_mut(&content) else { return };
+        let mut decisions = fts.step(now, event);
+        // A changed row is a new event, which may decide again; a row settles in a few steps.
+        while !decisions.is_empty() {
+            let mut next = Vec::new();
+            for decision in decisions {
+                next.extend(self.carry_out(content, decision));
+            }
+            decisions = next;
+        }
+        self.send_orders(content);
+    }
+
+    fn carry_out(&mut self, content: Content, decision: Decision) -> Vec<Decision> {
+        match decision {
+            Decision::Ask(dbid) => self.kick(Some(dbid)),
+            Decision::Say(text) => tracing::warn!(content = content.0, text),
+            Decision::DoubleFault { reason, evidence } => {
+                tracing::error!(content = content.0, reason);
+                self.tried(self.setup.store.note(content, &reason, &evidence, unix_ms()));
+                self.show_content(content);
+            }
+            Decision::Quarantine { reason, evidence } => {
+                tracing::error!(content = content.0, reason, "quarantined");
+                self.tried(self.setup.store.quarantine(content, &reason, &evidence, unix_ms()));
+                self.show_content(content);
+            }
+            Decision::Change(change) => return self.change(content, &change),
+        }
+        Vec::new()
+    }
+
+    /// Changes the row in the catalog, then tells FTS which row stands.
+    fn change(&mut self, content: Content, change: &fts::Change) -> Vec<Decision> {
+        let result = self.setup.store.change(&Change {
+            transition: &change.transition,
+            reason: &change.reason,
+            evidence: &change.evidence,
+            recover: change.recover.map(|dbid| (dbid, &self.setup.owner)),
+            full_copy: false,
+            rate_bytes: None,
+            at_ms: unix_ms(),
+        });
+        let row = match result {
+            Ok(Changed::Done { row, op }) => {
+                if let Some(op) = op {
+                    let _ = self.setup.begun.send(op);
+                }
+                row
+            }
+            Ok(Changed::Stale { row }) => row,
+            Err(error) => {
+                // The row that stands is the old one; the next event decides again.
+                tracing::error!(content = content.0, %error, "a decision could not be written");
+                change.transition.before
+            }
+        };
+        if row.pairing() == Some(Pairing::Synchronized) {
+            self.extras.remove(&content);
+        }
+        let now = self.now_ms();
+        let decisions = self.contents.get_mut(&content).map(|fts| fts.step(now, Event::Row(row))).unwrap_or_default();
+        self.show_content(content);
+        decisions
+    }
+
+    fn reread(&mut self, content: Content) {
+        match self.setup.store.content(content) {
+            Ok(row) => {
+                self.extras.insert(content, (row.full_copy, row.rate_bytes));
+                self.show_content(content);
+                if let Ok(pair) = row.pair {
+                    self.step(content, Event::Row(pair));
+                }
+            }
+            Err(error) => tracing::error!(content = content.0, %error, "the row could not be read"),
+        }
+    }
+
+    fn tried(&self, result: Result<(), StoreError>) {
+        if let Err(error) = result {
+            tracing::error!(%error, "could not be recorded");
+        }
+    }
+
+    /// Every member's order is the row that stands; a link sends it at once when it changes.
+    fn send_orders(&self, content: Content) {
+        let Some(fts) = self.contents.get(&content) else { return };
+        let row = *fts.row();
+        let (full_copy, rate_bytes) = self.extras.get(&content).copied().unwrap_or_default();
+        for dbid in std::iter::once(row.primary.dbid).chain(row.mirror.map(|m| m.dbid)) {
+            let Some(link) = self.links.get(&dbid) else { continue };
+            let order = fts.may_order(dbid).then(|| Order { row, peer: self.peer(&row, dbid), full_copy, rate_bytes });
+            link.order.send_if_modified(|old| {
+                let changed = *old != order;
+                *old = order;
+                changed
+            });
+        }
+    }
+
+    fn peer(&self, row: &PairRow, dbid: Dbid) -> Option<PeerAddress> {
+        let peer = self.rows.get(&row.peer_of(dbid)?)?;
+        Some(PeerAddress {
+            dbid: peer.dbid,
+            address: peer.address.clone(),
+            replication_port: peer.replication_port?,
+        })
+    }
+
+    /// A fault that makes every segment silent at once may be this side's own.
+    fn notice_silence(&mut self) {
+        let silent = !self.rows.is_empty()
+            && self.rows.keys().all(|dbid| self.last.get(dbid).is_some_and(|last| last.silent));
+        if std::mem::replace(&mut self.all_silent, silent) != silent {
+            self.step_all(&Event::AllSilent(silent));
+        }
+    }
+
+    fn answer_probes(&mut self) {
+        if self.asked.is_empty() {
+            return;
+        }
+        let now = self.now_ms();
+        let undecided = self.contents.values().any(|fts| fts.is_undecided(now));
+        let oldest = self.rows.keys().map(|d| self.last.get(d).map(|l| l.at)).min().flatten();
+        let is_done = |asked: &Asked| {
+            let seen = oldest.is_some_and(|oldest| oldest >= asked.at);
+            (seen && !undecided) || asked.at.elapsed() >= PROBE_LIMIT
+        };
+        let (done, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut self.asked).into_iter().partition(is_done);
+        self.asked = waiting;
+        if !done.is_empty() {
+            self.setup.board.write(|k| k.probed = Some(Instant::now()));
+        }
+        for asked in done {
+            let _ = asked.reply.send(());
+        }
+    }
+
+    fn show_report(&self, dbid: Dbid, report: &Report) {
+        self.setup.board.write(|k| {
+            k.segments.insert(dbid, Seen { report: Some(report.clone()), heard: Some(Instant::now()), failing: None });
+            k.probed = Some(Instant::now());
+        });
+    }
+
+    fn show_failure(&self, dbid: Dbid, why: &str) {
+        self.setup.board.write(|k| {
+            let seen = k.segments.entry(dbid).or_default();
+            let (now, now_ms) = (Instant::now(), unix_ms());
+            let (since, since_ms) = seen.failing.as_ref().map_or((now, now_ms), |f| (f.since, f.since_ms));
+            seen.failing = Some(Failing { since, since_ms, last: now, why: why.into() });
+        });
+    }
+
+    fn show_content(&self, content: Content) {
+        let now = self.now_ms();
+        match self.setup.store.content(content) {
+            Ok(row) => {
+                let evidence = self.contents.get(&content).map(|fts| fts.evidence(now)).unwrap_or_default();
+                self.publish(&row, evidence);
+            }
+            Err(error) => tracing::error!(content = content.0, %error, "the row could not be read"),
+        }
+    }
+
+    fn publish(&self, row: &ContentRow, evidence: Vec<String>) {
+        let seen = ContentSeen {
+            pair: row.pair.clone(),
+            serving_epoch: row.serving_epoch,
+            must_copy_all: row.must_copy_all,
+            quarantine: row.quarantine.clone().or_else(|| row.pair.clone().err()),
+            last_event: row.last_event.clone(),
+            single_copy_since_ms: row.single_copy_since_ms,
+            evidence,
+        };
+        self.setup.board.write(|k| k.contents.insert(row.content, seen));
+    }
+}
+
+/// A row that is no pair at all, so that its content is quarantined by the rule for impossible rows.
+fn impossible(content: Content) -> PairRow {
+    let primary = Member { dbid: Dbid(0), mode: Mode::ChangeTracking, status: Status::Down };
+    PairRow { content, epoch: Epoch(0), primary, mirror: None }
+}
+
+fn read_settings(store: &Store) -> Result<(Patience, Pace), StoreError> {
+    let number = |name: &str| store.setting_number(name).map(Option::unwrap_or_default);
+    let timeout_ms = number("gp_fts_probe_timeout")?;
+    let retries = u32::try_from(number("gp_fts_probe_retries")?).unwrap_or(u32::MAX);
+    let tick_ms = u64::try_from(TICK.as_millis()).unwrap_or(u64::MAX);
+    let pace = Pace {
+        interval: Duration::from_millis(number("gp_fts_probe_interval")?),
+        timeout: Duration::from_millis(timeout_ms),
+    };
+    Ok((Patience { timeout_ms, retries, tick_ms }, pace))
+}

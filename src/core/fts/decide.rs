@@ -1,0 +1,238 @@
+//! The judgement: from what was seen of a pair to what its row should be.
+
+use super::{Change, Decision, Fts, Witness};
+use crate::core::ids::Dbid;
+use crate::core::report::{MirrorLoss, Phase, Report};
+use crate::core::row::Pairing;
+use crate::core::transition::{self, Event as Happening};
+
+/// How long a lost link waits for word of the mirror, which only tells a lost link from a lost mirror.
+/// Commits are suspended meanwhile.
+const WORD_OF_THE_MIRROR_MS: u64 = 300;
+
+/// The pace at which a mirror is asked again.
+const ASK_AGAIN_MS: u64 = 50;
+
+/// What is known of a mirror when its primary is lost.
+enum Mirror {
+    Ready,
+    NotReady(String),
+    Gone,
+    /// It must be asked: nothing fresh is known.
+    Unasked,
+}
+
+impl Fts {
+    pub(super) fn judge(&mut self, now_ms: u64, out: &mut Vec<Decision>) {
+        if self.quarantined.is_some() {
+            return;
+        }
+        let Some(pairing) = self.row.pairing() else {
+            let reason = format!("the catalog's rows are impossible: {}", transition::letters(&self.row));
+            self.put_in_quarantine(now_ms, reason, out);
+            return;
+        };
+        if self.pending || !self.is_deciding(now_ms) {
+            return;
+        }
+        let Some(primary) = self.witness(self.row.primary.dbid).cloned() else { return };
+        if let Some(report) = primary.answer() {
+            self.judge_answer(now_ms, pairing, report, out);
+        } else if primary.is_failing() {
+            self.judge_failing(now_ms, pairing, &primary, out);
+        }
+    }
+
+    /// The primary answers: what does it say?
+    fn judge_answer(&mut self, now_ms: u64, pairing: Pairing, report: &Report, out: &mut Vec<Decision>) {
+        if let Some(sick) = &report.sick {
+            // The mirror must have answered after this was known; a second's age is this round.
+            let since = now_ms.saturating_sub(self.patience.timeout_ms);
+            let why = format!("primary dbid {} is sick ({sick})", report.dbid);
+            return self.primary_lost(now_ms, pairing, since, &why, Happening::PrimaryLost, out);
+        }
+        if report.phase == Phase::Nobody {
+            return self.judge_restarted(now_ms, pairing, report, out);
+        }
+        // What a primary says under an older epoch is about a state that the row has left.
+        if report.epoch != self.row.epoch {
+            return;
+        }
+        match (&report.mirror_lost, pairing) {
+            (Some(loss), Pairing::Synchronized) => self.judge_mirror_lost(now_ms, loss, out),
+            (Some(loss), Pairing::Resynchronizing) => {
+                let reason = format!("primary dbid {} lost its mirror: {loss}", report.dbid);
+                self.change(now_ms, Happening::MirrorLost, reason, out);
+            }
+            (None, Pairing::Resynchronizing) if report.phase == Phase::InSync => {
+                let reason = format!("primary dbid {} claims in sync", report.dbid);
+                self.change(now_ms, Happening::InSync, reason, out);
+            }
+            _ => {}
+        }
+    }
+
+    /// The acting primary's process is a new one (R5).
+    fn judge_restarted(&mut self, now_ms: u64, pairing: Pairing, report: &Report, out: &mut Vec<Decision>) {
+        if self.granted == Some((report.dbid, report.pid)) {
+            return;
+        }
+        // In s/s both hold every acknowledged commit: a primary whose files do not stand gives way.
+        if pairing == Pairing::Synchronized && !report.ready {
+            let since = now_ms.saturating_sub(self.patience.timeout_ms);
+            if let Mirror::Ready = self.mirror(since) {
+                let reason = format!("primary dbid {} restarted and is not ready; the mirror is", report.dbid);
+                return self.change(now_ms, Happening::PrimaryLost, reason, out);
+            }
+        }
+        let reason = format!("acting primary dbid {} restarted as pid {}", report.dbid, report.pid);
+        self.change(now_ms, Happening::PrimaryRestarted, reason, out);
+    }
+
+    /// In s/s the primary says that its mirror is gone. Whether the mirror's process is alive decides
+    /// only whether it is recovered at once.
+    fn judge_mirror_lost(&mut self, now_ms: u64, loss: &MirrorLoss, out: &mut Vec<Decision>) {
+        let (primary, mirror) = (self.row.primary.dbid, self.row.mirror.map(|m| m.dbid));
+        let reason = format!("primary dbid {primary} lost its mirror: {loss}");
+        let (MirrorLoss::LinkClosed(_), Some(mirror)) = (loss, mirror) else {
+            return self.change(now_ms, Happening::MirrorLost, reason, out);
+        };
+        let since = self.loss_since.map_or(now_ms, |(_, since)| since);
+        let witness = self.witness(mirror);
+        let gone = witness.is_some_and(Witness::is_failing);
+        if witness.and_then(|w| w.answer_since(since)).is_some() {
+            let reason = format!("{reason}; mirror dbid {mirror} is alive");
+            self.change(now_ms, Happening::LinkLost, reason, out);
+        } else if gone || now_ms.saturating_sub(since) >= WORD_OF_THE_MIRROR_MS {
+            self.change(now_ms, Happening::MirrorLost, reason, out);
+        } else {
+            self.ask(now_ms, mirror, out);
+        }
+    }
+
+    /// Attempts to reach the primary fail.
+    fn judge_failing(&mut self, now_ms: u64, pairing: Pairing, primary: &Witness, out: &mut Vec<Decision>) {
+        let (Some(since), Some((attempts, failure))) = (primary.failing_since(), primary.failing()) else { return };
+        if self.all_silent {
+            return self.say_all_silent(now_ms, out);
+        }
+        let dbid = self.row.primary.dbid;
+        let absent = failure.is_proof_of_absence();
+        let mirror_says_link_ended = self.mirror_answer(since).is_some_and(|m| m.link.is_none());
+        if absent && mirror_says_link_ended {
+            let drained = self.drained == Some(dbid);
+            let event = if drained { Happening::Drained } else { Happening::PrimaryLost };
+            let why = if drained {
+                format!("primary dbid {dbid} was drained and exited")
+            } else {
+                format!("primary dbid {dbid} is lost: its {}, and its mirror says that the link ended", failure.words())
+            };
+            return self.primary_lost(now_ms, pairing, since, &why, event, out);
+        }
+        if attempts >= self.patience.retries {
+            let why = format!("primary dbid {dbid} is lost: {}, {attempts} attempts", failure.words());
+            return self.primary_lost(now_ms, pairing, since, &why, Happening::PrimaryLost, out);
+        }
+        if let (Pairing::Synchronized, Some(mirror)) = (pairing, self.row.mirror) {
+            self.ask(now_ms, mirror.dbid, out);
+        }
+    }
+
+    /// The primary is lost. The mirror takes over if the pair is in sync and the mirror is ready (R4).
+    fn primary_lost(
+        &mut self,
+        now_ms: u64,
+        pairing: Pairing,
+        since: u64,
+        why: &str,
+        event: Happening,
+        out: &mut Vec<Decision>,
+    ) {
+        let stale = match pairing {
+            Pairing::Synchronized => None,
+            Pairing::Resynchronizing => Some("its mirror is still being copied and cannot take over"),
+            Pairing::ChangeTracking => Some("its mirror lacks changes and cannot take over"),
+            Pairing::Mirrorless => Some("the content has no mirror"),
+        };
+        if let Some(stale) = stale {
+            return self.double_fault(now_ms, format!("{why}; {stale}"), out);
+        }
+        match (self.mirror(since), self.row.mirror) {
+            (Mirror::Ready, Some(mirror)) => {
+                self.change(now_ms, event, format!("{why}; mirror dbid {} is ready", mirror.dbid), out);
+            }
+            (Mirror::NotReady(because), _) => self.double_fault(now_ms, format!("{why}; {because}"), out),
+            (Mirror::Gone, _) => self.double_fault(now_ms, format!("{why}; its mirror does not answer either"), out),
+            (_, Some(mirror)) => out.push(Decision::Ask(mirror.dbid)),
+            (_, None) => {}
+        }
+    }
+
+    fn mirror_answer(&self, since: u64) -> Option<&Report> {
+        self.witness(self.row.mirror?.dbid)?.answer_since(since)
+    }
+
+    fn mirror(&self, since: u64) -> Mirror {
+        let Some(witness) = self.row.mirror.and_then(|m| self.witness(m.dbid)) else { return Mirror::Unasked };
+        if let Some((attempts, failure)) = witness.failing() {
+            let gone = failure.is_proof_of_absence() || attempts >= self.patience.retries;
+            return if gone { Mirror::Gone } else { Mirror::Unasked };
+        }
+        match witness.answer_since(since) {
+            None => Mirror::Unasked,
+            Some(report) if report.sick.is_some() || !report.ready => {
+                let because = report.sick.clone().unwrap_or_else(|| "its copy is not ready".into());
+                Mirror::NotReady(format!("mirror dbid {} cannot take over: {because}", report.dbid))
+            }
+            Some(report) if !matches!(report.phase, Phase::Mirror | Phase::Nobody) => {
+                Mirror::NotReady(format!("dbid {} is not a mirror now", report.dbid))
+            }
+            Some(_) => Mirror::Ready,
+        }
+    }
+
+    fn change(&mut self, now_ms: u64, event: Happening, reason: String, out: &mut Vec<Decision>) {
+        let Some(transition) = transition::apply(&self.row, event) else { return };
+        // A mirror that does not answer stays down until somebody brings it back.
+        let recover = transition.recover().filter(|dbid| event == Happening::Drained || self.answers(*dbid));
+        self.pending = true;
+        // A nobody that is promoted, or restarted, has its new epoch with this change (R5).
+        if transition.changes_server() {
+            let server = self.witness(transition.after.primary.dbid).and_then(Witness::answer);
+            self.granted = server.filter(|r| r.phase == Phase::Nobody).map(|r| (r.dbid, r.pid));
+        }
+        self.remember(now_ms, format!("decided: {reason}"));
+        let change = Change { transition, reason, evidence: self.evidence(now_ms), recover };
+        out.push(Decision::Change(Box::new(change)));
+    }
+
+    /// Asks a segment, at most once in a while: its answer is an event, which may ask again.
+    fn ask(&mut self, now_ms: u64, dbid: Dbid, out: &mut Vec<Decision>) {
+        if self.asked_ms.is_none_or(|asked| now_ms.saturating_sub(asked) >= ASK_AGAIN_MS) {
+            self.asked_ms = Some(now_ms);
+            out.push(Decision::Ask(dbid));
+        }
+    }
+
+    fn answers(&self, dbid: Dbid) -> bool {
+        self.witness(dbid).is_some_and(|w| w.answer().is_some())
+    }
+
+    fn double_fault(&mut self, now_ms: u64, why: String, out: &mut Vec<Decision>) {
+        if std::mem::replace(&mut self.said_double_fault, true) {
+            return;
+        }
+        let reason = format!("double fault: {why}");
+        self.remember(now_ms, reason.clone());
+        out.push(Decision::DoubleFault { reason, evidence: self.evidence(now_ms) });
+    }
+
+    fn say_all_silent(&mut self, now_ms: u64, out: &mut Vec<Decision>) {
+        if std::mem::replace(&mut self.said_silent, true) {
+            return;
+        }
+        let text = String::from("every host is silent: the fault may be here, so nothing is decided");
+        self.remember(now_ms, text.clone());
+        out.push(Decision::Say(text));
+    }
+}

@@ -1,0 +1,446 @@
+//! Operations: durable goals, and the next step towards each.
+//!
+//! A [`Goal`] is kept in the catalog. The next step of each of its targets is a pure function of the
+//! target, the row, what segments report and what hosts say ([`Facts`]); so a coordinator that
+//! restarts just goes on. Whoever drives a target carries out the [`Step`] and tells it what came of
+//! it ([`Target::did`]).
+
+mod rebalance;
+mod recover;
+mod restart;
+
+#[cfg(test)]
+mod tests;
+
+use super::ids::{Content, Dbid, Epoch};
+use super::report::{Phase, Report, StopMode};
+use super::row::{PairRow, Pairing};
+use super::transition::Transition;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What is wanted of every target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum GoalKind {
+    /// Copy what the mirror lacks, or everything, until the pair is synchronized.
+    Recover { full: bool, in_place: bool, rate_bytes: Option<u64> },
+    /// Switch the roles of the pair, then recover until it is synchronized.
+    Rebalance,
+    /// Stop the content's segments and start them again.
+    Restart { mode: StopMode },
+    /// Start what should run, and recover what was synchronized.
+    Start,
+}
+
+impl GoalKind {
+    /// The verb under which an administrator knows it.
+    pub fn verb(self) -> &'static str {
+        match self {
+            GoalKind::Recover { full: true, .. } => "full_recover",
+            GoalKind::Recover { full: false, .. } => "recover",
+            GoalKind::Rebalance => "rebalance",
+            GoalKind::Restart { .. } => "restart",
+            GoalKind::Start => "start",
+        }
+    }
+}
+
+/// A durable goal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Goal {
+    pub kind: GoalKind,
+    pub targets: Vec<Target>,
+    /// How many targets are worked on at a time.
+    pub jobs: usize,
+    /// Begin no further target.
+    pub stop_after_segment: bool,
+    /// End as soon as that is safe.
+    pub cancelled: bool,
+}
+
+/// How many targets of a goal are worked on at a time, unless the call says otherwise.
+pub const DEFAULT_JOBS: usize = 16;
+
+impl Goal {
+    pub fn new(kind: GoalKind, targets: Vec<Target>) -> Goal {
+        Goal { kind, targets, jobs: DEFAULT_JOBS, stop_after_segment: false, cancelled: false }
+    }
+
+    pub fn is_ended(&self) -> bool {
+        self.targets.iter().all(|t| t.ended.is_some())
+    }
+
+    /// Whether a target that has not ended works on this content.
+    pub fn holds(&self, content: Content) -> bool {
+        self.targets.iter().any(|t| t.content == content && t.ended.is_none())
+    }
+}
+
+/// How far a target is; kept with the goal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    Pending,
+    /// Rebalance: the primary was told to drain.
+    Draining,
+    /// Restart: processes are being stopped, and nothing is decided by FTS.
+    Stopping,
+    /// Restart and start: processes are being started, and nothing is decided by FTS.
+    Starting,
+    /// On the way to a synchronized pair.
+    Recovering,
+}
+
+/// Why a target is refused; each has a documented code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Why {
+    HostDown,
+    CannotStop,
+    IncrementalImpossible,
+    NoSpace,
+    DoubleFault,
+    Quarantined,
+    NoMirror,
+    SegmentUp,
+    SourceDamaged,
+    NotSynchronized,
+}
+
+/// How a target ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "ended", rename_all = "snake_case")]
+pub enum Ended {
+    /// `how` is a word for the table; `note` is worth knowing, or empty.
+    Done {
+        how: String,
+        note: String,
+    },
+    Refused {
+        why: Why,
+        cause: String,
+    },
+    Failed {
+        cause: String,
+    },
+    Cancelled {
+        note: String,
+    },
+}
+
+/// One content that a goal works on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Target {
+    pub content: Content,
+    /// The segment that is recovered, switched to primary, or restarted.
+    pub dbid: Dbid,
+    /// Another operation works on it; this one only waits for its end.
+    pub joined: bool,
+    pub stage: Stage,
+    /// Whether the pair was synchronized when the target was begun.
+    pub was_synchronized: bool,
+    /// The epoch of the recovery that this target began.
+    pub granted: Option<Epoch>,
+    /// Full copy: the place is prepared, and nothing but a full copy can follow.
+    pub prepared: bool,
+    /// Full copy: the old directory is dropped.
+    pub dropped: bool,
+    pub ended: Option<Ended>,
+    /// Processes started by this target, and what became of starts that failed.
+    #[serde(skip)]
+    pub started: BTreeMap<Dbid, Result<u32, String>>,
+    /// Processes that were asked to stop.
+    #[serde(skip)]
+    pub asked_to_stop: Vec<Dbid>,
+    #[serde(skip)]
+    waiting: Option<(WaitFor, u64)>,
+}
+
+impl Target {
+    pub fn new(content: Content, dbid: Dbid) -> Target {
+        Target {
+            content,
+            dbid,
+            joined: false,
+            stage: Stage::Pending,
+            was_synchronized: false,
+            granted: None,
+            prepared: false,
+            dropped: false,
+            ended: None,
+            started: BTreeMap::new(),
+            asked_to_stop: Vec::new(),
+            waiting: None,
+        }
+    }
+
+    /// A target that another operation already works on.
+    pub fn joined(content: Content, dbid: Dbid) -> Target {
+        Target { joined: true, ..Target::new(content, dbid) }
+    }
+}
+
+/// Whether a segment's process runs, as its host says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Process {
+    /// The host's agent does not answer.
+    #[default]
+    Unknown,
+    Absent,
+    Running(u32),
+}
+
+/// What is known of one member.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct MemberFacts {
+    /// Its last answer, while its connection stands and answers in time.
+    pub report: Option<Report>,
+    /// The process that holds its data directory.
+    pub process: Process,
+    /// The process that holds the sibling directory of a full copy.
+    pub sibling: Process,
+    /// Free bytes where its data directory is.
+    pub free_bytes: Option<u64>,
+}
+
+/// Everything that the next step depends on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Facts {
+    pub now_ms: u64,
+    pub row: PairRow,
+    /// Why the content is quarantined.
+    pub quarantined: Option<String>,
+    pub members: BTreeMap<Dbid, MemberFacts>,
+    /// A full copy was begun and has not come to its end: nothing else can make the pair equal.
+    pub must_copy_all: bool,
+    /// The goal's flags, which may change while it runs.
+    pub cancelled: bool,
+    pub stop_after_segment: bool,
+}
+
+impl Facts {
+    fn member(&self, dbid: Dbid) -> MemberFacts {
+        self.members.get(&dbid).cloned().unwrap_or_default()
+    }
+
+    /// The acting primary's answer under the present row, when it serves.
+    fn serving(&self) -> Option<Report> {
+        let report = self.member(self.row.primary.dbid).report?;
+        let serves = matches!(
+            report.phase,
+            Phase::Tracking | Phase::Resynchronizing | Phase::InSync | Phase::Mirrorless
+        );
+        (serves && report.epoch == self.row.epoch && report.sick.is_none()).then_some(report)
+    }
+}
+
+/// What a target waits for, and how long at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WaitFor {
+    HostToAnswer,
+    PrimaryToServe,
+    MirrorToReport,
+    MirrorToBeReady,
+    Copy,
+    OtherOperation,
+    Promotion,
+    SegmentToStop(Dbid, StopMode),
+    NamesToStand,
+}
+
+impl WaitFor {
+    /// The limit in milliseconds; `None` for what is watched by others or may take any time.
+    pub fn limit_ms(self) -> Option<u64> {
+        match self {
+            WaitFor::HostToAnswer => Some(3_000),
+            WaitFor::PrimaryToServe => Some(30_000),
+            WaitFor::MirrorToReport => Some(15_000),
+            WaitFor::MirrorToBeReady => Some(10_000),
+            WaitFor::OtherOperation => Some(60_000),
+            WaitFor::Promotion => Some(15_000),
+            WaitFor::NamesToStand => Some(10_000),
+            WaitFor::SegmentToStop(_, StopMode::Fast) => Some(10_000),
+            WaitFor::SegmentToStop(_, StopMode::Immediate) => Some(0),
+            WaitFor::SegmentToStop(_, StopMode::Smart) | WaitFor::Copy => None,
+        }
+    }
+
+    pub fn words(self) -> &'static str {
+        match self {
+            WaitFor::HostToAnswer => "waiting for the host to answer",
+            WaitFor::PrimaryToServe => "waiting for the acting primary",
+            WaitFor::MirrorToReport => "waiting for the mirror to report",
+            WaitFor::MirrorToBeReady => "waiting for the mirror to be ready",
+            WaitFor::Copy => "copying",
+            WaitFor::OtherOperation => "another operation works on it",
+            WaitFor::Promotion => "waiting for the roles to switch",
+            WaitFor::SegmentToStop(..) => "stopping",
+            WaitFor::NamesToStand => "waiting for the new copy to be named",
+        }
+    }
+}
+
+/// The next step of a target.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// FTS decides nothing for this content until [`Step::Release`].
+    Hold,
+    /// FTS decides again, on fresh witnesses.
+    Release,
+    /// Kill the process of a data directory (of its sibling), and wait until its lock is free.
+    Kill { dbid: Dbid, sibling: bool },
+    /// Ask a segment to stop.
+    Stop { dbid: Dbid, mode: StopMode },
+    /// Start a segment's process, on the sibling directory for a full copy.
+    Start { dbid: Dbid, sibling: bool },
+    /// Remove the target's identity; make an empty sibling directory unless it is copied in place.
+    Prepare { dbid: Dbid, sibling: bool },
+    /// Change the row, with what the members need to know beside it.
+    Change { transition: Box<Transition>, full_copy: bool, rate_bytes: Option<u64>, reason: String },
+    /// Drain the primary.
+    Drain { dbid: Dbid },
+    /// Exchange the names of the data directory and its sibling.
+    Exchange { dbid: Dbid },
+    /// Drop what is under the sibling's name.
+    DropOld { dbid: Dbid },
+    /// Look again at the next change.
+    Wait(WaitFor),
+    /// The target has ended; [`Target::ended`] says how.
+    Ended,
+}
+
+impl Step {
+    /// What is being done, in a few words.
+    pub fn words(&self) -> &'static str {
+        match self {
+            Step::Hold => "beginning",
+            Step::Release => "handing over to FTS",
+            Step::Kill { .. } => "ending the former process",
+            Step::Stop { .. } => "stopping",
+            Step::Start { .. } => "starting",
+            Step::Prepare { .. } => "preparing the new copy",
+            Step::Change { .. } => "changing the row",
+            Step::Drain { .. } => "draining the primary",
+            Step::Exchange { .. } => "naming the new copy",
+            Step::DropOld { .. } => "dropping the old copy",
+            Step::Wait(what) => what.words(),
+            Step::Ended => "ended",
+        }
+    }
+}
+
+/// What came of a step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Came {
+    Fine,
+    /// The process that was started.
+    Pid(u32),
+    /// The row stands, under this epoch.
+    Changed(Epoch),
+    /// The row was another one: look again.
+    Stale,
+    Failed(String),
+}
+
+impl Target {
+    /// The next step. Idempotent: without anything done in between it says the same again.
+    pub fn next(&mut self, kind: GoalKind, facts: &Facts) -> Step {
+        if self.ended.is_some() {
+            return Step::Ended;
+        }
+        if self.stage == Stage::Pending && (facts.cancelled || facts.stop_after_segment) {
+            return self.end(Ended::Cancelled { note: "not begun".into() });
+        }
+        if let Some(why) = &facts.quarantined {
+            return self.refuse(Why::Quarantined, why.clone());
+        }
+        let step = match kind {
+            GoalKind::Recover { full, in_place, rate_bytes } => {
+                let dbid = self.dbid;
+                self.recover(dbid, recover::How { full, in_place, rate_bytes }, facts)
+            }
+            GoalKind::Rebalance => self.rebalance(facts),
+            GoalKind::Restart { mode } => self.restart(Some(mode), facts),
+            GoalKind::Start => self.restart(None, facts),
+        };
+        if !matches!(step, Step::Wait(_)) {
+            self.waiting = None;
+        }
+        step
+    }
+
+    /// Tells the target what came of a step.
+    pub fn did(&mut self, step: &Step, came: Came) {
+        match (step, came) {
+            (Step::Kill { dbid, .. }, Came::Failed(cause)) => {
+                self.refuse(Why::CannotStop, format!("the former process of dbid {dbid} could not be killed: {cause}"));
+            }
+            (Step::Start { dbid, .. }, Came::Pid(pid)) => {
+                self.started.insert(*dbid, Ok(pid));
+            }
+            (Step::Start { dbid, .. }, Came::Failed(cause)) => {
+                self.started.insert(*dbid, Err(cause));
+            }
+            (Step::Prepare { .. }, Came::Fine) => self.prepared = true,
+            (Step::DropOld { .. }, Came::Fine) => self.dropped = true,
+            (Step::Stop { dbid, .. }, _) => self.asked_to_stop.push(*dbid),
+            (Step::Change { transition, .. }, Came::Changed(epoch)) if transition.rule.raises => {
+                self.granted = Some(epoch);
+            }
+            (Step::Prepare { .. } | Step::DropOld { .. } | Step::Exchange { .. }, Came::Failed(cause))
+            | (Step::Change { .. } | Step::Drain { .. }, Came::Failed(cause)) => {
+                self.fail(format!("{}: {cause}", step.words()));
+            }
+            _ => {}
+        }
+    }
+
+    fn end(&mut self, ended: Ended) -> Step {
+        self.ended = Some(ended);
+        Step::Ended
+    }
+    fn done(&mut self, how: &str, note: String) -> Step {
+        self.end(Ended::Done { how: how.into(), note })
+    }
+    fn refuse(&mut self, why: Why, cause: String) -> Step {
+        self.end(Ended::Refused { why, cause })
+    }
+    fn fail(&mut self, cause: String) -> Step {
+        self.end(Ended::Failed { cause })
+    }
+
+    /// Waits, or says that the limit has passed.
+    fn wait(&mut self, what: WaitFor, facts: &Facts) -> Result<Step, ()> {
+        let since = match self.waiting {
+            Some((same, since)) if same == what => since,
+            _ => facts.now_ms,
+        };
+        self.waiting = Some((what, since));
+        match what.limit_ms() {
+            Some(limit) if facts.now_ms.saturating_sub(since) >= limit => Err(()),
+            _ => Ok(Step::Wait(what)),
+        }
+    }
+
+    fn wait_for_host(&mut self, dbid: Dbid, facts: &Facts) -> Step {
+        match self.wait(WaitFor::HostToAnswer, facts) {
+            Ok(step) => step,
+            Err(()) => self.refuse(Why::HostDown, format!("the host of dbid {dbid} does not answer")),
+        }
+    }
+
+    fn wait_for_primary(&mut self, facts: &Facts) -> Step {
+        match self.wait(WaitFor::PrimaryToServe, facts) {
+            Ok(step) => step,
+            Err(()) => {
+                let primary = facts.row.primary.dbid;
+                let started = match self.started.get(&primary) {
+                    Some(Err(cause)) => format!(": {cause}"),
+                    _ => String::new(),
+                };
+                self.refuse(Why::DoubleFault, format!("acting primary dbid {primary} does not serve{started}"))
+            }
+        }
+    }
+}

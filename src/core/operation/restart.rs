@@ -1,0 +1,117 @@
+//! Start and restart of a content's segments.
+
+use super::recover::How;
+use super::{Ended, Facts, Pairing, Process, Stage, Step, Target, WaitFor};
+use crate::core::ids::Dbid;
+use crate::core::report::{Phase, StopMode};
+
+impl Target {
+    /// With a mode the segments are stopped first.
+    pub(super) fn restart(&mut self, mode: Option<StopMode>, facts: &Facts) -> Step {
+        match (self.stage, mode) {
+            (Stage::Pending, _) => {
+                self.was_synchronized = self.joined || facts.row.pairing() == Some(Pairing::Synchronized);
+                // What another operation works on, or what serves already, needs no start.
+                if self.joined || (mode.is_none() && facts.serving().is_some()) {
+                    self.stage = Stage::Recovering;
+                    return self.until_it_serves(facts);
+                }
+                self.stage = if mode.is_some() { Stage::Stopping } else { Stage::Starting };
+                Step::Hold
+            }
+            (Stage::Stopping, Some(mode)) => self.stop_members(mode, facts),
+            (Stage::Stopping | Stage::Starting, _) => self.start_members(facts),
+            (Stage::Draining | Stage::Recovering, _) => self.until_it_serves(facts),
+        }
+    }
+
+    /// The primary first: its sessions end while its mirror still holds what they commit.
+    fn stop_members(&mut self, mode: StopMode, facts: &Facts) -> Step {
+        let members = std::iter::once(facts.row.primary.dbid).chain(facts.row.mirror.map(|m| m.dbid));
+        for dbid in members {
+            if let Process::Running(_) = facts.member(dbid).process {
+                return self.stop_member(dbid, mode, facts);
+            }
+        }
+        self.stage = Stage::Starting;
+        self.start_members(facts)
+    }
+
+    fn stop_member(&mut self, dbid: Dbid, mode: StopMode, facts: &Facts) -> Step {
+        if mode == StopMode::Immediate {
+            return Step::Kill { dbid, sibling: false };
+        }
+        // A process that answers nothing is not asked: it could not obey.
+        let answers = facts.member(dbid).report.is_some();
+        if !self.asked_to_stop.contains(&dbid) && answers {
+            return Step::Stop { dbid, mode };
+        }
+        if !answers && !self.asked_to_stop.contains(&dbid) {
+            return Step::Kill { dbid, sibling: false };
+        }
+        match self.wait(WaitFor::SegmentToStop(dbid, mode), facts) {
+            Ok(step) => step,
+            Err(()) => Step::Kill { dbid, sibling: false },
+        }
+    }
+
+    /// Starts what the row counts on: the primary always, the mirror of a synchronized pair. A mirror
+    /// that is down stays down, and a start that fails leaves the decision to FTS.
+    fn start_members(&mut self, facts: &Facts) -> Step {
+        let mirror = facts.row.mirror.filter(|_| self.was_synchronized);
+        let members = std::iter::once(facts.row.primary.dbid).chain(mirror.map(|m| m.dbid));
+        for dbid in members {
+            if self.started.contains_key(&dbid) {
+                continue;
+            }
+            match facts.member(dbid).process {
+                Process::Absent => return Step::Start { dbid, sibling: false },
+                Process::Running(_) => {}
+                Process::Unknown => match self.wait(WaitFor::HostToAnswer, facts) {
+                    Ok(step) => return step,
+                    Err(()) => {
+                        self.started.insert(dbid, Err("its host does not answer".into()));
+                        self.forget_waiting();
+                    }
+                },
+            }
+        }
+        self.stage = Stage::Recovering;
+        Step::Release
+    }
+
+    fn until_it_serves(&mut self, facts: &Facts) -> Step {
+        let Some(primary) = facts.serving() else { return self.wait_for_primary(facts) };
+        let Some(mirror) = facts.row.mirror else { return self.done("restarted", String::new()) };
+        match facts.row.pairing() {
+            Some(Pairing::Synchronized) if primary.phase == Phase::InSync => self.done("restarted", String::new()),
+            Some(Pairing::ChangeTracking | Pairing::Resynchronizing) if self.was_synchronized => {
+                // The process that `start` itself brought up is nobody, and is recovered as it is.
+                match self.recover(mirror.dbid, How::INCREMENTAL, facts) {
+                    Step::Ended => self.serves_but(mirror.dbid),
+                    step => step,
+                }
+            }
+            Some(Pairing::ChangeTracking) => {
+                self.done("restarted", format!("mirror dbid {} was down and stays down", mirror.dbid))
+            }
+            Some(Pairing::Resynchronizing) => self.done("restarted", String::new()),
+            _ => self.wait_for_primary(facts),
+        }
+    }
+
+    fn serves_but(&mut self, dbid: Dbid) -> Step {
+        match self.ended.take() {
+            Some(Ended::Done { note, .. }) => self.done("restarted", note),
+            Some(Ended::Failed { cause }) => self.fail(format!("it serves, but mirror dbid {dbid} is down: {cause}")),
+            other => {
+                self.ended = other;
+                Step::Ended
+            }
+        }
+    }
+
+    fn forget_waiting(&mut self) {
+        self.waiting = None;
+    }
+}
