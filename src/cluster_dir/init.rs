@@ -29,7 +29,9 @@ const SOCKET_NAME: &str = ".s.PGSQL.65535";
 pub struct InitOptions {
     /// The cluster's name; `None` is the directory's.
     pub name: Option<String>,
+    /// How many contents.
     pub contents: u16,
+    /// How many hosts they are spread over.
     pub hosts: u16,
     /// False makes a cluster without mirrors: a single copy of everything.
     pub mirrors: bool,

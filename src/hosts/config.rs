@@ -21,7 +21,9 @@ pub struct SegmentConfig {
     pub cluster_id: String,
     /// The cluster's name.
     pub cluster: String,
+    /// Which segment it is.
     pub dbid: Dbid,
+    /// The content it holds a copy of.
     pub content: Content,
     /// The host it is on, by name.
     pub host: String,

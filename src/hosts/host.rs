@@ -63,7 +63,9 @@ impl Pong {
 /// A segment's process, by the lock of its data directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Running {
+    /// Its data directory.
     pub datadir: PathBuf,
+    /// Its process id.
     pub pid: u32,
 }
 
