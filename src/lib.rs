@@ -5,3 +5,4 @@ pub mod core;
 pub mod engine;
 pub mod script;
 pub mod segment;
+pub mod sql;
