@@ -14,3 +14,4 @@ pub mod net;
 pub mod script;
 pub mod segment;
 pub mod shell;
+pub mod sql;

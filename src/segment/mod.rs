@@ -1,6 +1,11 @@
 //! The segment process: one data directory, one content's SQLite database, every byte of which
 //! passes through the replication engine.
 
+mod control;
+mod database;
 pub mod identity;
+mod process;
 #[allow(unsafe_code)]
 pub mod vfs;
+
+pub use process::{SegmentError, run};

@@ -7,16 +7,17 @@ use super::control::{self, Orders};
 use super::database::Database;
 use super::identity::{self, Owner};
 use crate::core::report::{FromSegment, Order, PeerAddress, Phase, Report, StopMode};
+use crate::engine::storage::StorageError;
 use crate::engine::{Connector, Engine, EngineError};
 use crate::hosts::{self, DirLock, LockError, SegmentConfig, NEW_COPY_SUFFIX};
 use crate::net::{self, ClusterKey, Credentials, Endpoint, Identity, KeyError, NetError, Purpose};
 use std::io;
 use std::net::TcpStream;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
 /// A peer that does not prove itself in this time is not waited for.
@@ -34,6 +35,8 @@ pub enum SegmentError {
     Key(#[from] KeyError),
     #[error(transparent)]
     Engine(#[from] EngineError),
+    #[error(transparent)]
+    Socket(#[from] crate::sql::SocketError),
     #[error(transparent)]
     Create(#[from] identity::CreateError),
     #[error("{what}: {source}")]
@@ -54,9 +57,7 @@ pub struct Segment {
     engine: Arc<Engine>,
     orders: Orders,
     changes: watch::Receiver<u64>,
-    database: OnceLock<Database>,
-    /// Held until death (R7).
-    _lock: DirLock,
+    database: Database,
 }
 
 /// Opens links to mirrors, by the cluster's handshake.
@@ -75,7 +76,8 @@ impl Connector for Dial {
 /// Runs a segment until it is told to end. The data directory's name may change meanwhile.
 pub fn run(datadir: &Path) -> Result<(), SegmentError> {
     let config = SegmentConfig::load(datadir)?;
-    let lock = DirLock::take(datadir)?;
+    // Held until death (R7).
+    DirLock::take(datadir)?.keep_until_death();
     let is_new_copy = datadir.to_string_lossy().ends_with(NEW_COPY_SUFFIX);
     std::env::set_current_dir(datadir).map_err(io_error(format!("entering {}", datadir.display())))?;
     let here = Path::new(".");
@@ -89,15 +91,8 @@ pub fn run(datadir: &Path) -> Result<(), SegmentError> {
     let engine = Engine::open(here, Box::new(Dial(credentials.clone())), notify)?;
     check_identity(&config, &engine.report())?;
     let (orders, heard) = Orders::channel();
-    let segment = Arc::new(Segment {
-        config,
-        credentials,
-        engine,
-        orders,
-        changes,
-        database: OnceLock::new(),
-        _lock: lock,
-    });
+    let database = Database::closed(config.content, engine.clone());
+    let segment = Arc::new(Segment { config, credentials, engine, orders, changes, database });
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -146,31 +141,28 @@ impl Segment {
     }
 
     /// Opens SQLite on the files this process may now write, and takes sessions.
-    pub fn open_database(self: &Arc<Segment>) -> Result<(), super::database::DatabaseError> {
-        let database = Database::open(self)?;
-        if self.database.set(database).is_err() {
-            unreachable!("a process becomes the acting primary once");
-        }
+    pub fn open_database(&self) -> Result<(), super::database::DatabaseError> {
+        self.database.open()?;
         self.engine.serving();
         Ok(())
     }
 
     async fn serve(self: Arc<Segment>) -> Result<(), SegmentError> {
-        hosts::ignore_terminal_signals().map_err(io_error("signals"))?;
+        hosts::leave_terminal().map_err(io_error("leaving the terminal"))?;
         let bind = async |port: u16| {
             let address = (self.config.address.as_str(), port);
             TcpListener::bind(address).await.map_err(io_error(format!("listening on {}:{port}", self.config.address)))
         };
         let (control, replication) = (bind(self.config.port).await?, bind(self.config.replication_port).await?);
-        let local = crate::sql::listen_unix(&self.config.socket_dir, self.config.port)
-            .map_err(io_error(format!("listening in {}", self.config.socket_dir.display())))?;
+        let local = crate::sql::listen_unix(&self.config.socket_dir, self.config.port)?;
+        let serving = self.clone();
+        tokio::spawn(async move { serving.database.serve_local(local).await });
         hosts::announce_ready();
         let mut changes = self.changes();
         loop {
             tokio::select! {
                 accepted = control.accept() => self.clone().spawn_peer(accepted, &[Purpose::Control, Purpose::Sql]),
                 accepted = replication.accept() => self.clone().spawn_peer(accepted, &[Purpose::Replication]),
-                accepted = accept_local(&local) => self.clone().spawn_local(accepted),
                 _ = changes.changed() => {
                     if let Some(why) = self.engine.fenced() {
                         tokio::time::sleep(LAST_WORD).await;
@@ -200,10 +192,11 @@ impl Segment {
         let (stream, peer) = net::accept(stream, &self.credentials, purposes, HANDSHAKE_DEADLINE).await?;
         match peer.purpose {
             Purpose::Control => control::serve(self, stream).await,
-            Purpose::Sql => match self.database.get() {
-                Some(database) => database.serve_stream(stream).await,
-                None => tracing::info!("a session came while this is not the acting primary"),
-            },
+            Purpose::Sql => {
+                if let Err(error) = self.database.serve_stream(stream).await {
+                    tracing::debug!(%error, "session ended");
+                }
+            }
             Purpose::Replication => {
                 let local = |e: io::Error| NetError::Local(e.to_string());
                 let stream = stream.into_std().map_err(local)?;
@@ -217,37 +210,17 @@ impl Segment {
         Ok(())
     }
 
-    fn spawn_local(self: Arc<Segment>, accepted: io::Result<tokio::net::UnixStream>) {
-        match accepted {
-            Ok(stream) => drop(tokio::spawn(async move {
-                match self.database.get() {
-                    Some(database) => database.serve_unix(stream).await,
-                    None => super::database::refuse_local(stream).await,
-                }
-            })),
-            Err(error) => tracing::warn!(%error, "accept"),
-        }
-    }
-
     /// Rebalance: quiet, synced on both sides, gone. A primary whose mirror was lost meanwhile goes
     /// on instead: it holds the only copy.
     pub async fn drain(self: Arc<Segment>, seq: u64, out: mpsc::Sender<FromSegment>) {
-        let failed = |message: String| FromSegment::Failed { seq, message };
-        let Some(database) = self.database.get() else {
-            let _ = out.send(failed("this is not the acting primary".into())).await;
-            return;
-        };
-        database.drain().await;
-        let engine = self.engine.clone();
-        let settled = tokio::task::spawn_blocking(move || engine.settle().map(|()| engine.report().phase)).await;
-        let answer = match settled {
-            Ok(Ok(Phase::InSync)) => FromSegment::Drained { seq },
-            Ok(Ok(phase)) => failed(format!("its mirror was lost meanwhile ({phase:?})")),
-            Ok(Err(error)) => failed(error.to_string()),
-            Err(_) => std::process::abort(),
+        let answer = match self.clone().quiet().await {
+            Ok(Phase::InSync) => FromSegment::Drained { seq },
+            Ok(phase) => FromSegment::Failed { seq, message: format!("it is {phase:?}, not in sync: it may not leave") },
+            Err(error) => FromSegment::Failed { seq, message: error.to_string() },
         };
         if matches!(answer, FromSegment::Failed { .. }) {
-            database.resume();
+            self.database.resume();
+            // A coordinator that is gone asks again when it is back.
             let _ = out.send(answer).await;
             return;
         }
@@ -257,24 +230,33 @@ impl Segment {
 
     /// A planned stop of the process.
     pub async fn stop(self: Arc<Segment>, seq: u64, mode: StopMode, out: mpsc::Sender<FromSegment>) {
-        if let Some(database) = self.database.get().filter(|_| mode != StopMode::Immediate) {
-            if mode == StopMode::Smart {
-                database.wait_for_sessions().await;
-            }
-            database.drain().await;
-            let engine = self.engine.clone();
-            let settled = tokio::task::spawn_blocking(move || engine.settle()).await;
-            if let Ok(Err(error)) = settled {
+        if mode == StopMode::Smart {
+            self.database.wait_for_sessions().await;
+        }
+        if mode != StopMode::Immediate {
+            if !matches!(self.report().await.phase, Phase::Nobody | Phase::Mirror)
+                && let Err(error) = self.clone().quiet().await
+            {
                 tracing::warn!(%error, "the last sync of a stop failed; the log is replayed at the next start");
             }
-        }
-        if mode != StopMode::Immediate
-            && let Err(error) = self.engine.note_clean_end()
-        {
-            tracing::warn!(%error, "no clean end noted");
+            if let Err(error) = self.engine.note_clean_end() {
+                tracing::warn!(%error, "no clean end noted");
+            }
         }
         self.last_word(FromSegment::Drained { seq }, &out).await;
         self.exit("stopped");
+    }
+
+    /// Sessions drained, everything synced where it must be; the phase that is left.
+    async fn quiet(self: Arc<Segment>) -> Result<Phase, StorageError> {
+        let quiet = tokio::task::spawn_blocking(move || {
+            self.database.drain();
+            self.engine.settle().map(|()| self.engine.report().phase)
+        });
+        match quiet.await {
+            Ok(done) => done,
+            Err(_) => std::process::abort(),
+        }
     }
 
     async fn last_word(&self, word: FromSegment, out: &mpsc::Sender<FromSegment>) {
@@ -289,8 +271,4 @@ impl Segment {
         tracing::info!(why, "the segment ends");
         std::process::exit(0)
     }
-}
-
-async fn accept_local(listener: &UnixListener) -> io::Result<tokio::net::UnixStream> {
-    listener.accept().await.map(|(stream, _)| stream)
 }
