@@ -96,11 +96,6 @@ impl Database {
         Ok(())
     }
 
-    /// Blocks of main.db that failed their checksum since the process started.
-    pub fn damage(&self) -> Vec<u64> {
-        self.host.open.get().map(|o| o.vfs.damage()).unwrap_or_default()
-    }
-
     pub async fn serve_stream(&self, stream: TcpStream) -> std::io::Result<()> {
         sql::serve_stream(self.host.clone(), self.sessions.clone(), stream).await
     }

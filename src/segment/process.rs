@@ -118,10 +118,6 @@ impl Segment {
         &self.engine
     }
 
-    pub fn config(&self) -> &SegmentConfig {
-        &self.config
-    }
-
     /// Rises whenever the coordinator should hear a report at once.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.clone()

@@ -1,0 +1,119 @@
+//! What the filerep backend needs of the cluster's directory.
+
+use crate::backend::filerep::{Address, Filerep, Local};
+use crate::cluster::request::Owner;
+use crate::cluster::{ClusterError, Control, Observer, Outcome, Progressing, State};
+use crate::cluster_dir::{self, ClusterDirError, ClusterHandle};
+use crate::core::report::StopMode;
+use crate::net::{Endpoint, Identity};
+use std::sync::Arc;
+
+/// The directory of a cluster on this machine.
+pub struct Directory {
+    pub handle: ClusterHandle,
+    pub owner: Owner,
+}
+
+/// A cluster by its directory, connected lazily.
+pub fn connect(handle: &ClusterHandle) -> Result<Arc<Filerep>, String> {
+    let config = handle.config();
+    let hosts = (config.hosts.iter())
+        .map(|h| (h.name.clone(), Endpoint::new(h.address.clone(), h.agent_port)))
+        .collect();
+    let address = Address {
+        name: handle.name().to_owned(),
+        dir: handle.dir().to_owned(),
+        drill: config.drill,
+        coordinator: handle.control_endpoint(),
+        credentials: handle.credentials(Identity::Client).map_err(|e| e.to_string())?,
+        socket_dir: config.socket_dir.clone(),
+        pg_port: config.coordinator.pg_port,
+        hosts,
+    };
+    let directory = Directory { handle: handle.clone(), owner: owner("") };
+    Filerep::new(address, Box::new(directory), owner("")).map_err(|e| e.to_string())
+}
+
+/// Who asks: the real user behind a shared account, as far as the environment tells.
+pub fn owner(script: &str) -> Owner {
+    let variable = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
+    let user = variable("SUDO_USER").or_else(|| variable("LOGNAME")).or_else(|| variable("USER"));
+    let terminal = std::fs::read_link("/proc/self/fd/0").ok().filter(|p| p.starts_with("/dev"));
+    Owner {
+        user: user.unwrap_or_else(|| rustix::process::getuid().as_raw().to_string()),
+        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        pid: std::process::id(),
+        terminal: terminal.map(|p| p.display().to_string()).unwrap_or_default(),
+        script: script.to_owned(),
+    }
+}
+
+/// A cluster's lifecycle is driven on a runtime of its own: the session's may be in use.
+pub fn block_on<T>(work: impl Future<Output = T>) -> T {
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(work),
+        Err(error) => {
+            eprintln!("the system gave no runtime: {error}");
+            std::process::exit(super::Exit::ScriptError.code())
+        }
+    }
+}
+
+impl Directory {
+    pub async fn start(&self, watch: cluster_dir::Watch<'_>) -> Result<Outcome, ClusterDirError> {
+        let program = cluster_dir::this_program()?;
+        cluster_dir::start(&self.handle, &program, self.owner.clone(), watch).await
+    }
+}
+
+fn cluster_error(error: &ClusterDirError) -> ClusterError {
+    ClusterError::Invalid { message: error.to_string(), next: error.next() }
+}
+
+impl Local for Directory {
+    fn last_state(&self) -> Result<State, String> {
+        crate::coordinator::last_state(self.handle.dir()).map_err(|e| e.to_string())
+    }
+
+    fn stop_host(&self, host: &str) -> Result<(), String> {
+        cluster_dir::stop_host(&self.handle, host).map(drop).map_err(|e| e.to_string())
+    }
+
+    fn start_host(&self, host: &str) -> Result<(), String> {
+        let program = cluster_dir::this_program().map_err(|e| e.to_string())?;
+        block_on(cluster_dir::start_host(&self.handle, &program, host)).map(drop).map_err(|e| e.to_string())
+    }
+
+    fn restart_all(&self, mode: StopMode, observer: &mut dyn Observer) -> Result<Outcome, ClusterError> {
+        let mut wishes = Wishes::default();
+        let stopped = {
+            let mut watch = |now: &Progressing| wishes.note(now);
+            block_on(cluster_dir::stop(&self.handle, mode, self.owner.clone(), &mut watch))
+        };
+        stopped.map_err(|e| cluster_error(&e))?;
+        let outcome = {
+            let mut watch = |now: &Progressing| wishes.note(now);
+            block_on(self.start(&mut watch)).map_err(|e| cluster_error(&e))?
+        };
+        // A restart can't be cancelled half way without leaving the cluster down; what was seen of
+        // it is shown at its end.
+        for now in wishes.seen {
+            if observer.progress(&now) == Control::Detach {
+                break;
+            }
+        }
+        Ok(Outcome { verb: "restart".into(), ..outcome })
+    }
+}
+
+/// Progress that came while the session's thread was in the runtime.
+#[derive(Default)]
+struct Wishes {
+    seen: Vec<Progressing>,
+}
+
+impl Wishes {
+    fn note(&mut self, now: &Progressing) {
+        self.seen.push(now.clone());
+    }
+}

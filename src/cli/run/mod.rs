@@ -1,0 +1,90 @@
+//! What the command line asks for, done: the rooms wired to each other.
+
+mod evaluate;
+mod lifecycle;
+mod local;
+mod servers;
+mod session;
+
+use super::{Action, Exit, Invocation, find};
+use crate::shell::{logging, terminal};
+use std::path::PathBuf;
+
+/// Carries out an invocation; the process's exit code.
+pub fn run(invocation: &Invocation) -> i32 {
+    match &invocation.action {
+        // Servers log to their standard error, which is a file under the cluster's directory.
+        Action::Host(args) => servers::host(args),
+        Action::Segment(args) => servers::segment(args),
+        Action::Coordinator(args) => servers::coordinator(args),
+        Action::DemoKeeper(args) => servers::keeper(args),
+        action => {
+            log_to_file(action.process());
+            person(invocation, action)
+        }
+    }
+}
+
+/// A shell without a log still works: it is only harder to explain afterwards.
+fn log_to_file(process: &str) {
+    if let Some(directory) = logging::directory()
+        && let Err(error) = logging::install(&directory, process)
+    {
+        eprintln!("no log is written to {}: {error}", directory.display());
+    }
+}
+
+fn person(invocation: &Invocation, action: &Action) -> i32 {
+    match action {
+        Action::Demo(shape) => lifecycle::demo(invocation, shape),
+        Action::Init { dir, shape, drill } => lifecycle::init(dir, shape, *drill),
+        Action::Start => with_cluster(invocation, lifecycle::start),
+        Action::Stop { mode } => with_cluster(invocation, |i, dir| lifecycle::stop(i, dir, mode.stop_mode())),
+        Action::Status => with_cluster(invocation, lifecycle::status),
+        Action::Destroy => with_cluster(invocation, lifecycle::destroy),
+        Action::Prompt if target(invocation).is_none() => without_cluster(invocation),
+        Action::Prompt => with_cluster(invocation, session::prompt),
+        Action::Script(source) => session::script(invocation, source),
+        Action::Call(call) => session::call(invocation, call),
+        Action::Host(_) | Action::Segment(_) | Action::Coordinator(_) | Action::DemoKeeper(_) => Exit::Usage.code(),
+    }
+}
+
+/// The cluster that is named, by the flag or the environment.
+fn target(invocation: &Invocation) -> Option<String> {
+    find::named(invocation.cluster.as_deref(), std::env::var_os("SEGSH_CLUSTER"))
+}
+
+fn directory(invocation: &Invocation) -> Result<Option<PathBuf>, i32> {
+    let Some(target) = target(invocation) else { return Ok(None) };
+    match find::directory(&target, find::names_dir().as_deref()) {
+        Ok(dir) => Ok(Some(dir)),
+        Err(error) => {
+            eprintln!("{error}");
+            Err(Exit::Unreachable.code())
+        }
+    }
+}
+
+fn with_cluster(invocation: &Invocation, work: impl FnOnce(&Invocation, &std::path::Path) -> i32) -> i32 {
+    match directory(invocation) {
+        Ok(Some(dir)) => work(invocation, &dir),
+        Ok(None) => {
+            eprint!("{}", crate::shell::front::NO_CLUSTER);
+            Exit::Unreachable.code()
+        }
+        Err(code) => code,
+    }
+}
+
+/// Bare `segsh` offers a demo to whoever can answer.
+fn without_cluster(invocation: &Invocation) -> i32 {
+    if !terminal::is_interactive() {
+        eprint!("{}", crate::shell::front::NO_CLUSTER);
+        return Exit::Unreachable.code();
+    }
+    if !crate::shell::front::offers_demo() {
+        return Exit::Done.code();
+    }
+    lifecycle::demo(invocation, &super::Shape { contents: 4, hosts: 2, settings: Vec::new() })
+}
