@@ -57,7 +57,14 @@ pub fn plan(state: &State, intent: &Intent, now_ms: i64) -> Plan {
 /// Why a plan may not be applied to this state; `None` when what it depends on still stands.
 pub fn still_holds(plan: &Plan, state: &State) -> Option<Refusal> {
     let refusal = |code, cause: String, next: String| {
-        Some(Refusal { code, content: None, dbid: None, host: None, cause, next })
+        Some(Refusal {
+            code,
+            content: None,
+            dbid: None,
+            host: None,
+            cause,
+            next,
+        })
     };
     let again = format!("plan_{}(…)", plan.verb());
     if plan.cluster_id != state.cluster_id {
@@ -109,20 +116,32 @@ fn unknown_targets(state: &State, selection: &Selection) -> Vec<Refusal> {
         cause,
         next: "state()".into(),
     };
-    let contents = selection.contents.iter().filter(|c| state.content(**c).is_none());
-    let dbids = selection.dbids.iter().filter(|d| state.segment(**d).is_none());
+    let contents = selection
+        .contents
+        .iter()
+        .filter(|c| state.content(**c).is_none());
+    let dbids = selection
+        .dbids
+        .iter()
+        .filter(|d| state.segment(**d).is_none());
     let hosts = selection.hosts.iter().filter(|h| state.host(h).is_none());
     contents
         .map(|c| refusal(Some(*c), None, None, format!("there is no content {c}")))
-        .chain(dbids.map(|d| refusal(None, Some(*d), None, format!("there is no segment with dbid {d}"))))
+        .chain(dbids.map(|d| {
+            refusal(
+                None,
+                Some(*d),
+                None,
+                format!("there is no segment with dbid {d}"),
+            )
+        }))
         .chain(hosts.map(|h| refusal(None, None, Some(h.clone()), format!("there is no host {h}"))))
         .collect()
 }
 
 /// Everything needs the coordinator but a restart of all, which is how one is brought back.
 fn coordinator_down(state: &State, intent: &Intent) -> Option<Refusal> {
-    let restart_all =
-        matches!(intent, Intent::Restart { selection, .. } if selection.is_all());
+    let restart_all = matches!(intent, Intent::Restart { selection, .. } if selection.is_all());
     if state.coordinator.pid.is_some() || restart_all {
         return None;
     }
@@ -156,7 +175,10 @@ fn candidates(state: &State, intent: &Intent) -> Vec<(Content, Option<Dbid>)> {
         }
     }
     for detail in &state.contents {
-        let by_host = selection.hosts.iter().any(|h| concerns_host(state, intent, detail, h));
+        let by_host = selection
+            .hosts
+            .iter()
+            .any(|h| concerns_host(state, intent, detail, h));
         if by_host || (selection.is_all() && concerns_all(state, intent, detail)) {
             add(detail.content, None);
         }
@@ -169,12 +191,14 @@ fn candidates(state: &State, intent: &Intent) -> Vec<(Content, Option<Dbid>)> {
 fn concerns_all(state: &State, intent: &Intent, detail: &ContentState) -> bool {
     match intent {
         Intent::Recover { .. } => {
-            !matches!(detail.health, PairHealth::Synchronized | PairHealth::NoMirror)
-                || members(state, detail.content).any(Segment::is_down)
+            !matches!(
+                detail.health,
+                PairHealth::Synchronized | PairHealth::NoMirror
+            ) || members(state, detail.content).any(Segment::is_down)
         }
-        Intent::FullRecover { .. } => {
-            state.acting(detail.content, Role::Mirror).is_some_and(Segment::is_down)
-        }
+        Intent::FullRecover { .. } => state
+            .acting(detail.content, Role::Mirror)
+            .is_some_and(Segment::is_down),
         Intent::Rebalance { .. } => detail.health != PairHealth::NoMirror,
         Intent::Restart { .. } => true,
     }
@@ -195,15 +219,30 @@ fn concerns_host(state: &State, intent: &Intent, detail: &ContentState, host: &s
 }
 
 fn members(state: &State, content: Content) -> impl Iterator<Item = &Segment> {
-    state.segments.iter().filter(move |s| s.row.content == content)
+    state
+        .segments
+        .iter()
+        .filter(move |s| s.row.content == content)
 }
 
 /// Adds one content to the plan: a step, a running operation to wait for, refusals, or a note.
-fn consider(state: &State, intent: &Intent, content: Content, named: Option<Dbid>, plan: &mut Plan) {
-    let Some(detail) = state.content(content) else { return };
+fn consider(
+    state: &State,
+    intent: &Intent,
+    content: Content,
+    named: Option<Dbid>,
+    plan: &mut Plan,
+) {
+    let Some(detail) = state.content(content) else {
+        return;
+    };
     let primary = state.acting(content, Role::Primary);
     let mirror = state.acting(content, Role::Mirror);
-    let usual = if matches!(intent, Intent::Restart { .. }) { primary } else { mirror };
+    let usual = if matches!(intent, Intent::Restart { .. }) {
+        primary
+    } else {
+        mirror
+    };
     let target = match intent {
         Intent::FullRecover { .. } => named.and_then(|d| state.segment(d)).or(usual),
         _ => usual,
@@ -216,12 +255,28 @@ fn consider(state: &State, intent: &Intent, content: Content, named: Option<Dbid
         });
         return;
     }
-    if nothing_to_do(intent, detail, mirror, named.and_then(|d| state.segment(d)), plan) {
+    if nothing_to_do(
+        intent,
+        detail,
+        mirror,
+        named.and_then(|d| state.segment(d)),
+        plan,
+    ) {
         return;
     }
-    let subject = Subject { state, content, detail, primary, mirror, target, intent };
-    let refusals: Vec<Refusal> =
-        PRECONDITIONS.iter().flat_map(|p| p.refusals(&subject)).collect();
+    let subject = Subject {
+        state,
+        content,
+        detail,
+        primary,
+        mirror,
+        target,
+        intent,
+    };
+    let refusals: Vec<Refusal> = PRECONDITIONS
+        .iter()
+        .flat_map(|p| p.refusals(&subject))
+        .collect();
     if !refusals.is_empty() {
         plan.refusals.extend(refusals);
     } else if let (Some(target), Some(primary)) = (target, primary) {
@@ -241,7 +296,10 @@ fn joins(intent: &Intent, detail: &ContentState) -> bool {
         },
         Intent::FullRecover { .. } => {
             running
-                && matches!(detail.health, PairHealth::Resynchronizing | PairHealth::ChangeTracking)
+                && matches!(
+                    detail.health,
+                    PairHealth::Resynchronizing | PairHealth::ChangeTracking
+                )
         }
         _ => false,
     }
@@ -255,12 +313,12 @@ fn nothing_to_do(
     named: Option<&Segment>,
     plan: &mut Plan,
 ) -> bool {
-    let Intent::Recover { selection, .. } = intent else { return false };
+    let Intent::Recover { selection, .. } = intent else {
+        return false;
+    };
     let up = match named {
         Some(segment) => !segment.is_down() && detail.health != PairHealth::Quarantined,
-        None => {
-            detail.health == PairHealth::Synchronized && mirror.is_some_and(|m| !m.is_down())
-        }
+        None => detail.health == PairHealth::Synchronized && mirror.is_some_and(|m| !m.is_down()),
     };
     if up && !selection.is_all() {
         plan.notes.push(match named {
@@ -286,7 +344,11 @@ fn add_step(
     let (kind, copy_blocks, about_ms) = match intent {
         Intent::Recover { .. } => {
             let blocks = detail.to_copy_blocks;
-            (StepKind::Incremental, blocks, blocks.map(|b| copy_ms(b * BLOCK_BYTES, rate)))
+            (
+                StepKind::Incremental,
+                blocks,
+                blocks.map(|b| copy_ms(b * BLOCK_BYTES, rate)),
+            )
         }
         Intent::FullRecover { .. } => {
             let blocks = data_bytes.map(|b| (b + BLOCK_BYTES - 1) / BLOCK_BYTES);
@@ -329,10 +391,12 @@ fn note_left_down(intent: &Intent, mirror: Option<&Segment>, plan: &mut Plan) {
 /// Named targets and `rebalance` are all or nothing. A call that could do nothing of what it was
 /// asked is refused too: "partial" would claim that something was done.
 fn refuses(plan: &Plan) -> bool {
-    if plan.refusals.is_empty() {
+    let selection = plan.intent.selection();
+    let restarts_all = matches!(plan.intent, Intent::Restart { .. }) && selection.is_all();
+    // Everything is restarted together, whatever state a content is in: it may be the way out.
+    if plan.refusals.is_empty() || restarts_all {
         return false;
     }
-    let selection = plan.intent.selection();
     let named = |r: &Refusal| {
         r.content.is_some_and(|c| selection.contents.contains(&c)) || !selection.dbids.is_empty()
     };
@@ -375,7 +439,10 @@ fn finish(state: &State, plan: &mut Plan) {
 }
 
 fn add_place(state: &State, dbid: Dbid, places: &mut Vec<Place>) {
-    if let Some(segment) = state.segment(dbid).filter(|_| !places.iter().any(|p| p.dbid == dbid)) {
+    if let Some(segment) = state
+        .segment(dbid)
+        .filter(|_| !places.iter().any(|p| p.dbid == dbid))
+    {
         places.push(Place {
             dbid,
             host: segment.row.hostname.clone(),

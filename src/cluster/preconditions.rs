@@ -25,6 +25,12 @@ pub struct Subject<'a> {
     pub intent: &'a Intent,
 }
 
+impl Subject<'_> {
+    fn restarts_all(&self) -> bool {
+        matches!(self.intent, Intent::Restart { selection, .. } if selection.is_all())
+    }
+}
+
 /// One line of the table.
 pub struct Precondition {
     pub code: RefusalCode,
@@ -39,7 +45,11 @@ pub struct Precondition {
 impl Precondition {
     /// The refusals of this line, none when the line is not about the verb.
     pub(super) fn refusals(&self, subject: &Subject) -> Vec<Refusal> {
-        if self.verbs.contains(&subject.intent.verb()) { (self.check)(subject) } else { Vec::new() }
+        if self.verbs.contains(&subject.intent.verb()) {
+            (self.check)(subject)
+        } else {
+            Vec::new()
+        }
     }
 }
 
@@ -128,8 +138,18 @@ fn not_quarantined(s: &Subject) -> Vec<Refusal> {
     if s.detail.quarantine.is_none() && s.detail.health != PairHealth::Quarantined {
         return Vec::new();
     }
-    let cause = s.detail.quarantine.clone().unwrap_or_else(|| "its rows are impossible".into());
-    vec![refusal(RefusalCode::Quarantined, s, None, cause, "state().rows".into())]
+    let cause = s
+        .detail
+        .quarantine
+        .clone()
+        .unwrap_or_else(|| "its rows are impossible".into());
+    vec![refusal(
+        RefusalCode::Quarantined,
+        s,
+        None,
+        cause,
+        "state().rows".into(),
+    )]
 }
 
 fn has_mirror(s: &Subject) -> Vec<Refusal> {
@@ -138,7 +158,13 @@ fn has_mirror(s: &Subject) -> Vec<Refusal> {
         return Vec::new();
     }
     let cause = format!("content {} has no mirror in this cluster", s.content);
-    vec![refusal(RefusalCode::NoMirror, s, s.primary, cause, "state().content(N)".replace('N', &s.content.to_string()))]
+    vec![refusal(
+        RefusalCode::NoMirror,
+        s,
+        s.primary,
+        cause,
+        "state().content(N)".replace('N', &s.content.to_string()),
+    )]
 }
 
 fn not_double_fault(s: &Subject) -> Vec<Refusal> {
@@ -147,7 +173,12 @@ fn not_double_fault(s: &Subject) -> Vec<Refusal> {
     }
     let (cause, next) = match (s.primary, s.mirror) {
         (Some(p), Some(m)) => (
-            format!("dbid {} and dbid {} can't serve: {}", p.row.dbid, m.row.dbid, words(&p.alive.cause)),
+            format!(
+                "dbid {} and dbid {} can't serve: {}",
+                p.row.dbid,
+                m.row.dbid,
+                words(&p.alive.cause)
+            ),
             "procedure(\"recover_double_fault\")".to_string(),
         ),
         _ => (
@@ -164,7 +195,10 @@ fn target_down(s: &Subject) -> Vec<Refusal> {
             RefusalCode::SegmentUp,
             s,
             s.target,
-            format!("dbid {} is up as the {} of content {}", t.row.dbid, t.row.role, s.content),
+            format!(
+                "dbid {} is up as the {} of content {}",
+                t.row.dbid, t.row.role, s.content
+            ),
             format!("state().segment({})", t.row.dbid),
         )],
         _ => Vec::new(),
@@ -177,7 +211,12 @@ fn members_up(s: &Subject) -> Vec<Refusal> {
     }
     match s.intent {
         Intent::Recover { .. } => undecided(s),
-        _ => [s.primary, s.mirror].into_iter().flatten().filter(|x| x.is_down()).map(|x| down(s, x)).collect(),
+        _ => [s.primary, s.mirror]
+            .into_iter()
+            .flatten()
+            .filter(|x| x.is_down())
+            .map(|x| down(s, x))
+            .collect(),
     }
 }
 
@@ -207,18 +246,31 @@ fn undecided(s: &Subject) -> Vec<Refusal> {
                 "dbid {} does not answer and the catalog has not yet decided about it",
                 x.row.dbid
             );
-            refusal(RefusalCode::SegmentDown, s, Some(x), cause, "probe()".into())
+            refusal(
+                RefusalCode::SegmentDown,
+                s,
+                Some(x),
+                cause,
+                "probe()".into(),
+            )
         })
         .collect()
 }
 
 fn synchronized(s: &Subject) -> Vec<Refusal> {
-    let resynchronizing = s.primary.is_some_and(|p| p.row.mode == Mode::Resynchronizing);
+    let resynchronizing = s
+        .primary
+        .is_some_and(|p| p.row.mode == Mode::Resynchronizing);
     if !resynchronizing || s.detail.health == PairHealth::DoubleFault {
         return Vec::new();
     }
-    let percent = percent(s.detail).map(|p| format!(", {p} %")).unwrap_or_default();
-    let next = format!("wait_until(\"synchronized\", #{{ contents: [{}] }})", s.content);
+    let percent = percent(s.detail)
+        .map(|p| format!(", {p} %"))
+        .unwrap_or_default();
+    let next = format!(
+        "wait_until(\"synchronized\", #{{ contents: [{}] }})",
+        s.content
+    );
     vec![refusal(
         RefusalCode::NotSynchronized,
         s,
@@ -229,7 +281,13 @@ fn synchronized(s: &Subject) -> Vec<Refusal> {
 }
 
 fn host_answers(s: &Subject) -> Vec<Refusal> {
-    let Some(target) = s.target else { return Vec::new() };
+    let Some(target) = s.target else {
+        return Vec::new();
+    };
+    if s.restarts_all() {
+        // A restart of everything starts the hosts' agents too.
+        return Vec::new();
+    }
     match s.state.host(&target.row.hostname) {
         Some(host) if !host.alive => {
             let cause = format!("{} does not answer: {}", host.host, words(&host.cause));
@@ -248,7 +306,13 @@ fn source_sound(s: &Subject) -> Vec<Refusal> {
     match &s.detail.source_damaged {
         Some(why) => {
             let next = "help(\"source_damaged\")".to_string();
-            vec![refusal(RefusalCode::SourceDamaged, s, s.primary, why.clone(), next)]
+            vec![refusal(
+                RefusalCode::SourceDamaged,
+                s,
+                s.primary,
+                why.clone(),
+                next,
+            )]
         }
         None => Vec::new(),
     }
@@ -262,14 +326,22 @@ fn map_usable(s: &Subject) -> Vec<Refusal> {
     match (&s.detail.incremental_impossible, s.target) {
         (Some(why), Some(target)) => {
             let next = format!("full_recover(#{{ dbids: {} }})", target.row.dbid);
-            vec![refusal(RefusalCode::IncrementalImpossible, s, s.target, why.clone(), next)]
+            vec![refusal(
+                RefusalCode::IncrementalImpossible,
+                s,
+                s.target,
+                why.clone(),
+                next,
+            )]
         }
         _ => Vec::new(),
     }
 }
 
 fn room(s: &Subject) -> Vec<Refusal> {
-    let (Some(target), Some(primary)) = (s.target, s.primary) else { return Vec::new() };
+    let (Some(target), Some(primary)) = (s.target, s.primary) else {
+        return Vec::new();
+    };
     let (needed, what) = match s.intent {
         Intent::FullRecover { in_place: true, .. } => return Vec::new(),
         Intent::FullRecover { .. } => (primary.data_bytes.unwrap_or(0), "a new copy"),
@@ -300,7 +372,11 @@ pub(super) fn percent(detail: &ContentState) -> Option<i64> {
 }
 
 fn words(cause: &str) -> &str {
-    if cause.is_empty() { "no cause known" } else { cause }
+    if cause.is_empty() {
+        "no cause known"
+    } else {
+        cause
+    }
 }
 
 fn gib(bytes: i64) -> String {

@@ -58,16 +58,29 @@ const fn option(name: &'static str, kind: Kind, doc: &'static str) -> OptionDoc 
 const CONTENTS: OptionDoc = option("contents", Kind::Contents, "only these contents");
 const DBIDS: OptionDoc = option("dbids", Kind::Dbids, "only these segments");
 const HOSTS: OptionDoc = option("hosts", Kind::Hosts, "only segments on these hosts");
-const WAIT: OptionDoc =
-    option("wait", Kind::Flag, "false: return `started` as soon as it is durable");
-const RAISE: OptionDoc = option("raise", Kind::Flag, "false: return every outcome, throw none");
+const WAIT: OptionDoc = option(
+    "wait",
+    Kind::Flag,
+    "false: return `started` as soon as it is durable",
+);
+const RAISE: OptionDoc = option(
+    "raise",
+    Kind::Flag,
+    "false: return every outcome, throw none",
+);
 const TIMEOUT: OptionDoc = option("timeout", Kind::Duration, "give up waiting after this time");
-const STALL: OptionDoc =
-    option("stall", Kind::Duration, "give up waiting when nothing moved for this time");
+const STALL: OptionDoc = option(
+    "stall",
+    Kind::Duration,
+    "give up waiting when nothing moved for this time",
+);
 const RATE: OptionDoc = option("rate", Kind::Rate, "copy no faster than this");
 const JOBS: OptionDoc = option("jobs", Kind::Count, "work on so many contents at a time");
-const IN_PLACE: OptionDoc =
-    option("in_place", Kind::Flag, "overwrite the old copy, where there is no room for two");
+const IN_PLACE: OptionDoc = option(
+    "in_place",
+    Kind::Flag,
+    "overwrite the old copy, where there is no room for two",
+);
 const MODE: OptionDoc = option(
     "mode",
     Kind::Word(&["smart", "fast", "immediate"]),
@@ -98,8 +111,20 @@ macro_rules! entry {
 }
 
 const ENTRIES: &[Entry] = &[
-    entry!("state", &[&[]], "State", "What the coordinator knows now.", "state().down"),
-    entry!("probe", &[&[]], "State", "FTS looks now; returns the state it saw.", "probe()"),
+    entry!(
+        "state",
+        &[&[]],
+        "State",
+        "What the coordinator knows now.",
+        "state().down"
+    ),
+    entry!(
+        "probe",
+        &[&[]],
+        "State",
+        "FTS looks now; returns the state it saw.",
+        "probe()"
+    ),
     entry!(
         "recover", &[&[], OPTIONS], "Outcome",
         "Recovers what is down, incrementally, in place; waits until synchronized.",
@@ -145,16 +170,23 @@ const ENTRIES: &[Entry] = &[
         options: &[CONTENTS, DBIDS, HOSTS, MODE, AFTER]
     ),
     entry!(
-        "plan_sequence", &[&["plans: array"]], "Plan",
+        "plan_sequence",
+        &[&["plans: array"]],
+        "Plan",
         "Several plans as one, each made on the rows that the one before predicts.",
         "let a = plan_recover(); plan_sequence([a, plan_rebalance(#{ after: a })])"
     ),
     entry!(
-        "load_plan", &[&["file: string"]], "Plan", "Reads a plan that was saved.",
+        "load_plan",
+        &[&["file: string"]],
+        "Plan",
+        "Reads a plan that was saved.",
         "load_plan(\"f\").apply()"
     ),
     entry!(
-        "confirm", &[&["plan: Plan"]], "()",
+        "confirm",
+        &[&["plan: Plan"]],
+        "()",
         "Shows a plan and asks once; the calls that it holds then ask no more. Throws `declined`.",
         "confirm(plan_recover())"
     ),
@@ -194,7 +226,8 @@ const ENTRIES: &[Entry] = &[
     entry!(
         "sql",
         &[
-            &["text: string"], &["text: string", "parameters: array"],
+            &["text: string"],
+            &["text: string", "parameters: array"],
             &["content: int", "text: string"],
             &["content: int", "text: string", "parameters: array"],
         ],
@@ -203,21 +236,31 @@ const ENTRIES: &[Entry] = &[
         "sql(2, \"select v from t where id = $1\", [7]).value()"
     ),
     entry!(
-        "sql_all", &[&["text: string"], &["text: string", "parameters: array"]], "Rows",
+        "sql_all",
+        &[&["text: string"], &["text: string", "parameters: array"]],
+        "Rows",
         "Reads from every content; triggers a probe, and throws on a partial answer.",
         "sql_all(\"select count(*) from t\")"
     ),
     entry!(
-        "ping", &[&["host: string"]], "map", "Whether a host's agent answers, and why not.",
+        "ping",
+        &[&["host: string"]],
+        "map",
+        "Whether a host's agent answers, and why not.",
         "ping(\"sdw2\").ok"
     ),
     entry!(
-        "setting", &[&["name: string"], &["name: string", "value: string"]], "string",
+        "setting",
+        &[&["name: string"], &["name: string", "value: string"]],
+        "string",
         "Reads a setting of the cluster, or writes it durably.",
         "setting(\"gp_fts_probe_interval\", \"1s\")"
     ),
     entry!(
-        "procedures", &[&[]], "array", "The procedures that can be run, each with its purpose.",
+        "procedures",
+        &[&[]],
+        "array",
+        "The procedures that can be run, each with its purpose.",
         "procedures()"
     ),
     entry!(
@@ -257,17 +300,31 @@ const ENTRIES: &[Entry] = &[
         "demo::traffic().stop().lost", method_of: "Traffic"
     ),
     entry!(
-        "sleep", &[&["time: string"]], "()", "Waits; ends with Ctrl-C.", "sleep(\"5s\")"
+        "sleep",
+        &[&["time: string"]],
+        "()",
+        "Waits; ends with Ctrl-C.",
+        "sleep(\"5s\")"
     ),
     entry!(
-        "args", &[&[]], "array", "The arguments after the script's name.", "args()[0]"
+        "args",
+        &[&[]],
+        "array",
+        "The arguments after the script's name.",
+        "args()[0]"
     ),
     entry!(
-        "exit", &[&[], &["code: int"]], "()", "Ends the script with this exit code; it can't be caught.",
+        "exit",
+        &[&[], &["code: int"]],
+        "()",
+        "Ends the script with this exit code; it can't be caught.",
         "exit(3)"
     ),
     entry!(
-        "help", &[&[], &["subject: string"]], "()",
-        "What there is: a function, a record, a refusal's code, a procedure.", "help(\"recover\")"
+        "help",
+        &[&[], &["subject: string"]],
+        "()",
+        "What there is: a function, a record, a refusal's code, a procedure.",
+        "help(\"recover\")"
     ),
 ];

@@ -11,8 +11,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// What the language itself knows and never registers.
 const BUILT_IN: &[&str] = &[
-    "Fn", "call", "curry", "is_def_var", "is_def_fn", "is_shared", "type_of", "print", "debug",
-    "import", "this",
+    "Fn",
+    "call",
+    "curry",
+    "is_def_var",
+    "is_def_fn",
+    "is_shared",
+    "type_of",
+    "print",
+    "debug",
+    "import",
+    "this",
 ];
 
 /// Something wrong with a script.
@@ -37,13 +46,16 @@ impl Finding {
 
     /// The error that keeps a script from running.
     pub(super) fn into_error(self, text: &str, count: usize) -> ScriptError {
-        let kind = if self.code == "syntax" { ErrorKind::Syntax } else { ErrorKind::Check };
+        let kind = if self.code == "syntax" {
+            ErrorKind::Syntax
+        } else {
+            ErrorKind::Check
+        };
         let more = match count {
             0 | 1 => String::new(),
             n => format!(" ({} more: segsh check)", n - 1),
         };
-        let thrown =
-            Thrown::script(&self.code, format!("{}{more}", self.message)).next(self.next);
+        let thrown = Thrown::script(&self.code, format!("{}{more}", self.message)).next(self.next);
         let mut error = ScriptError::new(kind, thrown);
         error.source_line = self
             .position
@@ -82,7 +94,9 @@ pub(super) fn check_ast(
     // Unoptimized, because the optimizer throws dead code away before it could be looked at.
     bare.set_optimization_level(rhai::OptimizationLevel::None);
     bare.set_max_expr_depths(0, 0);
-    let Ok(ast) = bare.compile(text) else { return Vec::new() };
+    let Ok(ast) = bare.compile(text) else {
+        return Vec::new();
+    };
     let mut checker = Checker {
         engine,
         resolver,
@@ -94,14 +108,21 @@ pub(super) fn check_ast(
     };
     for function in known.iter_functions().chain(ast.iter_functions()) {
         let arity = function.params.len();
-        let forms = checker.functions.entry(function.name.to_string()).or_default();
+        let forms = checker
+            .functions
+            .entry(function.name.to_string())
+            .or_default();
         // A script function can be called as a method too, its object being `this`.
         forms.extend([arity, arity + 1]);
-        checker.values.extend(function.params.iter().map(|p| (*p).to_string()));
+        checker
+            .values
+            .extend(function.params.iter().map(|p| (*p).to_string()));
     }
     checker.shadows(&ast);
     ast.walk(&mut |path| {
-        path.last().into_iter().for_each(|node| checker.collect(node));
+        path.last()
+            .into_iter()
+            .for_each(|node| checker.collect(node));
         true
     });
     ast.walk(&mut |path| {
@@ -134,8 +155,13 @@ fn namespaces(engine: &Engine) -> BTreeMap<String, Option<Known>> {
         None,
         |info: FuncInfo| {
             let namespace = info.namespace.to_string();
-            (!namespace.is_empty())
-                .then(|| (namespace, info.metadata.name.to_string(), info.metadata.num_params))
+            (!namespace.is_empty()).then(|| {
+                (
+                    namespace,
+                    info.metadata.name.to_string(),
+                    info.metadata.num_params,
+                )
+            })
         },
         true,
     );
@@ -155,7 +181,12 @@ impl Checker<'_> {
             line,
             col: at.position().unwrap_or(1),
         });
-        self.findings.push(Finding { code: code.to_string(), message, position, next });
+        self.findings.push(Finding {
+            code: code.to_string(),
+            message,
+            position,
+            next,
+        });
     }
 
     /// A script function of an API name would quietly take its place.
@@ -167,7 +198,12 @@ impl Checker<'_> {
             };
             if catalog().iter().any(|e| in_api(&e)) {
                 let message = format!("fn {name}() would take the place of the API's {name}()");
-                self.find("shadows_api", message, Position::NONE, "give it another name".into());
+                self.find(
+                    "shadows_api",
+                    message,
+                    Position::NONE,
+                    "give it another name".into(),
+                );
             }
         }
     }
@@ -183,7 +219,8 @@ impl Checker<'_> {
             }
             ASTNode::Stmt(Stmt::Import(import, at)) => self.import(&import.0, &import.1.name, *at),
             ASTNode::Expr(Expr::Map(entries, _)) => {
-                self.values.extend(entries.0.iter().map(|(key, _)| key.name.to_string()));
+                self.values
+                    .extend(entries.0.iter().map(|(key, _)| key.name.to_string()));
             }
             ASTNode::Expr(Expr::Property(property, _)) => {
                 self.values.insert(property.2.to_string());
@@ -199,6 +236,7 @@ impl Checker<'_> {
         };
         let known = match self.resolver.compile(self.engine, path) {
             Ok(module) => {
+                self.shadows(&module);
                 let mut known = Known::new();
                 for function in module.iter_functions() {
                     let forms = known.entry(function.name.to_string()).or_default();
@@ -246,7 +284,12 @@ impl Checker<'_> {
                 self.find("wrong_arity", message, at, format!("help(\"{name}\")"));
             }
             None => {
-                let near = is_it(name, self.functions.keys().map(String::as_str));
+                // The API first, so that `stat` means `state` and not a range's `start`.
+                let own = catalog()
+                    .iter()
+                    .filter(|e| e.namespace.is_empty())
+                    .map(|e| e.name);
+                let near = is_it(name, own.chain(self.functions.keys().map(String::as_str)));
                 let kind = if method { "method" } else { "function" };
                 let message = format!("there is no {kind} `{name}`{near}");
                 self.find("unknown_function", message, at, "help()".into());
@@ -277,6 +320,13 @@ impl Checker<'_> {
 
 fn wrong_arity(name: &str, forms: &BTreeSet<usize>, arity: usize, method: bool) -> String {
     let less = usize::from(method);
-    let forms: Vec<String> = forms.iter().map(|f| f.saturating_sub(less).to_string()).collect();
-    format!("{name}() takes {} arguments, not {}", forms.join(" or "), arity - less)
+    let forms: Vec<String> = forms
+        .iter()
+        .map(|f| f.saturating_sub(less).to_string())
+        .collect();
+    format!(
+        "{name}() takes {} arguments, not {}",
+        forms.join(" or "),
+        arity - less
+    )
 }

@@ -28,7 +28,11 @@ pub struct OpRecord {
 /// One step that `confirm(plan)` has already asked about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Grant {
-    Step { kind: StepKind, content: i64, dbid: i64 },
+    Step {
+        kind: StepKind,
+        content: i64,
+        dbid: i64,
+    },
     RestartAll,
 }
 
@@ -132,7 +136,11 @@ fn grants_of(plan: &Plan) -> Vec<Grant> {
     }
     plan.steps
         .iter()
-        .map(|s| Grant::Step { kind: s.kind, content: s.content.0, dbid: s.dbid.0 })
+        .map(|s| Grant::Step {
+            kind: s.kind,
+            content: s.content.0,
+            dbid: s.dbid.0,
+        })
         .collect()
 }
 

@@ -59,6 +59,8 @@ pub struct ScriptError {
     pub segments: Vec<SegmentOutcome>,
     pub next: String,
     pub op: Option<i64>,
+    /// The call whose outcome this is, for the refusal screen; empty otherwise.
+    pub verb: String,
     /// Empty when no statement failed.
     pub sqlstate: String,
     /// The options that the function has, when one was unknown.
@@ -87,6 +89,7 @@ impl fmt::Display for ScriptError {
 
 impl ScriptError {
     pub(super) fn new(kind: ErrorKind, thrown: Thrown) -> ScriptError {
+        let thrown = thrown.into_details();
         ScriptError {
             code: thrown.code,
             exit: thrown.exit,
@@ -95,6 +98,7 @@ impl ScriptError {
             segments: thrown.segments,
             next: thrown.next,
             op: thrown.op,
+            verb: thrown.verb,
             sqlstate: thrown.sqlstate,
             options: thrown.options,
             position: None,
@@ -143,15 +147,13 @@ impl ScriptError {
     /// The `error` document of `--json`.
     pub fn to_json(&self) -> Value {
         let position = |p: &Pos| json!({ "file": p.file, "line": p.line, "col": p.col });
-        let frame = |f: &Frame| {
-            json!({ "function": f.function, "called_at": f.called_at.as_ref().map(position) })
-        };
+        let frame = |f: &Frame| json!({ "function": f.function, "called_at": f.called_at.as_ref().map(position) });
         json!({
             "code": self.code, "exit": self.exit, "message": self.message,
             "refusals": self.refusals.iter().map(super::json::refusal_json).collect::<Vec<_>>(),
             "segments":
                 self.segments.iter().map(super::json::segment_outcome_json).collect::<Vec<_>>(),
-            "next": self.next, "op": self.op, "sqlstate": self.sqlstate, "options": self.options,
+            "next": self.next, "op": self.op, "verb": self.verb, "sqlstate": self.sqlstate, "options": self.options,
             "position": self.position.as_ref().map(position),
             "source_line": self.source_line,
             "call_stack": self.call_stack.iter().map(frame).collect::<Vec<_>>(),
@@ -161,6 +163,7 @@ impl ScriptError {
 }
 
 impl OpRecord {
+    /// One entry of `ops` in the `--json` envelope.
     pub fn to_json(&self) -> Value {
         json!({
             "time_ms": self.time_ms, "op": self.op, "verb": self.verb, "contents": self.contents,
@@ -178,9 +181,19 @@ fn unwrap_calls(
     match error {
         EvalAltResult::ErrorInFunctionCall(function, source, inner, at) => {
             let called_at = position_in(current, at);
-            let shown = if function.starts_with("anon$") { "closure".into() } else { function };
+            let shown = if function.starts_with("anon$") {
+                "closure".into()
+            } else {
+                function
+            };
             // Rhai names functions of modules with a trailing ` @ 'file'` in some versions.
-            stack.insert(0, Frame { function: shown, called_at });
+            stack.insert(
+                0,
+                Frame {
+                    function: shown,
+                    called_at,
+                },
+            );
             if !source.is_empty() {
                 *current = source;
             }
@@ -206,7 +219,10 @@ fn describe(error: EvalAltResult, names: &[String]) -> ScriptError {
             let name = signature.split([' ', '(']).next().unwrap_or(signature);
             format!(
                 "there is no function `{signature}`{}",
-                is_it(name, names.iter().map(String::as_str).filter(|n| *n != name))
+                is_it(
+                    name,
+                    names.iter().map(String::as_str).filter(|n| *n != name)
+                )
             )
         }
         EvalAltResult::ErrorVariableNotFound(name, _) => format!("there is no variable `{name}`"),
@@ -225,16 +241,24 @@ fn of_thrown(value: &Dynamic) -> ScriptError {
     match Thrown::from_map(&map) {
         Some(thrown) => ScriptError::new(ErrorKind::Api, thrown),
         None => {
-            let text = map.get("message").map_or_else(|| value.to_string(), Dynamic::to_string);
+            let text = map
+                .get("message")
+                .map_or_else(|| value.to_string(), Dynamic::to_string);
             // A built-in error that was caught and thrown again keeps its code.
-            let code = map.get("error").map_or("thrown".into(), |e| code_of_builtin(&e.to_string()));
+            let code = map
+                .get("error")
+                .map_or("thrown".into(), |e| code_of_builtin(&e.to_string()));
             ScriptError::new(ErrorKind::Thrown, Thrown::script(&code, text))
         }
     }
 }
 
 fn variant(error: &EvalAltResult) -> String {
-    format!("{error:?}").split(['(', ' ']).next().unwrap_or_default().to_string()
+    format!("{error:?}")
+        .split(['(', ' '])
+        .next()
+        .unwrap_or_default()
+        .to_string()
 }
 
 /// `ErrorFunctionNotFound` as `function_not_found`.
@@ -259,7 +283,11 @@ fn without_position(error: &EvalAltResult) -> String {
 }
 
 fn position_in(file: &str, at: Position) -> Option<Pos> {
-    Some(Pos { file: file.to_string(), line: at.line()?, col: at.position().unwrap_or(1) })
+    Some(Pos {
+        file: file.to_string(),
+        line: at.line()?,
+        col: at.position().unwrap_or(1),
+    })
 }
 
 fn line_of(text: &str, line: usize) -> Option<String> {

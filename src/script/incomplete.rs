@@ -11,7 +11,9 @@ pub fn is_incomplete(text: &str) -> bool {
         return true;
     }
     // A bare engine: a strict one would stop at the first variable of the line before.
-    let Err(error) = Engine::new_raw().compile(text) else { return false };
+    let Err(error) = Engine::new_raw().compile(text) else {
+        return false;
+    };
     match error.err_type() {
         ParseErrorType::UnexpectedEOF => true,
         ParseErrorType::BadInput(LexError::UnterminatedString) => {

@@ -18,9 +18,8 @@ pub const SCHEMA: i64 = 1;
 /// `state().to_json()` and `status --json`.
 pub fn state_json(state: &State) -> Value {
     let c = &state.coordinator;
-    let dbids = |segments: Vec<&Segment>| -> Vec<i64> {
-        segments.iter().map(|s| s.row.dbid.0).collect()
-    };
+    let dbids =
+        |segments: Vec<&Segment>| -> Vec<i64> { segments.iter().map(|s| s.row.dbid.0).collect() };
     json!({
         "schema": SCHEMA,
         "cluster": state.cluster,
@@ -232,8 +231,10 @@ pub fn to_dynamic(value: &Value) -> Dynamic {
         Value::String(s) => s.clone().into(),
         Value::Array(items) => items.iter().map(to_dynamic).collect::<Vec<_>>().into(),
         Value::Object(entries) => {
-            let map: rhai::Map =
-                entries.iter().map(|(k, v)| (k.as_str().into(), to_dynamic(v))).collect();
+            let map: rhai::Map = entries
+                .iter()
+                .map(|(k, v)| (k.as_str().into(), to_dynamic(v)))
+                .collect();
             map.into()
         }
     }

@@ -150,8 +150,10 @@ fn names(table: &[OptionDoc]) -> Vec<String> {
 
 fn unknown_option(function: &str, table: &[OptionDoc], key: &str) -> Thrown {
     let near = is_it(key, table.iter().map(|o| o.name));
-    let mut thrown =
-        Thrown::script("unknown_option", format!("{function}() has no option `{key}`{near}"));
+    let mut thrown = Thrown::script(
+        "unknown_option",
+        format!("{function}() has no option `{key}`{near}"),
+    );
     thrown.options = names(table);
     thrown.next(format!("help(\"{function}\")"))
 }
@@ -183,7 +185,10 @@ fn not_a_map(function: &str, table: &[OptionDoc], argument: &Dynamic) -> Thrown 
     }
     Thrown::script(
         "not_options",
-        format!("{function}() takes options as a map, not {}", argument.type_name()),
+        format!(
+            "{function}() takes options as a map, not {}",
+            argument.type_name()
+        ),
     )
     .next(format!("help(\"{function}\")"))
 }
@@ -192,19 +197,28 @@ fn read_one(function: &str, option: &OptionDoc, value: &Dynamic) -> Thrower<Give
     let wrong = |what: &str| {
         Thrown::script(
             "bad_option",
-            format!("{function}(): `{}` takes {what}, not {}", option.name, shown(value)),
+            format!(
+                "{function}(): `{}` takes {what}, not {}",
+                option.name,
+                shown(value)
+            ),
         )
         .next(format!("help(\"{function}\")"))
     };
     match option.kind {
-        Kind::Contents => numbers(value, |s| s.content).map(Given::Numbers).ok_or_else(|| {
-            wrong("content numbers, such as [2]")
-        }),
+        Kind::Contents => numbers(value, |s| s.content)
+            .map(Given::Numbers)
+            .ok_or_else(|| wrong("content numbers, such as [2]")),
         Kind::Dbids => numbers(value, |s| s.dbid)
             .map(Given::Numbers)
             .ok_or_else(|| wrong("dbids, such as [5]")),
-        Kind::Hosts => texts(value).map(Given::Texts).ok_or_else(|| wrong("host names")),
-        Kind::Flag => value.as_bool().map(Given::Flag).map_err(|_| wrong("true or false")),
+        Kind::Hosts => texts(value)
+            .map(Given::Texts)
+            .ok_or_else(|| wrong("host names")),
+        Kind::Flag => value
+            .as_bool()
+            .map(Given::Flag)
+            .map_err(|_| wrong("true or false")),
         Kind::Count => match value.as_int() {
             Ok(n) if n >= 1 => Ok(Given::Number(n)),
             _ => Err(wrong("a whole number from 1")),
@@ -219,9 +233,11 @@ fn read_one(function: &str, option: &OptionDoc, value: &Dynamic) -> Thrower<Give
             }
             Err(_) => Err(wrong(&format!("one of {}", words.join(", ")))),
         },
-        Kind::Plan => {
-            value.clone().try_cast::<PlanRecord>().map(Given::Plan).ok_or_else(|| wrong("a plan"))
-        }
+        Kind::Plan => value
+            .clone()
+            .try_cast::<PlanRecord>()
+            .map(Given::Plan)
+            .ok_or_else(|| wrong("a plan")),
     }
 }
 
@@ -258,7 +274,10 @@ fn numbers(value: &Dynamic, pick: fn(&Named) -> i64) -> Option<Vec<i64>> {
         return Some(vec![n]);
     }
     let of = |row: &crate::core::row::SegmentRow| {
-        pick(&Named { content: row.content.0, dbid: row.dbid.0 })
+        pick(&Named {
+            content: row.content.0,
+            dbid: row.dbid.0,
+        })
     };
     if let Some(segments) = value.read_lock::<Segments>() {
         return Some(segments.0.iter().map(|s| of(&s.row)).collect());
@@ -268,7 +287,10 @@ fn numbers(value: &Dynamic, pick: fn(&Named) -> i64) -> Option<Vec<i64>> {
     }
     let content = value.read_lock::<ContentRecord>()?;
     // A content has no dbid of its own, so it names nothing where dbids are meant.
-    let number = pick(&Named { content: content.content.0, dbid: -1 });
+    let number = pick(&Named {
+        content: content.content.0,
+        dbid: -1,
+    });
     (number >= 0).then(|| vec![number])
 }
 
@@ -283,5 +305,9 @@ fn texts(value: &Dynamic) -> Option<Vec<String>> {
 }
 
 fn shown(value: &Dynamic) -> String {
-    if value.is_string() { format!("\"{value}\"") } else { value.to_string() }
+    if value.is_string() {
+        format!("\"{value}\"")
+    } else {
+        value.to_string()
+    }
 }

@@ -57,20 +57,33 @@ pub fn register<T: Record>(engine: &mut Engine, context: &Rc<Context>) {
     engine.register_fn("to_json", |r: &mut T| r.json().to_string());
     for name in ["to_string", "to_debug", "print", "debug"] {
         let context = Rc::clone(context);
-        engine.register_fn(name, move |r: &mut T| -> Result<ImmutableString, Box<EvalAltResult>> {
-            super::context::guard(name, || Ok(r.text(&context).trim_end().into()))
-        });
+        engine.register_fn(
+            name,
+            move |r: &mut T| -> Result<ImmutableString, Box<EvalAltResult>> {
+                super::context::guard(name, || Ok(r.text(&context).trim_end().into()))
+            },
+        );
     }
 }
 
 /// The record as a map of its fields.
 pub fn to_map<T: Record>(record: &T) -> Map {
-    T::fields().iter().map(|f| (f.name.into(), (f.read)(record))).collect()
+    T::fields()
+        .iter()
+        .map(|f| (f.name.into(), (f.read)(record)))
+        .collect()
 }
 
 /// What help and completion know of a record.
 pub fn docs<T: Record>() -> Vec<FieldDoc> {
-    T::fields().iter().map(|f| FieldDoc { record: T::NAME, name: f.name, doc: f.doc }).collect()
+    T::fields()
+        .iter()
+        .map(|f| FieldDoc {
+            record: T::NAME,
+            name: f.name,
+            doc: f.doc,
+        })
+        .collect()
 }
 
 /// Reached for an unknown property too, which Rhai would otherwise report without the near miss.

@@ -7,7 +7,8 @@ use crate::cluster::Plan;
 pub fn merged(plans: &[Plan]) -> Plan {
     let mut all = plans.first().cloned().unwrap_or_else(nothing);
     for plan in plans.iter().skip(1) {
-        all.notes.push(format!("then {} (plan {})", plan.verb(), plan.id));
+        all.notes
+            .push(format!("then {} (plan {})", plan.verb(), plan.id));
         all.steps.extend(plan.steps.iter().cloned());
         all.joined.extend(plan.joined.iter().cloned());
         all.refusals.extend(plan.refusals.iter().cloned());

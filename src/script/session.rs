@@ -87,8 +87,11 @@ impl Session {
             told: RefCell::new(None),
             arguments: RefCell::default(),
         });
-        let paths =
-            ModulePaths { script: None, site: config.site_dir, system: config.system_dir };
+        let paths = ModulePaths {
+            script: None,
+            site: config.site_dir,
+            system: config.system_dir,
+        };
         let resolver = Resolver::new(paths, &context);
         let engine = engine::build(&context, resolver.clone());
         Session {
@@ -102,14 +105,25 @@ impl Session {
     }
 
     /// Runs a file with its arguments: `args()` in the script. Its folder's modules can be imported.
-    pub fn run_file(&mut self, path: &Path, args: &[String]) -> Result<ScriptValue, ScriptError> {
+    pub fn run_file(
+        &mut self,
+        path: &Path,
+        args: &[String],
+    ) -> Result<ScriptValue, Box<ScriptError>> {
         let name = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|cause| {
             let thrown = Thrown::script("io", format!("{name}: {cause}"));
             ScriptError::new(ErrorKind::Io, thrown)
         })?;
-        let folder = path.parent().map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p });
-        self.resolver.set_script_folder(folder.map(Path::to_path_buf));
+        let folder = path.parent().map(|p| {
+            if p.as_os_str().is_empty() {
+                Path::new(".")
+            } else {
+                p
+            }
+        });
+        self.resolver
+            .set_script_folder(folder.map(Path::to_path_buf));
         self.set_args(args);
         self.run_source(&name, &text)
     }
@@ -120,7 +134,7 @@ impl Session {
     }
 
     /// Runs a text on its own: nothing of it stays, nothing of the prompt is seen.
-    pub fn run_source(&mut self, name: &str, text: &str) -> Result<ScriptValue, ScriptError> {
+    pub fn run_source(&mut self, name: &str, text: &str) -> Result<ScriptValue, Box<ScriptError>> {
         self.begin(name, text);
         let text = without_shebang(text);
         self.find_faults(name, &text, &Scope::new(), &AST::empty())?;
@@ -131,7 +145,11 @@ impl Session {
     }
 
     /// Runs `run(options)` of a procedure: `segsh run NAME`.
-    pub fn run_procedure(&mut self, name: &str, options: Map) -> Result<ScriptValue, ScriptError> {
+    pub fn run_procedure(
+        &mut self,
+        name: &str,
+        options: Map,
+    ) -> Result<ScriptValue, Box<ScriptError>> {
         let text = super::api::procedures::call_text(name)
             .map_err(|thrown| ScriptError::new(ErrorKind::Api, thrown))?;
         self.begin(name, &text);
@@ -143,7 +161,7 @@ impl Session {
     }
 
     /// Runs a line at the prompt: variables, functions and imports stay for the next.
-    pub fn eval_line(&mut self, text: &str) -> Result<ScriptValue, ScriptError> {
+    pub fn eval_line(&mut self, text: &str) -> Result<ScriptValue, Box<ScriptError>> {
         self.begin(PROMPT, text);
         let prefix: String = self
             .imports
@@ -159,14 +177,15 @@ impl Session {
         })
     }
 
-    fn eval_whole(&mut self, whole: &str) -> Result<ScriptValue, ScriptError> {
+    fn eval_whole(&mut self, whole: &str) -> Result<ScriptValue, Box<ScriptError>> {
         self.find_faults(PROMPT, whole, &self.scope, &self.functions)?;
         let ast = self.compiled(PROMPT, whole, &self.scope)?;
         let mut merged = self.functions.merge(&ast);
         merged.set_source(PROMPT);
         let mut scope = std::mem::take(&mut self.scope);
-        let result =
-            self.evaluated(PROMPT, |engine| engine.eval_ast_with_scope(&mut scope, &merged));
+        let result = self.evaluated(PROMPT, |engine| {
+            engine.eval_ast_with_scope(&mut scope, &merged)
+        });
         self.scope = scope;
         // Also after an error: what was defined before it was defined.
         self.functions = merged.clone_functions_only();
@@ -208,53 +227,71 @@ impl Session {
         text: &str,
         scope: &Scope,
         known: &AST,
-    ) -> Result<(), ScriptError> {
+    ) -> Result<(), Box<ScriptError>> {
         let findings = self.check_with(name, text, scope, known);
         match findings.first() {
             None => Ok(()),
-            Some(first) => Err(first.clone().into_error(text, findings.len())),
+            Some(first) => Err(Box::new(first.clone().into_error(text, findings.len()))),
         }
     }
 
     fn begin(&self, name: &str, text: &str) {
         self.context.begin_script();
-        self.context.sources.borrow_mut().insert(name.to_string(), text.to_string());
+        self.context
+            .sources
+            .borrow_mut()
+            .insert(name.to_string(), text.to_string());
     }
 
-    fn compiled(&self, name: &str, text: &str, scope: &Scope) -> Result<AST, ScriptError> {
+    fn compiled(&self, name: &str, text: &str, scope: &Scope) -> Result<AST, Box<ScriptError>> {
         self.engine
             .compile_with_scope(scope, text)
-            .map_err(|error| ScriptError::syntax(&error, name, text))
+            .map_err(|error| Box::new(ScriptError::syntax(&error, name, text)))
     }
 
     fn evaluated(
         &self,
         name: &str,
         run: impl FnOnce(&Engine) -> Result<Dynamic, Box<EvalAltResult>>,
-    ) -> Result<ScriptValue, ScriptError> {
+    ) -> Result<ScriptValue, Box<ScriptError>> {
         let result = catch_unwind(AssertUnwindSafe(|| run(&self.engine)));
         let ops = self.context.ops.borrow().clone();
         // The flags come first: an end inside a closure looks like an error, or like no end at all.
         if let Some(code) = self.context.exit.get() {
             let value = Dynamic::UNIT;
-            return Ok(ScriptValue { value, exit: Some(code), told: false, ops });
+            return Ok(ScriptValue {
+                value,
+                exit: Some(code),
+                told: false,
+                ops,
+            });
         }
         if self.context.ui.interrupted() {
-            return Err(ScriptError { changed_before: ops, ..ScriptError::interrupted() });
+            return Err(Box::new(ScriptError {
+                changed_before: ops,
+                ..ScriptError::interrupted()
+            }));
         }
         match result {
             Ok(Ok(value)) => {
                 let told = self.was_told(&value);
-                Ok(ScriptValue { value, exit: None, told, ops })
+                Ok(ScriptValue {
+                    value,
+                    exit: None,
+                    told,
+                    ops,
+                })
             }
-            Ok(Err(error)) => Err(self.script_error(name, *error, ops)),
+            Ok(Err(error)) => Err(Box::new(self.script_error(name, *error, ops))),
             Err(_) => {
-                let thrown =
-                    Thrown::script("internal", "the script engine failed; this is a defect of segsh");
-                Err(ScriptError {
+                let thrown = Thrown::script(
+                    "internal",
+                    "the script engine failed; this is a defect of segsh",
+                );
+                Err(Box::new(ScriptError {
                     changed_before: ops,
                     ..ScriptError::new(ErrorKind::Runtime, thrown)
-                })
+                }))
             }
         }
     }
@@ -266,7 +303,10 @@ impl Session {
             terminated if is_terminated(&terminated) => ScriptError::interrupted(),
             other => ScriptError::runtime(other, name, &sources, &self.names()),
         };
-        ScriptError { changed_before: ops, ..error }
+        ScriptError {
+            changed_before: ops,
+            ..error
+        }
     }
 
     fn was_told(&self, value: &Dynamic) -> bool {
@@ -284,7 +324,9 @@ impl Session {
         }
         let mut scope = Scope::new();
         scope.push("the_value", value.clone());
-        let text = self.engine.eval_with_scope::<String>(&mut scope, "the_value.to_string()");
+        let text = self
+            .engine
+            .eval_with_scope::<String>(&mut scope, "the_value.to_string()");
         Some(text.unwrap_or_else(|_| value.to_string()))
     }
 
@@ -308,7 +350,9 @@ impl Session {
     /// Signatures of the functions this engine was given for the API, to review in a test.
     pub fn signatures(&self) -> Vec<String> {
         let signature = |info: FuncInfo| {
-            let own = super::catalog::catalog().iter().any(|e| e.name == info.metadata.name.as_str());
+            let own = super::catalog::catalog()
+                .iter()
+                .any(|e| e.name == info.metadata.name.as_str());
             own.then(|| info.metadata.gen_signature(|t| t.into()))
         };
         self.engine.collect_fn_metadata(None, signature, false)
@@ -336,7 +380,11 @@ fn is_terminated(error: &EvalAltResult) -> bool {
 
 /// The first line of an executable script, kept as an empty comment so that positions stay true.
 fn without_shebang(text: &str) -> String {
-    if text.starts_with("#!") { text.replacen("#!", "//", 1) } else { text.to_string() }
+    if text.starts_with("#!") {
+        text.replacen("#!", "// ", 1)
+    } else {
+        text.to_string()
+    }
 }
 
 /// Takes the width of the repeated imports off a position in the first line.

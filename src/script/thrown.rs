@@ -2,12 +2,31 @@
 
 use super::api::outcome::SegmentOutcomeRecord;
 use super::api::refusal::RefusalRecord;
-use crate::cluster::{ClusterError, Outcome, OutcomeStatus, Refusal, SegmentOutcome};
+use crate::cluster::{ClusterError, Outcome, Refusal, SegmentOutcome};
 use rhai::{Dynamic, EvalAltResult, Map, Position};
+use std::ops::{Deref, DerefMut};
 
-/// An error of the API before it becomes a Rhai value.
+/// An error of the API before it becomes a Rhai value. Boxed, because every binding returns one and
+/// hardly any ever does.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Thrown {
+pub struct Thrown(Box<Details>);
+
+impl Deref for Thrown {
+    type Target = Details;
+    fn deref(&self) -> &Details {
+        &self.0
+    }
+}
+
+impl DerefMut for Thrown {
+    fn deref_mut(&mut self) -> &mut Details {
+        &mut self.0
+    }
+}
+
+/// What an error says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Details {
     pub code: String,
     pub exit: i32,
     pub message: String,
@@ -15,6 +34,8 @@ pub struct Thrown {
     pub segments: Vec<SegmentOutcome>,
     pub next: String,
     pub op: Option<i64>,
+    /// The call whose outcome this is: `recover`, `rebalance` ...; empty otherwise.
+    pub verb: String,
     /// The SQLSTATE of a statement that failed, empty otherwise.
     pub sqlstate: String,
     /// The options that the function has, when one was unknown.
@@ -30,8 +51,9 @@ impl Thrown {
         Thrown::with_exit(code, 1, message)
     }
 
+    /// An error with an exit code of its own.
     pub fn with_exit(code: &str, exit: i32, message: impl Into<String>) -> Thrown {
-        Thrown {
+        Thrown(Box::new(Details {
             code: code.into(),
             exit,
             message: message.into(),
@@ -39,31 +61,36 @@ impl Thrown {
             segments: Vec::new(),
             next: String::new(),
             op: None,
+            verb: String::new(),
             sqlstate: String::new(),
             options: Vec::new(),
-        }
+        }))
     }
 
+    /// What it says, by value.
+    pub fn into_details(self) -> Details {
+        *self.0
+    }
+
+    /// The same, with a next step as it would be typed.
     #[must_use]
     pub fn next(mut self, next: impl Into<String>) -> Thrown {
         self.next = next.into();
         self
     }
 
+    /// The same, with the operation it is about.
     #[must_use]
     pub fn op(mut self, op: Option<i64>) -> Thrown {
         self.op = op;
         self
     }
 
-    /// What an outcome that is not `done` throws. A single refusal lends its code, so that a script
-    /// can tell `segment_up` from `no_space` without looking into the list.
+    /// What an outcome that is not `done` throws. The code is the status, however many refusals
+    /// there are; each refusal has its own.
     pub fn outcome(outcome: &Outcome) -> Thrown {
-        let code = match (outcome.status, outcome.refusals.as_slice()) {
-            (OutcomeStatus::Refused, [one]) => one.code.code(),
-            (status, _) => status.word(),
-        };
-        Thrown {
+        let code = outcome.status.word();
+        Thrown(Box::new(Details {
             code: code.into(),
             exit: outcome.status.exit(),
             message: outcome.message.clone(),
@@ -71,28 +98,38 @@ impl Thrown {
             segments: outcome.segments.clone(),
             next: outcome.next.clone(),
             op: outcome.op,
+            verb: outcome.verb.clone(),
             sqlstate: String::new(),
             options: Vec::new(),
-        }
+        }))
     }
 
+    /// Ctrl-C: no `catch` sees it.
     pub fn interrupted() -> Thrown {
         Thrown::with_exit("interrupted", 130, "interrupted")
     }
 
     fn into_map(self) -> Map {
+        let this = self.into_details();
         let mut map = Map::new();
-        map.insert("code".into(), self.code.into());
-        map.insert("exit".into(), i64::from(self.exit).into());
-        map.insert("message".into(), self.message.into());
-        let refusals = self.refusals.into_iter().map(|r| Dynamic::from(RefusalRecord(r)));
+        map.insert("code".into(), this.code.into());
+        map.insert("exit".into(), i64::from(this.exit).into());
+        map.insert("message".into(), this.message.into());
+        let refusals = this
+            .refusals
+            .into_iter()
+            .map(|r| Dynamic::from(RefusalRecord(r)));
         map.insert("refusals".into(), refusals.collect::<Vec<_>>().into());
-        let segments = self.segments.into_iter().map(|s| Dynamic::from(SegmentOutcomeRecord(s)));
+        let segments = this
+            .segments
+            .into_iter()
+            .map(|s| Dynamic::from(SegmentOutcomeRecord(s)));
         map.insert("segments".into(), segments.collect::<Vec<_>>().into());
-        map.insert("next".into(), self.next.into());
-        map.insert("op".into(), self.op.map_or(Dynamic::UNIT, Dynamic::from));
-        map.insert("sqlstate".into(), self.sqlstate.into());
-        let options = self.options.into_iter().map(Dynamic::from);
+        map.insert("next".into(), this.next.into());
+        map.insert("op".into(), this.op.map_or(Dynamic::UNIT, Dynamic::from));
+        map.insert("verb".into(), this.verb.into());
+        map.insert("sqlstate".into(), this.sqlstate.into());
+        let options = this.options.into_iter().map(Dynamic::from);
         map.insert("options".into(), options.collect::<Vec<_>>().into());
         map
     }
@@ -102,11 +139,15 @@ impl Thrown {
         let text = |key: &str| map.get(key).and_then(|v| v.clone().into_string().ok());
         let number = |key: &str| map.get(key).and_then(|v| v.as_int().ok());
         let list = |key: &str| {
-            map.get(key).and_then(|v| v.clone().into_array().ok()).unwrap_or_default()
+            map.get(key)
+                .and_then(|v| v.clone().into_array().ok())
+                .unwrap_or_default()
         };
-        Some(Thrown {
+        Some(Thrown(Box::new(Details {
             code: text("code")?,
-            exit: number("exit").and_then(|n| i32::try_from(n).ok()).unwrap_or(1),
+            exit: number("exit")
+                .and_then(|n| i32::try_from(n).ok())
+                .unwrap_or(1),
             message: text("message").unwrap_or_default(),
             refusals: list("refusals")
                 .into_iter()
@@ -120,9 +161,13 @@ impl Thrown {
                 .collect(),
             next: text("next").unwrap_or_default(),
             op: number("op"),
+            verb: text("verb").unwrap_or_default(),
             sqlstate: text("sqlstate").unwrap_or_default(),
-            options: list("options").into_iter().filter_map(|o| o.into_string().ok()).collect(),
-        })
+            options: list("options")
+                .into_iter()
+                .filter_map(|o| o.into_string().ok())
+                .collect(),
+        })))
     }
 }
 
@@ -133,7 +178,10 @@ impl From<Thrown> for Box<EvalAltResult> {
             let token = Dynamic::from("interrupted");
             return Box::new(EvalAltResult::ErrorTerminated(token, Position::NONE));
         }
-        Box::new(EvalAltResult::ErrorRuntime(Dynamic::from(thrown.into_map()), Position::NONE))
+        Box::new(EvalAltResult::ErrorRuntime(
+            Dynamic::from(thrown.into_map()),
+            Position::NONE,
+        ))
     }
 }
 
@@ -144,11 +192,11 @@ impl From<ClusterError> for Thrown {
             ClusterError::Unreachable { next, .. } => {
                 Thrown::with_exit("unreachable", 7, message).next(next)
             }
-            ClusterError::Locked { op, .. } => {
-                Thrown::with_exit("locked", 8, message).op(Some(op))
-            }
+            ClusterError::Locked { op, .. } => Thrown::with_exit("locked", 8, message).op(Some(op)),
             ClusterError::Sql { sqlstate, .. } => {
-                Thrown { sqlstate, ..Thrown::script("sql", message) }
+                let mut thrown = Thrown::script("sql", message);
+                thrown.sqlstate = sqlstate;
+                thrown
             }
             ClusterError::Invalid { next, .. } => Thrown::script("invalid", message).next(next),
             ClusterError::NotDrill => {

@@ -2,9 +2,7 @@
 //!
 //! The shell implements it for a terminal and for batch; tests implement it for themselves.
 
-use crate::cluster::{
-    Observer, Outcome, Plan, PlanDamage, Refusal, Rows, Segment, State,
-};
+use crate::cluster::{Observer, Outcome, Plan, PlanDamage, Refusal, Rows, Segment, State};
 
 /// How much damage a call can do, and so how it is confirmed.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -30,10 +30,17 @@ fn intent(verb: &str, options: &Options) -> Intent {
         },
         "rebalance" => Intent::Rebalance { selection },
         "restart" => {
-            let mode = options.word("mode").and_then(StopMode::parse).unwrap_or(StopMode::Fast);
+            let mode = options
+                .word("mode")
+                .and_then(StopMode::parse)
+                .unwrap_or(StopMode::Fast);
             Intent::Restart { selection, mode }
         }
-        _ => Intent::Recover { selection, rate_bytes, jobs },
+        _ => Intent::Recover {
+            selection,
+            rate_bytes,
+            jobs,
+        },
     }
 }
 
@@ -54,11 +61,22 @@ fn made(state: &State, intent: &Intent, options: &Options) -> Plan {
 /// `recover(options)` and the other mutating calls.
 pub(super) fn change(context: &Context, verb: &'static str, argument: &Dynamic) -> Thrower {
     let options = Options::read(verb, catalog::options_of(verb), argument)?;
+    not_all_by_accident(verb, verb, &options)?;
     let state = probe_or_last(context, verb)?;
     let plan = made(&state, &intent(verb, &options), &options);
     let how = How::from(&options);
     let outcome = run(context, &plan, &state, &how)?;
     finish(context, outcome, how.raise)
+}
+
+/// A restart without a selection is of everything; one whose selection came out empty must not be.
+fn not_all_by_accident(function: &str, verb: &str, options: &Options) -> Thrower<()> {
+    if verb != "restart" || !options.selects_nothing() {
+        return Ok(());
+    }
+    let message =
+        format!("{function}(): the selection is empty; leave it out to restart everything");
+    Err(Thrown::script("bad_option", message).next(format!("help(\"{function}\")")))
 }
 
 /// Every mutating call begins with a probe. A restart must work while nothing can probe.
@@ -78,9 +96,13 @@ pub(super) fn planned(
     argument: &Dynamic,
 ) -> Thrower {
     let options = Options::read(function, catalog::options_of(function), argument)?;
+    not_all_by_accident(function, verb, &options)?;
     let state = match options.plan("after") {
         Some(before) => before.after.as_deref().cloned().ok_or_else(|| {
-            Thrown::script("bad_option", "a plan read from a file predicts no state to plan on")
+            Thrown::script(
+                "bad_option",
+                "a plan read from a file predicts no state to plan on",
+            )
         })?,
         None => probe_or_last(context, verb)?,
     };
@@ -97,8 +119,12 @@ pub(super) fn apply(context: &Context, record: &PlanRecord, argument: &Dynamic) 
         let state = probe_or_last(context, made.verb())?;
         // Only the first plan of a sequence was made from a state that was seen; the others are made
         // again from what the ones before have left, and must come out no larger.
-        let plan = if index == 0 { made.clone() } else { again(made, &state) };
-        let outcome = match still_holds(&plan, &state) {
+        let plan = if index == 0 {
+            made.clone()
+        } else {
+            again(made, &state)
+        };
+        let outcome = match still_holds(&plan, &state).filter(|_| !plan.is_empty()) {
             Some(refusal) => refused(&plan, vec![refusal]),
             None => run(context, &plan, &state, &how)?,
         };
@@ -108,25 +134,39 @@ pub(super) fn apply(context: &Context, record: &PlanRecord, argument: &Dynamic) 
             break;
         }
     }
-    let whole = joined_outcome(outcomes)
-        .map_or_else(|| nothing_to_do("apply"), |o| (*o.0).clone());
+    let whole = joined_outcome(outcomes).map_or_else(|| nothing_to_do("apply"), |o| (*o.0).clone());
     finish(context, whole, how.raise)
 }
 
 /// The same intent on the present state, kept to the steps that were shown.
 fn again(shown: &Plan, state: &State) -> Plan {
+    let restarts_all =
+        matches!(&shown.intent, Intent::Restart { selection, .. } if selection.is_all());
+    if shown.is_empty() && !restarts_all {
+        return shown.clone();
+    }
     let mut now = plan(state, &shown.intent, now_ms());
     now.steps.retain(|s| {
-        shown.steps.iter().any(|o| (o.content, o.dbid, o.kind) == (s.content, s.dbid, s.kind))
+        shown
+            .steps
+            .iter()
+            .any(|o| (o.content, o.dbid, o.kind) == (s.content, s.dbid, s.kind))
     });
     now
 }
 
 /// `confirm(plan)`: asks once; the calls that the plan holds then ask no more.
 pub(super) fn confirm(context: &Context, record: &PlanRecord) -> Thrower {
-    let plans: Vec<Plan> = record.plans.iter().filter(|p| !p.steps.is_empty()).cloned().collect();
+    let plans: Vec<Plan> = record
+        .plans
+        .iter()
+        .filter(|p| !p.steps.is_empty())
+        .cloned()
+        .collect();
     let name = context.cluster()?.name();
-    let Some(damage) = gravest(&plans, &name) else { return Ok(Dynamic::UNIT) };
+    let Some(damage) = gravest(&plans, &name) else {
+        return Ok(Dynamic::UNIT);
+    };
     if !context.dry_run {
         match context.ui.confirm_sequence(&plans, &damage) {
             Answer::Yes => {}
@@ -143,7 +183,10 @@ fn gravest(plans: &[Plan], cluster: &str) -> Option<Damage> {
         Damage::TypeWord(_) => 1,
         Damage::TypeCluster(_) => 2,
     };
-    plans.iter().filter_map(|p| Damage::of(p.damage(cluster))).max_by_key(rank)
+    plans
+        .iter()
+        .filter_map(|p| Damage::of(p.damage(cluster)))
+        .max_by_key(rank)
 }
 
 /// The options that say how a call runs, as opposed to on what.
@@ -157,7 +200,10 @@ struct How {
 impl From<&Options> for How {
     fn from(options: &Options) -> How {
         let duration = |name| {
-            options.number(name).and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis)
+            options
+                .number(name)
+                .and_then(|ms| u64::try_from(ms).ok())
+                .map(Duration::from_millis)
         };
         How {
             wait: options.flag("wait", true),
@@ -206,7 +252,9 @@ fn ask(
         // Also when no content can be planned: the processes of all of them are stopped.
         damage = Some(Damage::TypeCluster(state.cluster.clone()));
     }
-    let Some(damage) = damage else { return Ok(None) };
+    let Some(damage) = damage else {
+        return Ok(None);
+    };
     if context.use_grant(plan) {
         return Ok(None);
     }
@@ -251,7 +299,15 @@ impl Deadlined {
     fn new(inner: Box<dyn Observer>, how: &How) -> Deadlined {
         let now = Instant::now();
         let (timeout, stall) = (how.timeout, how.stall);
-        Deadlined { inner, began: now, timeout, stall, seen: None, moved: now, gave_up: None }
+        Deadlined {
+            inner,
+            began: now,
+            timeout,
+            stall,
+            seen: None,
+            moved: now,
+            gave_up: None,
+        }
     }
 
     /// A copy that only grows older has not moved.
@@ -279,7 +335,11 @@ impl Observer for Deadlined {
         } else if self.stall.is_some_and(|s| self.moved.elapsed() >= s) {
             self.gave_up = Some("stalled".into());
         }
-        if self.gave_up.is_some() { Control::Detach } else { Control::KeepWatching }
+        if self.gave_up.is_some() {
+            Control::Detach
+        } else {
+            Control::KeepWatching
+        }
     }
 }
 
@@ -324,12 +384,21 @@ fn refused(plan: &Plan, refusals: Vec<Refusal>) -> Outcome {
 fn declined(verb: &str, answer: Answer) -> Thrower<Outcome> {
     let (message, next) = match answer {
         Answer::Interrupted => return Err(Thrown::interrupted()),
-        Answer::CannotAsk { hint } => {
-            (format!("declined: {verb} needs a confirmation and there is no terminal"), hint)
-        }
-        _ => (format!("declined: {verb}. Nothing was changed"), String::new()),
+        Answer::CannotAsk { hint } => (
+            format!("declined: {verb} needs a confirmation and there is no terminal"),
+            hint,
+        ),
+        _ => (
+            format!("declined: {verb}. Nothing was changed"),
+            String::new(),
+        ),
     };
-    Ok(Outcome { status: OutcomeStatus::Declined, message, next, ..nothing_to_do(verb) })
+    Ok(Outcome {
+        status: OutcomeStatus::Declined,
+        message,
+        next,
+        ..nothing_to_do(verb)
+    })
 }
 
 /// Returns what is done and throws the rest, so that the next line never walks over a failure.

@@ -52,7 +52,11 @@ fn load_one(
     rows: i64,
 ) -> Thrower<()> {
     let target = || SqlTarget::Content(content);
-    cluster.sql(target(), "create table if not exists segsh_load(data blob)", &[])?;
+    cluster.sql(
+        target(),
+        "create table if not exists segsh_load(data blob)",
+        &[],
+    )?;
     let mut left = rows;
     while left > 0 {
         if context.ui.interrupted() {
@@ -68,7 +72,12 @@ fn load_one(
 }
 
 fn contents(cluster: &Arc<dyn Cluster>) -> Thrower<Vec<Content>> {
-    Ok(cluster.state()?.contents.iter().map(|c| c.content).collect())
+    Ok(cluster
+        .state()?
+        .contents
+        .iter()
+        .map(|c| c.content)
+        .collect())
 }
 
 fn millis(since: Instant) -> i64 {
@@ -188,7 +197,10 @@ pub(super) fn traffic(context: &Context) -> Thrower {
     }
     let run = start(&contents(cluster)?, cluster.pg_endpoint(), now_ms())
         .map_err(|e| Thrown::script("io", format!("demo::traffic(): {e}")))?;
-    let traffic = Rc::new(Traffic { run: RefCell::new(Some(run)), ended: RefCell::new(None) });
+    let traffic = Rc::new(Traffic {
+        run: RefCell::new(Some(run)),
+        ended: RefCell::new(None),
+    });
     context.traffic.replace(Some(Rc::clone(&traffic)));
     Ok(Dynamic::from(TrafficRecord(traffic)))
 }

@@ -14,7 +14,10 @@ pub(super) fn drill<'a>(context: &'a Context, function: &str) -> Thrower<&'a Arc
     if cluster.is_drill() {
         return Ok(cluster);
     }
-    let message = format!("{function}() is for drill clusters, and {} is none", cluster.name());
+    let message = format!(
+        "{function}() is for drill clusters, and {} is none",
+        cluster.name()
+    );
     Err(Thrown::with_exit("not_drill", 4, message).next("help(\"not_drill\")"))
 }
 

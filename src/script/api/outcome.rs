@@ -63,7 +63,11 @@ impl Record for SegmentOutcomeRecord {
     }
     fn text(&self, _context: &Context) -> String {
         let s = &self.0;
-        let note = if s.note.is_empty() { String::new() } else { format!("  {}", s.note) };
+        let note = if s.note.is_empty() {
+            String::new()
+        } else {
+            format!("  {}", s.note)
+        };
         format!(
             "content {}  dbid {}  {}  {}  {}  {}{note}",
             s.content,

@@ -19,7 +19,10 @@ impl Segments {
     }
 
     fn array(&self) -> Array {
-        self.0.iter().map(|s| Dynamic::from(Self::record(s))).collect()
+        self.0
+            .iter()
+            .map(|s| Dynamic::from(Self::record(s)))
+            .collect()
     }
 
     pub fn json(&self) -> Value {
@@ -34,8 +37,11 @@ impl Segments {
             .and_then(|i| self.0.get(i))
             .map(Self::record)
             .ok_or_else(|| {
-                Thrown::script("out_of_bounds", format!("there is no segment [{index}] in a list of {len}"))
-                    .into()
+                Thrown::script(
+                    "out_of_bounds",
+                    format!("there is no segment [{index}] in a list of {len}"),
+                )
+                .into()
             })
     }
 }
@@ -44,7 +50,11 @@ impl IntoIterator for Segments {
     type Item = SegmentRecord;
     type IntoIter = std::vec::IntoIter<SegmentRecord>;
     fn into_iter(self) -> Self::IntoIter {
-        self.0.iter().map(Self::record).collect::<Vec<_>>().into_iter()
+        self.0
+            .iter()
+            .map(Self::record)
+            .collect::<Vec<_>>()
+            .into_iter()
     }
 }
 
@@ -62,7 +72,10 @@ fn filter(native: NativeCallContext, list: &mut Segments, f: FnPtr) -> Fallible<
 }
 
 fn map(native: NativeCallContext, list: &mut Segments, f: FnPtr) -> Fallible<Array> {
-    let mapped = list.0.iter().map(|s| f.call_within_context(&native, (Segments::record(s),)));
+    let mapped = list
+        .0
+        .iter()
+        .map(|s| f.call_within_context(&native, (Segments::record(s),)));
     mapped.collect()
 }
 
@@ -101,7 +114,9 @@ pub(super) fn register(engine: &mut Engine, context: &Rc<Context>) {
     for name in ["to_string", "to_debug", "print", "debug"] {
         let context = Rc::clone(context);
         engine.register_fn(name, move |l: &mut Segments| -> Fallible<ImmutableString> {
-            guard(name, || Ok(context.renderer.segments(&l.0).trim_end().into()))
+            guard(name, || {
+                Ok(context.renderer.segments(&l.0).trim_end().into())
+            })
         });
     }
 }

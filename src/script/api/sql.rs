@@ -75,21 +75,34 @@ pub(super) fn sql_all(context: &Context, text: &str, values: &Array) -> Thrower 
 
 impl RowsRecord {
     fn row(&self, at: usize) -> SqlRow {
-        SqlRow { rows: Rc::clone(&self.0), at }
+        SqlRow {
+            rows: Rc::clone(&self.0),
+            at,
+        }
     }
 
     fn at(&self, index: i64) -> Thrower<SqlRow> {
         let len = self.0.rows.len();
         let wanted = if index < 0 { index + len as i64 } else { index };
-        usize::try_from(wanted).ok().filter(|i| *i < len).map(|i| self.row(i)).ok_or_else(|| {
-            Thrown::script("out_of_bounds", format!("there is no row [{index}] among {len}"))
-        })
+        usize::try_from(wanted)
+            .ok()
+            .filter(|i| *i < len)
+            .map(|i| self.row(i))
+            .ok_or_else(|| {
+                Thrown::script(
+                    "out_of_bounds",
+                    format!("there is no row [{index}] among {len}"),
+                )
+            })
     }
 
     fn one(&self) -> Thrower<SqlRow> {
         match self.0.rows.len() {
             1 => Ok(self.row(0)),
-            n => Err(Thrown::script("not_one_row", format!("expected one row, found {n}"))),
+            n => Err(Thrown::script(
+                "not_one_row",
+                format!("expected one row, found {n}"),
+            )),
         }
     }
 
@@ -97,7 +110,10 @@ impl RowsRecord {
         let row = self.one()?;
         match self.0.columns.len() {
             1 => Ok(row.cell(0)),
-            n => Err(Thrown::script("not_one_value", format!("expected one column, found {n}"))),
+            n => Err(Thrown::script(
+                "not_one_value",
+                format!("expected one column, found {n}"),
+            )),
         }
     }
 }
@@ -105,7 +121,8 @@ impl RowsRecord {
 impl SqlRow {
     fn cell(&self, column: usize) -> Dynamic {
         let row = self.rows.rows.get(self.at);
-        row.and_then(|r| r.get(column)).map_or(Dynamic::UNIT, to_dynamic)
+        row.and_then(|r| r.get(column))
+            .map_or(Dynamic::UNIT, to_dynamic)
     }
 
     fn column(&self, name: &str) -> Thrower {
@@ -122,12 +139,19 @@ impl SqlRow {
 
     fn map(&self) -> rhai::Map {
         let columns = self.rows.columns.iter().enumerate();
-        columns.map(|(i, c)| (c.as_str().into(), self.cell(i))).collect()
+        columns
+            .map(|(i, c)| (c.as_str().into(), self.cell(i)))
+            .collect()
     }
 
     /// The row as one object, in the order of its columns.
     pub fn json(&self) -> Value {
-        let row = self.rows.rows.get(self.at).map(Vec::as_slice).unwrap_or_default();
+        let row = self
+            .rows
+            .rows
+            .get(self.at)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
         let cells = self.rows.columns.iter().zip(row);
         Value::Object(cells.map(|(c, v)| (c.clone(), json::sql_json(v))).collect())
     }
@@ -137,7 +161,10 @@ impl IntoIterator for RowsRecord {
     type Item = SqlRow;
     type IntoIter = std::vec::IntoIter<SqlRow>;
     fn into_iter(self) -> Self::IntoIter {
-        (0..self.0.rows.len()).map(|i| self.row(i)).collect::<Vec<_>>().into_iter()
+        (0..self.0.rows.len())
+            .map(|i| self.row(i))
+            .collect::<Vec<_>>()
+            .into_iter()
     }
 }
 
@@ -173,7 +200,9 @@ pub(super) fn register(engine: &mut Engine, context: &Rc<Context>) {
     engine.register_fn("one", |r: &mut RowsRecord| -> Fallible<SqlRow> {
         guard("one", || r.one())
     });
-    engine.register_fn("value", |r: &mut RowsRecord| -> Fallible { guard("value", || r.value()) });
+    engine.register_fn("value", |r: &mut RowsRecord| -> Fallible {
+        guard("value", || r.value())
+    });
     register_row(engine);
 }
 

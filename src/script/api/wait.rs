@@ -30,11 +30,20 @@ struct Limits {
 impl Limits {
     fn new(options: &Options) -> Limits {
         let duration = |name| {
-            options.number(name).and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis)
+            options
+                .number(name)
+                .and_then(|ms| u64::try_from(ms).ok())
+                .map(Duration::from_millis)
         };
         let now = Instant::now();
         let (timeout, stall) = (duration("timeout"), duration("stall"));
-        Limits { began: now, timeout, stall, moved: now, seen: None }
+        Limits {
+            began: now,
+            timeout,
+            stall,
+            moved: now,
+            seen: None,
+        }
     }
 
     /// An error when the wait has lasted too long, or when nothing has moved for too long.
@@ -55,7 +64,11 @@ impl Limits {
 }
 
 fn gave_up(code: &str, what: &str, after: Duration) -> Thrown {
-    let how = if code == "stalled" { "nothing moved for" } else { "not so after" };
+    let how = if code == "stalled" {
+        "nothing moved for"
+    } else {
+        "not so after"
+    };
     let message = format!("wait_until({what}): {how} {:.1} s", after.as_secs_f64());
     Thrown::with_exit(code, 6, message).next("state()")
 }
@@ -75,7 +88,10 @@ fn movement(state: &State) -> String {
         ));
     }
     for content in &state.contents {
-        let copied = content.progress.as_ref().map(|p| (p.copied_blocks, p.stage));
+        let copied = content
+            .progress
+            .as_ref()
+            .map(|p| (p.copied_blocks, p.stage));
         text.push_str(&format!("{copied:?}|"));
     }
     text
@@ -87,8 +103,10 @@ pub(super) fn named(context: &Context, condition: &str, argument: &Dynamic) -> T
     if !CONDITIONS.contains(&condition) {
         let near = is_it(condition, CONDITIONS.iter().copied());
         let message = format!("wait_until() knows no condition `{condition}`{near}");
-        return Err(Thrown::script("unknown_condition", message)
-            .next(format!("conditions: {}, or a closure over the state", CONDITIONS.join(", "))));
+        return Err(Thrown::script("unknown_condition", message).next(format!(
+            "conditions: {}, or a closure over the state",
+            CONDITIONS.join(", ")
+        )));
     }
     let what = format!("\"{condition}\"");
     let mut limits = Limits::new(&options);
@@ -187,4 +205,3 @@ pub(super) fn closure(
         })?;
     }
 }
-
