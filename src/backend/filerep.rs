@@ -170,16 +170,6 @@ impl Filerep {
             other => Err(unexpected(other)),
         }
     }
-
-    /// Begins the start of every segment and follows it: the client's part of `segsh start`.
-    pub fn start_all(&self, observer: &mut dyn Observer) -> Result<Outcome, ClusterError> {
-        self.follow(&Request::Start { owner: self.owner.clone() }, None, observer)
-    }
-
-    /// Stops every segment and the coordinator, and follows it: the client's part of `segsh stop`.
-    pub fn stop_all(&self, mode: StopMode, observer: &mut dyn Observer) -> Result<Outcome, ClusterError> {
-        self.follow(&Request::Stop { mode, owner: self.owner.clone() }, None, observer)
-    }
 }
 
 async fn exchange(connection: &mut Framed, request: &Request) -> Result<Reply, net::NetError> {

@@ -4,6 +4,7 @@ mod args;
 pub mod call;
 pub mod exit;
 pub mod find;
+pub mod run;
 
 pub use args::Shape;
 pub use call::{Call, Mode};

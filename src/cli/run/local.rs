@@ -2,10 +2,11 @@
 
 use crate::backend::filerep::{Address, Filerep, Local};
 use crate::cluster::request::Owner;
-use crate::cluster::{ClusterError, Control, Observer, Outcome, Progressing, State};
+use crate::cluster::{ClusterError, Observer, Outcome, State};
 use crate::cluster_dir::{self, ClusterDirError, ClusterHandle};
 use crate::core::report::StopMode;
 use crate::net::{Endpoint, Identity};
+use super::watched::watched;
 use std::sync::Arc;
 
 /// The directory of a cluster on this machine.
@@ -85,35 +86,13 @@ impl Local for Directory {
     }
 
     fn restart_all(&self, mode: StopMode, observer: &mut dyn Observer) -> Result<Outcome, ClusterError> {
-        let mut wishes = Wishes::default();
-        let stopped = {
-            let mut watch = |now: &Progressing| wishes.note(now);
-            block_on(cluster_dir::stop(&self.handle, mode, self.owner.clone(), &mut watch))
-        };
-        stopped.map_err(|e| cluster_error(&e))?;
-        let outcome = {
-            let mut watch = |now: &Progressing| wishes.note(now);
-            block_on(self.start(&mut watch)).map_err(|e| cluster_error(&e))?
-        };
-        // A restart can't be cancelled half way without leaving the cluster down; what was seen of
-        // it is shown at its end.
-        for now in wishes.seen {
-            if observer.progress(&now) == Control::Detach {
-                break;
-            }
-        }
+        let outcome = watched(observer, |watch| {
+            block_on(async {
+                cluster_dir::stop(&self.handle, mode, self.owner.clone(), watch).await?;
+                self.start(watch).await
+            })
+        });
+        let outcome = outcome.map_err(|e| cluster_error(&e))?;
         Ok(Outcome { verb: "restart".into(), ..outcome })
-    }
-}
-
-/// Progress that came while the session's thread was in the runtime.
-#[derive(Default)]
-struct Wishes {
-    seen: Vec<Progressing>,
-}
-
-impl Wishes {
-    fn note(&mut self, now: &Progressing) {
-        self.seen.push(now.clone());
     }
 }

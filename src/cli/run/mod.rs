@@ -1,10 +1,10 @@
 //! What the command line asks for, done: the rooms wired to each other.
 
-mod evaluate;
 mod lifecycle;
 mod local;
 mod servers;
 mod session;
+mod watched;
 
 use super::{Action, Exit, Invocation, find};
 use crate::shell::{logging, terminal};

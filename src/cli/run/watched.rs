@@ -1,0 +1,50 @@
+//! Following a lifecycle command that runs on a runtime, from the thread that shows progress.
+
+use crate::cluster::{Control, Observer, Progressing};
+use crate::cluster_dir::Watch;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+/// An observer is called at least this often.
+const OBSERVE_EVERY: Duration = Duration::from_millis(100);
+
+/// Runs `work` on a thread of its own and shows its progress on this one. What is begun here is
+/// finished: an observer that has seen enough is not called again.
+pub fn watched<T: Send>(observer: &mut dyn Observer, work: impl FnOnce(Watch<'_>) -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let (progress, seen) = channel::<Progressing>();
+        let worker = scope.spawn(move || {
+            let mut watch = move |now: &Progressing| {
+                // Nobody looks any more: the work goes on.
+                let _ = progress.send(now.clone());
+            };
+            work(&mut watch)
+        });
+        let mut last = None;
+        loop {
+            match seen.recv_timeout(OBSERVE_EVERY) {
+                Ok(now) => last = Some(now),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if let Some(now) = &last
+                && observer.progress(now) != Control::KeepWatching
+            {
+                break;
+            }
+        }
+        match worker.join() {
+            Ok(done) => done,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}
+
+/// Shows nothing: for commands whose end says it all.
+pub struct Unseen;
+
+impl Observer for Unseen {
+    fn progress(&mut self, _now: &Progressing) -> Control {
+        Control::KeepWatching
+    }
+}
