@@ -125,8 +125,7 @@ impl Batch {
 
     /// On a terminal the end of an operation stands there already; in a pipe the value is the data.
     fn show(&self, value: &Evaluated) {
-        let seen =
-            self.ui.is_interactive() && value.outcome.as_ref().is_some_and(|o| self.ui.has_told(o));
+        let seen = value.told && self.ui.is_interactive() && self.ui.has_shown_an_end();
         if let (false, Some(text)) = (seen, &value.text) {
             self.ui.output().write(&ended_line(text));
         }
@@ -145,21 +144,16 @@ impl Batch {
         code
     }
 
-    fn fail(&self, failure: Failure) -> i32 {
+    fn fail(&self, mut failure: Failure) -> i32 {
         let signals = self.ui.signals();
         if self.ui.output().is_gone() && !signals.interrupted() {
             // The script was ended because nobody reads any more, which is success.
             return 0;
         }
-        let told = failure
-            .outcome
-            .as_ref()
-            .is_some_and(|o| self.ui.has_told(o));
-        if !told {
-            self.ui.say(&self.screens.error(&failure.view));
-        }
+        failure.view.shown = self.ui.has_shown_end_of(failure.view.op);
+        self.ui.say(&self.screens.error(&failure.view));
         if self.json {
-            let refused = !failure.view.refusals.is_empty();
+            let refused = failure.view.is_refusal();
             self.document(if refused { "refusal" } else { "error" }, failure.json);
         }
         match failure.view.exit {
