@@ -1,3 +1,39 @@
 //! What a script sees: the Rhai engine profile and the API.
+//!
+//! A [`Session`] is one engine on one cluster. It knows the cluster by its trait and the person in
+//! front by [`ui::Ui`] and [`ui::Renderer`]; it prints nothing by itself.
 
+mod api;
+mod catalog;
+mod check;
+mod context;
+mod engine;
+mod error;
+mod help;
+mod incomplete;
+pub mod json;
+mod letters;
+mod modules;
+mod near;
+mod options;
+mod record;
+mod sequence;
+mod session;
+mod thrown;
 pub mod ui;
+mod units;
+
+pub use api::record_docs;
+pub use catalog::{Entry, catalog, find};
+pub use check::Finding;
+pub use context::OpRecord;
+pub use error::{ErrorKind, Frame, Pos, ScriptError};
+pub use help::{about as help_about, overview as help_overview};
+pub use incomplete::is_incomplete;
+pub use modules::procedure_docs;
+pub use options::{Kind, OptionDoc};
+pub use record::FieldDoc;
+pub use sequence::merged;
+pub use session::{ScriptValue, Session, SessionConfig};
+pub use thrown::Thrown;
+pub use units::{UnitError, duration_ms, rate_bytes, size_bytes};

@@ -2,7 +2,9 @@
 //!
 //! The shell implements it for a terminal and for batch; tests implement it for themselves.
 
-use crate::cluster::{Observer, Outcome, Plan};
+use crate::cluster::{
+    Observer, Outcome, Plan, PlanDamage, Refusal, Rows, Segment, State,
+};
 
 /// How much damage a call can do, and so how it is confirmed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +15,18 @@ pub enum Damage {
     TypeWord(String),
     /// Type the cluster's name: everything at once.
     TypeCluster(String),
+}
+
+impl Damage {
+    /// The question that a plan's damage needs; `None` when nothing would be changed.
+    pub fn of(damage: PlanDamage) -> Option<Damage> {
+        match damage {
+            PlanDamage::None => None,
+            PlanDamage::Reversible => Some(Damage::Reversible),
+            PlanDamage::TypeWord(word) => Some(Damage::TypeWord(word)),
+            PlanDamage::TypeCluster(name) => Some(Damage::TypeCluster(name)),
+        }
+    }
 }
 
 /// What came of asking.
@@ -29,12 +43,36 @@ pub enum Answer {
 pub trait Ui {
     /// Shows the plan (stderr in batch) and asks, in proportion to the damage.
     fn confirm(&self, plan: &Plan, damage: &Damage) -> Answer;
+    /// Asks once for several plans, each made on the rows that the one before leaves behind. `damage`
+    /// is the gravest of them.
+    fn confirm_sequence(&self, plans: &[Plan], damage: &Damage) -> Answer {
+        match plans {
+            [one] => self.confirm(one, damage),
+            _ => self.confirm(&super::sequence::merged(plans), damage),
+        }
+    }
     /// For progress on stderr and for Ctrl-C during an operation.
     fn observer(&self, plan: &Plan) -> Box<dyn Observer>;
     /// The end of an operation, told to a person (stderr in batch); the value still goes to the script.
     fn ended(&self, outcome: &Outcome);
     /// `print(...)` of a script: data, on stdout.
     fn print(&self, text: &str);
+    /// `debug(...)` of a script and what a dry run shows: for a person, never data.
+    fn note(&self, text: &str) {
+        tracing::info!(target: "script", "{text}");
+    }
     /// True once Ctrl-C (or TERM) asked the running script to end; sticky.
     fn interrupted(&self) -> bool;
+}
+
+/// How values look to a person. The shell implements the reviewed screens; `print(state())` in a
+/// script and the value of a line at the prompt go through the same ones.
+pub trait Renderer {
+    fn state(&self, state: &State) -> String;
+    fn plan(&self, plan: &Plan) -> String;
+    fn outcome(&self, outcome: &Outcome) -> String;
+    /// The refusal screen of a call.
+    fn refusals(&self, verb: &str, refusals: &[Refusal]) -> String;
+    fn segments(&self, segments: &[Segment]) -> String;
+    fn rows(&self, rows: &Rows) -> String;
 }

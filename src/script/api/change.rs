@@ -1,0 +1,348 @@
+//! The mutating calls: probe, plan, check, confirm, apply, and an outcome that throws unless done.
+
+use super::outcome::OutcomeRecord;
+use super::plan::{PlanRecord, joined_outcome};
+use crate::cluster::{
+    Control, Intent, Observer, Outcome, OutcomeStatus, Plan, Progressing, Refusal, State, plan,
+    still_holds,
+};
+use crate::core::report::StopMode;
+use crate::script::catalog;
+use crate::script::context::{Context, now_ms};
+use crate::script::options::Options;
+use crate::script::thrown::{Thrower, Thrown};
+use crate::script::ui::{Answer, Damage};
+use rhai::Dynamic;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// Reads the options of a mutating call or of its `plan_` form into an intent.
+fn intent(verb: &str, options: &Options) -> Intent {
+    let selection = options.selection();
+    let rate_bytes = options.number("rate");
+    let jobs = options.number("jobs");
+    match verb {
+        "full_recover" => Intent::FullRecover {
+            selection,
+            rate_bytes,
+            jobs,
+            in_place: options.flag("in_place", false),
+        },
+        "rebalance" => Intent::Rebalance { selection },
+        "restart" => {
+            let mode = options.word("mode").and_then(StopMode::parse).unwrap_or(StopMode::Fast);
+            Intent::Restart { selection, mode }
+        }
+        _ => Intent::Recover { selection, rate_bytes, jobs },
+    }
+}
+
+/// A plan about nothing, for an explicit selection that holds nothing: `recover(#{ dbids: [] })`.
+fn made(state: &State, intent: &Intent, options: &Options) -> Plan {
+    let mut plan = plan(state, intent, now_ms());
+    if options.selects_nothing() {
+        plan.steps.clear();
+        plan.joined.clear();
+        plan.refusals.clear();
+        plan.refuses = false;
+        plan.after.clear();
+        plan.epochs.clear();
+    }
+    plan
+}
+
+/// `recover(options)` and the other mutating calls.
+pub(super) fn change(context: &Context, verb: &'static str, argument: &Dynamic) -> Thrower {
+    let options = Options::read(verb, catalog::options_of(verb), argument)?;
+    let state = probe_or_last(context, verb)?;
+    let plan = made(&state, &intent(verb, &options), &options);
+    let how = How::from(&options);
+    let outcome = run(context, &plan, &state, &how)?;
+    finish(context, outcome, how.raise)
+}
+
+/// Every mutating call begins with a probe. A restart must work while nothing can probe.
+fn probe_or_last(context: &Context, verb: &str) -> Thrower<State> {
+    let cluster = context.cluster()?;
+    match cluster.probe() {
+        Err(_) if verb == "restart" => Ok(cluster.state()?),
+        probed => Ok(probed?),
+    }
+}
+
+/// `plan_recover(options)` and the others.
+pub(super) fn planned(
+    context: &Context,
+    function: &'static str,
+    verb: &'static str,
+    argument: &Dynamic,
+) -> Thrower {
+    let options = Options::read(function, catalog::options_of(function), argument)?;
+    let state = match options.plan("after") {
+        Some(before) => before.after.as_deref().cloned().ok_or_else(|| {
+            Thrown::script("bad_option", "a plan read from a file predicts no state to plan on")
+        })?,
+        None => probe_or_last(context, verb)?,
+    };
+    let plan = made(&state, &intent(verb, &options), &options);
+    Ok(Dynamic::from(PlanRecord::new(plan, &state)))
+}
+
+/// `plan.apply(options)`: refused when what the plan depends on has changed.
+pub(super) fn apply(context: &Context, record: &PlanRecord, argument: &Dynamic) -> Thrower {
+    let options = Options::read("apply", catalog::options_of("apply"), argument)?;
+    let how = How::from(&options);
+    let mut outcomes = Vec::new();
+    for (index, made) in record.plans.iter().enumerate() {
+        let state = probe_or_last(context, made.verb())?;
+        // Only the first plan of a sequence was made from a state that was seen; the others are made
+        // again from what the ones before have left, and must come out no larger.
+        let plan = if index == 0 { made.clone() } else { again(made, &state) };
+        let outcome = match still_holds(&plan, &state) {
+            Some(refusal) => refused(&plan, vec![refusal]),
+            None => run(context, &plan, &state, &how)?,
+        };
+        let stop = outcome.status != OutcomeStatus::Done;
+        outcomes.push(OutcomeRecord(Rc::new(outcome)));
+        if stop {
+            break;
+        }
+    }
+    let whole = joined_outcome(outcomes)
+        .map_or_else(|| nothing_to_do("apply"), |o| (*o.0).clone());
+    finish(context, whole, how.raise)
+}
+
+/// The same intent on the present state, kept to the steps that were shown.
+fn again(shown: &Plan, state: &State) -> Plan {
+    let mut now = plan(state, &shown.intent, now_ms());
+    now.steps.retain(|s| {
+        shown.steps.iter().any(|o| (o.content, o.dbid, o.kind) == (s.content, s.dbid, s.kind))
+    });
+    now
+}
+
+/// `confirm(plan)`: asks once; the calls that the plan holds then ask no more.
+pub(super) fn confirm(context: &Context, record: &PlanRecord) -> Thrower {
+    let plans: Vec<Plan> = record.plans.iter().filter(|p| !p.steps.is_empty()).cloned().collect();
+    let name = context.cluster()?.name();
+    let Some(damage) = gravest(&plans, &name) else { return Ok(Dynamic::UNIT) };
+    if !context.dry_run {
+        match context.ui.confirm_sequence(&plans, &damage) {
+            Answer::Yes => {}
+            other => return Err(Thrown::outcome(&declined("confirm", other)?)),
+        }
+    }
+    context.grant(&plans);
+    Ok(Dynamic::UNIT)
+}
+
+fn gravest(plans: &[Plan], cluster: &str) -> Option<Damage> {
+    let rank = |d: &Damage| match d {
+        Damage::Reversible => 0,
+        Damage::TypeWord(_) => 1,
+        Damage::TypeCluster(_) => 2,
+    };
+    plans.iter().filter_map(|p| Damage::of(p.damage(cluster))).max_by_key(rank)
+}
+
+/// The options that say how a call runs, as opposed to on what.
+struct How {
+    wait: bool,
+    raise: bool,
+    timeout: Option<Duration>,
+    stall: Option<Duration>,
+}
+
+impl From<&Options> for How {
+    fn from(options: &Options) -> How {
+        let duration = |name| {
+            options.number(name).and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis)
+        };
+        How {
+            wait: options.flag("wait", true),
+            raise: options.flag("raise", true),
+            timeout: duration("timeout"),
+            stall: duration("stall"),
+        }
+    }
+}
+
+/// Takes a plan through check, confirmation and the coordinator.
+fn run(context: &Context, plan: &Plan, state: &State, how: &How) -> Thrower<Outcome> {
+    if plan.refuses {
+        return Ok(refused(plan, plan.refusals.clone()));
+    }
+    let restarts_all =
+        matches!(&plan.intent, Intent::Restart { selection, .. } if selection.is_all());
+    if plan.is_empty() && !restarts_all {
+        let outcome = nothing_to_do(plan.verb());
+        context.ui.ended(&outcome);
+        context.told.replace(Some(outcome.clone()));
+        return Ok(outcome);
+    }
+    if context.dry_run {
+        return Ok(dry(context, plan));
+    }
+    if let Some(outcome) = ask(context, plan, state, restarts_all)? {
+        return Ok(outcome);
+    }
+    let outcome = carry_out(context, plan, how)?;
+    context.record(plan, &outcome);
+    context.ui.ended(&outcome);
+    context.told.replace(Some(outcome.clone()));
+    Ok(outcome)
+}
+
+/// Asks in proportion to the damage, unless `confirm` has; an outcome when the answer was not yes.
+fn ask(
+    context: &Context,
+    plan: &Plan,
+    state: &State,
+    restarts_all: bool,
+) -> Thrower<Option<Outcome>> {
+    let mut damage = Damage::of(plan.damage(&state.cluster));
+    if restarts_all {
+        // Also when no content can be planned: the processes of all of them are stopped.
+        damage = Some(Damage::TypeCluster(state.cluster.clone()));
+    }
+    let Some(damage) = damage else { return Ok(None) };
+    if context.use_grant(plan) {
+        return Ok(None);
+    }
+    match context.ui.confirm(plan, &damage) {
+        Answer::Yes => Ok(None),
+        other => declined(plan.verb(), other).map(Some),
+    }
+}
+
+fn carry_out(context: &Context, plan: &Plan, how: &How) -> Thrower<Outcome> {
+    let cluster = context.cluster()?;
+    let mut observer = Deadlined::new(context.ui.observer(plan), how);
+    let result = match &plan.intent {
+        Intent::Restart { selection, mode } if selection.is_all() => {
+            cluster.restart_all(*mode, &mut observer)
+        }
+        _ => cluster.apply(plan, how.wait, &mut observer),
+    };
+    let mut outcome = result?;
+    if let Some(why) = observer.gave_up
+        && outcome.status == OutcomeStatus::Started
+    {
+        outcome.status = OutcomeStatus::Unknown;
+        outcome.message = format!("{why}; it goes on at the coordinator");
+        outcome.next = "wait_until(\"synchronized\")".into();
+    }
+    Ok(outcome)
+}
+
+/// An observer that gives up on time: it detaches, because the operation itself is not at fault.
+struct Deadlined {
+    inner: Box<dyn Observer>,
+    began: Instant,
+    timeout: Option<Duration>,
+    stall: Option<Duration>,
+    seen: Option<Vec<crate::cluster::ContentProgress>>,
+    moved: Instant,
+    gave_up: Option<String>,
+}
+
+impl Deadlined {
+    fn new(inner: Box<dyn Observer>, how: &How) -> Deadlined {
+        let now = Instant::now();
+        let (timeout, stall) = (how.timeout, how.stall);
+        Deadlined { inner, began: now, timeout, stall, seen: None, moved: now, gave_up: None }
+    }
+
+    /// A copy that only grows older has not moved.
+    fn note_movement(&mut self, now: &Progressing) {
+        let mut contents = now.contents.clone();
+        for progress in contents.iter_mut().filter_map(|c| c.progress.as_mut()) {
+            progress.elapsed_ms = 0;
+        }
+        if self.seen.as_ref() != Some(&contents) {
+            self.seen = Some(contents);
+            self.moved = Instant::now();
+        }
+    }
+}
+
+impl Observer for Deadlined {
+    fn progress(&mut self, now: &Progressing) -> Control {
+        self.note_movement(now);
+        let asked = self.inner.progress(now);
+        if asked != Control::KeepWatching {
+            return asked;
+        }
+        if self.timeout.is_some_and(|t| self.began.elapsed() >= t) {
+            self.gave_up = Some("timed out".into());
+        } else if self.stall.is_some_and(|s| self.moved.elapsed() >= s) {
+            self.gave_up = Some("stalled".into());
+        }
+        if self.gave_up.is_some() { Control::Detach } else { Control::KeepWatching }
+    }
+}
+
+fn dry(context: &Context, plan: &Plan) -> Outcome {
+    context.ui.note(&context.renderer.plan(plan));
+    Outcome {
+        status: OutcomeStatus::Planned,
+        refusals: plan.refusals.clone(),
+        message: format!("planned, not applied: plan {}", plan.id),
+        ..nothing_to_do(plan.verb())
+    }
+}
+
+fn nothing_to_do(verb: &str) -> Outcome {
+    Outcome {
+        verb: verb.to_string(),
+        status: OutcomeStatus::Done,
+        op: None,
+        segments: Vec::new(),
+        refusals: Vec::new(),
+        elapsed_ms: 0,
+        message: "nothing to do".into(),
+        next: String::new(),
+    }
+}
+
+fn refused(plan: &Plan, refusals: Vec<Refusal>) -> Outcome {
+    let next = refusals.first().map(|r| r.next.clone()).unwrap_or_default();
+    let reasons = match refusals.len() {
+        1 => "1 reason".to_string(),
+        n => format!("{n} reasons"),
+    };
+    Outcome {
+        status: OutcomeStatus::Refused,
+        refusals,
+        message: format!("refused: {}. Nothing was changed. {reasons}", plan.verb()),
+        next,
+        ..nothing_to_do(plan.verb())
+    }
+}
+
+fn declined(verb: &str, answer: Answer) -> Thrower<Outcome> {
+    let (message, next) = match answer {
+        Answer::Interrupted => return Err(Thrown::interrupted()),
+        Answer::CannotAsk { hint } => {
+            (format!("declined: {verb} needs a confirmation and there is no terminal"), hint)
+        }
+        _ => (format!("declined: {verb}. Nothing was changed"), String::new()),
+    };
+    Ok(Outcome { status: OutcomeStatus::Declined, message, next, ..nothing_to_do(verb) })
+}
+
+/// Returns what is done and throws the rest, so that the next line never walks over a failure.
+fn finish(context: &Context, outcome: Outcome, raise: bool) -> Thrower {
+    if outcome.status == OutcomeStatus::Cancelled && context.ui.interrupted() {
+        return Err(Thrown::interrupted());
+    }
+    let returns = matches!(
+        outcome.status,
+        OutcomeStatus::Done | OutcomeStatus::Started | OutcomeStatus::Planned
+    );
+    if returns || !raise {
+        return Ok(Dynamic::from(OutcomeRecord(Rc::new(outcome))));
+    }
+    Err(Thrown::outcome(&outcome))
+}

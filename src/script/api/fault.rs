@@ -1,0 +1,60 @@
+//! `fault::`: faults for drills. They exist on demo clusters and those made for drills.
+
+use super::state::SegmentRecord;
+use crate::cluster::{Cluster, Fault};
+use crate::core::ids::Dbid;
+use crate::script::context::Context;
+use crate::script::thrown::{Thrower, Thrown};
+use rhai::Dynamic;
+use std::sync::Arc;
+
+/// The cluster, when it is one for drills.
+pub(super) fn drill<'a>(context: &'a Context, function: &str) -> Thrower<&'a Arc<dyn Cluster>> {
+    let cluster = context.cluster()?;
+    if cluster.is_drill() {
+        return Ok(cluster);
+    }
+    let message = format!("{function}() is for drill clusters, and {} is none", cluster.name());
+    Err(Thrown::with_exit("not_drill", 4, message).next("help(\"not_drill\")"))
+}
+
+/// `fault::kill(segment)`. A bare number is refused: it could be a content.
+pub(super) fn kill(context: &Context, target: &Dynamic) -> Thrower {
+    let cluster = drill(context, "fault::kill")?;
+    let Some(segment) = target.read_lock::<SegmentRecord>() else {
+        return Err(not_a_segment(target));
+    };
+    let dbid: Dbid = segment.0.row.dbid;
+    cluster.fault(&Fault::Kill(dbid))?;
+    Ok(Dynamic::UNIT)
+}
+
+fn not_a_segment(target: &Dynamic) -> Thrown {
+    if target.is_int() {
+        let both = format!(
+            "fault::kill(state().segment({target})) or fault::kill(state().content({target}).primary)"
+        );
+        return Thrown::script(
+            "bare_number",
+            format!("fault::kill({target}): content or dbid? Write {both}"),
+        )
+        .next(both);
+    }
+    Thrown::script(
+        "type_mismatch",
+        format!("fault::kill() takes a segment, not {}", target.type_name()),
+    )
+    .next("fault::kill(state().content(0).primary)")
+}
+
+/// `fault::stop_host(name)`.
+pub(super) fn stop_host(context: &Context, host: &str) -> Thrower {
+    drill(context, "fault::stop_host")?.fault(&Fault::StopHost(host.to_string()))?;
+    Ok(Dynamic::UNIT)
+}
+
+/// `fault::start_host(name)`.
+pub(super) fn start_host(context: &Context, host: &str) -> Thrower {
+    drill(context, "fault::start_host")?.fault(&Fault::StartHost(host.to_string()))?;
+    Ok(Dynamic::UNIT)
+}

@@ -1,0 +1,85 @@
+//! `Outcome`: how a change ended, for every segment.
+
+use super::refusal::RefusalRecord;
+use crate::cluster::{Outcome, SegmentOutcome};
+use crate::script::context::Context;
+use crate::script::json;
+use crate::script::record::{Field, Record, fields, optional, register as register_record};
+use rhai::{Array, Dynamic, Engine, ImmutableString};
+use serde_json::Value;
+use std::rc::Rc;
+
+/// How a mutating call ended.
+#[derive(Clone, PartialEq)]
+pub struct OutcomeRecord(pub Rc<Outcome>);
+
+/// One segment's part in it.
+#[derive(Clone, PartialEq)]
+pub struct SegmentOutcomeRecord(pub SegmentOutcome);
+
+fn text(s: &str) -> ImmutableString {
+    s.into()
+}
+
+impl Record for OutcomeRecord {
+    const NAME: &'static str = "Outcome";
+    fn fields() -> Vec<Field<Self>> {
+        fields! {
+            verb: "the call" => |o| text(&o.0.verb);
+            status: "done, started, planned, partial, refused, unknown, cancelled or declined" => |o| text(o.0.status.word());
+            exit: "the exit code it would give" => |o| i64::from(o.0.status.exit());
+            done: "whether everything asked for is done" => |o| o.0.status == crate::cluster::OutcomeStatus::Done;
+            op: "the coordinator's operation, or () when there was nothing to do" => |o| optional(o.0.op);
+            segments: "every segment's part" => |o| o.0.segments.iter().map(|s| Dynamic::from(SegmentOutcomeRecord(s.clone()))).collect::<Array>();
+            refusals: "what was left out, and why" => |o| o.0.refusals.iter().map(|r| Dynamic::from(RefusalRecord(r.clone()))).collect::<Array>();
+            elapsed_ms: "how long it took" => |o| o.0.elapsed_ms;
+            message: "one sentence" => |o| text(&o.0.message);
+            next: "the next step, as it would be typed" => |o| text(&o.0.next);
+        }
+    }
+    fn text(&self, context: &Context) -> String {
+        context.renderer.outcome(&self.0)
+    }
+    fn json(&self) -> Value {
+        json::outcome_json(&self.0)
+    }
+}
+
+impl Record for SegmentOutcomeRecord {
+    const NAME: &'static str = "SegmentOutcome";
+    fn fields() -> Vec<Field<Self>> {
+        fields! {
+            content: "its content" => |s| s.0.content.0;
+            dbid: "its number" => |s| s.0.dbid.0;
+            host: "its host" => |s| text(&s.0.host);
+            status: "how its part ended" => |s| text(s.0.status.word());
+            how: "incremental, full, switched or restarted" => |s| text(&s.0.how);
+            copied_blocks: "blocks of 4 KiB copied" => |s| s.0.copied_blocks;
+            copied_bytes: "bytes copied" => |s| s.0.copied_bytes;
+            paused_us: "the pauses of reads and writes, in microseconds" => |s| s.0.paused_us.iter().map(|p| Dynamic::from(*p)).collect::<Array>();
+            pair: "the pair's health at the end" => |s| text(&s.0.pair);
+            note: "what is worth knowing" => |s| text(&s.0.note);
+        }
+    }
+    fn text(&self, _context: &Context) -> String {
+        let s = &self.0;
+        let note = if s.note.is_empty() { String::new() } else { format!("  {}", s.note) };
+        format!(
+            "content {}  dbid {}  {}  {}  {}  {}{note}",
+            s.content,
+            s.dbid,
+            s.host,
+            s.how,
+            s.status.word(),
+            s.pair
+        )
+    }
+    fn json(&self) -> Value {
+        json::segment_outcome_json(&self.0)
+    }
+}
+
+pub(super) fn register(engine: &mut Engine, context: &Rc<Context>) {
+    register_record::<OutcomeRecord>(engine, context);
+    register_record::<SegmentOutcomeRecord>(engine, context);
+}

@@ -1,0 +1,45 @@
+//! `procedures()` and `procedure(name, options)`: the documented recoveries as modules.
+
+use crate::script::context::Context;
+use crate::script::modules::procedure_docs;
+use crate::script::near::is_it;
+use crate::script::thrown::Thrown;
+use rhai::{Array, Dynamic, EvalAltResult, Map, NativeCallContext, Scope};
+
+/// `procedures()`.
+pub(super) fn list() -> Array {
+    procedure_docs()
+        .into_iter()
+        .map(|(name, doc)| {
+            let mut map = Map::new();
+            map.insert("name".into(), name.into());
+            map.insert("doc".into(), doc.into());
+            map.into()
+        })
+        .collect()
+}
+
+/// The script that runs a procedure whose name is known to be one.
+pub(in crate::script) fn call_text(name: &str) -> Result<String, Thrown> {
+    let known = procedure_docs();
+    if known.iter().any(|(n, _)| n == name) {
+        return Ok(format!("import \"std/{name}\" as the_procedure; the_procedure::run(options)"));
+    }
+    let near = is_it(name, known.iter().map(|(n, _)| n.as_str()));
+    Err(Thrown::script("unknown_procedure", format!("there is no procedure `{name}`{near}"))
+        .next("procedures()"))
+}
+
+/// `procedure(name, options)`: on the same engine, so that limits and Ctrl-C hold inside.
+pub(super) fn run(
+    native: &NativeCallContext,
+    _context: &Context,
+    name: &str,
+    options: Map,
+) -> Result<Dynamic, Box<EvalAltResult>> {
+    let text = call_text(name)?;
+    let mut scope = Scope::new();
+    scope.push_constant("options", options);
+    let ast = native.engine().compile_with_scope(&scope, &text)?;
+    native.engine().eval_ast_with_scope::<Dynamic>(&mut scope, &ast)
+}

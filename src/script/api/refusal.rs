@@ -1,0 +1,37 @@
+//! `Refusal`: why something is not done.
+
+use crate::cluster::Refusal;
+use crate::script::context::Context;
+use crate::script::json;
+use crate::script::record::{Field, Record, fields, optional, register as register_record};
+use rhai::{Engine, ImmutableString};
+use serde_json::Value;
+use std::rc::Rc;
+
+/// One reason, with its code, segment, cause and next step.
+#[derive(Clone, PartialEq)]
+pub struct RefusalRecord(pub Refusal);
+
+impl Record for RefusalRecord {
+    const NAME: &'static str = "Refusal";
+    fn fields() -> Vec<Field<Self>> {
+        fields! {
+            code: "the documented code; help(code) explains it" => |r| ImmutableString::from(r.0.code.code());
+            content: "the content, or ()" => |r| optional(r.0.content.map(|c| c.0));
+            dbid: "the segment, or ()" => |r| optional(r.0.dbid.map(|d| d.0));
+            host: "the host, or ()" => |r| optional(r.0.host.as_deref().map(ImmutableString::from));
+            cause: "what was seen" => |r| ImmutableString::from(r.0.cause.as_str());
+            next: "the next step, as it would be typed" => |r| ImmutableString::from(r.0.next.as_str());
+        }
+    }
+    fn text(&self, context: &Context) -> String {
+        context.renderer.refusals("", std::slice::from_ref(&self.0))
+    }
+    fn json(&self) -> Value {
+        json::refusal_json(&self.0)
+    }
+}
+
+pub(super) fn register(engine: &mut Engine, context: &Rc<Context>) {
+    register_record::<RefusalRecord>(engine, context);
+}

@@ -1,0 +1,97 @@
+//! What belongs to the session rather than to the cluster: `help`, `exit`, `sleep`, `ping`,
+//! `setting`, and the fields that every caught error has.
+
+use crate::script::context::Context;
+use crate::script::error::code_of_builtin;
+use crate::script::help;
+use crate::script::json;
+use crate::script::thrown::{Thrower, Thrown};
+use crate::script::units;
+use rhai::{Dynamic, Engine, EvalAltResult, ImmutableString, Position};
+use std::time::Duration;
+
+/// `help()` and `help(subject)`: printed, as help is read and not computed with.
+pub(super) fn help(context: &Context, subject: Option<&str>) -> Thrower {
+    let text = match subject {
+        Some(subject) => help::about(subject)?,
+        None => help::overview(),
+    };
+    context.ui.print(text.trim_end());
+    Ok(Dynamic::UNIT)
+}
+
+/// `exit(n)`: the flag is raised again at every operation, so no `catch` can keep a script going.
+pub(super) fn exit(context: &Context, code: i64) -> Result<Dynamic, Box<EvalAltResult>> {
+    let code = i32::try_from(code).ok().filter(|c| (0..=255).contains(c)).ok_or_else(|| {
+        Thrown::script("bad_exit", format!("exit({code}): an exit code is 0 to 255"))
+    })?;
+    context.exit.set(Some(code));
+    Err(EvalAltResult::ErrorTerminated(Dynamic::from("exit"), Position::NONE).into())
+}
+
+/// `sleep("5s")`.
+pub(super) fn sleep(context: &Context, time: &Dynamic) -> Thrower {
+    let text = time.clone().into_string().map_err(|_| {
+        Thrown::script("bad_time", format!("sleep({time}): write a text with a unit"))
+            .next("sleep(\"5s\")")
+    })?;
+    let ms = units::duration_ms(&text).map_err(|e| Thrown::script("bad_time", e.to_string()))?;
+    context.sleep(Duration::from_millis(u64::try_from(ms).unwrap_or(0)))?;
+    Ok(Dynamic::UNIT)
+}
+
+/// `ping(host)`.
+pub(super) fn ping(context: &Context, host: &str) -> Thrower {
+    Ok(json::to_dynamic(&json::ping_json(&context.cluster()?.ping(host)?)))
+}
+
+/// `setting(name)` and `setting(name, value)`.
+pub(super) fn setting(context: &Context, name: &str, value: Option<&Dynamic>) -> Thrower {
+    let value = value.map(|v| {
+        if v.is_string() || v.is_int() || v.is_bool() || v.is_float() {
+            Ok(v.to_string())
+        } else {
+            Err(Thrown::script("bad_setting", format!("a setting can't be {}", v.type_name())))
+        }
+    });
+    let value = value.transpose()?;
+    Ok(context.cluster()?.setting(name, value.as_deref())?.into())
+}
+
+/// `args()`.
+pub(super) fn args(context: &Context) -> Thrower {
+    let arguments = context.arguments.borrow();
+    Ok(arguments.iter().map(|a| Dynamic::from(a.clone())).collect::<rhai::Array>().into())
+}
+
+/// Gives `code`, `exit`, `message` and `next` to whatever a script may catch: Rhai hands built-in
+/// errors over as maps without a code, and `throw "text"` as the text itself.
+pub(super) fn register_errors(engine: &mut Engine) {
+    engine.register_get("code", |_: &mut ImmutableString| ImmutableString::from("thrown"));
+    engine.register_get("message", |text: &mut ImmutableString| text.clone());
+    engine.register_get("exit", |_: &mut ImmutableString| 1_i64);
+    engine.register_get("next", |_: &mut ImmutableString| ImmutableString::new());
+    engine.register_get("code", |_: &mut i64| ImmutableString::from("thrown"));
+    engine.register_get("message", |number: &mut i64| number.to_string());
+    engine.register_get("exit", |_: &mut i64| 1_i64);
+    engine.on_map_missing_property(|map, property, _| {
+        let missing = || {
+            let text = property.to_string();
+            Box::new(EvalAltResult::ErrorPropertyNotFound(text, Position::NONE))
+        };
+        let built_in = map.get("error").and_then(|e| e.clone().into_string().ok());
+        let Some(error) = built_in.filter(|_| map.contains_key("message")) else {
+            return match property {
+                // A map that the script itself threw without a code is an error like any other.
+                "code" if map.contains_key("message") => Ok(Dynamic::from("thrown").into()),
+                _ => Err(missing()),
+            };
+        };
+        match property {
+            "code" => Ok(Dynamic::from(code_of_builtin(&error)).into()),
+            "exit" => Ok(Dynamic::from(1_i64).into()),
+            "next" => Ok(Dynamic::from(String::new()).into()),
+            _ => Err(missing()),
+        }
+    });
+}

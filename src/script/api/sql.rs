@@ -1,0 +1,208 @@
+//! `sql`, `sql_all` and the `Rows` they return.
+
+use crate::cluster::{Rows, SqlTarget, Value as SqlValue};
+use crate::core::ids::Content;
+use crate::script::context::{Context, guard};
+use crate::script::json;
+use crate::script::near::is_it;
+use crate::script::record::{Field, Record, fields, register as register_record};
+use crate::script::thrown::{Thrower, Thrown};
+use rhai::{Array, Dynamic, Engine, EvalAltResult, ImmutableString};
+use serde_json::Value;
+use std::rc::Rc;
+
+/// Rows of a statement.
+#[derive(Clone, PartialEq)]
+pub struct RowsRecord(pub Rc<Rows>);
+
+/// One row, which finds its columns' names in the rows it came from.
+#[derive(Clone, PartialEq)]
+pub struct SqlRow {
+    rows: Rc<Rows>,
+    at: usize,
+}
+
+fn to_dynamic(value: &SqlValue) -> Dynamic {
+    match value {
+        SqlValue::Null => Dynamic::UNIT,
+        SqlValue::Bool(b) => (*b).into(),
+        SqlValue::Int(n) => (*n).into(),
+        SqlValue::Float(f) => (*f).into(),
+        SqlValue::Text(t) => t.as_str().into(),
+        SqlValue::Blob(b) => Dynamic::from_blob(b.clone()),
+    }
+}
+
+fn from_dynamic(value: &Dynamic) -> Thrower<SqlValue> {
+    if value.is_unit() {
+        Ok(SqlValue::Null)
+    } else if let Ok(b) = value.as_bool() {
+        Ok(SqlValue::Bool(b))
+    } else if let Ok(n) = value.as_int() {
+        Ok(SqlValue::Int(n))
+    } else if let Ok(f) = value.as_float() {
+        Ok(SqlValue::Float(f))
+    } else if let Some(blob) = value.read_lock::<rhai::Blob>() {
+        Ok(SqlValue::Blob(blob.clone()))
+    } else if let Ok(text) = value.clone().into_string() {
+        Ok(SqlValue::Text(text))
+    } else {
+        let message = format!("a statement's parameter can't be {}", value.type_name());
+        Err(Thrown::script("bad_parameter", message))
+    }
+}
+
+fn parameters(values: &Array) -> Thrower<Vec<SqlValue>> {
+    values.iter().map(from_dynamic).collect()
+}
+
+/// `sql(text)` and `sql(content, text)`, each with parameters or without.
+pub(super) fn sql(context: &Context, target: SqlTarget, text: &str, values: &Array) -> Thrower {
+    let rows = context.cluster()?.sql(target, text, &parameters(values)?)?;
+    Ok(Dynamic::from(RowsRecord(Rc::new(rows))))
+}
+
+/// The target of `sql(2, …)`, the one place where a bare number is a content.
+pub(super) fn target(content: i64) -> SqlTarget {
+    SqlTarget::Content(Content(content))
+}
+
+/// `sql_all(text)`.
+pub(super) fn sql_all(context: &Context, text: &str, values: &Array) -> Thrower {
+    let rows = context.cluster()?.sql_all(text, &parameters(values)?)?;
+    Ok(Dynamic::from(RowsRecord(Rc::new(rows))))
+}
+
+impl RowsRecord {
+    fn row(&self, at: usize) -> SqlRow {
+        SqlRow { rows: Rc::clone(&self.0), at }
+    }
+
+    fn at(&self, index: i64) -> Thrower<SqlRow> {
+        let len = self.0.rows.len();
+        let wanted = if index < 0 { index + len as i64 } else { index };
+        usize::try_from(wanted).ok().filter(|i| *i < len).map(|i| self.row(i)).ok_or_else(|| {
+            Thrown::script("out_of_bounds", format!("there is no row [{index}] among {len}"))
+        })
+    }
+
+    fn one(&self) -> Thrower<SqlRow> {
+        match self.0.rows.len() {
+            1 => Ok(self.row(0)),
+            n => Err(Thrown::script("not_one_row", format!("expected one row, found {n}"))),
+        }
+    }
+
+    fn value(&self) -> Thrower {
+        let row = self.one()?;
+        match self.0.columns.len() {
+            1 => Ok(row.cell(0)),
+            n => Err(Thrown::script("not_one_value", format!("expected one column, found {n}"))),
+        }
+    }
+}
+
+impl SqlRow {
+    fn cell(&self, column: usize) -> Dynamic {
+        let row = self.rows.rows.get(self.at);
+        row.and_then(|r| r.get(column)).map_or(Dynamic::UNIT, to_dynamic)
+    }
+
+    fn column(&self, name: &str) -> Thrower {
+        match self.rows.columns.iter().position(|c| c == name) {
+            Some(at) => Ok(self.cell(at)),
+            None => {
+                let near = is_it(name, self.rows.columns.iter().map(String::as_str));
+                let message = format!("there is no column `{name}`{near}");
+                Err(Thrown::script("unknown_column", message)
+                    .next(format!("columns: {}", self.rows.columns.join(" "))))
+            }
+        }
+    }
+
+    fn map(&self) -> rhai::Map {
+        let columns = self.rows.columns.iter().enumerate();
+        columns.map(|(i, c)| (c.as_str().into(), self.cell(i))).collect()
+    }
+
+    /// The row as one object, in the order of its columns.
+    pub fn json(&self) -> Value {
+        let row = self.rows.rows.get(self.at).map(Vec::as_slice).unwrap_or_default();
+        let cells = self.rows.columns.iter().zip(row);
+        Value::Object(cells.map(|(c, v)| (c.clone(), json::sql_json(v))).collect())
+    }
+}
+
+impl IntoIterator for RowsRecord {
+    type Item = SqlRow;
+    type IntoIter = std::vec::IntoIter<SqlRow>;
+    fn into_iter(self) -> Self::IntoIter {
+        (0..self.0.rows.len()).map(|i| self.row(i)).collect::<Vec<_>>().into_iter()
+    }
+}
+
+impl Record for RowsRecord {
+    const NAME: &'static str = "Rows";
+    fn fields() -> Vec<Field<Self>> {
+        fields! {
+            columns: "the columns' names, in their order" => |r| r.0.columns.iter().map(|c| Dynamic::from(c.clone())).collect::<Array>();
+            rows: "every row" => |r| r.clone().into_iter().map(Dynamic::from).collect::<Array>();
+            affected: "rows inserted, updated or deleted" => |r| r.0.affected;
+        }
+    }
+    fn text(&self, context: &Context) -> String {
+        context.renderer.rows(&self.0)
+    }
+    fn json(&self) -> Value {
+        json::rows_json(&self.0)
+    }
+}
+
+type Fallible<T = Dynamic> = Result<T, Box<EvalAltResult>>;
+
+/// Registers the rows and the single row.
+pub(super) fn register(engine: &mut Engine, context: &Rc<Context>) {
+    register_record::<RowsRecord>(engine, context);
+    engine.register_iterator::<RowsRecord>();
+    engine.register_fn("len", |r: &mut RowsRecord| r.0.rows.len() as i64);
+    engine.register_get("len", |r: &mut RowsRecord| r.0.rows.len() as i64);
+    engine.register_fn("is_empty", |r: &mut RowsRecord| r.0.rows.is_empty());
+    engine.register_indexer_get(|r: &mut RowsRecord, i: i64| -> Fallible<SqlRow> {
+        guard("rows", || r.at(i))
+    });
+    engine.register_fn("one", |r: &mut RowsRecord| -> Fallible<SqlRow> {
+        guard("one", || r.one())
+    });
+    engine.register_fn("value", |r: &mut RowsRecord| -> Fallible { guard("value", || r.value()) });
+    register_row(engine);
+}
+
+fn register_row(engine: &mut Engine) {
+    engine.register_type_with_name::<SqlRow>("SqlRow");
+    engine.register_indexer_get(|r: &mut SqlRow, name: ImmutableString| -> Fallible {
+        guard("row", || r.column(&name))
+    });
+    engine.register_indexer_get(|r: &mut SqlRow, at: i64| -> Fallible {
+        guard("row", || {
+            let columns = r.rows.columns.len();
+            let found = usize::try_from(at).ok().filter(|i| *i < columns);
+            found.map(|i| r.cell(i)).ok_or_else(|| {
+                let message = format!("there is no column [{at}] among {columns}");
+                Thrown::script("out_of_bounds", message)
+            })
+        })
+    });
+    engine.register_fn("==", |a: SqlRow, b: SqlRow| a.map_eq(&b));
+    engine.register_fn("!=", |a: SqlRow, b: SqlRow| !a.map_eq(&b));
+    engine.register_fn("to_map", |r: &mut SqlRow| r.map());
+    engine.register_fn("to_json", |r: &mut SqlRow| r.json().to_string());
+    for name in ["to_string", "to_debug", "print", "debug"] {
+        engine.register_fn(name, |r: &mut SqlRow| r.json().to_string());
+    }
+}
+
+impl SqlRow {
+    fn map_eq(&self, other: &SqlRow) -> bool {
+        self.json() == other.json()
+    }
+}

@@ -1,0 +1,305 @@
+//! `State` and what it is made of: contents, segments, hosts, the coordinator, the catalog's rows.
+
+use super::segments::Segments;
+use crate::cluster::{ContentState, CoordinatorState, HostState, Segment, State};
+use crate::core::ids::{Content, Dbid};
+use crate::core::row::{Role, SegmentRow};
+use crate::script::context::Context;
+use crate::script::json;
+use crate::script::near::is_it;
+use crate::script::record::{Field, Record, fields, optional, register as register_record};
+use crate::script::thrown::{Thrower, Thrown};
+use rhai::{Array, Dynamic, Engine, ImmutableString};
+use serde_json::Value;
+use std::rc::Rc;
+
+/// A whole cluster at one moment.
+#[derive(Clone, PartialEq)]
+pub struct StateRecord(pub Rc<State>);
+
+/// One segment: its row, and the truth about its process.
+#[derive(Clone, PartialEq)]
+pub struct SegmentRecord(pub Rc<Segment>);
+
+/// One content, which finds its segments in the state it came from.
+#[derive(Clone, PartialEq)]
+pub struct ContentRecord {
+    pub state: Rc<State>,
+    pub content: Content,
+}
+
+/// A host, by its agent.
+#[derive(Clone, PartialEq)]
+pub struct HostRecord(pub Rc<HostState>);
+
+/// The coordinator.
+#[derive(Clone, PartialEq)]
+pub struct CoordinatorRecord(pub CoordinatorState);
+
+/// One row of the catalog.
+#[derive(Clone, PartialEq)]
+pub struct RowRecord(pub Rc<SegmentRow>);
+
+fn segments<'a>(found: impl IntoIterator<Item = &'a Segment>) -> Segments {
+    Segments(Rc::new(found.into_iter().cloned().collect()))
+}
+
+fn contents(found: &[Content]) -> Array {
+    found.iter().map(|c| c.0.into()).collect()
+}
+
+fn text(s: &str) -> ImmutableString {
+    s.into()
+}
+
+impl Record for StateRecord {
+    const NAME: &'static str = "State";
+    fn fields() -> Vec<Field<Self>> {
+        fields! {
+            cluster: "the cluster's name" => |s| text(&s.0.cluster);
+            cluster_id: "its identity" => |s| text(&s.0.cluster_id);
+            operational: "false when any content has no usable member" => |s| s.0.operational();
+            drill: "faults may be injected" => |s| s.0.drill;
+            down: "segments the catalog has down or that are not alive" => |s| segments(s.0.down());
+            single_copy: "contents in change tracking or resynchronizing" => |s| contents(&s.0.single_copy());
+            double_fault: "contents with no usable member" => |s| contents(&s.0.double_fault());
+            unbalanced: "segments that are not in their preferred role" => |s| segments(s.0.unbalanced());
+            segments: "every segment but the coordinator" => |s| segments(&s.0.segments);
+            contents: "every content" => |s| all_contents(&s.0);
+            hosts: "every host" => |s| s.0.hosts.iter().map(|h| Dynamic::from(HostRecord(Rc::new(h.clone())))).collect::<Array>();
+            coordinator: "the coordinator" => |s| CoordinatorRecord(s.0.coordinator.clone());
+            rows: "exactly the catalog" => |s| s.0.rows().map(|r| Dynamic::from(RowRecord(Rc::new(r.clone())))).collect::<Array>();
+            age_ms: "age of the last probe" => |s| s.0.age_ms;
+            time_ms: "when this was made, Unix milliseconds" => |s| s.0.time_ms;
+            fts_paused_until_ms: "until when FTS is paused, or ()" => |s| optional(s.0.fts_paused_until_ms);
+        }
+    }
+    fn text(&self, context: &Context) -> String {
+        context.renderer.state(&self.0)
+    }
+    fn json(&self) -> Value {
+        json::state_json(&self.0)
+    }
+}
+
+fn all_contents(state: &Rc<State>) -> Array {
+    let record = |c: &ContentState| {
+        Dynamic::from(ContentRecord { state: Rc::clone(state), content: c.content })
+    };
+    state.contents.iter().map(record).collect()
+}
+
+impl Record for SegmentRecord {
+    const NAME: &'static str = "Segment";
+    fn fields() -> Vec<Field<Self>> {
+        fields! {
+            dbid: "its number in the cluster" => |s| s.0.row.dbid.0;
+            content: "its content" => |s| s.0.row.content.0;
+            role: "what it does now: p or m" => |s| s.0.row.role;
+            role_name: "the word of it" => |s| text(s.0.row.role.word());
+            preferred_role: "what it is meant to do: p or m" => |s| s.0.row.preferred_role;
+            preferred_role_name: "the word of it" => |s| text(s.0.row.preferred_role.word());
+            mode: "s, r or c" => |s| s.0.row.mode;
+            mode_name: "the word of it" => |s| text(s.0.row.mode.word());
+            status: "what the catalog says: u or d" => |s| s.0.row.status;
+            status_name: "the word of it" => |s| text(s.0.row.status.word());
+            host: "its host" => |s| text(&s.0.row.hostname);
+            address: "the address it listens on" => |s| text(&s.0.row.address);
+            port: "its port for clients" => |s| i64::from(s.0.row.port);
+            replication_port: "its port for its peer" => |s| optional(s.0.row.replication_port.map(i64::from));
+            datadir: "its directory" => |s| text(&s.0.row.datadir);
+            alive: "whether the last probe found it" => |s| s.0.alive.alive;
+            pid: "its process, or ()" => |s| optional(s.0.alive.pid.map(i64::from));
+            cause: "why it is not alive" => |s| text(&s.0.alive.cause);
+            age_ms: "age of that knowledge" => |s| s.0.alive.age_ms;
+            down: "catalog down, or not alive" => |s| s.0.is_down();
+            preferred: "whether it is in its preferred role" => |s| s.0.is_preferred();
+            free_bytes: "free where its directory is, or ()" => |s| optional(s.0.free_bytes);
+            data_bytes: "bytes of its replicated files, or ()" => |s| optional(s.0.data_bytes);
+            down_since_ms: "since when it is down, or ()" => |s| optional(s.0.down_since_ms);
+        }
+    }
+    fn text(&self, context: &Context) -> String {
+        context.renderer.segments(std::slice::from_ref(&self.0))
+    }
+    fn json(&self) -> Value {
+        json::segment_json(&self.0)
+    }
+}
+
+impl ContentRecord {
+    fn detail(&self) -> Option<&ContentState> {
+        self.state.content(self.content)
+    }
+
+    fn member(&self, role: Role) -> Dynamic {
+        optional(self.state.acting(self.content, role).map(|s| SegmentRecord(Rc::new(s.clone()))))
+    }
+
+    fn read<T: Clone + 'static>(&self, read: impl Fn(&ContentState) -> Option<T>) -> Dynamic {
+        optional(self.detail().and_then(read))
+    }
+}
+
+impl Record for ContentRecord {
+    const NAME: &'static str = "Content";
+    fn fields() -> Vec<Field<Self>> {
+        fields! {
+            content: "its number" => |c| c.content.0;
+            primary: "the acting primary" => |c| c.member(Role::Primary);
+            mirror: "the acting mirror, or ()" => |c| c.member(Role::Mirror);
+            epoch: "its fencing number" => |c| c.read(|d| i64::try_from(d.epoch.0).ok());
+            health: "how the pair is doing, in words" => |c| c.read(|d| Some(text(d.health.word())));
+            synchronized: "two equal copies serve" => |c| c.detail().is_some_and(|d| d.health == crate::cluster::PairHealth::Synchronized);
+            to_copy_blocks: "blocks of 4 KiB the mirror lacks, or ()" => |c| c.read(|d| d.to_copy_blocks);
+            copied_blocks: "blocks a running copy has copied, or ()" => |c| c.read(|d| d.progress.as_ref().and_then(|p| i64::try_from(p.copied_blocks).ok()));
+            incremental_impossible: "why only a full copy helps, or ()" => |c| c.read(|d| d.incremental_impossible.as_deref().map(text));
+            source_damaged: "why it must not be copied from, or ()" => |c| c.read(|d| d.source_damaged.as_deref().map(text));
+            operation: "the operation that works on it, or ()" => |c| c.read(|d| d.operation);
+            single_copy_since_ms: "since when there is one copy, or ()" => |c| c.read(|d| d.single_copy_since_ms);
+            last_event: "what happened last, and how it was seen" => |c| c.read(|d| Some(text(&d.last_event)));
+            quarantine: "why nothing is decided for it, or ()" => |c| c.read(|d| d.quarantine.as_deref().map(text));
+        }
+    }
+    fn text(&self, _context: &Context) -> String {
+        let health = self.detail().map_or("unknown", |d| d.health.word());
+        let member = |role| {
+            self.state
+                .acting(self.content, role)
+                .map_or("-".to_string(), |s| format!("{} {}:{}", s.row.dbid, s.row.hostname, s.row.port))
+        };
+        format!(
+            "content {}  primary {}  mirror {}  {health}",
+            self.content,
+            member(Role::Primary),
+            member(Role::Mirror)
+        )
+    }
+    fn json(&self) -> Value {
+        self.detail().map_or(Value::Null, |d| json::content_json(&self.state, d))
+    }
+}
+
+impl Record for HostRecord {
+    const NAME: &'static str = "Host";
+    fn fields() -> Vec<Field<Self>> {
+        fields! {
+            host: "its name" => |h| text(&h.0.host);
+            address: "its address" => |h| text(&h.0.address);
+            alive: "whether its agent answers" => |h| h.0.alive;
+            pid: "its agent's process, or ()" => |h| optional(h.0.pid.map(i64::from));
+            cause: "why it does not answer" => |h| text(&h.0.cause);
+        }
+    }
+    fn text(&self, _context: &Context) -> String {
+        let h = &self.0;
+        let answers = if h.alive { "answers".into() } else { format!("does not answer: {}", h.cause) };
+        format!("host {} {}  {answers}", h.host, h.address)
+    }
+    fn json(&self) -> Value {
+        json::host_json(&self.0)
+    }
+}
+
+impl Record for CoordinatorRecord {
+    const NAME: &'static str = "Coordinator";
+    fn fields() -> Vec<Field<Self>> {
+        fields! {
+            host: "its host" => |c| text(&c.0.host);
+            port: "its port for clients" => |c| i64::from(c.0.port);
+            socket_dir: "where its socket is" => |c| text(&c.0.socket_dir);
+            pid: "its process, or () when it is down" => |c| optional(c.0.pid.map(i64::from));
+        }
+    }
+    fn text(&self, _context: &Context) -> String {
+        let c = &self.0;
+        let pid = c.pid.map_or("down".to_string(), |p| format!("pid {p}"));
+        format!("coordinator {}:{}  {}  {pid}", c.host, c.port, c.socket_dir)
+    }
+    fn json(&self) -> Value {
+        serde_json::json!({
+            "host": self.0.host, "port": self.0.port, "socket_dir": self.0.socket_dir,
+            "pid": self.0.pid,
+        })
+    }
+}
+
+impl Record for RowRecord {
+    const NAME: &'static str = "Row";
+    fn fields() -> Vec<Field<Self>> {
+        fields! {
+            dbid: "number in the cluster" => |r| r.0.dbid.0;
+            content: "content, -1 for the coordinator" => |r| r.0.content.0;
+            role: "p or m" => |r| r.0.role;
+            preferred_role: "p or m" => |r| r.0.preferred_role;
+            mode: "s, r or c" => |r| r.0.mode;
+            status: "u or d" => |r| r.0.status;
+            port: "port for clients" => |r| i64::from(r.0.port);
+            host: "host" => |r| text(&r.0.hostname);
+            address: "address" => |r| text(&r.0.address);
+            replication_port: "port for the peer, or ()" => |r| optional(r.0.replication_port.map(i64::from));
+            datadir: "directory" => |r| text(&r.0.datadir);
+        }
+    }
+    fn text(&self, _context: &Context) -> String {
+        let r = &self.0;
+        format!(
+            "{} | {} | {} | {} | {} | {} | {} | {} | {} | {}",
+            r.dbid,
+            r.content,
+            r.role.letter(),
+            r.preferred_role.letter(),
+            r.mode.letter(),
+            r.status.letter(),
+            r.port,
+            r.hostname,
+            r.address,
+            r.datadir
+        )
+    }
+    fn json(&self) -> Value {
+        json::row_json(&self.0)
+    }
+}
+
+/// `state.content(n)`.
+pub(super) fn content(state: &StateRecord, number: i64) -> Thrower {
+    let content = Content(number);
+    if state.0.content(content).is_none() {
+        return Err(unknown(format!("there is no content {number}")));
+    }
+    Ok(Dynamic::from(ContentRecord { state: Rc::clone(&state.0), content }))
+}
+
+/// `state.segment(dbid)`.
+pub(super) fn segment(state: &StateRecord, dbid: i64) -> Thrower {
+    match state.0.segment(Dbid(dbid)) {
+        Some(segment) => Ok(Dynamic::from(SegmentRecord(Rc::new(segment.clone())))),
+        None => Err(unknown(format!("there is no segment with dbid {dbid}"))),
+    }
+}
+
+/// `state.host(name)`.
+pub(super) fn host(state: &StateRecord, name: &str) -> Thrower {
+    match state.0.host(name) {
+        Some(host) => Ok(Dynamic::from(HostRecord(Rc::new(host.clone())))),
+        None => {
+            let near = is_it(name, state.0.hosts.iter().map(|h| h.host.as_str()));
+            Err(unknown(format!("there is no host `{name}`{near}")))
+        }
+    }
+}
+
+fn unknown(message: String) -> Thrown {
+    Thrown::script("unknown_target", message).next("state()")
+}
+
+/// Registers the records.
+pub(super) fn register(engine: &mut Engine, context: &Rc<Context>) {
+    register_record::<StateRecord>(engine, context);
+    register_record::<SegmentRecord>(engine, context);
+    register_record::<ContentRecord>(engine, context);
+    register_record::<HostRecord>(engine, context);
+    register_record::<CoordinatorRecord>(engine, context);
+    register_record::<RowRecord>(engine, context);
+}

@@ -1,0 +1,190 @@
+//! `wait_until`: a wait with an end. It gives up on time, when nothing moves, and when what it waits
+//! for can't come by itself.
+
+use super::state::StateRecord;
+use crate::cluster::{ContentState, PairHealth, State};
+use crate::core::ids::Content;
+use crate::script::catalog;
+use crate::script::context::{Context, guard};
+use crate::script::near::is_it;
+use crate::script::options::Options;
+use crate::script::thrown::{Thrower, Thrown};
+use rhai::{Dynamic, EvalAltResult, FnPtr, NativeCallContext};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// Between two looks at the cluster.
+const POLL: Duration = Duration::from_millis(100);
+/// The conditions that have a name.
+const CONDITIONS: &[&str] = &["synchronized", "operational"];
+
+/// How long a wait may go on.
+struct Limits {
+    began: Instant,
+    timeout: Option<Duration>,
+    stall: Option<Duration>,
+    moved: Instant,
+    seen: Option<String>,
+}
+
+impl Limits {
+    fn new(options: &Options) -> Limits {
+        let duration = |name| {
+            options.number(name).and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis)
+        };
+        let now = Instant::now();
+        let (timeout, stall) = (duration("timeout"), duration("stall"));
+        Limits { began: now, timeout, stall, moved: now, seen: None }
+    }
+
+    /// An error when the wait has lasted too long, or when nothing has moved for too long.
+    fn check(&mut self, what: &str, state: &State) -> Thrower<()> {
+        let now = movement(state);
+        if self.seen.as_ref() != Some(&now) {
+            self.seen = Some(now);
+            self.moved = Instant::now();
+        }
+        if self.timeout.is_some_and(|t| self.began.elapsed() >= t) {
+            return Err(gave_up("timed_out", what, self.began.elapsed()));
+        }
+        if self.stall.is_some_and(|s| self.moved.elapsed() >= s) {
+            return Err(gave_up("stalled", what, self.moved.elapsed()));
+        }
+        Ok(())
+    }
+}
+
+fn gave_up(code: &str, what: &str, after: Duration) -> Thrown {
+    let how = if code == "stalled" { "nothing moved for" } else { "not so after" };
+    let message = format!("wait_until({what}): {how} {:.1} s", after.as_secs_f64());
+    Thrown::with_exit(code, 6, message).next("state()")
+}
+
+/// What changes when something happens: rows, processes, and blocks copied.
+fn movement(state: &State) -> String {
+    let mut text = String::new();
+    for segment in &state.segments {
+        let row = &segment.row;
+        text.push_str(&format!(
+            "{}{}{}{}{}|",
+            row.dbid,
+            row.role.letter(),
+            row.mode.letter(),
+            row.status.letter(),
+            segment.alive.alive
+        ));
+    }
+    for content in &state.contents {
+        let copied = content.progress.as_ref().map(|p| (p.copied_blocks, p.stage));
+        text.push_str(&format!("{copied:?}|"));
+    }
+    text
+}
+
+/// `wait_until("synchronized", options)`.
+pub(super) fn named(context: &Context, condition: &str, argument: &Dynamic) -> Thrower {
+    let options = read(argument)?;
+    if !CONDITIONS.contains(&condition) {
+        let near = is_it(condition, CONDITIONS.iter().copied());
+        let message = format!("wait_until() knows no condition `{condition}`{near}");
+        return Err(Thrown::script("unknown_condition", message)
+            .next(format!("conditions: {}, or a closure over the state", CONDITIONS.join(", "))));
+    }
+    let what = format!("\"{condition}\"");
+    let mut limits = Limits::new(&options);
+    let cluster = context.cluster()?;
+    loop {
+        let state = cluster.state()?;
+        if holds(condition, &state, &options)? {
+            return Ok(Dynamic::from(StateRecord(Rc::new(state))));
+        }
+        // What looks impossible may only be old news, so it is judged by a fresh probe.
+        if never(&state, condition, &options).is_some()
+            && let Some(thrown) = never(&cluster.probe()?, condition, &options)
+        {
+            return Err(thrown);
+        }
+        limits.check(&what, &state)?;
+        context.sleep(POLL)?;
+    }
+}
+
+fn read(argument: &Dynamic) -> Thrower<Options> {
+    Options::read("wait_until", catalog::options_of("wait_until"), argument)
+}
+
+fn holds(condition: &str, state: &State, options: &Options) -> Thrower<bool> {
+    let contents = selected(state, options)?;
+    Ok(match condition {
+        "operational" => state.operational(),
+        _ => contents
+            .iter()
+            .all(|c| matches!(c.health, PairHealth::Synchronized | PairHealth::NoMirror)),
+    })
+}
+
+fn selected<'a>(state: &'a State, options: &Options) -> Thrower<Vec<&'a ContentState>> {
+    let Some(numbers) = options.numbers("contents") else {
+        return Ok(state.contents.iter().collect());
+    };
+    let find = |n: &i64| {
+        state.content(Content(*n)).ok_or_else(|| {
+            Thrown::script("unknown_target", format!("there is no content {n}")).next("state()")
+        })
+    };
+    numbers.iter().map(find).collect()
+}
+
+/// Why pairs will not become synchronized by themselves: nobody copies, or nobody can.
+fn never(state: &State, condition: &str, options: &Options) -> Option<Thrown> {
+    if condition != "synchronized" {
+        return None;
+    }
+    let stuck = |c: &&&ContentState| match c.health {
+        PairHealth::DoubleFault | PairHealth::Quarantined => true,
+        PairHealth::ChangeTracking => c.operation.is_none(),
+        _ => false,
+    };
+    let contents = selected(state, options).ok()?;
+    let stuck = contents.iter().find(stuck)?;
+    let next = match stuck.health {
+        PairHealth::ChangeTracking => format!("recover(#{{ contents: [{}] }})", stuck.content),
+        PairHealth::DoubleFault => "procedure(\"recover_double_fault\")".to_string(),
+        _ => "state().rows".to_string(),
+    };
+    let message = format!(
+        "content {} is in {} and nothing is at work on it: it can't become synchronized by itself",
+        stuck.content,
+        stuck.health.word()
+    );
+    Some(Thrown::with_exit("cannot_happen", 6, message).next(next))
+}
+
+/// `wait_until(|s| …, options)`.
+pub(super) fn closure(
+    native: &NativeCallContext,
+    context: &Context,
+    condition: &FnPtr,
+    argument: &Dynamic,
+) -> Result<Dynamic, Box<EvalAltResult>> {
+    let options = guard("wait_until", || read(argument))?;
+    let mut limits = Limits::new(&options);
+    loop {
+        let state = Rc::new(guard("wait_until", || Ok(context.cluster()?.state()?))?);
+        let record = StateRecord(Rc::clone(&state));
+        let answer: Dynamic = condition.call_within_context(native, (record.clone(),))?;
+        let holds = answer.as_bool().map_err(|found| {
+            let message =
+                format!("wait_until() needs a closure that says true or false, not {found}");
+            Box::<EvalAltResult>::from(Thrown::script("type_mismatch", message))
+        })?;
+        if holds {
+            return Ok(Dynamic::from(record));
+        }
+        guard("wait_until", || {
+            limits.check("a closure", &state)?;
+            context.sleep(POLL)
+        })?;
+    }
+}
+

@@ -1,0 +1,267 @@
+//! A script's error as data: code, exit code, where it happened, how it was reached, what is next.
+
+use super::context::OpRecord;
+use super::near::is_it;
+use super::thrown::Thrown;
+use crate::cluster::{Refusal, SegmentOutcome};
+use rhai::{Dynamic, EvalAltResult, Map, ParseError, Position};
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::fmt;
+
+/// A place in a script or module, lines and columns from 1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pos {
+    pub file: String,
+    pub line: usize,
+    pub col: usize,
+}
+
+impl fmt::Display for Pos {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.file, self.line, self.col)
+    }
+}
+
+/// A function on the way to the error, and where it was called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame {
+    pub function: String,
+    pub called_at: Option<Pos>,
+}
+
+/// What kind of error it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The text is not Rhai.
+    Syntax,
+    /// The check before the run found something.
+    Check,
+    /// The API threw: a refusal, an outcome that is not done, a wrong argument.
+    Api,
+    /// A built-in error of the language.
+    Runtime,
+    /// The script's own `throw`.
+    Thrown,
+    /// Ctrl-C or TERM.
+    Interrupted,
+    /// A file that can't be read.
+    Io,
+}
+
+/// An uncaught error.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScriptError {
+    pub code: String,
+    pub exit: i32,
+    pub message: String,
+    pub refusals: Vec<Refusal>,
+    pub segments: Vec<SegmentOutcome>,
+    pub next: String,
+    pub op: Option<i64>,
+    /// Empty when no statement failed.
+    pub sqlstate: String,
+    /// The options that the function has, when one was unknown.
+    pub options: Vec<String>,
+    pub position: Option<Pos>,
+    /// The text of that line.
+    pub source_line: Option<String>,
+    /// From the innermost function outwards.
+    pub call_stack: Vec<Frame>,
+    pub kind: ErrorKind,
+    /// What this script changed before the error.
+    pub changed_before: Vec<OpRecord>,
+}
+
+impl std::error::Error for ScriptError {}
+
+impl fmt::Display for ScriptError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error[{}]: {}", self.code, self.message)?;
+        if let Some(position) = &self.position {
+            write!(f, " at {position}")?;
+        }
+        Ok(())
+    }
+}
+
+impl ScriptError {
+    pub(super) fn new(kind: ErrorKind, thrown: Thrown) -> ScriptError {
+        ScriptError {
+            code: thrown.code,
+            exit: thrown.exit,
+            message: thrown.message,
+            refusals: thrown.refusals,
+            segments: thrown.segments,
+            next: thrown.next,
+            op: thrown.op,
+            sqlstate: thrown.sqlstate,
+            options: thrown.options,
+            position: None,
+            source_line: None,
+            call_stack: Vec::new(),
+            kind,
+            changed_before: Vec::new(),
+        }
+    }
+
+    pub(super) fn interrupted() -> ScriptError {
+        ScriptError::new(ErrorKind::Interrupted, Thrown::interrupted())
+    }
+
+    /// A text that does not compile.
+    pub(super) fn syntax(error: &ParseError, file: &str, text: &str) -> ScriptError {
+        let message = error.err_type().to_string();
+        let message = message.trim_end_matches('.').to_string();
+        let mut script = ScriptError::new(ErrorKind::Syntax, Thrown::script("syntax", message));
+        script.position = position_in(file, error.position());
+        script.source_line = script.position.as_ref().and_then(|p| line_of(text, p.line));
+        script
+    }
+
+    /// An error of a run. `sources` are the texts of everything loaded.
+    pub(super) fn runtime(
+        error: EvalAltResult,
+        file: &str,
+        sources: &HashMap<String, String>,
+        names: &[String],
+    ) -> ScriptError {
+        let mut call_stack = Vec::new();
+        let mut current = file.to_string();
+        let inner = unwrap_calls(error, &mut current, &mut call_stack);
+        let at = inner.position();
+        let mut script = describe(inner, names);
+        script.position = position_in(&current, at);
+        script.source_line = script
+            .position
+            .as_ref()
+            .and_then(|p| sources.get(&p.file).and_then(|text| line_of(text, p.line)));
+        script.call_stack = call_stack;
+        script
+    }
+
+    /// The `error` document of `--json`.
+    pub fn to_json(&self) -> Value {
+        let position = |p: &Pos| json!({ "file": p.file, "line": p.line, "col": p.col });
+        let frame = |f: &Frame| {
+            json!({ "function": f.function, "called_at": f.called_at.as_ref().map(position) })
+        };
+        json!({
+            "code": self.code, "exit": self.exit, "message": self.message,
+            "refusals": self.refusals.iter().map(super::json::refusal_json).collect::<Vec<_>>(),
+            "segments":
+                self.segments.iter().map(super::json::segment_outcome_json).collect::<Vec<_>>(),
+            "next": self.next, "op": self.op, "sqlstate": self.sqlstate, "options": self.options,
+            "position": self.position.as_ref().map(position),
+            "source_line": self.source_line,
+            "call_stack": self.call_stack.iter().map(frame).collect::<Vec<_>>(),
+            "changed_before": self.changed_before.iter().map(OpRecord::to_json).collect::<Vec<_>>(),
+        })
+    }
+}
+
+impl OpRecord {
+    pub fn to_json(&self) -> Value {
+        json!({
+            "time_ms": self.time_ms, "op": self.op, "verb": self.verb, "contents": self.contents,
+            "status": self.status.word(),
+        })
+    }
+}
+
+/// Takes the wrapping calls and modules off, noting the way.
+fn unwrap_calls(
+    error: EvalAltResult,
+    current: &mut String,
+    stack: &mut Vec<Frame>,
+) -> EvalAltResult {
+    match error {
+        EvalAltResult::ErrorInFunctionCall(function, source, inner, at) => {
+            let called_at = position_in(current, at);
+            let shown = if function.starts_with("anon$") { "closure".into() } else { function };
+            // Rhai names functions of modules with a trailing ` @ 'file'` in some versions.
+            stack.insert(0, Frame { function: shown, called_at });
+            if !source.is_empty() {
+                *current = source;
+            }
+            unwrap_calls(*inner, current, stack)
+        }
+        EvalAltResult::ErrorInModule(module, inner, _) => {
+            if !module.is_empty() {
+                *current = module;
+            }
+            unwrap_calls(*inner, current, stack)
+        }
+        other => other,
+    }
+}
+
+fn describe(error: EvalAltResult, names: &[String]) -> ScriptError {
+    if let EvalAltResult::ErrorRuntime(value, _) = &error {
+        return of_thrown(value);
+    }
+    let code = code_of_builtin(&variant(&error));
+    let message = match &error {
+        EvalAltResult::ErrorFunctionNotFound(signature, _) => {
+            let name = signature.split([' ', '(']).next().unwrap_or(signature);
+            format!(
+                "there is no function `{signature}`{}",
+                is_it(name, names.iter().map(String::as_str).filter(|n| *n != name))
+            )
+        }
+        EvalAltResult::ErrorVariableNotFound(name, _) => format!("there is no variable `{name}`"),
+        EvalAltResult::ErrorPropertyNotFound(name, _) => format!("there is no property `{name}`"),
+        _ => without_position(&error),
+    };
+    ScriptError::new(ErrorKind::Runtime, Thrown::script(&code, message))
+}
+
+/// A value that was thrown: one of ours, a script's own map, or anything else.
+fn of_thrown(value: &Dynamic) -> ScriptError {
+    let Some(map) = value.read_lock::<Map>() else {
+        let thrown = Thrown::script("thrown", value.to_string());
+        return ScriptError::new(ErrorKind::Thrown, thrown);
+    };
+    match Thrown::from_map(&map) {
+        Some(thrown) => ScriptError::new(ErrorKind::Api, thrown),
+        None => {
+            let text = map.get("message").map_or_else(|| value.to_string(), Dynamic::to_string);
+            // A built-in error that was caught and thrown again keeps its code.
+            let code = map.get("error").map_or("thrown".into(), |e| code_of_builtin(&e.to_string()));
+            ScriptError::new(ErrorKind::Thrown, Thrown::script(&code, text))
+        }
+    }
+}
+
+fn variant(error: &EvalAltResult) -> String {
+    format!("{error:?}").split(['(', ' ']).next().unwrap_or_default().to_string()
+}
+
+/// `ErrorFunctionNotFound` as `function_not_found`.
+pub(super) fn code_of_builtin(variant: &str) -> String {
+    let name = variant.strip_prefix("Error").unwrap_or(variant);
+    let mut code = String::new();
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() && !code.is_empty() {
+            code.push('_');
+        }
+        code.push(letter.to_ascii_lowercase());
+    }
+    code
+}
+
+fn without_position(error: &EvalAltResult) -> String {
+    let text = error.to_string();
+    match text.rfind(" (line ") {
+        Some(at) => text[..at].to_string(),
+        None => text,
+    }
+}
+
+fn position_in(file: &str, at: Position) -> Option<Pos> {
+    Some(Pos { file: file.to_string(), line: at.line()?, col: at.position().unwrap_or(1) })
+}
+
+fn line_of(text: &str, line: usize) -> Option<String> {
+    text.lines().nth(line.checked_sub(1)?).map(str::to_string)
+}

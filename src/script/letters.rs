@@ -1,0 +1,75 @@
+//! Role, mode and status as scripts see them: equal to the catalog's letter and to the word, and an
+//! error beside anything else, because `s.status == "donw"` must not quietly be false.
+
+use super::near::near_miss;
+use super::thrown::Thrown;
+use crate::core::row::{Mode, Role, Status};
+use rhai::{Dynamic, Engine, EvalAltResult, ImmutableString};
+
+/// A catalog value with a letter and a word.
+pub trait Lettered: Copy + PartialEq + 'static {
+    const WHAT: &'static str;
+    fn letter(self) -> &'static str;
+    fn word(self) -> &'static str;
+    fn parse(text: &str) -> Option<Self>;
+    fn all() -> &'static [Self];
+}
+
+macro_rules! lettered {
+    ($($t:ident = $what:literal),*) => {$(
+        impl Lettered for $t {
+            const WHAT: &'static str = $what;
+            fn letter(self) -> &'static str { $t::letter(self) }
+            fn word(self) -> &'static str { $t::word(self) }
+            fn parse(text: &str) -> Option<Self> { $t::parse(text) }
+            fn all() -> &'static [Self] { $t::ALL }
+        }
+    )*};
+}
+lettered!(Role = "role", Mode = "mode", Status = "status");
+
+/// Registers the three types.
+pub fn register(engine: &mut Engine) {
+    register_one::<Role>(engine, "Role");
+    register_one::<Mode>(engine, "Mode");
+    register_one::<Status>(engine, "Status");
+}
+
+fn register_one<T: Lettered>(engine: &mut Engine, name: &str) {
+    engine.register_type_with_name::<T>(name);
+    engine.register_fn("==", |a: T, b: Dynamic| same(a, &b));
+    engine.register_fn("!=", |a: T, b: Dynamic| same(a, &b).map(|s| !s));
+    engine.register_fn("==", |a: ImmutableString, b: T| same(b, &a.into()));
+    engine.register_fn("!=", |a: ImmutableString, b: T| same(b, &a.into()).map(|s| !s));
+    for text in ["to_string", "to_debug", "print", "debug"] {
+        engine.register_fn(text, |a: &mut T| ImmutableString::from(a.word()));
+    }
+    engine.register_fn("to_json", |a: &mut T| format!("\"{}\"", a.letter()));
+    engine.register_fn("+", |a: ImmutableString, b: T| format!("{a}{}", b.word()));
+    engine.register_fn("+", |a: T, b: ImmutableString| format!("{}{b}", a.word()));
+    engine.register_get("letter", |a: &mut T| ImmutableString::from(a.letter()));
+    engine.register_get("word", |a: &mut T| ImmutableString::from(a.word()));
+}
+
+/// Whether a value equals a letter, a word, or another value of its type.
+fn same<T: Lettered>(value: T, other: &Dynamic) -> Result<bool, Box<EvalAltResult>> {
+    if let Some(other) = other.clone().try_cast::<T>() {
+        return Ok(value == other);
+    }
+    let text = other.clone().into_immutable_string();
+    if let Some(named) = text.as_ref().ok().and_then(|t| T::parse(t)) {
+        return Ok(value == named);
+    }
+    Err(not_comparable::<T>(text.ok().as_deref(), other).into())
+}
+
+fn not_comparable<T: Lettered>(text: Option<&str>, other: &Dynamic) -> Thrown {
+    let shown = text.map_or_else(|| other.to_string(), str::to_string);
+    let words = T::all().iter().map(|v| v.word());
+    let near = text.and_then(|t| near_miss(t, words));
+    let near = near.map(|n| format!("; is it \"{n}\"?")).unwrap_or_default();
+    let all: Vec<String> =
+        T::all().iter().map(|v| format!("\"{}\" ({})", v.letter(), v.word())).collect();
+    Thrown::script("unknown_value", format!("`{shown}` is not a {}{near}", T::WHAT))
+        .next(format!("a {} is one of {}", T::WHAT, all.join(", ")))
+}

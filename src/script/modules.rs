@@ -1,0 +1,170 @@
+//! `import`: the built-in modules, then the script's folder, the site's, and the machine's; nothing
+//! outside of them, and no file that others can write.
+
+use super::context::Context;
+use rhai::{
+    AST, Engine, EvalAltResult, Module, ModuleResolver, Position, Scope, Shared, Stmt,
+};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
+use thiserror::Error;
+
+/// Group and other may not write a module: who can would run as the administrator.
+const WRITABLE_BY_OTHERS: u32 = 0o022;
+
+macro_rules! std_modules {
+    ($($name:literal),*) => {
+        /// The modules that are built in, by name.
+        const STD: &[(&str, &str)] =
+            &[$(($name, include_str!(concat!("../../stdlib/", $name, ".rhai")))),*];
+    };
+}
+std_modules!("recover_with_mirroring", "return_to_preferred_roles", "recover_double_fault");
+
+/// The text of a built-in module.
+pub fn std_source(name: &str) -> Option<&'static str> {
+    STD.iter().find(|(n, _)| *n == name).map(|(_, text)| *text)
+}
+
+/// Every procedure: its name, and the first line of its own documentation.
+pub fn procedure_docs() -> Vec<(String, String)> {
+    let first_line = |text: &str| {
+        let line = text.lines().find_map(|l| l.strip_prefix("//!"));
+        line.unwrap_or_default().trim().to_string()
+    };
+    STD.iter().map(|(name, text)| ((*name).to_string(), first_line(text))).collect()
+}
+
+/// Why a module can't be used.
+#[derive(Debug, Error)]
+pub enum ModuleError {
+    #[error("a module's name is a relative path without `..`: `{0}`")]
+    Outside(String),
+    #[error("there is no module `{name}`; looked in {looked}")]
+    NotFound { name: String, looked: String },
+    #[error("module {0} can be written by others; chmod go-w it")]
+    WritableByOthers(String),
+    #[error("module {file}: {cause}")]
+    Unreadable { file: String, cause: std::io::Error },
+    #[error("module {0} has statements outside of functions; a module holds functions only")]
+    NotFunctionsOnly(String),
+}
+
+/// Where modules are looked for after the built-in ones, in this order.
+#[derive(Debug, Clone, Default)]
+pub struct ModulePaths {
+    /// The folder of the script that runs.
+    pub script: Option<PathBuf>,
+    /// The site's folder in the configuration directory.
+    pub site: Option<PathBuf>,
+    /// `/etc/segsh/site`.
+    pub system: Option<PathBuf>,
+}
+
+impl ModulePaths {
+    fn folders(&self) -> impl Iterator<Item = &PathBuf> {
+        [&self.script, &self.site, &self.system].into_iter().flatten()
+    }
+}
+
+/// The confined resolver.
+#[derive(Clone)]
+pub struct Resolver {
+    paths: Rc<RefCell<ModulePaths>>,
+    loaded: Rc<RefCell<HashMap<String, Shared<Module>>>>,
+    context: Rc<Context>,
+}
+
+impl Resolver {
+    pub fn new(paths: ModulePaths, context: &Rc<Context>) -> Resolver {
+        Resolver {
+            paths: Rc::new(RefCell::new(paths)),
+            loaded: Rc::default(),
+            context: Rc::clone(context),
+        }
+    }
+
+    /// The folder of the script that runs next; what was loaded from another is forgotten.
+    pub fn set_script_folder(&self, folder: Option<PathBuf>) {
+        self.paths.borrow_mut().script = folder;
+        self.loaded.borrow_mut().clear();
+    }
+
+    /// The file (or `std/…`) and the text of a module.
+    pub fn source(&self, name: &str) -> Result<(String, String), ModuleError> {
+        let not_found = |looked: String| ModuleError::NotFound { name: name.to_string(), looked };
+        if let Some(built_in) = name.strip_prefix("std/") {
+            return std_source(built_in)
+                .map(|text| (name.to_string(), text.to_string()))
+                .ok_or_else(|| not_found("the built-in modules".into()));
+        }
+        let relative = Path::new(name);
+        let inside = |c: Component| matches!(c, Component::Normal(_));
+        if name.is_empty() || !relative.components().all(inside) {
+            return Err(ModuleError::Outside(name.to_string()));
+        }
+        let paths = self.paths.borrow();
+        for folder in paths.folders() {
+            let file = folder.join(format!("{name}.rhai"));
+            if file.is_file() {
+                return read(&file).map(|text| (file.display().to_string(), text));
+            }
+        }
+        let looked: Vec<String> = paths.folders().map(|f| f.display().to_string()).collect();
+        Err(not_found(format!("std/ {}", looked.join(" "))))
+    }
+
+    /// Compiles a module's text and checks that it holds functions only.
+    pub fn compile(&self, engine: &Engine, name: &str) -> Result<AST, Box<EvalAltResult>> {
+        let thrown = |error: ModuleError| {
+            super::thrown::Thrown::script("module", error.to_string()).into()
+        };
+        let (file, text) = self.source(name).map_err(thrown)?;
+        self.context.sources.borrow_mut().insert(file.clone(), text.clone());
+        let mut ast = engine.compile(&text).map_err(|e| {
+            Box::new(EvalAltResult::ErrorInModule(file.clone(), e.into(), Position::NONE))
+        })?;
+        ast.set_source(file.as_str());
+        if !ast.statements().iter().all(is_harmless) {
+            return Err(thrown(ModuleError::NotFunctionsOnly(file)));
+        }
+        Ok(ast)
+    }
+}
+
+/// Modules may import modules and name constants for others; nothing that acts.
+fn is_harmless(statement: &Stmt) -> bool {
+    matches!(statement, Stmt::Import(..) | Stmt::Export(..) | Stmt::Noop(..))
+}
+
+fn read(file: &Path) -> Result<String, ModuleError> {
+    let shown = file.display().to_string();
+    let unreadable = |cause| ModuleError::Unreadable { file: shown.clone(), cause };
+    let mode = file.metadata().map_err(unreadable)?.permissions().mode();
+    if mode & WRITABLE_BY_OTHERS != 0 {
+        return Err(ModuleError::WritableByOthers(shown));
+    }
+    std::fs::read_to_string(file).map_err(unreadable)
+}
+
+impl ModuleResolver for Resolver {
+    fn resolve(
+        &self,
+        engine: &Engine,
+        _source: Option<&str>,
+        path: &str,
+        _position: Position,
+    ) -> Result<Shared<Module>, Box<EvalAltResult>> {
+        if let Some(module) = self.loaded.borrow().get(path) {
+            return Ok(Shared::clone(module));
+        }
+        let ast = self.compile(engine, path)?;
+        let module = Module::eval_ast_as_new(Scope::new(), &ast, engine)?;
+        let module: Shared<Module> = module.into();
+        self.loaded.borrow_mut().insert(path.to_string(), Shared::clone(&module));
+        Ok(module)
+    }
+}

@@ -1,0 +1,95 @@
+//! How a Rust value becomes a record of the API: fields, `==`, text, map and JSON, all from one trait.
+
+use super::context::Context;
+use super::near::is_it;
+use super::thrown::Thrown;
+use rhai::{Dynamic, Engine, EvalAltResult, ImmutableString, Map};
+use serde_json::Value;
+use std::rc::Rc;
+
+/// A field: its name, what it is, and how it is read.
+pub struct Field<T> {
+    pub name: &'static str,
+    pub doc: &'static str,
+    pub read: fn(&T) -> Dynamic,
+}
+
+/// Name and meaning of a field, for help and completion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FieldDoc {
+    pub record: &'static str,
+    pub name: &'static str,
+    pub doc: &'static str,
+}
+
+/// A value with named fields that scripts can read and nobody can change.
+pub trait Record: Clone + PartialEq + 'static {
+    const NAME: &'static str;
+    fn fields() -> Vec<Field<Self>>;
+    /// What `print` shows.
+    fn text(&self, context: &Context) -> String;
+    fn json(&self) -> Value;
+}
+
+/// Fields as a table, so that a record's file reads like its documentation.
+macro_rules! fields {
+    ($($name:ident: $doc:literal => |$r:ident| $read:expr;)*) => {
+        vec![$($crate::script::record::Field {
+            name: stringify!($name),
+            doc: $doc,
+            read: |$r| ::rhai::Dynamic::from($read),
+        }),*]
+    };
+}
+pub(super) use fields;
+
+/// Registers the type with everything that every record has.
+pub fn register<T: Record>(engine: &mut Engine, context: &Rc<Context>) {
+    engine.register_type_with_name::<T>(T::NAME);
+    for field in T::fields() {
+        let read = field.read;
+        engine.register_get(field.name, move |r: &mut T| read(r));
+    }
+    engine.register_indexer_get(|r: &mut T, key: ImmutableString| field_of(r, &key));
+    engine.register_fn("==", |a: T, b: T| a == b);
+    engine.register_fn("!=", |a: T, b: T| a != b);
+    engine.register_fn("to_map", |r: &mut T| to_map(r));
+    engine.register_fn("to_json", |r: &mut T| r.json().to_string());
+    for name in ["to_string", "to_debug", "print", "debug"] {
+        let context = Rc::clone(context);
+        engine.register_fn(name, move |r: &mut T| -> Result<ImmutableString, Box<EvalAltResult>> {
+            super::context::guard(name, || Ok(r.text(&context).trim_end().into()))
+        });
+    }
+}
+
+/// The record as a map of its fields.
+pub fn to_map<T: Record>(record: &T) -> Map {
+    T::fields().iter().map(|f| (f.name.into(), (f.read)(record))).collect()
+}
+
+/// What help and completion know of a record.
+pub fn docs<T: Record>() -> Vec<FieldDoc> {
+    T::fields().iter().map(|f| FieldDoc { record: T::NAME, name: f.name, doc: f.doc }).collect()
+}
+
+/// Reached for an unknown property too, which Rhai would otherwise report without the near miss.
+fn field_of<T: Record>(record: &T, key: &str) -> Result<Dynamic, Box<EvalAltResult>> {
+    let fields = T::fields();
+    match fields.iter().find(|f| f.name == key) {
+        Some(field) => Ok((field.read)(record)),
+        None => {
+            let near = is_it(key, fields.iter().map(|f| f.name));
+            let names: Vec<&str> = fields.iter().map(|f| f.name).collect();
+            let message = format!("{} has no property `{key}`{near}", T::NAME);
+            Err(Thrown::script("unknown_property", message)
+                .next(format!("properties: {}", names.join(" ")))
+                .into())
+        }
+    }
+}
+
+/// `Some` as itself and `None` as unit: an `Option` would be an opaque type to a script.
+pub fn optional<T: Clone + 'static>(value: Option<T>) -> Dynamic {
+    value.map_or(Dynamic::UNIT, Dynamic::from)
+}

@@ -1,0 +1,360 @@
+//! A session: one engine, one cluster, one person in front. The shell and the command line drive it.
+
+use super::check::{Finding, check_ast};
+use super::context::{Context, OpRecord};
+use super::engine;
+use super::error::{ErrorKind, ScriptError};
+use super::json;
+use super::modules::{ModulePaths, Resolver};
+use super::thrown::Thrown;
+use super::ui::{Renderer, Ui};
+use crate::cluster::Cluster;
+use rhai::{AST, Dynamic, Engine, EvalAltResult, FuncInfo, Map, Scope, Stmt};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// What the prompt's lines are called in positions.
+const PROMPT: &str = "prompt";
+
+/// What a session is made of.
+pub struct SessionConfig {
+    /// `None`: the language and `help` work, every call on a cluster is `no_cluster` (exit 7).
+    pub cluster: Option<Arc<dyn Cluster>>,
+    pub ui: Rc<dyn Ui>,
+    pub renderer: Rc<dyn Renderer>,
+    /// The site's modules, in the configuration directory.
+    pub site_dir: Option<PathBuf>,
+    /// The machine's modules: `/etc/segsh/site`.
+    pub system_dir: Option<PathBuf>,
+    /// Mutating calls stop after their check and return `planned`.
+    pub dry_run: bool,
+}
+
+/// What a text came to.
+#[derive(Debug, Clone)]
+pub struct ScriptValue {
+    pub value: Dynamic,
+    /// The code of `exit(n)`, when the script ended by it.
+    pub exit: Option<i32>,
+    /// The value is an outcome that [`Ui::ended`] has already told a person.
+    pub told: bool,
+    /// What the script changed.
+    pub ops: Vec<OpRecord>,
+}
+
+impl ScriptValue {
+    pub fn is_unit(&self) -> bool {
+        self.value.is_unit()
+    }
+    /// `value` of the `--json` envelope.
+    pub fn to_json(&self) -> serde_json::Value {
+        json::value_json(&self.value)
+    }
+    /// `kind` of the `--json` envelope: state, plan, outcome, refusal or value.
+    pub fn kind(&self) -> &'static str {
+        super::api::kind(&self.value)
+    }
+}
+
+/// One engine with the API, and what lives from line to line.
+pub struct Session {
+    engine: Engine,
+    context: Rc<Context>,
+    resolver: Resolver,
+    scope: Scope<'static>,
+    /// Functions defined at the prompt.
+    functions: AST,
+    /// Imports made at the prompt, repeated before each line: Rhai forgets them with the run.
+    imports: Vec<(String, String)>,
+}
+
+impl Session {
+    pub fn new(config: SessionConfig) -> Session {
+        let context = Rc::new(Context {
+            cluster: config.cluster,
+            ui: config.ui,
+            renderer: config.renderer,
+            dry_run: config.dry_run,
+            ops: RefCell::default(),
+            grants: RefCell::default(),
+            exit: Cell::new(None),
+            sources: RefCell::new(HashMap::new()),
+            traffic: RefCell::new(None),
+            told: RefCell::new(None),
+            arguments: RefCell::default(),
+        });
+        let paths =
+            ModulePaths { script: None, site: config.site_dir, system: config.system_dir };
+        let resolver = Resolver::new(paths, &context);
+        let engine = engine::build(&context, resolver.clone());
+        Session {
+            engine,
+            context,
+            resolver,
+            scope: Scope::new(),
+            functions: AST::empty(),
+            imports: Vec::new(),
+        }
+    }
+
+    /// Runs a file with its arguments: `args()` in the script. Its folder's modules can be imported.
+    pub fn run_file(&mut self, path: &Path, args: &[String]) -> Result<ScriptValue, ScriptError> {
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|cause| {
+            let thrown = Thrown::script("io", format!("{name}: {cause}"));
+            ScriptError::new(ErrorKind::Io, thrown)
+        })?;
+        let folder = path.parent().map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p });
+        self.resolver.set_script_folder(folder.map(Path::to_path_buf));
+        self.set_args(args);
+        self.run_source(&name, &text)
+    }
+
+    /// What `args()` returns from now on.
+    pub fn set_args(&mut self, args: &[String]) {
+        self.context.arguments.replace(args.to_vec());
+    }
+
+    /// Runs a text on its own: nothing of it stays, nothing of the prompt is seen.
+    pub fn run_source(&mut self, name: &str, text: &str) -> Result<ScriptValue, ScriptError> {
+        self.begin(name, text);
+        let text = without_shebang(text);
+        self.find_faults(name, &text, &Scope::new(), &AST::empty())?;
+        let mut ast = self.compiled(name, &text, &Scope::new())?;
+        ast.set_source(name);
+        let mut scope = Scope::new();
+        self.evaluated(name, |engine| engine.eval_ast_with_scope(&mut scope, &ast))
+    }
+
+    /// Runs `run(options)` of a procedure: `segsh run NAME`.
+    pub fn run_procedure(&mut self, name: &str, options: Map) -> Result<ScriptValue, ScriptError> {
+        let text = super::api::procedures::call_text(name)
+            .map_err(|thrown| ScriptError::new(ErrorKind::Api, thrown))?;
+        self.begin(name, &text);
+        let mut scope = Scope::new();
+        scope.push_constant("options", options);
+        let mut ast = self.compiled(name, &text, &scope)?;
+        ast.set_source(name);
+        self.evaluated(name, |engine| engine.eval_ast_with_scope(&mut scope, &ast))
+    }
+
+    /// Runs a line at the prompt: variables, functions and imports stay for the next.
+    pub fn eval_line(&mut self, text: &str) -> Result<ScriptValue, ScriptError> {
+        self.begin(PROMPT, text);
+        let prefix: String = self
+            .imports
+            .iter()
+            .map(|(path, alias)| format!("import \"{path}\" as {alias}; "))
+            .collect();
+        let whole = format!("{prefix}{text}");
+        let width = prefix.chars().count();
+        let result = self.eval_whole(&whole);
+        result.map_err(|mut error| {
+            shift(&mut error, width, text);
+            error
+        })
+    }
+
+    fn eval_whole(&mut self, whole: &str) -> Result<ScriptValue, ScriptError> {
+        self.find_faults(PROMPT, whole, &self.scope, &self.functions)?;
+        let ast = self.compiled(PROMPT, whole, &self.scope)?;
+        let mut merged = self.functions.merge(&ast);
+        merged.set_source(PROMPT);
+        let mut scope = std::mem::take(&mut self.scope);
+        let result =
+            self.evaluated(PROMPT, |engine| engine.eval_ast_with_scope(&mut scope, &merged));
+        self.scope = scope;
+        // Also after an error: what was defined before it was defined.
+        self.functions = merged.clone_functions_only();
+        if result.is_ok() {
+            self.keep_imports(&ast);
+        }
+        result
+    }
+
+    fn keep_imports(&mut self, ast: &AST) {
+        for statement in ast.statements() {
+            if let Stmt::Import(import, _) = statement
+                && let rhai::Expr::StringConstant(path, _) = &import.0
+                && !import.1.name.is_empty()
+            {
+                let alias = import.1.name.to_string();
+                self.imports.retain(|(_, a)| *a != alias);
+                self.imports.push((path.to_string(), alias));
+            }
+        }
+    }
+
+    /// `segsh check`: what is wrong with a text, without running it. Needs no cluster.
+    pub fn check(&self, name: &str, text: &str) -> Vec<Finding> {
+        self.check_with(name, &without_shebang(text), &Scope::new(), &AST::empty())
+    }
+
+    fn check_with(&self, name: &str, text: &str, scope: &Scope, known: &AST) -> Vec<Finding> {
+        let bare = match self.engine.compile_with_scope(scope, text) {
+            Ok(_) => Engine::new_raw(),
+            Err(error) => return vec![Finding::of(ScriptError::syntax(&error, name, text))],
+        };
+        check_ast(&self.engine, &self.resolver, bare, name, text, scope, known)
+    }
+
+    fn find_faults(
+        &self,
+        name: &str,
+        text: &str,
+        scope: &Scope,
+        known: &AST,
+    ) -> Result<(), ScriptError> {
+        let findings = self.check_with(name, text, scope, known);
+        match findings.first() {
+            None => Ok(()),
+            Some(first) => Err(first.clone().into_error(text, findings.len())),
+        }
+    }
+
+    fn begin(&self, name: &str, text: &str) {
+        self.context.begin_script();
+        self.context.sources.borrow_mut().insert(name.to_string(), text.to_string());
+    }
+
+    fn compiled(&self, name: &str, text: &str, scope: &Scope) -> Result<AST, ScriptError> {
+        self.engine
+            .compile_with_scope(scope, text)
+            .map_err(|error| ScriptError::syntax(&error, name, text))
+    }
+
+    fn evaluated(
+        &self,
+        name: &str,
+        run: impl FnOnce(&Engine) -> Result<Dynamic, Box<EvalAltResult>>,
+    ) -> Result<ScriptValue, ScriptError> {
+        let result = catch_unwind(AssertUnwindSafe(|| run(&self.engine)));
+        let ops = self.context.ops.borrow().clone();
+        // The flags come first: an end inside a closure looks like an error, or like no end at all.
+        if let Some(code) = self.context.exit.get() {
+            let value = Dynamic::UNIT;
+            return Ok(ScriptValue { value, exit: Some(code), told: false, ops });
+        }
+        if self.context.ui.interrupted() {
+            return Err(ScriptError { changed_before: ops, ..ScriptError::interrupted() });
+        }
+        match result {
+            Ok(Ok(value)) => {
+                let told = self.was_told(&value);
+                Ok(ScriptValue { value, exit: None, told, ops })
+            }
+            Ok(Err(error)) => Err(self.script_error(name, *error, ops)),
+            Err(_) => {
+                let thrown =
+                    Thrown::script("internal", "the script engine failed; this is a defect of segsh");
+                Err(ScriptError {
+                    changed_before: ops,
+                    ..ScriptError::new(ErrorKind::Runtime, thrown)
+                })
+            }
+        }
+    }
+
+    fn script_error(&self, name: &str, error: EvalAltResult, ops: Vec<OpRecord>) -> ScriptError {
+        let sources = self.context.sources.borrow();
+        let error = match error {
+            // Ctrl-C inside a wait, whose flag the shell may have taken down since.
+            terminated if is_terminated(&terminated) => ScriptError::interrupted(),
+            other => ScriptError::runtime(other, name, &sources, &self.names()),
+        };
+        ScriptError { changed_before: ops, ..error }
+    }
+
+    fn was_told(&self, value: &Dynamic) -> bool {
+        let outcome = value.read_lock::<super::api::outcome::OutcomeRecord>();
+        outcome.is_some_and(|o| self.context.told.borrow().as_ref() == Some(&*o.0))
+    }
+
+    /// The value as a person reads it; `None` for unit, which is silent.
+    pub fn render(&self, value: &Dynamic) -> Option<String> {
+        if value.is_unit() {
+            return None;
+        }
+        if let Ok(text) = value.clone().into_string() {
+            return Some(text);
+        }
+        let mut scope = Scope::new();
+        scope.push("the_value", value.clone());
+        let text = self.engine.eval_with_scope::<String>(&mut scope, "the_value.to_string()");
+        Some(text.unwrap_or_else(|_| value.to_string()))
+    }
+
+    /// Whether a text goes on in the next line.
+    pub fn is_incomplete(&self, text: &str) -> bool {
+        super::incomplete::is_incomplete(text)
+    }
+
+    /// The names to complete: functions, with their namespaces, and the prompt's variables.
+    pub fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = super::catalog::catalog()
+            .iter()
+            .filter(|e| e.method_of.is_empty())
+            .map(super::catalog::Entry::full_name)
+            .collect();
+        names.extend(self.scope.iter().map(|(name, ..)| name.to_string()));
+        names.extend(self.functions.iter_functions().map(|f| f.name.to_string()));
+        names
+    }
+
+    /// Signatures of the functions this engine was given for the API, to review in a test.
+    pub fn signatures(&self) -> Vec<String> {
+        let signature = |info: FuncInfo| {
+            let own = super::catalog::catalog().iter().any(|e| e.name == info.metadata.name.as_str());
+            own.then(|| info.metadata.gen_signature(|t| t.into()))
+        };
+        self.engine.collect_fn_metadata(None, signature, false)
+    }
+
+    /// What the last script changed.
+    pub fn ops(&self) -> Vec<OpRecord> {
+        self.context.ops.borrow().clone()
+    }
+
+    /// The cluster that this session is about.
+    pub fn cluster(&self) -> Option<&Arc<dyn Cluster>> {
+        self.context.cluster.as_ref()
+    }
+}
+
+fn is_terminated(error: &EvalAltResult) -> bool {
+    match error {
+        EvalAltResult::ErrorTerminated(..) => true,
+        EvalAltResult::ErrorInFunctionCall(_, _, inner, _)
+        | EvalAltResult::ErrorInModule(_, inner, _) => is_terminated(inner),
+        _ => false,
+    }
+}
+
+/// The first line of an executable script, kept as an empty comment so that positions stay true.
+fn without_shebang(text: &str) -> String {
+    if text.starts_with("#!") { text.replacen("#!", "//", 1) } else { text.to_string() }
+}
+
+/// Takes the width of the repeated imports off a position in the first line.
+fn shift(error: &mut ScriptError, width: usize, text: &str) {
+    if let Some(position) = &mut error.position
+        && position.file == PROMPT
+    {
+        if position.line == 1 {
+            position.col = position.col.saturating_sub(width).max(1);
+        }
+        error.source_line = text.lines().nth(position.line - 1).map(str::to_string);
+    }
+    for frame in &mut error.call_stack {
+        if let Some(at) = &mut frame.called_at
+            && at.file == PROMPT
+            && at.line == 1
+        {
+            at.col = at.col.saturating_sub(width).max(1);
+        }
+    }
+}

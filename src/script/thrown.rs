@@ -1,0 +1,160 @@
+//! What an API function throws: a map whose keys never change.
+
+use super::api::outcome::SegmentOutcomeRecord;
+use super::api::refusal::RefusalRecord;
+use crate::cluster::{ClusterError, Outcome, OutcomeStatus, Refusal, SegmentOutcome};
+use rhai::{Dynamic, EvalAltResult, Map, Position};
+
+/// An error of the API before it becomes a Rhai value.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Thrown {
+    pub code: String,
+    pub exit: i32,
+    pub message: String,
+    pub refusals: Vec<Refusal>,
+    pub segments: Vec<SegmentOutcome>,
+    pub next: String,
+    pub op: Option<i64>,
+    /// The SQLSTATE of a statement that failed, empty otherwise.
+    pub sqlstate: String,
+    /// The options that the function has, when one was unknown.
+    pub options: Vec<String>,
+}
+
+/// What every binding returns.
+pub type Thrower<T = Dynamic> = Result<T, Thrown>;
+
+impl Thrown {
+    /// A mistake in the script: exit 1.
+    pub fn script(code: &str, message: impl Into<String>) -> Thrown {
+        Thrown::with_exit(code, 1, message)
+    }
+
+    pub fn with_exit(code: &str, exit: i32, message: impl Into<String>) -> Thrown {
+        Thrown {
+            code: code.into(),
+            exit,
+            message: message.into(),
+            refusals: Vec::new(),
+            segments: Vec::new(),
+            next: String::new(),
+            op: None,
+            sqlstate: String::new(),
+            options: Vec::new(),
+        }
+    }
+
+    #[must_use]
+    pub fn next(mut self, next: impl Into<String>) -> Thrown {
+        self.next = next.into();
+        self
+    }
+
+    #[must_use]
+    pub fn op(mut self, op: Option<i64>) -> Thrown {
+        self.op = op;
+        self
+    }
+
+    /// What an outcome that is not `done` throws. A single refusal lends its code, so that a script
+    /// can tell `segment_up` from `no_space` without looking into the list.
+    pub fn outcome(outcome: &Outcome) -> Thrown {
+        let code = match (outcome.status, outcome.refusals.as_slice()) {
+            (OutcomeStatus::Refused, [one]) => one.code.code(),
+            (status, _) => status.word(),
+        };
+        Thrown {
+            code: code.into(),
+            exit: outcome.status.exit(),
+            message: outcome.message.clone(),
+            refusals: outcome.refusals.clone(),
+            segments: outcome.segments.clone(),
+            next: outcome.next.clone(),
+            op: outcome.op,
+            sqlstate: String::new(),
+            options: Vec::new(),
+        }
+    }
+
+    pub fn interrupted() -> Thrown {
+        Thrown::with_exit("interrupted", 130, "interrupted")
+    }
+
+    fn into_map(self) -> Map {
+        let mut map = Map::new();
+        map.insert("code".into(), self.code.into());
+        map.insert("exit".into(), i64::from(self.exit).into());
+        map.insert("message".into(), self.message.into());
+        let refusals = self.refusals.into_iter().map(|r| Dynamic::from(RefusalRecord(r)));
+        map.insert("refusals".into(), refusals.collect::<Vec<_>>().into());
+        let segments = self.segments.into_iter().map(|s| Dynamic::from(SegmentOutcomeRecord(s)));
+        map.insert("segments".into(), segments.collect::<Vec<_>>().into());
+        map.insert("next".into(), self.next.into());
+        map.insert("op".into(), self.op.map_or(Dynamic::UNIT, Dynamic::from));
+        map.insert("sqlstate".into(), self.sqlstate.into());
+        let options = self.options.into_iter().map(Dynamic::from);
+        map.insert("options".into(), options.collect::<Vec<_>>().into());
+        map
+    }
+
+    /// Reads a caught or uncaught map back; `None` when it is not one of ours.
+    pub fn from_map(map: &Map) -> Option<Thrown> {
+        let text = |key: &str| map.get(key).and_then(|v| v.clone().into_string().ok());
+        let number = |key: &str| map.get(key).and_then(|v| v.as_int().ok());
+        let list = |key: &str| {
+            map.get(key).and_then(|v| v.clone().into_array().ok()).unwrap_or_default()
+        };
+        Some(Thrown {
+            code: text("code")?,
+            exit: number("exit").and_then(|n| i32::try_from(n).ok()).unwrap_or(1),
+            message: text("message").unwrap_or_default(),
+            refusals: list("refusals")
+                .into_iter()
+                .filter_map(|r| r.try_cast::<RefusalRecord>())
+                .map(|r| r.0)
+                .collect(),
+            segments: list("segments")
+                .into_iter()
+                .filter_map(|s| s.try_cast::<SegmentOutcomeRecord>())
+                .map(|s| s.0)
+                .collect(),
+            next: text("next").unwrap_or_default(),
+            op: number("op"),
+            sqlstate: text("sqlstate").unwrap_or_default(),
+            options: list("options").into_iter().filter_map(|o| o.into_string().ok()).collect(),
+        })
+    }
+}
+
+impl From<Thrown> for Box<EvalAltResult> {
+    fn from(thrown: Thrown) -> Self {
+        if thrown.code == "interrupted" {
+            // Uncatchable: a script must not be able to go on after Ctrl-C.
+            let token = Dynamic::from("interrupted");
+            return Box::new(EvalAltResult::ErrorTerminated(token, Position::NONE));
+        }
+        Box::new(EvalAltResult::ErrorRuntime(Dynamic::from(thrown.into_map()), Position::NONE))
+    }
+}
+
+impl From<ClusterError> for Thrown {
+    fn from(error: ClusterError) -> Thrown {
+        let message = error.to_string();
+        match error {
+            ClusterError::Unreachable { next, .. } => {
+                Thrown::with_exit("unreachable", 7, message).next(next)
+            }
+            ClusterError::Locked { op, .. } => {
+                Thrown::with_exit("locked", 8, message).op(Some(op))
+            }
+            ClusterError::Sql { sqlstate, .. } => {
+                Thrown { sqlstate, ..Thrown::script("sql", message) }
+            }
+            ClusterError::Invalid { next, .. } => Thrown::script("invalid", message).next(next),
+            ClusterError::NotDrill => {
+                Thrown::with_exit("not_drill", 4, message).next("help(\"not_drill\")")
+            }
+            ClusterError::Interrupted => Thrown::interrupted(),
+        }
+    }
+}
