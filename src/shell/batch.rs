@@ -94,8 +94,8 @@ impl Batch {
             Source::Codes(codes) => self.codes(codes, evaluator),
             Source::Call { code, .. } => self.codes(std::slice::from_ref(code), evaluator),
             Source::File { path, args } => evaluator.run_file(path, args),
-            Source::Stdin { .. } => match read_stdin() {
-                Ok(text) => evaluator.run_source("-", &text),
+            Source::Stdin { args } => match read_stdin() {
+                Ok(text) => evaluator.run_source("-", &text, args),
                 Err(failure) => Err(failure),
             },
         };
@@ -219,7 +219,12 @@ mod tests {
                 ..Evaluated::default()
             })
         }
-        fn run_source(&mut self, _: &str, text: &str) -> Result<Evaluated, Box<Failure>> {
+        fn run_source(
+            &mut self,
+            _: &str,
+            text: &str,
+            _: &[String],
+        ) -> Result<Evaluated, Box<Failure>> {
             self.eval_line(text)
         }
         fn run_file(&mut self, path: &Path, _: &[String]) -> Result<Evaluated, Box<Failure>> {

@@ -147,6 +147,12 @@ impl Ui for ShellUi {
         *self.shown.borrow_mut() = Some(outcome.clone());
     }
 
+    fn note(&self, text: &str) {
+        if !self.manner.quiet {
+            self.say(text);
+        }
+    }
+
     fn print(&self, text: &str) {
         self.output.line(text);
     }
