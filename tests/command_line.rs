@@ -58,7 +58,7 @@ fn every_call_with_every_option_is_one_that_the_engine_knows() {
         format!("restart {targets} --mode smart {following}"),
         format!("restart {targets} --mode smart --dry-run"),
         "run recover_with_mirroring".to_string(),
-        "run recover_with_mirroring --contents 1 --dry-run".to_string(),
+        "run recover_with_mirroring --dry-run".to_string(),
     ] {
         let view = failure(&call(&line).source());
         assert_eq!(
@@ -80,10 +80,7 @@ fn segsh(args: &[&str]) -> Command {
     command
         .args(args)
         .env_remove("SEGSH_CLUSTER")
-        .env(
-            "XDG_STATE_HOME",
-            std::env::temp_dir().join("segsh-command-line-test"),
-        )
+        .env("XDG_STATE_HOME", env!("CARGO_TARGET_TMPDIR"))
         .stdin(Stdio::null());
     command
 }
@@ -120,7 +117,13 @@ fn stdout_is_data_and_stderr_the_rest() -> std::io::Result<()> {
     );
     let error = ended(&["-e", "nothing"])?;
     assert!(error.stdout.is_empty());
-    assert!(String::from_utf8_lossy(&error.stderr).starts_with("error["));
+    let text = String::from_utf8_lossy(&error.stderr);
+    assert!(
+        text.starts_with("error[") && text.contains("--> -e:1:1"),
+        "{text}"
+    );
+    let text = ended(&["state"])?.stderr;
+    assert!(!String::from_utf8_lossy(&text).contains("-->"));
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 use super::document::envelope;
 use super::evaluator::{Evaluated, Evaluator, Failure};
 use super::render::Screens;
+use super::render::error::ErrorView;
 use super::repl::ended_line;
 use super::ui::ShellUi;
 use crate::cluster::{Plan, State};
@@ -80,6 +81,8 @@ pub struct Batch {
 
 /// Exit code of a script error, as the shell itself uses it for a script it cannot read.
 const SCRIPT_ERROR: i32 = 1;
+/// What the engine calls a line of the prompt in positions.
+const PROMPT: &str = "prompt";
 /// Exit code of an interrupted run.
 const INTERRUPTED: i32 = 130;
 
@@ -101,7 +104,10 @@ impl Batch {
         };
         match result {
             Ok(value) => self.finish(value, judgement),
-            Err(failure) => self.fail(*failure),
+            Err(mut failure) => {
+                relocate(&mut failure.view, source);
+                self.fail(*failure)
+            }
         }
     }
 
@@ -167,6 +173,23 @@ impl Batch {
         let printed = self.ui.output().take();
         let document = envelope(kind, value, printed, &self.ui.outcomes());
         self.ui.output().write(&format!("{document}\n"));
+    }
+}
+
+/// The engine knows one kind of line, the prompt's: here it came from the command line.
+fn relocate(view: &mut ErrorView, source: &Source) {
+    match source {
+        // The person wrote a subcommand; the line it became would only puzzle.
+        Source::Call { .. } => view.position = None,
+        Source::Codes(_) => {
+            let called = view.calls.iter_mut().filter_map(|call| call.at.as_mut());
+            for at in called.chain(view.position.as_mut()) {
+                if at.file == PROMPT {
+                    at.file = "-e".to_string();
+                }
+            }
+        }
+        Source::File { .. } | Source::Stdin { .. } => {}
     }
 }
 

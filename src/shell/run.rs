@@ -37,9 +37,11 @@ pub enum Task {
 /// on a cluster fails with exit 7.
 pub fn run(
     cluster: Option<Arc<dyn Cluster>>,
-    options: FrontOptions,
+    mut options: FrontOptions,
     task: Task,
 ) -> Result<i32, RunError> {
+    // A person at a prompt reads screens; `--json` is for what reads documents.
+    options.json &= matches!(task, Task::Batch(_));
     let name = cluster.as_ref().map_or_else(String::new, |c| c.name());
     let front = Front::new(&name, options)?;
     let session = Session::new(SessionConfig {
