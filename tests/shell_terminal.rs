@@ -149,7 +149,7 @@ impl Evaluator for Echo {
             ..Evaluated::default()
         })
     }
-    fn run_source(&mut self, _: &str, text: &str) -> Result<Evaluated, Box<Failure>> {
+    fn run_source(&mut self, _: &str, text: &str, _: &[String]) -> Result<Evaluated, Box<Failure>> {
         self.eval_line(text)
     }
     fn run_file(&mut self, path: &Path, _: &[String]) -> Result<Evaluated, Box<Failure>> {

@@ -8,7 +8,7 @@ use super::json;
 use super::modules::{ModulePaths, Resolver};
 use super::thrown::Thrown;
 use super::ui::{Renderer, Ui};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Plan, State};
 use rhai::{AST, Dynamic, Engine, EvalAltResult, FuncInfo, Map, Scope, Stmt};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -57,6 +57,16 @@ impl ScriptValue {
     /// `kind` of the `--json` envelope: state, plan, outcome, refusal or value.
     pub fn kind(&self) -> &'static str {
         super::api::kind(&self.value)
+    }
+    /// The state, when the value is one: the exit code of `segsh state` depends on it.
+    pub fn state(&self) -> Option<State> {
+        let record = self.value.read_lock::<super::api::state::StateRecord>()?;
+        Some(State::clone(&record.0))
+    }
+    /// The plan, when the value is one: the exit code of a dry run depends on it.
+    pub fn plan(&self) -> Option<Plan> {
+        let record = self.value.read_lock::<super::api::plan::PlanRecord>()?;
+        Some(record.shown())
     }
 }
 

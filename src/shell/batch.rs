@@ -3,6 +3,7 @@
 use super::document::envelope;
 use super::evaluator::{Evaluated, Evaluator, Failure};
 use super::render::Screens;
+use super::render::error::ErrorView;
 use super::repl::ended_line;
 use super::ui::ShellUi;
 use crate::cluster::{Plan, State};
@@ -80,6 +81,8 @@ pub struct Batch {
 
 /// Exit code of a script error, as the shell itself uses it for a script it cannot read.
 const SCRIPT_ERROR: i32 = 1;
+/// What the engine calls a line of the prompt in positions.
+const PROMPT: &str = "prompt";
 /// Exit code of an interrupted run.
 const INTERRUPTED: i32 = 130;
 
@@ -94,14 +97,17 @@ impl Batch {
             Source::Codes(codes) => self.codes(codes, evaluator),
             Source::Call { code, .. } => self.codes(std::slice::from_ref(code), evaluator),
             Source::File { path, args } => evaluator.run_file(path, args),
-            Source::Stdin { .. } => match read_stdin() {
-                Ok(text) => evaluator.run_source("-", &text),
+            Source::Stdin { args } => match read_stdin() {
+                Ok(text) => evaluator.run_source("-", &text, args),
                 Err(failure) => Err(failure),
             },
         };
         match result {
             Ok(value) => self.finish(value, judgement),
-            Err(failure) => self.fail(*failure),
+            Err(mut failure) => {
+                relocate(&mut failure.view, source);
+                self.fail(*failure)
+            }
         }
     }
 
@@ -125,8 +131,7 @@ impl Batch {
 
     /// On a terminal the end of an operation stands there already; in a pipe the value is the data.
     fn show(&self, value: &Evaluated) {
-        let seen =
-            self.ui.is_interactive() && value.outcome.as_ref().is_some_and(|o| self.ui.has_told(o));
+        let seen = value.told && self.ui.is_interactive() && self.ui.has_shown_an_end();
         if let (false, Some(text)) = (seen, &value.text) {
             self.ui.output().write(&ended_line(text));
         }
@@ -145,21 +150,16 @@ impl Batch {
         code
     }
 
-    fn fail(&self, failure: Failure) -> i32 {
+    fn fail(&self, mut failure: Failure) -> i32 {
         let signals = self.ui.signals();
         if self.ui.output().is_gone() && !signals.interrupted() {
             // The script was ended because nobody reads any more, which is success.
             return 0;
         }
-        let told = failure
-            .outcome
-            .as_ref()
-            .is_some_and(|o| self.ui.has_told(o));
-        if !told {
-            self.ui.say(&self.screens.error(&failure.view));
-        }
+        failure.view.shown = self.ui.has_shown_end_of(failure.view.op);
+        self.ui.say(&self.screens.error(&failure.view));
         if self.json {
-            let refused = !failure.view.refusals.is_empty();
+            let refused = failure.view.is_refusal();
             self.document(if refused { "refusal" } else { "error" }, failure.json);
         }
         match failure.view.exit {
@@ -173,6 +173,23 @@ impl Batch {
         let printed = self.ui.output().take();
         let document = envelope(kind, value, printed, &self.ui.outcomes());
         self.ui.output().write(&format!("{document}\n"));
+    }
+}
+
+/// The engine knows one kind of line, the prompt's: here it came from the command line.
+fn relocate(view: &mut ErrorView, source: &Source) {
+    match source {
+        // The person wrote a subcommand; the line it became would only puzzle.
+        Source::Call { .. } => view.position = None,
+        Source::Codes(_) => {
+            let called = view.calls.iter_mut().filter_map(|call| call.at.as_mut());
+            for at in called.chain(view.position.as_mut()) {
+                if at.file == PROMPT {
+                    at.file = "-e".to_string();
+                }
+            }
+        }
+        Source::File { .. } | Source::Stdin { .. } => {}
     }
 }
 
@@ -225,7 +242,12 @@ mod tests {
                 ..Evaluated::default()
             })
         }
-        fn run_source(&mut self, _: &str, text: &str) -> Result<Evaluated, Box<Failure>> {
+        fn run_source(
+            &mut self,
+            _: &str,
+            text: &str,
+            _: &[String],
+        ) -> Result<Evaluated, Box<Failure>> {
             self.eval_line(text)
         }
         fn run_file(&mut self, path: &Path, _: &[String]) -> Result<Evaluated, Box<Failure>> {

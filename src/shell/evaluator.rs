@@ -1,7 +1,7 @@
 //! What the prompt and the batch need of the script engine, and no more of it.
 
 use super::render::error::ErrorView;
-use crate::cluster::{Outcome, Plan, State};
+use crate::cluster::{Plan, State};
 use std::path::Path;
 
 /// A value that came out of a line or a script.
@@ -13,8 +13,8 @@ pub struct Evaluated {
     pub text: Option<String>,
     /// The value in JSON; null for unit.
     pub json: serde_json::Value,
-    /// The value when it is the end of an operation.
-    pub outcome: Option<Outcome>,
+    /// The value is an outcome, and [`Ui::ended`](crate::script::ui::Ui::ended) was told it.
+    pub told: bool,
     /// The value when it is a plan.
     pub plan: Option<Plan>,
     /// The value when it is a state.
@@ -29,8 +29,6 @@ pub struct Failure {
     pub view: ErrorView,
     /// The error map in JSON.
     pub json: serde_json::Value,
-    /// The end of the operation that threw, when one did.
-    pub outcome: Option<Outcome>,
 }
 
 /// The script engine, as the shell drives it.
@@ -38,7 +36,12 @@ pub trait Evaluator {
     /// One entry of the prompt or one `-e`; the scope stays for the next.
     fn eval_line(&mut self, text: &str) -> Result<Evaluated, Box<Failure>>;
     /// A whole script under a name for its errors.
-    fn run_source(&mut self, name: &str, text: &str) -> Result<Evaluated, Box<Failure>>;
+    fn run_source(
+        &mut self,
+        name: &str,
+        text: &str,
+        args: &[String],
+    ) -> Result<Evaluated, Box<Failure>>;
     /// A script file with its arguments.
     fn run_file(&mut self, path: &Path, args: &[String]) -> Result<Evaluated, Box<Failure>>;
 }

@@ -3,6 +3,7 @@
 pub mod batch;
 pub mod confirm;
 pub mod document;
+pub mod engine;
 pub mod evaluator;
 pub mod front;
 pub mod history;
@@ -12,6 +13,7 @@ pub mod output;
 pub mod prompt;
 pub mod render;
 pub mod repl;
+pub mod run;
 pub mod signals;
 pub mod terminal;
 pub mod ui;

@@ -35,10 +35,11 @@ impl Output {
         self.kept.as_ref().map(RefCell::take).unwrap_or_default()
     }
 
-    /// One text and a line end.
+    /// One text and a line end; a screen brings its own.
     pub fn line(&self, text: &str) {
         match &self.kept {
             Some(kept) => kept.borrow_mut().push(text.to_string()),
+            None if text.ends_with('\n') => self.write(text),
             None => self.write(&format!("{text}\n")),
         }
     }

@@ -150,26 +150,23 @@ impl<'a> Repl<'a> {
     }
 
     fn show(&self, value: &Evaluated) {
-        let told = value.outcome.as_ref().is_some_and(|o| self.ui.has_told(o));
-        if let (false, Some(text)) = (told, &value.text) {
+        let shown = value.told && self.ui.has_shown_an_end();
+        if let (false, Some(text)) = (shown, &value.text) {
             self.ui.output().write(&ended_line(text));
         }
     }
 
-    /// The end of an operation has told already what an error made of it would repeat.
+    /// The end of an operation has said already what an error made of it would repeat.
     fn complain(&self, mut failure: Failure) {
-        let told = failure
-            .outcome
-            .as_ref()
-            .is_some_and(|o| self.ui.has_told(o));
-        if !told {
-            if self.ui.signals().interrupted() {
-                // The terminal has just echoed `^C`.
-                self.ui.say("");
-            }
-            failure.view.at_prompt = true;
-            self.ui.say(&self.screens.error(&failure.view));
+        if self.ui.has_shown_end_of(failure.view.op) {
+            return;
         }
+        if self.ui.signals().interrupted() {
+            // The terminal has just echoed `^C`.
+            self.ui.say("");
+        }
+        failure.view.at_prompt = true;
+        self.ui.say(&self.screens.error(&failure.view));
     }
 
     fn load_history(&mut self) {

@@ -34,8 +34,8 @@ pub struct ShellUi {
     output: Output,
     /// The operations of this session, for `--json`.
     outcomes: RefCell<Vec<Outcome>>,
-    /// The end that was told last, so that the prompt does not show the same value again.
-    told: RefCell<Option<Outcome>>,
+    /// The end that was shown last, so that the same is not shown again as a value or an error.
+    shown: RefCell<Option<Outcome>>,
 }
 
 impl ShellUi {
@@ -47,7 +47,7 @@ impl ShellUi {
             signals,
             output,
             outcomes: RefCell::default(),
-            told: RefCell::default(),
+            shown: RefCell::default(),
         }
     }
 
@@ -71,14 +71,19 @@ impl ShellUi {
         self.outcomes.borrow().clone()
     }
 
-    /// Whether a person has just seen the end of this operation. Asking forgets it.
-    pub fn has_told(&self, outcome: &Outcome) -> bool {
-        self.told.take().as_ref() == Some(outcome)
+    /// Whether the end of an operation was shown since the line began.
+    pub fn has_shown_an_end(&self) -> bool {
+        self.shown.borrow().is_some()
     }
 
-    /// A new line begins: what was told before it does not count.
+    /// Whether the end that was shown last was this operation's.
+    pub fn has_shown_end_of(&self, op: Option<i64>) -> bool {
+        op.is_some() && self.shown.borrow().as_ref().is_some_and(|o| o.op == op)
+    }
+
+    /// A new line begins: what was shown before it does not count.
     pub fn begin_line(&self) {
-        self.told.take();
+        self.shown.take();
         self.signals.clear();
     }
 
@@ -139,7 +144,13 @@ impl Ui for ShellUi {
             return;
         }
         self.say(&self.screens.outcome(outcome));
-        *self.told.borrow_mut() = Some(outcome.clone());
+        *self.shown.borrow_mut() = Some(outcome.clone());
+    }
+
+    fn note(&self, text: &str) {
+        if !self.manner.quiet {
+            self.say(text);
+        }
     }
 
     fn print(&self, text: &str) {
@@ -196,13 +207,15 @@ mod tests {
     }
 
     #[test]
-    fn an_end_is_shown_once() {
+    fn a_shown_end_is_known_until_a_new_line_begins() {
         let manner = Manner::default();
         let screens = Screens::new(plain(), "demo");
         let ui = ShellUi::new(manner, screens, Signals::unattached(), Output::kept());
         ui.ended(&done_outcome());
-        assert!(ui.has_told(&done_outcome()));
-        assert!(!ui.has_told(&done_outcome()));
+        assert!(ui.has_shown_an_end() && ui.has_shown_end_of(Some(118)));
+        assert!(!ui.has_shown_end_of(Some(1)) && !ui.has_shown_end_of(None));
+        ui.begin_line();
+        assert!(!ui.has_shown_an_end());
         assert_eq!(ui.outcomes().len(), 1);
     }
 

@@ -54,8 +54,12 @@ pub struct ErrorView {
     pub calls: Vec<Call>,
     /// What to type to read more: `help("recover")`; empty when there is nothing.
     pub more: String,
-    /// The verb that was refused, when the error is a refusal.
+    /// The verb that was refused, when the error is a refusal and it is known.
     pub verb: String,
+    /// The operation that ended so; a refusal has none.
+    pub op: Option<i64>,
+    /// The end of that operation has been shown already.
+    pub shown: bool,
     pub refusals: Vec<Refusal>,
     /// The next step as it would be typed; empty when there is none.
     pub next: String,
@@ -66,18 +70,28 @@ pub struct ErrorView {
     pub at_prompt: bool,
 }
 
+impl ErrorView {
+    /// Nothing was begun, for these reasons. An operation that ended partly has reasons too.
+    pub fn is_refusal(&self) -> bool {
+        !self.refusals.is_empty() && self.op.is_none()
+    }
+}
+
 /// The whole screen.
 pub fn render(error: &ErrorView, style: &Style) -> String {
-    let mut text = if error.refusals.is_empty() {
-        headline(error, style)
-    } else {
+    let mut text = if error.is_refusal() {
         refusal::render(&error.verb, &error.refusals, style)
+    } else if error.shown {
+        String::new()
+    } else {
+        let reasons = refusal::reason_lines(&error.refusals, style);
+        format!("{}{reasons}", headline(error, style))
     };
-    if let Some(position) = &error.position {
-        // At the prompt a refusal needs no pointer: the line stands right above it.
-        if !(error.at_prompt && !error.refusals.is_empty()) {
-            text.push_str(&pointer(position, error.source_line.as_deref(), style));
-        }
+    // At the prompt a refusal needs no pointer: the line stands right above it.
+    if let Some(position) = &error.position
+        && !(error.at_prompt && error.is_refusal())
+    {
+        text.push_str(&pointer(position, error.source_line.as_deref(), style));
     }
     text.push_str(&notes(error, style));
     text.push_str(&account(error, style));
@@ -164,14 +178,9 @@ fn notes(error: &ErrorView, style: &Style) -> String {
         text.push_str(&Para::new("   = ", 7).words(note).render(style));
     }
     let more = (!error.more.is_empty()).then(|| format!("more: {}", error.more));
-    if error.calls.is_empty() {
-        if let Some(more) = &more {
-            text.push_str(
-                &Para::new("   = ", 7)
-                    .unit(0, more, Paint::Code)
-                    .render(style),
-            );
-        }
+    if let (true, Some(more)) = (error.calls.is_empty(), &more) {
+        let para = Para::new("   = ", 7).unit(0, more, Paint::Code);
+        text.push_str(&para.render(style));
     }
     for (i, call) in error.calls.iter().enumerate() {
         let at = call
@@ -186,7 +195,7 @@ fn notes(error: &ErrorView, style: &Style) -> String {
         }
         text.push_str(&para.render(style));
     }
-    if error.refusals.is_empty() && !error.next.is_empty() {
+    if !error.is_refusal() && !error.shown && !error.next.is_empty() {
         let para = Para::new("   = ", 7).unit(0, &format!("next: {}", error.next), Paint::Code);
         text.push_str(&para.render(style));
     }
@@ -271,6 +280,31 @@ mod tests {
         let text = render(&error, &plain());
         assert!(
             !text.contains("exit") && !text.contains("changed before"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn an_operation_that_ended_partly_is_no_refusal() {
+        let refusals = crate::shell::render::samples::full_plan().refusals;
+        let mut error = ErrorView {
+            code: "partial".into(),
+            message: "recover did not finish".into(),
+            op: Some(118),
+            exit: 5,
+            refusals,
+            ..script_error()
+        };
+        let text = render(&error, &plain());
+        let begins = "error[partial]: recover did not finish\n source_damaged";
+        assert!(text.starts_with(begins), "{text}");
+        error.shown = true;
+        let text = render(&error, &plain());
+        assert!(text.starts_with("  --> site/nightly.rhai:14:13"), "{text}");
+        error.op = None;
+        let text = render(&error, &plain());
+        assert!(
+            text.starts_with("refused. Nothing was changed. 2 reasons:"),
             "{text}"
         );
     }

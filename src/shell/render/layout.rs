@@ -105,7 +105,7 @@ impl Table {
     /// The table as lines, each ending with a newline, none wider than the style allows.
     pub fn render(&self, style: &Style) -> String {
         let widths = self.widths();
-        let titles = self
+        let titles: Vec<Cell> = self
             .columns
             .iter()
             .map(|c| Cell::painted(&*c.title, Paint::Dim))
@@ -143,7 +143,7 @@ impl Table {
         end
     }
 
-    fn line(&self, widths: &[Option<usize>], cells: &Vec<Cell>, style: &Style) -> String {
+    fn line(&self, widths: &[Option<usize>], cells: &[Cell], style: &Style) -> String {
         let mut line = String::new();
         // Blanks are owed and paid only before the next text, so that no line ends with any.
         let mut owed = 1;

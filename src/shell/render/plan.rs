@@ -263,7 +263,7 @@ fn next(plan: &Plan, style: &Style) -> String {
     let steps: &[&str] = if plan.refuses || plan.is_empty() {
         &["state()"]
     } else {
-        &["p.apply()", "p.save(\"FILE\")", "p.diff(other)"]
+        &["p.apply()", "p.save(\"FILE\")"]
     };
     let mut para = Para::new("next: ", 6);
     for (i, step) in steps.iter().enumerate() {

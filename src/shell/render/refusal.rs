@@ -8,8 +8,12 @@ use crate::cluster::{Refusal, RefusalCode};
 /// `refused: rebalance. Nothing was changed. 3 reasons: ...`
 pub fn render(verb: &str, refusals: &[Refusal], style: &Style) -> String {
     let reasons = count(refusals.len(), "reason");
-    let head = style.paint(Paint::Bad, "refused:");
-    let mut text = format!("{head} {verb}. Nothing was changed. {reasons}:\n");
+    let head = if verb.is_empty() {
+        format!("{}.", style.paint(Paint::Bad, "refused"))
+    } else {
+        format!("{} {verb}.", style.paint(Paint::Bad, "refused:"))
+    };
+    let mut text = format!("{head} Nothing was changed. {reasons}:\n");
     text.push_str(&reason_lines(refusals, style));
     if let Some(code) = to_explain(refusals) {
         text.push_str(&format!("help(\"{}\") explains a code.\n", code.code()));

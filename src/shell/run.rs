@@ -1,0 +1,86 @@
+//! A whole session on a cluster: the engine, the shell in front of it, and the prompt or the batch.
+
+use super::batch::Source;
+use super::engine::ScriptEngine;
+use super::front::{Front, FrontOptions};
+use super::history;
+use super::repl::{ReplConfig, ReplError};
+use crate::cluster::Cluster;
+use crate::script::{Session, SessionConfig, is_incomplete};
+use std::io;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use thiserror::Error;
+
+/// Why a session could not be had at all.
+#[derive(Debug, Error)]
+pub enum RunError {
+    #[error("signals cannot be taken: {0}")]
+    Signals(#[from] io::Error),
+    #[error(transparent)]
+    Prompt(#[from] ReplError),
+}
+
+/// What the session is for.
+pub enum Task {
+    Prompt {
+        /// Lines above the first prompt.
+        greeting: Vec<String>,
+        /// Asked before leaving; `false` stays.
+        may_leave: Rc<dyn Fn() -> bool>,
+    },
+    Batch(Source),
+}
+
+/// Runs it to its end; the process's exit code. Without a cluster the language works, and every call
+/// on a cluster fails with exit 7.
+pub fn run(
+    cluster: Option<Arc<dyn Cluster>>,
+    mut options: FrontOptions,
+    task: Task,
+) -> Result<i32, RunError> {
+    // A person at a prompt reads screens; `--json` is for what reads documents.
+    options.json &= matches!(task, Task::Batch(_));
+    let name = cluster.as_ref().map_or_else(String::new, |c| c.name());
+    let front = Front::new(&name, options)?;
+    let session = Session::new(SessionConfig {
+        cluster: cluster.clone(),
+        ui: front.ui.clone(),
+        renderer: Rc::new(front.out.clone()),
+        site_dir: dirs::config_dir().map(|dir| dir.join("segsh").join("site")),
+        system_dir: Some(PathBuf::from("/etc/segsh/site")),
+        dry_run: false,
+    });
+    let mut engine = ScriptEngine(session);
+    match task {
+        Task::Batch(source) => Ok(front.batch().run(&source, &mut engine)),
+        Task::Prompt {
+            greeting,
+            may_leave,
+        } => {
+            let config = prompt_config(cluster, greeting, may_leave, &engine);
+            Ok(front.prompt(config, &mut engine)?)
+        }
+    }
+}
+
+fn prompt_config(
+    cluster: Option<Arc<dyn Cluster>>,
+    greeting: Vec<String>,
+    may_leave: Rc<dyn Fn() -> bool>,
+    engine: &ScriptEngine,
+) -> ReplConfig {
+    let name = cluster.as_ref().map_or("segsh".to_string(), |c| c.name());
+    let drill = cluster.as_ref().is_some_and(|c| c.is_drill());
+    ReplConfig {
+        name,
+        drill,
+        greeting,
+        names: engine.names(),
+        is_incomplete: Rc::new(is_incomplete),
+        state: Rc::new(move || cluster.as_ref()?.state().ok()),
+        may_leave,
+        history: history::path(),
+    }
+}
