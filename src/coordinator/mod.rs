@@ -22,6 +22,8 @@ pub mod state;
 pub mod store;
 
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;
 
 use crate::cluster::State;
@@ -141,6 +143,12 @@ where
 impl Coordinator {
     /// Opens the catalog and starts FTS, the watch of the hosts, and what operations were left.
     pub fn start(site: Site) -> Result<Arc<Coordinator>, CoordinatorError> {
+        let hosts = hosts(&site);
+        Coordinator::start_on(site, hosts)
+    }
+
+    /// The same, on hosts that are reached some other way.
+    pub fn start_on(site: Site, hosts: Hosts) -> Result<Arc<Coordinator>, CoordinatorError> {
         let site = Arc::new(site);
         let store = Arc::new(Store::open(&site.dir.join(CATALOG_FILE))?);
         let board = Arc::new(Board::default());
@@ -154,7 +162,6 @@ impl Coordinator {
             owner: fts_owner(&site),
             begun,
         })?;
-        let hosts = hosts(&site);
         hostwatch::watch(&hosts, &board);
         let audit = Audit::new(&site.dir);
         let operations = Operations::new(
