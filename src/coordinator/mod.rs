@@ -1,10 +1,230 @@
 //! The coordinator process: the catalog, the fault tolerance service, the operations, the endpoint.
+//!
+//! ```text
+//!  clients --endpoint--> operations --row--> store <--row-- prober (FTS, its own thread)
+//!                            |                 |                 |
+//!                          hosts             board <--reports----+--orders--> segments
+//!                                              |
+//!                                     state, routes (gateway)
+//! ```
 
 pub mod audit;
 pub mod board;
+pub mod catalog_sql;
 pub mod clock;
+mod endpoint;
 pub mod hostwatch;
 pub mod operations;
 pub mod prober;
+pub mod routes;
 pub mod site;
+pub mod state;
 pub mod store;
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+use crate::cluster::State;
+use crate::cluster::request::Owner;
+use crate::cluster_dir::{ClusterConfig, ClusterDirError, ClusterHandle, open};
+use crate::core::ids::Content;
+use crate::core::row::SegmentRow;
+use crate::hosts::{AgentHost, DirLock, Host, LockError, announce_ready};
+use crate::net::{Endpoint, Identity};
+use audit::Audit;
+use board::Board;
+use hostwatch::Hosts;
+use operations::Operations;
+use prober::{Prober, ProberError};
+use routes::Routes;
+use site::{HostPlace, Site};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use store::{CATALOG_FILE, Store, StoreError};
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+
+/// Why a coordinator could not run.
+#[derive(Debug, Error)]
+pub enum CoordinatorError {
+    #[error(transparent)]
+    Cluster(#[from] ClusterDirError),
+    #[error("another coordinator runs here: {0}")]
+    Lock(#[from] LockError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Prober(#[from] ProberError),
+    #[error("cannot listen on {address}: {source}")]
+    Listen { address: String, source: std::io::Error },
+}
+
+/// A running coordinator.
+pub struct Coordinator {
+    pub site: Arc<Site>,
+    pub store: Arc<Store>,
+    pub board: Arc<Board>,
+    pub prober: Prober,
+    pub operations: Operations,
+    pub hosts: Hosts,
+    /// Every segment, the coordinator's own row left out.
+    pub segments: Vec<SegmentRow>,
+    audit: Audit,
+    stopped: watch::Sender<bool>,
+}
+
+/// Makes the catalog of a new cluster: what `init` calls.
+pub fn create_catalog(config: &ClusterConfig) -> Result<(), StoreError> {
+    let dir = coordinator_dir(&config.dir);
+    let settings: Vec<_> = config.settings.iter().map(|(n, v)| (n.clone(), v.clone())).collect();
+    Store::create(&dir.join(CATALOG_FILE), &config.segments, &settings)
+}
+
+fn coordinator_dir(cluster_dir: &Path) -> PathBuf {
+    cluster_dir.join("coordinator")
+}
+
+/// What the coordinator of a cluster directory needs to know.
+pub fn site_of(handle: &ClusterHandle) -> Result<Site, ClusterDirError> {
+    let config = handle.config();
+    Ok(Site {
+        cluster: config.name.clone(),
+        cluster_id: config.id.clone(),
+        drill: config.drill,
+        dir: handle.coordinator_dir(),
+        host: config.coordinator.host.clone(),
+        address: config.coordinator.address.clone(),
+        control_port: config.coordinator.control_port,
+        pg_port: config.coordinator.port,
+        socket_dir: config.socket_dir.clone(),
+        key_file: handle.key_file(),
+        key: handle.credentials(Identity::Coordinator)?.key,
+        hosts: config
+            .hosts
+            .iter()
+            .map(|h| HostPlace { name: h.name.clone(), address: h.address.clone(), agent_port: h.agent_port })
+            .collect(),
+    })
+}
+
+/// The state of a cluster whose coordinator does not run, from its last catalog.
+pub fn last_state(handle: &ClusterHandle) -> Result<State, CoordinatorError> {
+    let site = site_of(handle)?;
+    let store = Store::open_read_only(&site.dir.join(CATALOG_FILE))?;
+    Ok(state::from_last_catalog(&site, &store)?)
+}
+
+/// Runs the coordinator of a cluster directory until the cluster is stopped. `front` starts what
+/// serves PostgreSQL clients, before the process says that it is ready.
+pub async fn run<F>(
+    cluster_dir: &Path,
+    front: impl FnOnce(Arc<Coordinator>) -> F,
+) -> Result<(), CoordinatorError>
+where
+    F: Future<Output = Result<(), CoordinatorError>>,
+{
+    let handle = open(cluster_dir)?;
+    let site = site_of(&handle)?;
+    let _lock = DirLock::take(&site.dir)?;
+    let at = (site.address.clone(), site.control_port);
+    let listener = TcpListener::bind((at.0.as_str(), at.1)).await.map_err(|source| {
+        CoordinatorError::Listen { address: format!("{}:{}", at.0, at.1), source }
+    })?;
+    let coordinator = Coordinator::start(site)?;
+    front(coordinator.clone()).await?;
+    announce_ready();
+    coordinator.serve(listener).await;
+    Ok(())
+}
+
+impl Coordinator {
+    /// Opens the catalog and starts FTS, the watch of the hosts, and what operations were left.
+    pub fn start(site: Site) -> Result<Arc<Coordinator>, CoordinatorError> {
+        let hosts = hosts(&site);
+        Coordinator::start_on(site, hosts)
+    }
+
+    /// The same, on hosts that are reached some other way.
+    pub fn start_on(site: Site, hosts: Hosts) -> Result<Arc<Coordinator>, CoordinatorError> {
+        let site = Arc::new(site);
+        let store = Arc::new(Store::open(&site.dir.join(CATALOG_FILE))?);
+        let board = Arc::new(Board::default());
+        let segments: Vec<_> = store.rows()?.into_iter().filter(|r| r.content != Content::COORDINATOR).collect();
+        let (begun, mut to_pick_up) = mpsc::unbounded_channel();
+        let prober = Prober::start(prober::Setup {
+            store: store.clone(),
+            board: board.clone(),
+            me: site.credentials(),
+            segments: segments.clone(),
+            owner: fts_owner(&site),
+            begun,
+        })?;
+        hostwatch::watch(&hosts, &board);
+        let audit = Audit::new(&site.dir);
+        let operations = Operations::new(
+            store.clone(),
+            board.clone(),
+            prober.clone(),
+            hosts.clone(),
+            site.clone(),
+            segments.clone(),
+            audit.clone(),
+        );
+        operations.resume()?;
+        let follow_ups = operations.clone();
+        tokio::spawn(async move {
+            while let Some(op) = to_pick_up.recv().await {
+                follow_ups.pick_up(op);
+            }
+        });
+        let stopped = watch::Sender::new(false);
+        Ok(Arc::new(Coordinator { site, store, board, prober, operations, hosts, segments, audit, stopped }))
+    }
+
+    /// Serves clients until the cluster is stopped.
+    pub async fn serve(self: Arc<Self>, listener: TcpListener) {
+        endpoint::serve(self, listener).await;
+    }
+
+    /// The cluster now.
+    pub fn state(&self) -> Result<State, StoreError> {
+        // Copied out: the catalog is read without holding the board.
+        let known = self.board.read(Clone::clone);
+        state::build(&self.site, &self.store, &known, |content| self.operations.working_on(content))
+    }
+
+    /// The way to acting primaries, for the gateway.
+    pub fn routes(&self) -> Routes {
+        Routes::new(self.board.clone(), self.prober.clone(), self.site.credentials(), &self.segments)
+    }
+
+    /// Resolves when the cluster has been stopped.
+    pub async fn until_stopped(&self) {
+        let mut stopped = self.stopped.subscribe();
+        // An error means that the sender is gone, which is an end as well.
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+    }
+}
+
+/// Who stands behind the goals that FTS writes.
+fn fts_owner(site: &Site) -> Owner {
+    Owner {
+        user: "FTS".into(),
+        host: site.host.clone(),
+        pid: std::process::id(),
+        terminal: String::new(),
+        script: String::new(),
+    }
+}
+
+fn hosts(site: &Site) -> Hosts {
+    let host = |place: &HostPlace| {
+        let at = Endpoint::new(place.address.clone(), place.agent_port);
+        let host: Arc<dyn Host> = Arc::new(AgentHost::new(place.name.clone(), at, site.credentials()));
+        (place.name.clone(), host)
+    };
+    site.hosts.iter().map(host).collect()
+}

@@ -148,6 +148,16 @@ impl Operations {
         Ok(true)
     }
 
+    /// Ends all driving where it stands, as the end of the process would.
+    #[cfg(test)]
+    pub(super) fn abandon(&self) {
+        for live in std::mem::take(&mut *self.shared.live()).into_values() {
+            if let Some(task) = live.task.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                task.abort();
+            }
+        }
+    }
+
     fn run(&self, operation: Operation) {
         let age_ms = u64::try_from(unix_ms() - operation.started_ms).unwrap_or_default();
         let age = std::time::Duration::from_millis(age_ms);

@@ -1,0 +1,212 @@
+//! The control endpoint: requests of clients in, replies out.
+
+use super::Coordinator;
+use super::operations::Watching;
+use crate::cluster::request::{Owner, Reply, Request};
+use crate::cluster::{Outcome, OutcomeStatus, Progressing};
+use crate::core::ids::Dbid;
+use crate::core::report::StopMode;
+use crate::net::{Framed, NetError, Purpose, accept};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+/// How long a client may take to prove itself.
+const PROVE_WITHIN: Duration = Duration::from_secs(2);
+/// Watchers are told at most this often.
+const TELL_EVERY: Duration = Duration::from_millis(50);
+
+/// Serves clients until the cluster is stopped.
+pub(super) async fn serve(coordinator: Arc<Coordinator>, listener: TcpListener) {
+    let mut stopped = coordinator.stopped.subscribe();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                tokio::spawn(client(coordinator.clone(), stream));
+            }
+            Err(error) => {
+                // Such as no file descriptors: it passes, or the log is full of it.
+                tracing::error!(%error, "cannot accept a client");
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        }
+    }
+}
+
+async fn client(coordinator: Arc<Coordinator>, stream: TcpStream) {
+    let me = coordinator.site.credentials();
+    let mut framed = match accept(stream, &me, &[Purpose::Client], PROVE_WITHIN).await {
+        Ok((stream, _)) => Framed::new(stream),
+        Err(error) => {
+            tracing::warn!(%error, "a client was turned away");
+            return;
+        }
+    };
+    while let Ok(request) = framed.recv::<Request>().await {
+        if coordinator.answer(&mut framed, request).await.is_err() {
+            return;
+        }
+    }
+}
+
+impl Coordinator {
+    async fn answer(&self, framed: &mut Framed, request: Request) -> Result<(), NetError> {
+        let reply = match request {
+            Request::State => self.state_reply(),
+            Request::Probe => {
+                self.prober.probe().await;
+                self.state_reply()
+            }
+            Request::Begin { plan, owner } => self.operations.begin(&plan, &owner).map_or_else(failed, Reply::from),
+            Request::Watch { op } => return self.follow(framed, op).await,
+            Request::StopAfterSegment { op } => self.flag(op, false),
+            Request::Cancel { op } => self.flag(op, true),
+            Request::Setting { name, value } => self.setting(&name, value.as_deref()),
+            Request::Kill { dbid } => self.kill(dbid).await,
+            Request::Start { owner } => return self.start_all(framed, &owner).await,
+            Request::Stop { mode, owner } => return self.stop_all(framed, mode, &owner).await,
+        };
+        framed.send(&reply).await
+    }
+
+    fn state_reply(&self) -> Reply {
+        self.state().map_or_else(failed, |state| Reply::State { state: Box::new(state) })
+    }
+
+    fn flag(&self, op: i64, cancel: bool) -> Reply {
+        match self.operations.flag(op, cancel) {
+            Ok(true) => Reply::Ok,
+            Ok(false) => Reply::Failed { message: format!("operation {op} is not running"), next: "state()".into() },
+            Err(error) => failed(error),
+        }
+    }
+
+    fn setting(&self, name: &str, value: Option<&str>) -> Reply {
+        let result = match value {
+            Some(value) => self.store.set_setting(name, value),
+            None => self.store.setting(name),
+        };
+        if value.is_some() && result.is_ok() {
+            self.prober.settings_changed();
+        }
+        result.map_or_else(failed, |value| Reply::Setting { value })
+    }
+
+    async fn kill(&self, dbid: Dbid) -> Reply {
+        let next = || "state()".to_string();
+        if !self.site.drill {
+            let message = "faults are injected only on drill clusters".into();
+            return Reply::Failed { message, next: next() };
+        }
+        let Some(row) = self.segments.iter().find(|r| r.dbid == dbid) else {
+            return Reply::Failed { message: format!("there is no segment dbid {dbid}"), next: next() };
+        };
+        let Some(host) = self.hosts.get(&row.hostname) else {
+            return Reply::Failed { message: format!("there is no host {}", row.hostname), next: next() };
+        };
+        let killed = host.kill_segment(&self.site.segment_config(row).datadir).await;
+        self.prober.kick(None);
+        match killed {
+            Ok(_) => Reply::Ok,
+            Err(error) => Reply::Failed { message: error.to_string(), next: next() },
+        }
+    }
+
+    /// Sends progress until the operation has ended.
+    async fn follow(&self, framed: &mut Framed, op: i64) -> Result<(), NetError> {
+        let (mut progress, mut outcome) = match self.operations.watch(op) {
+            Ok(Watching::Running { progress, outcome }) => (progress, outcome),
+            Ok(Watching::Ended(outcome)) => return framed.send(&Reply::Ended { outcome: *outcome }).await,
+            Ok(Watching::Unknown) => {
+                let message = format!("there is no operation {op}");
+                return framed.send(&Reply::Failed { message, next: "state()".into() }).await;
+            }
+            Err(error) => return framed.send(&failed(error)).await,
+        };
+        loop {
+            let now = progress.borrow_and_update().clone();
+            framed.send(&Reply::Progress { now }).await?;
+            tokio::time::sleep(TELL_EVERY).await;
+            tokio::select! {
+                biased;
+                ended = end_of(&mut outcome) => {
+                    let now = progress.borrow().clone();
+                    framed.send(&Reply::Progress { now }).await?;
+                    let reply = match ended {
+                        Some(outcome) => Reply::Ended { outcome },
+                        None => Reply::Failed { message: "its end was not seen".into(), next: "state()".into() },
+                    };
+                    return framed.send(&reply).await;
+                }
+                _ = progress.changed() => {}
+            }
+        }
+    }
+
+    async fn start_all(&self, framed: &mut Framed, owner: &Owner) -> Result<(), NetError> {
+        use super::operations::Answer;
+        match self.operations.begin_start(owner) {
+            Ok(Answer::Begun { op, .. }) => self.follow(framed, op).await,
+            Ok(Answer::NothingToDo) => framed.send(&Reply::Ended { outcome: nothing_to_start() }).await,
+            Ok(answer) => framed.send(&Reply::from(answer)).await,
+            Err(error) => framed.send(&failed(error)).await,
+        }
+    }
+
+    /// Stops everything, tells the client, and then the coordinator itself ends.
+    async fn stop_all(&self, framed: &mut Framed, mode: StopMode, owner: &Owner) -> Result<(), NetError> {
+        let (now, mut progress) = watch::channel(Progressing { op: 0, elapsed_ms: 0, contents: Vec::new() });
+        let started_ms = super::clock::unix_ms();
+        let mut told = Ok(());
+        let mut work = std::pin::pin!(self.operations.stop_all(mode, &now));
+        let outcome = loop {
+            tokio::select! {
+                biased;
+                outcome = &mut work => break outcome,
+                _ = progress.changed(), if told.is_ok() => {
+                    let now = progress.borrow_and_update().clone();
+                    // A client that went away does not keep the cluster from stopping.
+                    told = framed.send(&Reply::Progress { now }).await;
+                }
+            }
+        };
+        self.audit.append(0, owner, started_ms, &outcome);
+        let told = match told {
+            Ok(()) => framed.send(&Reply::Ended { outcome }).await,
+            Err(error) => Err(error),
+        };
+        self.stopped.send_replace(true);
+        told
+    }
+}
+
+/// The outcome once there is one; `None` when the operation went away without.
+async fn end_of(outcome: &mut watch::Receiver<Option<Outcome>>) -> Option<Outcome> {
+    outcome.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone())
+}
+
+fn failed(error: super::store::StoreError) -> Reply {
+    let next = match &error {
+        super::store::StoreError::Setting(_) => "setting(\"NAME\", \"VALUE\")",
+        _ => "look at the coordinator's log",
+    };
+    Reply::Failed { message: error.to_string(), next: next.into() }
+}
+
+fn nothing_to_start() -> Outcome {
+    Outcome {
+        verb: "start".into(),
+        status: OutcomeStatus::Done,
+        op: None,
+        segments: Vec::new(),
+        refusals: Vec::new(),
+        elapsed_ms: 0,
+        message: "there are no segments".into(),
+        next: String::new(),
+    }
+}
