@@ -1,7 +1,8 @@
 //! A scripted PostgreSQL server: what it does with a statement stands in the statement's text.
 //!
 //! `die` closes the connection, `hang` answers only once it is cancelled or released, `drain` says
-//! 40001 and closes, `rows N` gives N rows of a kilobyte, `fail` is an error, `copy` takes data.
+//! 40001 and closes, `rows N` gives N rows of a kilobyte, `fail` is an error, `copy` takes data,
+//! `expire CODE` ends the session with a fatal error after its answer.
 
 use crate::gateway::frame::{Frame, FrameStream, take_cstr};
 use crate::gateway::message;
@@ -175,6 +176,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
                     }
                 }
                 message::ready(&mut self.out, self.status);
+                if text.contains("expire") {
+                    self.last_words(&text);
+                    return Err(Closed);
+                }
             }
             b'P' => {
                 let (name, text) = (text(), text());
@@ -209,6 +214,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
             self.skipping = true;
         }
         Ok(())
+    }
+
+    /// A fatal error that nobody asked for; its SQLSTATE is the statement's last word.
+    fn last_words(&mut self, text: &str) {
+        let code = text.split_whitespace().last().unwrap_or_default();
+        message::put(&mut self.out, b'E', |b| {
+            for (field, value) in [(b'S', "FATAL"), (b'C', code), (b'M', "enough")] {
+                b.put_u8(field);
+                message::put_cstr(b, value);
+            }
+            b.put_u8(0);
+        });
     }
 
     fn describe(&mut self, body: &Bytes) {

@@ -297,3 +297,38 @@ async fn settings_follow_the_session_to_the_next_segment() {
     let answer = client.query("show statement_timeout").await;
     assert!(answer.contains(&"D 5s".to_owned()), "{answer:?}");
 }
+
+#[tokio::test]
+async fn a_transaction_that_had_failed_already_stays_failed_without_its_segment() {
+    let mut stage = Stage::new().await;
+    let mut client = Client::new(&stage).await;
+    assert_eq!(
+        client.query("begin; fail").await,
+        ["C BEGIN", "E 42601", "Z E"]
+    );
+    stage.switch().await.kill();
+    assert_eq!(client.query("select 1").await, ["E 25P02", "Z E"]);
+    assert_eq!(client.query("rollback").await, ["C ROLLBACK", "Z I"]);
+}
+
+#[tokio::test]
+async fn a_session_that_sat_idle_in_its_transaction_ends_as_on_any_server() {
+    let stage = Stage::new().await;
+    let mut client = Client::new(&stage).await;
+    client.query("begin; select expire 25P03").await;
+    assert_eq!(client.until_ready().await, ["E 25P03", "end"]);
+}
+
+#[tokio::test]
+async fn a_segment_that_says_it_stops_does_not_end_the_session() {
+    let mut stage = Stage::new().await;
+    let mut client = Client::new(&stage).await;
+    client.query("begin; select expire 57P01").await;
+    stage.switch().await;
+    assert_eq!(client.query("select 1").await, ["E 25P02", "Z E"]);
+    assert_eq!(client.query("commit").await, ["C ROLLBACK", "Z I"]);
+    assert_eq!(
+        client.query("insert 1").await,
+        [MOVED, "C INSERT 0 1", "Z I"]
+    );
+}
