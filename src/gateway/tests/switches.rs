@@ -195,6 +195,20 @@ async fn a_statement_that_waits_for_a_primary_runs_once_there_is_one() {
 }
 
 #[tokio::test]
+async fn a_statement_of_a_client_that_left_while_it_waited_is_not_run() {
+    let mut stage = Stage::new().await;
+    let mut client = Client::new(&stage).await;
+    stage.router.nobody();
+    client.send("insert 1").await;
+    drop(client);
+    stage.front.idle().await;
+    stage.switch().await;
+    let mut other = Client::new(&stage).await;
+    other.query("insert 2").await;
+    assert_eq!(stage.segment.executed(), ["insert 2"]);
+}
+
+#[tokio::test]
 async fn an_upstream_that_ended_while_idle_is_replaced_before_the_write() {
     let mut stage = Stage::new().await;
     let mut client = Client::new(&stage).await;
