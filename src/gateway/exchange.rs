@@ -191,11 +191,7 @@ impl Exchange<'_> {
                     progress.status = Some(frame.raw().get(5).copied().unwrap_or(b'I'));
                 }
             }
-            b'1' => {
-                if self.parsed() {
-                    return;
-                }
-            }
+            b'1' if self.parsed() => return,
             b'2' => self.answered(|p| matches!(p, Pending::Bind)),
             b'3' => self.closed(),
             b'T' | b'n' => self.answered(|p| matches!(p, Pending::Describe)),

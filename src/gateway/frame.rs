@@ -81,6 +81,11 @@ impl<S> FrameStream<S> {
         (self.io, self.buffer)
     }
 
+    /// How many bytes have been read and not been taken.
+    pub fn unread(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// The next frame, if all of it has been read already.
     pub fn buffered(&mut self) -> Result<Option<Frame>, FrameError> {
         if self.buffer.len() < 5 {

@@ -22,6 +22,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+/// How much is read ahead of a client that waits for a primary.
+const READ_AHEAD: usize = 256 * 1024;
+
 /// A client's stream, whichever socket it came from.
 pub(super) type ClientStream = Box<dyn Duplex>;
 
@@ -461,7 +464,12 @@ impl Session {
             point: &self.registration.point,
             generation: self.generation + 1,
         };
-        let mut upstream = match opening.run().await {
+        // A client that leaves while it waits must not have its statement run half a minute later.
+        let opened = tokio::select! {
+            opened = opening.run() => opened,
+            () = gone(&mut self.client) => return Err(Ending::Gone),
+        };
+        let mut upstream = match opened {
             Ok(upstream) => upstream,
             Err(reply) => return Ok(Err(reply)),
         };
@@ -546,6 +554,16 @@ fn text_of(frame: &Frame) -> Option<Bytes> {
     let mut body = frame.body();
     let text = super::frame::take_cstr(&mut body)?;
     body.is_empty().then_some(text)
+}
+
+/// Resolves when the client's stream has ended. What it sends meanwhile is kept, up to a bound.
+async fn gone(client: &mut FrameStream<ClientStream>) {
+    while client.unread() < READ_AHEAD {
+        if !matches!(client.fill().await, Ok(true)) {
+            return;
+        }
+    }
+    std::future::pending().await
 }
 
 async fn next_of(upstream: &mut Option<Upstream>) -> Result<Option<Frame>, FrameError> {

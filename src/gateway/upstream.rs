@@ -15,7 +15,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::{Instant, sleep, timeout_at};
 
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
 /// A session on a segment, past its startup.
@@ -89,10 +89,15 @@ impl Opening<'_> {
                 Err(error) => error,
             };
             tracing::debug!(content = %self.content, dbid = %route.dbid, %error, "no session on the segment");
-            self.router.trouble(self.content);
+            if !matches!(error, ConnectError::Changed) {
+                self.router.trouble(self.content);
+            }
             if Instant::now() + pause >= deadline {
                 return Err(self.no_primary(&format!("dbid {}: {error}", route.dbid)));
             }
+            // A change cuts the pause short, but never to nothing: a route that stays older than
+            // the row would make this a busy loop.
+            sleep(FIRST_PAUSE).await;
             tokio::select! {
                 () = sleep(pause) => {}
                 () = self.router.changed(self.content, route.serving) => {}
