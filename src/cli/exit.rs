@@ -45,6 +45,12 @@ impl Exit {
     ];
 
     /// The number the process ends with.
+    /// As the rest of the program carries it: scripts end with any number.
+    pub fn process_code(self) -> i32 {
+        i32::from(self.code())
+    }
+
+    /// The number.
     pub fn code(self) -> u8 {
         self as u8
     }

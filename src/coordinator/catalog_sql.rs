@@ -165,7 +165,7 @@ fn intent(verb: &str, options: Options) -> Result<Intent, FunctionError> {
 
 /// The same plan as a client's.
 fn make_plan(state: &State, intent: &Intent) -> Plan {
-    crate::cluster::plan(state, intent)
+    crate::cluster::plan(state, intent, super::clock::unix_ms())
 }
 
 fn owner(coordinator: &Coordinator) -> Owner {

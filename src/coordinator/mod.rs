@@ -13,6 +13,7 @@ pub mod board;
 pub mod catalog_sql;
 pub mod clock;
 mod endpoint;
+mod front;
 pub mod hostwatch;
 pub mod operations;
 pub mod prober;
@@ -31,8 +32,10 @@ use crate::cluster::request::Owner;
 use crate::cluster_dir::{ClusterConfig, ClusterDirError, ClusterHandle, open};
 use crate::core::ids::Content;
 use crate::core::row::SegmentRow;
-use crate::hosts::{AgentHost, DirLock, Host, LockError, announce_ready};
+use crate::hosts::{AgentHost, DirLock, Host, LockError, announce_ready, leave_terminal};
 use crate::net::{Endpoint, Identity};
+pub use front::PASSWORD_FILE;
+
 use audit::Audit;
 use board::Board;
 use hostwatch::Hosts;
@@ -58,6 +61,8 @@ pub enum CoordinatorError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Prober(#[from] ProberError),
+    #[error(transparent)]
+    Front(#[from] crate::gateway::FrontError),
     #[error("cannot listen on {address}: {source}")]
     Listen { address: String, source: std::io::Error },
 }
@@ -117,26 +122,22 @@ pub fn last_state(handle: &ClusterHandle) -> Result<State, CoordinatorError> {
     Ok(state::from_last_catalog(&site, &store)?)
 }
 
-/// Runs the coordinator of a cluster directory until the cluster is stopped. `front` starts what
-/// serves PostgreSQL clients, before the process says that it is ready.
-pub async fn run<F>(
-    cluster_dir: &Path,
-    front: impl FnOnce(Arc<Coordinator>) -> F,
-) -> Result<(), CoordinatorError>
-where
-    F: Future<Output = Result<(), CoordinatorError>>,
-{
+/// Runs the coordinator of a cluster directory until the cluster is stopped.
+pub async fn run(cluster_dir: &Path) -> Result<(), CoordinatorError> {
     let handle = open(cluster_dir)?;
     let site = site_of(&handle)?;
-    let _lock = DirLock::take(&site.dir)?;
+    leave_terminal().map_err(|source| CoordinatorError::Listen { address: "signals".into(), source })?;
+    // Held until death (R7).
+    DirLock::take(&site.dir)?.keep_until_death();
     let at = (site.address.clone(), site.control_port);
     let listener = TcpListener::bind((at.0.as_str(), at.1)).await.map_err(|source| {
         CoordinatorError::Listen { address: format!("{}:{}", at.0, at.1), source }
     })?;
     let coordinator = Coordinator::start(site)?;
-    front(coordinator.clone()).await?;
+    let front = front::start(coordinator.clone(), handle.dir()).await?;
     announce_ready();
     coordinator.serve(listener).await;
+    front.stop().await;
     Ok(())
 }
 

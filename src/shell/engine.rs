@@ -48,7 +48,7 @@ impl ScriptEngine {
             .collect()
     }
 
-    fn result(&self, result: Result<ScriptValue, ScriptError>) -> Result<Evaluated, Box<Failure>> {
+    fn result(&self, result: Result<ScriptValue, Box<ScriptError>>) -> Result<Evaluated, Box<Failure>> {
         match result {
             Ok(value) => Ok(Evaluated {
                 kind: value.kind().to_string(),
@@ -61,7 +61,7 @@ impl ScriptEngine {
             }),
             Err(error) => Err(Box::new(Failure {
                 json: error.to_json(),
-                view: view(error),
+                view: view(*error),
             })),
         }
     }

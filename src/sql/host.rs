@@ -48,7 +48,7 @@ pub trait SqlHost: Send + Sync + 'static {
     fn read_permit(&self) -> Result<(), StorageError>;
     /// What `server_version` says, such as `15.0 (segsh 0.1.0)`. Clients parse its beginning.
     fn server_version(&self) -> String {
-        format!("15.0 (segsh {})", env!("CARGO_PKG_VERSION"))
+        crate::sql::SERVER_VERSION.to_owned()
     }
     /// Where sessions start.
     fn timeouts(&self) -> Timeouts {

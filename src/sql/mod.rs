@@ -28,6 +28,9 @@ mod watchdog;
 mod wire;
 
 pub use error::{Phase, SqlError, state, translate, translate_permit};
+/// What clients are told the server is; they parse its beginning.
+pub const SERVER_VERSION: &str = "15.0 (segsh)";
+
 pub use host::{Client, SqlHost, Timeouts};
 pub use lexer::split;
 pub use queue::{WriteQueue, WriteTurn};

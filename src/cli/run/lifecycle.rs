@@ -19,6 +19,7 @@ use crate::shell::watch::{BatchWatch, TerminalWatch};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -28,11 +29,11 @@ fn failed(error: &ClusterDirError) -> i32 {
     eprintln!("next: {}", error.next());
     match error {
         ClusterDirError::Missing { .. } | ClusterDirError::NotACluster { .. } | ClusterDirError::Coordinator(_) => {
-            Exit::Unreachable.code()
+            Exit::Unreachable.process_code()
         }
-        ClusterDirError::Locked { .. } => Exit::Locked.code(),
-        ClusterDirError::Refused(_) => Exit::Refused.code(),
-        _ => Exit::ScriptError.code(),
+        ClusterDirError::Locked { .. } => Exit::Locked.process_code(),
+        ClusterDirError::Refused(_) => Exit::Refused.process_code(),
+        _ => Exit::ScriptError.process_code(),
     }
 }
 
@@ -65,7 +66,24 @@ impl Maker {
 }
 
 fn make_catalog(config: &ClusterConfig) -> Result<(), String> {
+    make_password_file(config).map_err(|e| format!("{}: {e}", crate::coordinator::PASSWORD_FILE))?;
     crate::coordinator::create_catalog(config).map_err(|e| e.to_string())
+}
+
+/// A random password for clients over TCP, in the form of their own `PGPASSFILE`.
+fn make_password_file(config: &ClusterConfig) -> std::io::Result<()> {
+    let mut password = [0u8; 16];
+    let random = ring::rand::SystemRandom::new();
+    ring::rand::SecureRandom::fill(&random, &mut password).map_err(|_| std::io::Error::other("no random bytes"))?;
+    let hex: String = password.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(config.dir.join(crate::coordinator::PASSWORD_FILE))?;
+    let (address, port) = (&config.coordinator.address, config.coordinator.port);
+    writeln!(file, "{address}:{port}:*:segsh:{hex}")?;
+    file.sync_all()
 }
 
 fn init_options(shape: &Shape, drill: bool) -> InitOptions {
@@ -86,7 +104,7 @@ pub fn init(dir: &Path, shape: &Shape, drill: bool) -> i32 {
             let (contents, hosts) = (shape.contents, shape.hosts);
             println!("cluster {} made: {contents} contents on {hosts} hosts, stopped", handle.name());
             println!("next: segsh start {}", handle.dir().display());
-            Exit::Done.code()
+            Exit::Done.process_code()
         }
         Err(error) => failed(&error),
     }
@@ -110,7 +128,7 @@ fn with_handle(invocation: &Invocation, dir: &Path, work: impl FnOnce(Directory,
         Ok(mut observer) => work(Directory { handle, owner: local::owner("") }, observer.as_mut()),
         Err(error) => {
             eprintln!("signals cannot be taken: {error}");
-            Exit::ScriptError.code()
+            Exit::ScriptError.process_code()
         }
     }
 }
@@ -140,7 +158,7 @@ pub fn stop(invocation: &Invocation, dir: &Path, mode: StopMode) -> i32 {
         match watched(observer, |watch| block_on(cluster_dir::stop(handle, mode, owner.clone(), watch))) {
             Ok(stopped) if stopped.was_stopped() => {
                 eprintln!("{} was stopped already", handle.name());
-                Exit::Done.code()
+                Exit::Done.process_code()
             }
             Ok(stopped) => {
                 let killed = stopped.segments_killed;
@@ -149,7 +167,7 @@ pub fn stop(invocation: &Invocation, dir: &Path, mode: StopMode) -> i32 {
                 }
                 match &stopped.outcome {
                     Some(outcome) => told(outcome, handle.name(), invocation.quiet),
-                    None => Exit::Done.code(),
+                    None => Exit::Done.process_code(),
                 }
             }
             Err(error) => failed(&error),
@@ -166,7 +184,7 @@ pub fn status(invocation: &Invocation, dir: &Path) -> i32 {
         Ok(state) => state,
         Err(error) => {
             eprintln!("{error}");
-            return Exit::Unreachable.code();
+            return Exit::Unreachable.process_code();
         }
     };
     let text = if invocation.json {
@@ -176,7 +194,7 @@ pub fn status(invocation: &Invocation, dir: &Path) -> i32 {
     };
     // A reader that went away is no failure.
     let _ = std::io::stdout().write_all(text.as_bytes());
-    if state.coordinator.pid.is_some() { Exit::Done.code() } else { Exit::Unreachable.code() }
+    if state.coordinator.pid.is_some() { Exit::Done.process_code() } else { Exit::Unreachable.process_code() }
 }
 
 pub fn destroy(_invocation: &Invocation, dir: &Path) -> i32 {
@@ -186,7 +204,7 @@ pub fn destroy(_invocation: &Invocation, dir: &Path) -> i32 {
     };
     if !terminal::is_interactive() {
         eprintln!("declined: destroying {} needs its name typed at a terminal", handle.name());
-        return Exit::Refused.code();
+        return Exit::Refused.process_code();
     }
     let question = format!(
         "This kills every process of {} and removes {} with all its data.\nType {} to go on: ",
@@ -198,14 +216,14 @@ pub fn destroy(_invocation: &Invocation, dir: &Path) -> i32 {
         Typed::Line(line) if line.trim() == handle.name() => match cluster_dir::destroy(dir) {
             Ok(()) => {
                 eprintln!("{} is gone", handle.name());
-                Exit::Done.code()
+                Exit::Done.process_code()
             }
             Err(error) => failed(&error),
         },
-        Typed::Interrupted => Exit::Interrupted.code(),
+        Typed::Interrupted => Exit::Interrupted.process_code(),
         Typed::Line(_) | Typed::Ended => {
             eprintln!("declined: nothing was changed");
-            Exit::Refused.code()
+            Exit::Refused.process_code()
         }
     }
 }
@@ -213,7 +231,7 @@ pub fn destroy(_invocation: &Invocation, dir: &Path) -> i32 {
 pub fn demo(invocation: &Invocation, shape: &Shape) -> i32 {
     if !cfg!(target_os = "linux") {
         eprintln!("the demo needs Linux: its hosts are addresses of 127.0.0.0/8");
-        return Exit::Usage.code();
+        return Exit::Usage.process_code();
     }
     let program = match cluster_dir::this_program() {
         Ok(program) => program,
@@ -244,7 +262,7 @@ fn demo_session(invocation: &Invocation, handle: &ClusterHandle) -> i32 {
         Ok(cluster) => cluster,
         Err(error) => {
             eprintln!("{error}");
-            return Exit::Unreachable.code();
+            return Exit::Unreachable.process_code();
         }
     };
     let (socket_dir, port) = cluster.pg_endpoint();

@@ -28,7 +28,7 @@ pub fn connect(handle: &ClusterHandle) -> Result<Arc<Filerep>, String> {
         coordinator: handle.control_endpoint(),
         credentials: handle.credentials(Identity::Client).map_err(|e| e.to_string())?,
         socket_dir: config.socket_dir.clone(),
-        pg_port: config.coordinator.pg_port,
+        pg_port: config.coordinator.port,
         hosts,
     };
     let directory = Directory { handle: handle.clone(), owner: owner("") };
@@ -55,7 +55,7 @@ pub fn block_on<T>(work: impl Future<Output = T>) -> T {
         Ok(runtime) => runtime.block_on(work),
         Err(error) => {
             eprintln!("the system gave no runtime: {error}");
-            std::process::exit(super::Exit::ScriptError.code())
+            std::process::exit(super::Exit::ScriptError.process_code())
         }
     }
 }
@@ -73,7 +73,7 @@ fn cluster_error(error: &ClusterDirError) -> ClusterError {
 
 impl Local for Directory {
     fn last_state(&self) -> Result<State, String> {
-        crate::coordinator::last_state(self.handle.dir()).map_err(|e| e.to_string())
+        crate::coordinator::last_state(&self.handle).map_err(|e| e.to_string())
     }
 
     fn stop_host(&self, host: &str) -> Result<(), String> {

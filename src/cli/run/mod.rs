@@ -46,7 +46,7 @@ fn person(invocation: &Invocation, action: &Action) -> i32 {
         Action::Prompt => with_cluster(invocation, session::prompt),
         Action::Script(source) => session::script(invocation, source),
         Action::Call(call) => session::call(invocation, call),
-        Action::Host(_) | Action::Segment(_) | Action::Coordinator(_) | Action::DemoKeeper(_) => Exit::Usage.code(),
+        Action::Host(_) | Action::Segment(_) | Action::Coordinator(_) | Action::DemoKeeper(_) => Exit::Usage.process_code(),
     }
 }
 
@@ -61,7 +61,7 @@ fn directory(invocation: &Invocation) -> Result<Option<PathBuf>, i32> {
         Ok(dir) => Ok(Some(dir)),
         Err(error) => {
             eprintln!("{error}");
-            Err(Exit::Unreachable.code())
+            Err(Exit::Unreachable.process_code())
         }
     }
 }
@@ -71,7 +71,7 @@ fn with_cluster(invocation: &Invocation, work: impl FnOnce(&Invocation, &std::pa
         Ok(Some(dir)) => work(invocation, &dir),
         Ok(None) => {
             eprint!("{}", crate::shell::front::NO_CLUSTER);
-            Exit::Unreachable.code()
+            Exit::Unreachable.process_code()
         }
         Err(code) => code,
     }
@@ -81,10 +81,10 @@ fn with_cluster(invocation: &Invocation, work: impl FnOnce(&Invocation, &std::pa
 fn without_cluster(invocation: &Invocation) -> i32 {
     if !terminal::is_interactive() {
         eprint!("{}", crate::shell::front::NO_CLUSTER);
-        return Exit::Unreachable.code();
+        return Exit::Unreachable.process_code();
     }
     if !crate::shell::front::offers_demo() {
-        return Exit::Done.code();
+        return Exit::Done.process_code();
     }
     lifecycle::demo(invocation, &super::Shape { contents: 4, hosts: 2, settings: Vec::new() })
 }

@@ -9,16 +9,16 @@ fn serve(flag: &str, args: &[OsString], work: impl FnOnce(&Path) -> Result<(), S
         [given, dir] if given == flag => PathBuf::from(dir),
         _ => {
             eprintln!("this process is started by segsh itself, with {flag} DIR");
-            return super::Exit::Usage.code();
+            return super::Exit::Usage.process_code();
         }
     };
     log_to_stderr();
     end_on_panic();
     match work(&dir) {
-        Ok(()) => super::Exit::Done.code(),
+        Ok(()) => super::Exit::Done.process_code(),
         Err(message) => {
             eprintln!("{message}");
-            super::Exit::ScriptError.code()
+            super::Exit::ScriptError.process_code()
         }
     }
 }

@@ -26,7 +26,7 @@ pub fn on(cluster: Option<Arc<dyn Cluster>>, invocation: &Invocation, task: Task
         Ok(code) => code,
         Err(error) => {
             eprintln!("{error}");
-            Exit::ScriptError.code()
+            Exit::ScriptError.process_code()
         }
     }
 }
@@ -40,7 +40,7 @@ pub fn open(dir: &Path) -> Result<Arc<dyn Cluster>, i32> {
         if !next.is_empty() {
             eprintln!("next: {next}");
         }
-        Exit::Unreachable.code()
+        Exit::Unreachable.process_code()
     })
 }
 
@@ -71,7 +71,7 @@ pub fn script(invocation: &Invocation, source: &Source) -> i32 {
         && let Err(error) = cluster.state()
     {
         eprintln!("{error}");
-        return Exit::Unreachable.code();
+        return Exit::Unreachable.process_code();
     }
     on(cluster, invocation, Task::Batch(source.clone()))
 }

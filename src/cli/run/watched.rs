@@ -39,12 +39,3 @@ pub fn watched<T: Send>(observer: &mut dyn Observer, work: impl FnOnce(Watch<'_>
         }
     })
 }
-
-/// Shows nothing: for commands whose end says it all.
-pub struct Unseen;
-
-impl Observer for Unseen {
-    fn progress(&mut self, _now: &Progressing) -> Control {
-        Control::KeepWatching
-    }
-}
