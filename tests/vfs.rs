@@ -103,8 +103,7 @@ fn transfers_keep_the_sum_in_every_snapshot_while_checkpoints_run() {
         interval: Duration::from_millis(1),
         ..CheckpointConfig::default()
     };
-    let checkpointer =
-        Checkpointer::start(&db.vfs, gate.clone(), config, Box::new(|| {})).unwrap();
+    let checkpointer = Checkpointer::start(&db.vfs, gate.clone(), config, Box::new(|| {})).unwrap();
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         for _ in 0..3 {
@@ -216,7 +215,10 @@ fn a_flipped_bit_on_disk_is_an_io_error_and_remembered_as_damage() {
             r.get::<_, i64>(0)
         })
         .unwrap_err();
-    assert_eq!(error.sqlite_error().unwrap().extended_code, rusqlite::ffi::SQLITE_IOERR_DATA);
+    assert_eq!(
+        error.sqlite_error().unwrap().extended_code,
+        rusqlite::ffi::SQLITE_IOERR_DATA
+    );
     assert!(matches!(vfs::take_fault(), Some(FileFault::Damage(b)) if b == block));
     assert_eq!(db.vfs.damage(), [block]);
 }
@@ -266,7 +268,11 @@ fn no_name_but_the_two_opens() {
         )
         .and_then(|c| c.execute_batch("create table t(a)"))
         .unwrap_err();
-        assert_eq!(error.sqlite_error_code(), Some(ErrorCode::CannotOpen), "{file}");
+        assert_eq!(
+            error.sqlite_error_code(),
+            Some(ErrorCode::CannotOpen),
+            "{file}"
+        );
     }
 }
 
@@ -312,8 +318,7 @@ fn the_storage_hears_of_the_end_of_a_checkpoint_after_the_sync_that_ends_it() {
     db.storage.checkpoints.lock().unwrap().clear();
     db.storage.hold_syncs(true);
     std::thread::scope(|scope| {
-        let running =
-            scope.spawn(|| vfs::checkpoint(&connection_to(&db), CheckpointMode::Passive));
+        let running = scope.spawn(|| vfs::checkpoint(&connection_to(&db), CheckpointMode::Passive));
         // The log's sync comes first, before any page is copied.
         while db.storage.held_syncs.load(Ordering::SeqCst) == 0 {
             std::thread::yield_now();

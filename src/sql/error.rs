@@ -203,12 +203,18 @@ pub fn translate(error: &rusqlite::Error, fault: Option<FileFault>, phase: Phase
         }
         _ => {}
     }
-    if answer.message.contains("pg_catalog") || answer.message.contains("no such table: pg_") {
-        answer.hint = Some(
-            "PostgreSQL's catalog is not here. Try: select name from sqlite_schema".to_owned(),
-        );
-    }
     answer
+}
+
+/// psql's `\d` and its kin ask PostgreSQL's catalog in PostgreSQL's dialect: whatever SQLite dislikes
+/// about it first, the answer is the same.
+pub(super) fn explain_catalog(sql: &str, error: SqlError) -> SqlError {
+    if !error.code.starts_with("42") || !sql.contains("pg_catalog.") {
+        return error;
+    }
+    SqlError::new("42P01", "PostgreSQL's catalog (pg_catalog) is not here").hint(
+        "Tables: select name from sqlite_schema. Columns: select * from pragma_table_info('TABLE').",
+    )
 }
 
 /// An I/O error while committing leaves the frames in the log: whether they hold is not known.
@@ -305,7 +311,7 @@ mod tests {
             ("insert into t(a, b, p) values (4, 1, 9)", "23503"),
             ("insert into p values ('x')", "42804"),
             ("select * from nowhere", "42P01"),
-            ("select nothing from t", "42703"),
+            ("select nosuch from t", "42703"),
             ("insert into t(z) values (1)", "42703"),
             ("selec 1", "42601"),
             ("select 'a", "42601"),
@@ -317,7 +323,11 @@ mod tests {
             ("select abs(-9223372036854775808)", "22003"),
         ] {
             let error = db.execute_batch(sql).unwrap_err();
-            assert_eq!(translate(&error, None, Phase::Statement).code, expected, "{sql}: {error}");
+            assert_eq!(
+                translate(&error, None, Phase::Statement).code,
+                expected,
+                "{sql}: {error}"
+            );
         }
     }
 
@@ -338,7 +348,7 @@ mod tests {
     #[test]
     fn a_syntax_error_has_its_position_in_characters() {
         let db = rusqlite::Connection::open_in_memory().unwrap();
-        let error = db.prepare("select 'ä', nothing").unwrap_err();
+        let error = db.prepare("select 'ä', nosuch").unwrap_err();
         let answer = translate(&error, None, Phase::Statement);
         assert_eq!(answer.position, Some(13));
     }

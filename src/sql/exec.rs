@@ -2,7 +2,7 @@
 
 use super::control::Control;
 use super::core::{Core, Transaction};
-use super::error::{Phase, SqlError, state, translate, translate_permit};
+use super::error::{Phase, SqlError, explain_catalog, state, translate, translate_permit};
 use super::gucs::Gucs;
 use super::host::SqlHost;
 use super::kind::{Kind, Tag};
@@ -162,8 +162,7 @@ impl Exec<'_> {
             return Ok(());
         }
         let until = self.gucs.timeouts().lock.map(|t| Instant::now() + t);
-        let go_on =
-            || self.control.stopped().is_none() && until.is_none_or(|t| Instant::now() < t);
+        let go_on = || self.control.stopped().is_none() && until.is_none_or(|t| Instant::now() < t);
         match self.host.write_queue().enter(&go_on) {
             Some(turn) => {
                 self.core.turn = Some(turn);
@@ -365,7 +364,7 @@ impl Exec<'_> {
                 // What was not sent yet is taken back: it was not judged, or is half a result.
                 self.wire.out.truncate(if sent { 0 } else { start });
                 wanted.rest.clear();
-                Err(error)
+                Err(explain_catalog(sql, error))
             }
         }
     }
@@ -376,7 +375,10 @@ impl Exec<'_> {
         match self.permit() {
             Err(error) if done.committed => Err(SqlError::new(
                 state::OUTCOME_UNKNOWN,
-                format!("the outcome of the transaction is unknown: {}", error.message),
+                format!(
+                    "the outcome of the transaction is unknown: {}",
+                    error.message
+                ),
             )),
             other => other,
         }
@@ -444,9 +446,9 @@ impl Exec<'_> {
                 held_back = self.wire.out.len();
             } else if self.wire.out.len() >= BATCH {
                 self.host.read_permit().map_err(|e| translate_permit(&e))?;
-                self.wire.flush().map_err(|e| {
-                    SqlError::fatal("08006", format!("the client is gone: {e}"))
-                })?;
+                self.wire
+                    .flush()
+                    .map_err(|e| SqlError::fatal("08006", format!("the client is gone: {e}")))?;
                 *sent = true;
             }
             if held_back > HELD_BACK {
@@ -492,7 +494,7 @@ impl Exec<'_> {
         take_fault();
         let answer = self.inspect_inside(sql, values, look);
         self.core.release_if_idle();
-        answer
+        answer.map_err(|error| explain_catalog(sql, error))
     }
 
     fn inspect_inside(
@@ -621,11 +623,10 @@ fn parameters(statement: &rusqlite::Statement<'_>) -> Result<Vec<Parameter>, Sql
                     number,
                     hint: PgType::of_hint(hint),
                 }),
-                _ => Err(SqlError::new(
-                    "42P02",
-                    format!("there is no parameter {name}"),
-                )
-                .hint("Parameters are $1, $2 and so on.")),
+                _ => Err(
+                    SqlError::new("42P02", format!("there is no parameter {name}"))
+                        .hint("Parameters are $1, $2 and so on."),
+                ),
             }
         })
         .collect()
@@ -646,11 +647,53 @@ fn bind(statement: &mut rusqlite::Statement<'_>, values: &[Value]) -> Result<(),
 /// Functions that do nothing but compute. A statement that calls another one is not run for its
 /// types' sake: the admin functions act.
 const HARMLESS: &[&str] = &[
-    "abs", "avg", "cast", "coalesce", "concat", "count", "date", "datetime", "exists", "group_concat",
-    "hex", "ifnull", "iif", "in", "instr", "json", "json_extract", "julianday", "length", "lower",
-    "ltrim", "max", "min", "nullif", "printf", "format", "quote", "random", "replace", "round",
-    "row_number", "rtrim", "sign", "strftime", "substr", "substring", "sum", "time", "total", "trim",
-    "typeof", "unicode", "unixepoch", "upper", "values", "version", "zeroblob",
+    "abs",
+    "avg",
+    "cast",
+    "coalesce",
+    "concat",
+    "count",
+    "date",
+    "datetime",
+    "exists",
+    "group_concat",
+    "hex",
+    "ifnull",
+    "iif",
+    "in",
+    "instr",
+    "json",
+    "json_extract",
+    "julianday",
+    "length",
+    "lower",
+    "ltrim",
+    "max",
+    "min",
+    "nullif",
+    "printf",
+    "format",
+    "quote",
+    "random",
+    "replace",
+    "round",
+    "row_number",
+    "rtrim",
+    "sign",
+    "strftime",
+    "substr",
+    "substring",
+    "sum",
+    "time",
+    "total",
+    "trim",
+    "typeof",
+    "unicode",
+    "unixepoch",
+    "upper",
+    "values",
+    "version",
+    "zeroblob",
 ];
 
 fn is_harmless(sql: &str) -> bool {
@@ -672,9 +715,33 @@ fn is_harmless(sql: &str) -> bool {
 /// Words that stand before a parenthesis without being functions.
 fn is_syntax(word: &super::lexer::Token<'_>) -> bool {
     [
-        "select", "from", "where", "and", "or", "not", "on", "as", "join", "union", "all", "except",
-        "intersect", "when", "then", "else", "case", "having", "by", "using", "over", "filter", "limit",
-        "between", "like", "distinct", "is",
+        "select",
+        "from",
+        "where",
+        "and",
+        "or",
+        "not",
+        "on",
+        "as",
+        "join",
+        "union",
+        "all",
+        "except",
+        "intersect",
+        "when",
+        "then",
+        "else",
+        "case",
+        "having",
+        "by",
+        "using",
+        "over",
+        "filter",
+        "limit",
+        "between",
+        "like",
+        "distinct",
+        "is",
     ]
     .iter()
     .any(|k| word.is(k))
@@ -686,7 +753,9 @@ mod tests {
 
     #[test]
     fn a_statement_that_calls_an_admin_function_is_not_run_for_its_types() {
-        assert!(is_harmless("select count(*), max(a) from t where a in (1, 2)"));
+        assert!(is_harmless(
+            "select count(*), max(a) from t where a in (1, 2)"
+        ));
         assert!(!is_harmless("select gp_request_fts_probe_scan()"));
         assert!(!is_harmless("select \"segsh_recover\" ('{}')"));
     }

@@ -245,7 +245,13 @@ fn begin(
     let (gucs, shared) = match set_up(host, sessions, socket, startup) {
         Ok(set_up) => set_up,
         Err(error) => {
-            return Err((wire, SqlError { fatal: true, ..error }));
+            return Err((
+                wire,
+                SqlError {
+                    fatal: true,
+                    ..error
+                },
+            ));
         }
     };
     if let Err(why) = place.enter(&shared.1) {
@@ -299,7 +305,14 @@ fn set_up(
     }
     let version = host.server_version();
     let mut gucs = Gucs::new(host.timeouts(), &version, &client);
-    for name in ["DateStyle", "extra_float_digits", "search_path", "TimeZone", "statement_timeout", "lock_timeout"] {
+    for name in [
+        "DateStyle",
+        "extra_float_digits",
+        "search_path",
+        "TimeZone",
+        "statement_timeout",
+        "lock_timeout",
+    ] {
         if let Some(value) = parameter(name) {
             gucs.set(name, &value)?;
         }
@@ -323,7 +336,9 @@ fn start_options(gucs: &mut Gucs, options: &str) -> Result<(), SqlError> {
     while let Some(word) = words.next() {
         let setting = match word {
             "-c" => words.next(),
-            other => other.strip_prefix("-c").or_else(|| other.strip_prefix("--")),
+            other => other
+                .strip_prefix("-c")
+                .or_else(|| other.strip_prefix("--")),
         };
         if let Some((name, value)) = setting.and_then(|s| s.split_once('=')) {
             gucs.set(name, value)?;

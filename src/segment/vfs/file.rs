@@ -213,10 +213,7 @@ impl OpenFile {
     }
 
     pub(super) fn shm_lock(&mut self, first: usize, count: usize, exclusive: bool) -> i32 {
-        if self
-            .node
-            .shm_lock(&mut self.mask, first, count, exclusive)
-        {
+        if self.node.shm_lock(&mut self.mask, first, count, exclusive) {
             ffi::SQLITE_OK
         } else {
             ffi::SQLITE_BUSY
