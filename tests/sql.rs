@@ -4,7 +4,7 @@
 mod sql_support;
 
 use segsh::engine::storage::{Storage, StorageError};
-use segsh::segment::vfs::{self, Gate, Handle};
+use segsh::segment::vfs::{self, CheckpointConfig, Checkpointer, Gate, Handle};
 use segsh::sql::{
     Client, Sessions, SqlError, SqlHost, Timeouts, WriteQueue, accept_unix, listen_unix, state,
 };
@@ -633,6 +633,62 @@ fn vacuum_and_settings_work_and_what_breaks_the_contract_is_refused() {
         "15.0 (segsh test)"
     );
     assert_eq!(server.fails(&client, "show nothing"), "42704");
+}
+
+#[test]
+fn a_client_that_leaves_does_not_leave_its_statement_running() {
+    let server = server();
+    let client = server.connect();
+    let running = server
+        .runtime
+        .spawn(async move { client.simple_query(ENDLESS).await.map(drop) });
+    until(|| server.host.permits.load(Ordering::SeqCst) > 0);
+    let psql = std::process::Command::new(PSQL)
+        .args(["-X", "-h"])
+        .arg(server.socket_dir())
+        .args(["-p", "5432", "-U", "x", "-d", "content0", "-c", ENDLESS])
+        .stderr(std::process::Stdio::null())
+        .spawn();
+    let mut psql = psql.unwrap();
+    until(|| server.host.permits.load(Ordering::SeqCst) > 1);
+    psql.kill().unwrap();
+    psql.wait().unwrap();
+    until(|| server.sessions.count() == 1);
+    assert!(!running.is_finished());
+    server.sessions.close_all("the end", PATIENCE);
+}
+
+#[test]
+fn a_transaction_that_keeps_the_log_from_being_emptied_is_failed_before_the_log_is_full() {
+    let server = server();
+    let (reader, writer) = (server.connect(), server.connect());
+    server.run(&writer, "create table t(a blob)");
+    server.run(&reader, "begin; select count(*) from t");
+    let sessions = server.sessions.clone();
+    let config = CheckpointConfig {
+        gate_bytes: 100 << 10,
+        evict_bytes: 200 << 10,
+        patience: Duration::from_millis(20),
+        interval: Duration::from_millis(1),
+        ..CheckpointConfig::default()
+    };
+    let evict = move || {
+        sessions.fail_transactions("the log is too long", PATIENCE);
+    };
+    let _checkpointer = Checkpointer::start(
+        &server.host.vfs,
+        server.host.gate.clone(),
+        config,
+        Box::new(evict),
+    )
+    .unwrap();
+    server.run(&writer, "insert into t values (zeroblob(150000))");
+    assert_eq!(server.value(&reader, "select count(*) from t"), "0");
+    server.run(&writer, "insert into t values (zeroblob(150000))");
+    until(|| server.host.vfs.log_bytes() == 0);
+    assert_eq!(server.fails(&reader, "select count(*) from t"), "25P02");
+    server.run(&reader, "rollback");
+    assert_eq!(server.value(&reader, "select count(*) from t"), "2");
 }
 
 #[test]

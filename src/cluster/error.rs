@@ -6,11 +6,7 @@ use thiserror::Error;
 pub enum ClusterError {
     /// Exit 7.
     #[error("cannot connect to cluster {cluster}: {cause}")]
-    Unreachable {
-        cluster: String,
-        cause: String,
-        next: String,
-    },
+    Unreachable { cluster: String, cause: String, next: String },
     /// Exit 8: another change of the same contents is under way.
     #[error("{message}")]
     Locked { message: String, op: i64 },

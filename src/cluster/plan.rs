@@ -29,24 +29,10 @@ impl Selection {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verb", rename_all = "snake_case")]
 pub enum Intent {
-    Recover {
-        selection: Selection,
-        rate_bytes: Option<i64>,
-        jobs: Option<i64>,
-    },
-    FullRecover {
-        selection: Selection,
-        rate_bytes: Option<i64>,
-        jobs: Option<i64>,
-        in_place: bool,
-    },
-    Rebalance {
-        selection: Selection,
-    },
-    Restart {
-        selection: Selection,
-        mode: StopMode,
-    },
+    Recover { selection: Selection, rate_bytes: Option<i64>, jobs: Option<i64> },
+    FullRecover { selection: Selection, rate_bytes: Option<i64>, jobs: Option<i64>, in_place: bool },
+    Rebalance { selection: Selection },
+    Restart { selection: Selection, mode: StopMode },
 }
 
 impl Intent {

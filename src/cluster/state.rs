@@ -147,17 +147,11 @@ impl State {
         self.hosts.iter().find(|h| h.host == name)
     }
     pub fn acting(&self, content: Content, role: Role) -> Option<&Segment> {
-        self.segments
-            .iter()
-            .find(|s| s.row.content == content && s.row.role == role)
+        self.segments.iter().find(|s| s.row.content == content && s.row.role == role)
     }
     /// The pair's row, from its segments' rows; `None` without a primary.
     pub fn pair(&self, content: Content) -> Option<PairRow> {
-        let member = |s: &Segment| crate::core::row::Member {
-            dbid: s.row.dbid,
-            mode: s.row.mode,
-            status: s.row.status,
-        };
+        let member = |s: &Segment| crate::core::row::Member { dbid: s.row.dbid, mode: s.row.mode, status: s.row.status };
         Some(PairRow {
             content,
             epoch: self.content(content)?.epoch,
@@ -170,23 +164,13 @@ impl State {
     }
     /// Contents with one copy: mode `c` or `r`.
     pub fn single_copy(&self) -> Vec<Content> {
-        self.contents
-            .iter()
-            .map(|c| c.content)
-            .filter(|c| {
-                self.acting(*c, Role::Primary).is_some_and(|p| {
-                    matches!(p.row.mode, Mode::ChangeTracking | Mode::Resynchronizing)
-                })
-            })
-            .collect()
+        self.contents.iter().map(|c| c.content).filter(|c| {
+            self.acting(*c, Role::Primary).is_some_and(|p| matches!(p.row.mode, Mode::ChangeTracking | Mode::Resynchronizing))
+        }).collect()
     }
     /// Contents with no usable member.
     pub fn double_fault(&self) -> Vec<Content> {
-        self.contents
-            .iter()
-            .filter(|c| c.health == PairHealth::DoubleFault)
-            .map(|c| c.content)
-            .collect()
+        self.contents.iter().filter(|c| c.health == PairHealth::DoubleFault).map(|c| c.content).collect()
     }
     pub fn unbalanced(&self) -> Vec<&Segment> {
         self.segments.iter().filter(|s| !s.is_preferred()).collect()
@@ -194,10 +178,7 @@ impl State {
     /// False when any content has no usable member, or is quarantined.
     pub fn operational(&self) -> bool {
         self.coordinator.pid.is_some()
-            && !self
-                .contents
-                .iter()
-                .any(|c| matches!(c.health, PairHealth::DoubleFault | PairHealth::Quarantined))
+            && !self.contents.iter().any(|c| matches!(c.health, PairHealth::DoubleFault | PairHealth::Quarantined))
     }
     /// Derives a pair's health from its row and its processes. `usable` says that a member can serve:
     /// the acting primary is alive, or the pair is synchronized and its mirror is.

@@ -97,12 +97,7 @@ pub trait Cluster: Send + Sync {
     /// Runs a plan as one operation of the coordinator and follows it to its end. With `wait` false
     /// it returns `started` as soon as the operation is durable. A like operation that is running is
     /// joined; an unlike one on the same contents is [`ClusterError::Locked`].
-    fn apply(
-        &self,
-        plan: &Plan,
-        wait: bool,
-        observer: &mut dyn Observer,
-    ) -> Result<Outcome, ClusterError>;
+    fn apply(&self, plan: &Plan, wait: bool, observer: &mut dyn Observer) -> Result<Outcome, ClusterError>;
     /// One statement, parameters as `$1`, `$2`, ...
     fn sql(&self, target: SqlTarget, text: &str, params: &[Value]) -> Result<Rows, ClusterError>;
     /// One statement on every content; triggers a probe; fails when any content can't answer. The
@@ -117,9 +112,5 @@ pub trait Cluster: Send + Sync {
     /// Where a PostgreSQL client connects: socket directory (or host) and port.
     fn pg_endpoint(&self) -> (String, u16);
     /// Stops the whole cluster and starts it again. `restart()` with a selection is a plan instead.
-    fn restart_all(
-        &self,
-        mode: StopMode,
-        observer: &mut dyn Observer,
-    ) -> Result<Outcome, ClusterError>;
+    fn restart_all(&self, mode: StopMode, observer: &mut dyn Observer) -> Result<Outcome, ClusterError>;
 }

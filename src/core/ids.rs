@@ -19,9 +19,7 @@ impl Content {
 }
 
 /// The fencing number of a content. It only rises, and only the coordinator raises it (R1).
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Epoch(pub u64);
 
@@ -59,9 +57,9 @@ impl Serialize for CopyId {
 impl<'de> Deserialize<'de> for CopyId {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         let text = String::deserialize(d)?;
-        u128::from_str_radix(&text, 16).map(CopyId).map_err(|_| {
-            serde::de::Error::custom(format!("`{text}` is not a copy id (32 hex digits)"))
-        })
+        u128::from_str_radix(&text, 16)
+            .map(CopyId)
+            .map_err(|_| serde::de::Error::custom(format!("`{text}` is not a copy id (32 hex digits)")))
     }
 }
 

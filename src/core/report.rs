@@ -112,9 +112,7 @@ impl std::fmt::Display for MirrorLoss {
             MirrorLoss::LinkClosed(why) => write!(f, "link closed: {why}"),
             MirrorLoss::Silent { waited_ms } => write!(f, "no answer for {waited_ms} ms"),
             MirrorLoss::MirrorDisk(why) => write!(f, "mirror's disk: {why}"),
-            MirrorLoss::IncrementalImpossible(why) => {
-                write!(f, "incremental recovery impossible: {why}")
-            }
+            MirrorLoss::IncrementalImpossible(why) => write!(f, "incremental recovery impossible: {why}"),
         }
     }
 }
@@ -177,19 +175,11 @@ pub enum ToSegment {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum FromSegment {
-    Report {
-        seq: Option<u64>,
-        report: Report,
-    },
+    Report { seq: Option<u64>, report: Report },
     /// The primary is quiet, both copies are synced, and it exits now.
-    Drained {
-        seq: u64,
-    },
+    Drained { seq: u64 },
     /// The order can't be followed now, and why.
-    Failed {
-        seq: u64,
-        message: String,
-    },
+    Failed { seq: u64, message: String },
 }
 
 /// How sessions are treated when a segment or a cluster stops.
@@ -213,8 +203,6 @@ impl StopMode {
         }
     }
     pub fn parse(text: &str) -> Option<StopMode> {
-        [StopMode::Smart, StopMode::Fast, StopMode::Immediate]
-            .into_iter()
-            .find(|m| m.word() == text)
+        [StopMode::Smart, StopMode::Fast, StopMode::Immediate].into_iter().find(|m| m.word() == text)
     }
 }

@@ -108,9 +108,7 @@ impl PairRow {
             (Synchronized, None) => Some(Pairing::Mirrorless),
             (Synchronized, Some((Synchronized, Up))) => Some(Pairing::Synchronized),
             (Resynchronizing, Some((Resynchronizing, Up))) => Some(Pairing::Resynchronizing),
-            (ChangeTracking, Some((Synchronized | Resynchronizing, Down))) => {
-                Some(Pairing::ChangeTracking)
-            }
+            (ChangeTracking, Some((Synchronized | Resynchronizing, Down))) => Some(Pairing::ChangeTracking),
             _ => None,
         }
     }

@@ -2,9 +2,10 @@
 
 use super::core::{Core, Transaction};
 use super::error::{SqlError, state};
-use super::exec::{Wanted, binary, show_fields};
+use super::exec::{Wanted, show_fields};
 use super::kind::{Kind, classify};
 use super::lexer::split;
+use super::rows::binary;
 use super::session::Session;
 use super::types::{PgType, decode};
 use super::wire::Field;

@@ -279,7 +279,7 @@ fn format_timeout(timeout: Option<Duration>) -> String {
         (1000, "s"),
     ]
     .iter()
-    .find(|(size, _)| millis > 0 && millis % size == 0)
+    .find(|(size, _)| millis > 0 && millis.is_multiple_of(*size))
     .map_or_else(
         || {
             if millis == 0 {

@@ -82,10 +82,10 @@ fn beside(tokens: &[Token<'_>], at: usize, columns: &Columns) -> Option<PgType> 
                 || t.is("not")
         })
         .find_map(Token::name);
-    if operator(before) || matches!(before.text, "(" | ",") {
-        if let Some(kind) = left.and_then(|name| columns.get(&name)) {
-            return Some(kind);
-        }
+    if (operator(before) || matches!(before.text, "(" | ","))
+        && let Some(kind) = left.and_then(|name| columns.get(&name))
+    {
+        return Some(kind);
     }
     let mut after = tokens[at + 1..].iter().skip_while(|t| operator(t));
     tokens.get(at + 1).filter(|t| operator(t))?;

@@ -44,6 +44,21 @@ impl Stream {
         };
     }
 
+    /// Whether the other end has left and nothing of it is unread. Looks without waiting.
+    pub(super) fn is_abandoned(&self) -> bool {
+        use rustix::net::{RecvFlags, recv};
+        let mut byte = [0u8; 1];
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        let looked = match self {
+            Stream::Tcp(s) => recv(s, &mut byte, flags),
+            Stream::Unix(s) => recv(s, &mut byte, flags),
+        };
+        match looked {
+            Ok((n, _)) => n == 0,
+            Err(e) => e != rustix::io::Errno::AGAIN && e != rustix::io::Errno::INTR,
+        }
+    }
+
     fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         match self {
             Stream::Tcp(s) => s.set_read_timeout(timeout),
