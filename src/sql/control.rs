@@ -25,9 +25,10 @@ impl Stop {
             Stop::Cancel => {
                 SqlError::new(state::CANCELED, "canceling statement due to user request")
             }
-            Stop::Timeout => {
-                SqlError::new(state::CANCELED, "canceling statement due to statement timeout")
-            }
+            Stop::Timeout => SqlError::new(
+                state::CANCELED,
+                "canceling statement due to statement timeout",
+            ),
             Stop::Drain(why) => SqlError::new(state::SERIALIZATION, why.clone())
                 .hint("Nothing was committed; the transaction may be repeated."),
             Stop::Close(why) => SqlError::fatal(state::SHUTDOWN, why.clone()),

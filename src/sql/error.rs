@@ -4,6 +4,7 @@ use crate::engine::storage::StorageError;
 use crate::segment::vfs::FileFault;
 use pgwire::error::ErrorInfo;
 use rusqlite::ffi;
+use std::borrow::Cow;
 use thiserror::Error;
 
 /// An error as the protocol carries it.
@@ -13,7 +14,7 @@ pub struct SqlError {
     /// The session ends with it.
     pub fatal: bool,
     /// Five characters.
-    pub code: &'static str,
+    pub code: Cow<'static, str>,
     pub message: String,
     pub hint: Option<String>,
     /// Character position in the statement, from 1.
@@ -22,10 +23,10 @@ pub struct SqlError {
 
 impl SqlError {
     /// An error that fails the statement.
-    pub fn new(code: &'static str, message: impl Into<String>) -> SqlError {
+    pub fn new(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> SqlError {
         SqlError {
             fatal: false,
-            code,
+            code: code.into(),
             message: message.into(),
             hint: None,
             position: None,
@@ -33,7 +34,7 @@ impl SqlError {
     }
 
     /// An error that ends the session.
-    pub fn fatal(code: &'static str, message: impl Into<String>) -> SqlError {
+    pub fn fatal(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> SqlError {
         SqlError {
             fatal: true,
             ..SqlError::new(code, message)
@@ -59,7 +60,7 @@ impl SqlError {
         let severity = if self.fatal { "FATAL" } else { "ERROR" };
         let mut info = ErrorInfo::new(
             severity.to_owned(),
-            self.code.to_owned(),
+            self.code.to_string(),
             self.message.clone(),
         );
         info.hint = self.hint.clone();
@@ -118,6 +119,7 @@ const TABLE: &[(Match, &str)] = &[
     (Extended(ffi::SQLITE_CONSTRAINT_CHECK), "23514"),
     (Extended(ffi::SQLITE_CONSTRAINT_DATATYPE), "42804"),
     (Extended(ffi::SQLITE_CONSTRAINT_TRIGGER), "P0001"),
+    (Extended(ffi::SQLITE_CONSTRAINT_FUNCTION), "P0001"),
     (Primary(ffi::SQLITE_CONSTRAINT), "23000"),
     (Extended(ffi::SQLITE_BUSY_SNAPSHOT), "40001"),
     (Primary(ffi::SQLITE_BUSY), "55P03"),
@@ -191,6 +193,13 @@ pub fn translate(error: &rusqlite::Error, fault: Option<FileFault>, phase: Phase
     if extended & 0xff == ffi::SQLITE_IOERR && extended != ffi::SQLITE_IOERR_DATA {
         return io_error(&message, fault, phase);
     }
+    if matches!(
+        extended,
+        ffi::SQLITE_ERROR | ffi::SQLITE_CONSTRAINT_FUNCTION
+    ) && let Some(own) = from_function(&message)
+    {
+        return own;
+    }
     let code = sqlstate(extended, &message).unwrap_or(state::INTERNAL);
     let mut answer = SqlError::new(code, message);
     answer.position = offset;
@@ -203,12 +212,18 @@ pub fn translate(error: &rusqlite::Error, fault: Option<FileFault>, phase: Phase
         }
         _ => {}
     }
-    if answer.message.contains("pg_catalog") || answer.message.contains("no such table: pg_") {
-        answer.hint = Some(
-            "PostgreSQL's catalog is not here. Try: select name from sqlite_schema".to_owned(),
-        );
-    }
     answer
+}
+
+/// psql's `\d` and its kin ask PostgreSQL's catalog in PostgreSQL's dialect: whatever SQLite dislikes
+/// about it first, the answer is the same.
+pub(super) fn explain_catalog(sql: &str, error: SqlError) -> SqlError {
+    if !error.code.starts_with("42") || !sql.contains("pg_catalog.") {
+        return error;
+    }
+    SqlError::new("42P01", "PostgreSQL's catalog (pg_catalog) is not here").hint(
+        "Tables: select name from sqlite_schema. Columns: select * from pragma_table_info('TABLE').",
+    )
 }
 
 /// An I/O error while committing leaves the frames in the log: whether they hold is not known.
@@ -225,6 +240,17 @@ fn io_error(message: &str, fault: Option<FileFault>, phase: Phase) -> SqlError {
         (Phase::Statement, Some(FileFault::Storage(StorageError::Fenced(why)))) => fenced(&why),
         (Phase::Statement, _) => SqlError::new(state::IO, why),
     }
+}
+
+/// An SQL function of the host fails with a [`SqlError`] as its user error; SQLite carries only its
+/// words, which end with the SQLSTATE.
+fn from_function(message: &str) -> Option<SqlError> {
+    let (words, code) = message.strip_suffix(')')?.rsplit_once(" (")?;
+    let is_state = code.len() == 5
+        && code
+            .bytes()
+            .all(|b| b.is_ascii_digit() || b.is_ascii_uppercase());
+    is_state.then(|| SqlError::new(code.to_owned(), words))
 }
 
 fn fenced(why: &str) -> SqlError {
@@ -305,7 +331,7 @@ mod tests {
             ("insert into t(a, b, p) values (4, 1, 9)", "23503"),
             ("insert into p values ('x')", "42804"),
             ("select * from nowhere", "42P01"),
-            ("select nothing from t", "42703"),
+            ("select nosuch from t", "42703"),
             ("insert into t(z) values (1)", "42703"),
             ("selec 1", "42601"),
             ("select 'a", "42601"),
@@ -317,7 +343,11 @@ mod tests {
             ("select abs(-9223372036854775808)", "22003"),
         ] {
             let error = db.execute_batch(sql).unwrap_err();
-            assert_eq!(translate(&error, None, Phase::Statement).code, expected, "{sql}: {error}");
+            assert_eq!(
+                translate(&error, None, Phase::Statement).code,
+                expected,
+                "{sql}: {error}"
+            );
         }
     }
 
@@ -327,7 +357,7 @@ mod tests {
         let sync = failure(ffi::SQLITE_IOERR_FSYNC);
         assert_eq!(translate(&sync, fenced(), Phase::Commit).code, "08007");
         let answer = translate(&failure(ffi::SQLITE_IOERR_READ), fenced(), Phase::Statement);
-        assert_eq!((answer.code, answer.fatal), ("57P01", true));
+        assert_eq!((&*answer.code, answer.fatal), ("57P01", true));
         let io = Some(FileFault::Storage(StorageError::Io("x".into())));
         let read = failure(ffi::SQLITE_IOERR_READ);
         assert_eq!(translate(&read, io, Phase::Statement).code, "58030");
@@ -336,9 +366,27 @@ mod tests {
     }
 
     #[test]
+    fn a_host_s_function_fails_with_its_own_state() {
+        let db = rusqlite::Connection::open_in_memory().unwrap();
+        db.create_scalar_function(
+            "f",
+            0,
+            rusqlite::functions::FunctionFlags::SQLITE_UTF8,
+            |_| {
+                let own = SqlError::new("55006", "it is locked");
+                Err::<i64, _>(rusqlite::Error::UserFunctionError(Box::new(own)))
+            },
+        )
+        .unwrap();
+        let error = db.query_row("select f()", [], |_| Ok(())).unwrap_err();
+        let answer = translate(&error, None, Phase::Statement);
+        assert_eq!((&*answer.code, &*answer.message), ("55006", "it is locked"));
+    }
+
+    #[test]
     fn a_syntax_error_has_its_position_in_characters() {
         let db = rusqlite::Connection::open_in_memory().unwrap();
-        let error = db.prepare("select 'ä', nothing").unwrap_err();
+        let error = db.prepare("select 'ä', nosuch").unwrap_err();
         let answer = translate(&error, None, Phase::Statement);
         assert_eq!(answer.position, Some(13));
     }

@@ -1,11 +1,11 @@
-//! Running one statement: permits, the gate, the write queue, rows, and the transaction around it.
+//! Running one statement: permits, the gate, the write queue, and the transaction around it.
 
 use super::control::Control;
 use super::core::{Core, Transaction};
 use super::error::{Phase, SqlError, state, translate, translate_permit};
 use super::gucs::Gucs;
 use super::host::SqlHost;
-use super::kind::{Kind, Tag};
+use super::kind::Kind;
 use super::lexer::tokens;
 use super::types::PgType;
 use super::wire::{Field, Wire, put_row};
@@ -15,11 +15,6 @@ use rusqlite::ffi;
 use rusqlite::types::{Value, ValueRef};
 use std::collections::VecDeque;
 use std::time::Instant;
-
-/// A result is judged and sent in batches of this size; a smaller one is judged whole.
-const BATCH: usize = 1 << 20;
-/// What a portal, or a write's RETURNING, may hold back in memory.
-const HELD_BACK: usize = 64 << 20;
 
 /// How a statement's rows are wanted.
 #[derive(Debug, Default)]
@@ -43,16 +38,6 @@ pub(super) struct Exec<'a> {
     pub(super) control: &'a Control,
     pub(super) gucs: &'a mut Gucs,
     pub(super) core: &'a mut Core,
-}
-
-/// A parameter of a prepared statement.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Parameter {
-    /// SQLite's index.
-    index: usize,
-    /// The protocol's, from 1.
-    pub(super) number: usize,
-    pub(super) hint: Option<u32>,
 }
 
 impl Exec<'_> {
@@ -109,11 +94,11 @@ impl Exec<'_> {
         }
     }
 
-    fn permit(&self) -> Result<(), SqlError> {
+    pub(super) fn permit(&self) -> Result<(), SqlError> {
         self.host.read_permit().map_err(|e| translate_permit(&e))
     }
 
-    fn failure(&self, error: &rusqlite::Error, phase: Phase) -> SqlError {
+    pub(super) fn failure(&self, error: &rusqlite::Error, phase: Phase) -> SqlError {
         let fault = take_fault();
         if let rusqlite::Error::SqliteFailure(e, _) = error
             && e.extended_code & 0xff == ffi::SQLITE_INTERRUPT
@@ -123,7 +108,10 @@ impl Exec<'_> {
         }
         // A function of ours that was stopped fails with words; the reason is better.
         if let (Some(stop), rusqlite::Error::SqliteFailure(e, _)) = (self.control.stopped(), error)
-            && e.extended_code == ffi::SQLITE_ERROR
+            && matches!(
+                e.extended_code,
+                ffi::SQLITE_ERROR | ffi::SQLITE_CONSTRAINT_FUNCTION
+            )
         {
             return stop.error();
         }
@@ -131,7 +119,7 @@ impl Exec<'_> {
     }
 
     /// Waits for the gate. Held until SQLite has no transaction.
-    fn pass(&mut self) -> Result<(), SqlError> {
+    pub(super) fn pass(&mut self) -> Result<(), SqlError> {
         let Some(gate) = self.host.gate().filter(|_| self.core.pass.is_none()) else {
             return Ok(());
         };
@@ -157,13 +145,12 @@ impl Exec<'_> {
     }
 
     /// Waits for the turn to write.
-    fn turn(&mut self) -> Result<(), SqlError> {
+    pub(super) fn turn(&mut self) -> Result<(), SqlError> {
         if self.core.turn.is_some() {
             return Ok(());
         }
         let until = self.gucs.timeouts().lock.map(|t| Instant::now() + t);
-        let go_on =
-            || self.control.stopped().is_none() && until.is_none_or(|t| Instant::now() < t);
+        let go_on = || self.control.stopped().is_none() && until.is_none_or(|t| Instant::now() < t);
         match self.host.write_queue().enter(&go_on) {
             Some(turn) => {
                 self.core.turn = Some(turn);
@@ -238,7 +225,11 @@ impl Exec<'_> {
                 Ok("ROLLBACK".to_owned())
             }
             Transaction::Open => {
-                self.control.begin_commit()?;
+                if let Err(stopped) = self.control.begin_commit() {
+                    // Whoever says COMMIT expects to be outside a transaction afterwards.
+                    self.core.end();
+                    return Err(stopped);
+                }
                 take_fault();
                 let committed = self.core.connection.execute_batch("COMMIT");
                 self.control.end_commit();
@@ -343,205 +334,6 @@ impl Exec<'_> {
         self.core.release_if_idle();
         answer.map(|()| "VACUUM".to_owned())
     }
-
-    fn sql(
-        &mut self,
-        sql: &str,
-        tag: &Tag,
-        values: &[Value],
-        wanted: &mut Wanted,
-    ) -> Result<String, SqlError> {
-        self.permit()?;
-        self.pass()?;
-        take_fault();
-        let start = self.wire.out.len();
-        let mut sent = false;
-        let answer = self.rows(sql, values, wanted, &mut sent);
-        self.core.release_if_idle();
-        let answer = answer.and_then(|done| self.judge(&done).map(|()| done));
-        match answer {
-            Ok(done) => Ok(complete(tag, &done)),
-            Err(error) => {
-                // What was not sent yet is taken back: it was not judged, or is half a result.
-                self.wire.out.truncate(if sent { 0 } else { start });
-                wanted.rest.clear();
-                Err(error)
-            }
-        }
-    }
-
-    /// Whether the result may be given away now that it is ready. A write that was committed is
-    /// the barrier's business, not the lease's; but nobody can say then what the client may believe.
-    fn judge(&self, done: &Done) -> Result<(), SqlError> {
-        match self.permit() {
-            Err(error) if done.committed => Err(SqlError::new(
-                state::OUTCOME_UNKNOWN,
-                format!("the outcome of the transaction is unknown: {}", error.message),
-            )),
-            other => other,
-        }
-    }
-
-    fn rows(
-        &mut self,
-        sql: &str,
-        values: &[Value],
-        wanted: &mut Wanted,
-        sent: &mut bool,
-    ) -> Result<Done, SqlError> {
-        let autocommit = self.core.transaction == Transaction::None;
-        let reads_only = self.reads_only(sql)?;
-        if !reads_only {
-            self.turn()?;
-        }
-        let committing = autocommit && !reads_only;
-        let phase = if committing {
-            Phase::Commit
-        } else {
-            Phase::Statement
-        };
-        let mut statement = self
-            .core
-            .connection
-            .prepare_cached(sql)
-            .map_err(|e| self.failure(&e, Phase::Statement))?;
-        bind(&mut statement, values)?;
-        let columns = declared(&statement);
-        let mut rows = statement.raw_query();
-        let mut next = rows.next().map_err(|e| self.failure(&e, phase))?;
-        let fields = match wanted.fields.take() {
-            Some(fields) => fields,
-            None => fields(&columns, &wanted.formats, |i| {
-                next.and_then(|row| row.get_ref(i).ok())
-                    .and_then(PgType::of_value)
-            })?,
-        };
-        if wanted.describe && !fields.is_empty() {
-            self.wire.describe(&fields);
-        }
-        let mut count = 0;
-        let mut held_back = 0;
-        while let Some(row) = next {
-            let value = |i: usize| {
-                row.get_ref(i).map_err(|_| {
-                    SqlError::new(
-                        state::NOT_SUPPORTED,
-                        "cached plan must not change result type",
-                    )
-                })
-            };
-            count += 1;
-            if wanted.limit == 0 || count <= wanted.limit {
-                put_row(&mut self.wire.out, &fields, value)?;
-            } else {
-                let mut encoded = BytesMut::new();
-                put_row(&mut encoded, &fields, value)?;
-                held_back += encoded.len();
-                wanted.rest.push_back(encoded);
-            }
-            // Rows of a write must not be seen before it is committed.
-            if committing {
-                held_back = self.wire.out.len();
-            } else if self.wire.out.len() >= BATCH {
-                self.host.read_permit().map_err(|e| translate_permit(&e))?;
-                self.wire.flush().map_err(|e| {
-                    SqlError::fatal("08006", format!("the client is gone: {e}"))
-                })?;
-                *sent = true;
-            }
-            if held_back > HELD_BACK {
-                return Err(SqlError::new(
-                    state::TOO_LARGE,
-                    "too many rows to hold back in memory",
-                )
-                .hint("Fetch without a row limit, or in smaller statements."));
-            }
-            next = rows.next().map_err(|e| self.failure(&e, phase))?;
-        }
-        drop(rows);
-        wanted.fields = Some(fields);
-        Ok(Done {
-            rows: count,
-            changed: self.core.connection.changes(),
-            committed: committing,
-        })
-    }
-
-    fn reads_only(&mut self, sql: &str) -> Result<bool, SqlError> {
-        let statement = self
-            .core
-            .connection
-            .prepare_cached(sql)
-            .map_err(|e| self.failure(&e, Phase::Statement))?;
-        Ok(statement.readonly())
-    }
-
-    /// The parameters of a statement and the columns it declares. Undeclared columns are looked up
-    /// in a first row, when nothing can happen by making one.
-    pub(super) fn inspect(
-        &mut self,
-        sql: &str,
-        values: Option<&[Value]>,
-        look: bool,
-    ) -> Result<(Vec<Parameter>, Vec<Field>), SqlError> {
-        if self.core.is_failed() {
-            return Err(SqlError::in_failed_transaction());
-        }
-        self.permit()?;
-        self.pass()?;
-        take_fault();
-        let answer = self.inspect_inside(sql, values, look);
-        self.core.release_if_idle();
-        answer
-    }
-
-    fn inspect_inside(
-        &self,
-        sql: &str,
-        values: Option<&[Value]>,
-        look: bool,
-    ) -> Result<(Vec<Parameter>, Vec<Field>), SqlError> {
-        let mut statement = self
-            .core
-            .connection
-            .prepare_cached(sql)
-            .map_err(|e| self.failure(&e, Phase::Statement))?;
-        let parameters = parameters(&statement)?;
-        let columns = declared(&statement);
-        let undeclared = columns.iter().any(|(_, kind)| kind.is_none());
-        if !look || !undeclared || !statement.readonly() || !is_harmless(sql) {
-            return Ok((parameters, fields(&columns, &[], |_| None)?));
-        }
-        bind(&mut statement, values.unwrap_or_default())?;
-        let mut rows = statement.raw_query();
-        // An error here comes again, and is told, when the statement is executed.
-        let first = rows.next().unwrap_or_default();
-        let fields = fields(&columns, &[], |i| {
-            first
-                .and_then(|row| row.get_ref(i).ok())
-                .and_then(PgType::of_value)
-        })?;
-        Ok((parameters, fields))
-    }
-}
-
-/// What a statement did.
-#[derive(Debug)]
-struct Done {
-    rows: usize,
-    changed: u64,
-    /// It wrote outside a transaction, so it is committed.
-    committed: bool,
-}
-
-fn complete(tag: &Tag, done: &Done) -> String {
-    match tag {
-        Tag::Select => format!("SELECT {}", done.rows),
-        Tag::Insert => format!("INSERT 0 {}", done.changed),
-        Tag::Update => format!("UPDATE {}", done.changed),
-        Tag::Delete => format!("DELETE {}", done.changed),
-        Tag::Plain(words) => words.clone(),
-    }
 }
 
 /// The columns of SHOW.
@@ -559,154 +351,4 @@ pub(super) fn show_fields(name: &str) -> Vec<Field> {
             binary: false,
         })
         .collect()
-}
-
-/// Applies a portal's result formats: none is text, one is for all, else one a column.
-pub(super) fn binary(formats: &[i16], column: usize, columns: usize) -> Result<bool, SqlError> {
-    match formats {
-        [] => Ok(false),
-        [one] => Ok(*one == 1),
-        many if many.len() == columns => Ok(many[column] == 1),
-        many => Err(SqlError::new(
-            state::PROTOCOL,
-            format!("{} result formats for {columns} columns", many.len()),
-        )),
-    }
-}
-
-/// The columns' names and declared types.
-fn declared(statement: &rusqlite::Statement<'_>) -> Vec<(String, Option<PgType>)> {
-    statement
-        .columns()
-        .map(|c| {
-            let kind = c.decl_type().map(PgType::of_declaration);
-            (c.name().to_owned(), kind)
-        })
-        .collect()
-}
-
-fn fields(
-    columns: &[(String, Option<PgType>)],
-    formats: &[i16],
-    first: impl Fn(usize) -> Option<PgType>,
-) -> Result<Vec<Field>, SqlError> {
-    columns
-        .iter()
-        .enumerate()
-        .map(|(i, (name, declared))| {
-            Ok(Field {
-                name: name.clone(),
-                kind: declared.or_else(|| first(i)).unwrap_or(PgType::Text),
-                binary: binary(formats, i, columns.len())?,
-            })
-        })
-        .collect()
-}
-
-fn parameters(statement: &rusqlite::Statement<'_>) -> Result<Vec<Parameter>, SqlError> {
-    (1..=statement.parameter_count())
-        .map(|index| {
-            let Some(name) = statement.parameter_name(index) else {
-                return Ok(Parameter {
-                    index,
-                    number: index,
-                    hint: None,
-                });
-            };
-            let bare = name.trim_start_matches(['$', '?']);
-            let (digits, hint) = bare.split_once("::").unwrap_or((bare, ""));
-            match digits.parse() {
-                Ok(number) if number > 0 => Ok(Parameter {
-                    index,
-                    number,
-                    hint: PgType::of_hint(hint),
-                }),
-                _ => Err(SqlError::new(
-                    "42P02",
-                    format!("there is no parameter {name}"),
-                )
-                .hint("Parameters are $1, $2 and so on.")),
-            }
-        })
-        .collect()
-}
-
-/// SQLite numbers `$1` by its first appearance, not by its digits.
-fn bind(statement: &mut rusqlite::Statement<'_>, values: &[Value]) -> Result<(), SqlError> {
-    for parameter in parameters(statement)? {
-        let null = Value::Null;
-        let value = values.get(parameter.number - 1).unwrap_or(&null);
-        statement
-            .raw_bind_parameter(parameter.index, value)
-            .map_err(|e| translate(&e, take_fault(), Phase::Statement))?;
-    }
-    Ok(())
-}
-
-/// Functions that do nothing but compute. A statement that calls another one is not run for its
-/// types' sake: the admin functions act.
-const HARMLESS: &[&str] = &[
-    "abs", "avg", "cast", "coalesce", "concat", "count", "date", "datetime", "exists", "group_concat",
-    "hex", "ifnull", "iif", "in", "instr", "json", "json_extract", "julianday", "length", "lower",
-    "ltrim", "max", "min", "nullif", "printf", "format", "quote", "random", "replace", "round",
-    "row_number", "rtrim", "sign", "strftime", "substr", "substring", "sum", "time", "total", "trim",
-    "typeof", "unicode", "unixepoch", "upper", "values", "version", "zeroblob",
-];
-
-fn is_harmless(sql: &str) -> bool {
-    let mut previous: Option<super::lexer::Token<'_>> = None;
-    for token in tokens(sql) {
-        if token.text == "("
-            && let Some(word) = previous
-            && word.name().is_some()
-            && !HARMLESS.iter().any(|f| word.is(f))
-            && !is_syntax(&word)
-        {
-            return false;
-        }
-        previous = Some(token);
-    }
-    true
-}
-
-/// Words that stand before a parenthesis without being functions.
-fn is_syntax(word: &super::lexer::Token<'_>) -> bool {
-    [
-        "select", "from", "where", "and", "or", "not", "on", "as", "join", "union", "all", "except",
-        "intersect", "when", "then", "else", "case", "having", "by", "using", "over", "filter", "limit",
-        "between", "like", "distinct", "is",
-    ]
-    .iter()
-    .any(|k| word.is(k))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_statement_that_calls_an_admin_function_is_not_run_for_its_types() {
-        assert!(is_harmless("select count(*), max(a) from t where a in (1, 2)"));
-        assert!(!is_harmless("select gp_request_fts_probe_scan()"));
-        assert!(!is_harmless("select \"segsh_recover\" ('{}')"));
-    }
-
-    #[test]
-    fn parameters_are_numbered_by_their_digits() {
-        let db = rusqlite::Connection::open_in_memory().unwrap();
-        let statement = db.prepare("select $2, $1::int8, $2").unwrap();
-        let found = parameters(&statement).unwrap();
-        let numbers: Vec<_> = found.iter().map(|p| (p.number, p.hint)).collect();
-        assert_eq!(numbers, [(2, None), (1, Some(20))]);
-        let named = db.prepare("select :name").unwrap();
-        assert_eq!(parameters(&named).unwrap_err().code, "42P02");
-    }
-
-    #[test]
-    fn result_formats_that_do_not_fit_are_refused() {
-        assert!(!binary(&[], 1, 3).unwrap());
-        assert!(binary(&[1], 2, 3).unwrap());
-        assert!(!binary(&[1, 0, 1], 1, 3).unwrap());
-        assert_eq!(binary(&[1, 0], 0, 3).unwrap_err().code, "08P01");
-    }
 }

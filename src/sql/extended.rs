@@ -2,9 +2,10 @@
 
 use super::core::{Core, Transaction};
 use super::error::{SqlError, state};
-use super::exec::{Wanted, binary, show_fields};
+use super::exec::{Wanted, show_fields};
 use super::kind::{Kind, classify};
 use super::lexer::split;
+use super::rows::binary;
 use super::session::Session;
 use super::types::{PgType, decode};
 use super::wire::Field;
@@ -161,13 +162,18 @@ impl Session {
         Ok(())
     }
 
-    pub(super) fn describe(&mut self, core: &mut Core, describe: &Describe) -> Result<(), SqlError> {
+    pub(super) fn describe(
+        &mut self,
+        core: &mut Core,
+        describe: &Describe,
+    ) -> Result<(), SqlError> {
         if describe.target_type == STATEMENT {
             let prepared = self.prepared(describe.name.as_ref())?;
             let fields = self.fields_of(core, &prepared, None)?;
-            self.wire.send(&B::ParameterDescription(ParameterDescription::new(
-                prepared.parameters.clone(),
-            )));
+            self.wire
+                .send(&B::ParameterDescription(ParameterDescription::new(
+                    prepared.parameters.clone(),
+                )));
             self.describe_fields(&fields);
             return Ok(());
         }
@@ -197,7 +203,11 @@ impl Session {
         })
     }
 
-    fn portal_fields(&mut self, core: &mut Core, portal: &mut Portal) -> Result<Vec<Field>, SqlError> {
+    fn portal_fields(
+        &mut self,
+        core: &mut Core,
+        portal: &mut Portal,
+    ) -> Result<Vec<Field>, SqlError> {
         if let Some(fields) = &portal.fields {
             return Ok(fields.clone());
         }
@@ -249,12 +259,15 @@ impl Session {
         done
     }
 
-    fn first(&mut self, core: &mut Core, portal: &mut Portal, limit: usize) -> Result<(), SqlError> {
+    fn first(
+        &mut self,
+        core: &mut Core,
+        portal: &mut Portal,
+        limit: usize,
+    ) -> Result<(), SqlError> {
         let prepared = Arc::clone(&portal.prepared);
         let alone = self.wire.sync_follows();
-        if core.transaction == Transaction::None
-            && !alone
-            && matches!(prepared.kind, Kind::Sql(_))
+        if core.transaction == Transaction::None && !alone && matches!(prepared.kind, Kind::Sql(_))
         {
             // Everything up to the Sync is one transaction; a lone statement is its own.
             self.exec(core).begin_implicit()?;
@@ -268,9 +281,9 @@ impl Session {
             limit,
             ..Wanted::default()
         };
-        let tag = self
-            .exec(core)
-            .run(&prepared.sql, &prepared.kind, &portal.values, &mut wanted)?;
+        let tag =
+            self.exec(core)
+                .run(&prepared.sql, &prepared.kind, &portal.values, &mut wanted)?;
         self.after(&prepared.kind);
         match tag {
             None => self.empty(),

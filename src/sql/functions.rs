@@ -19,7 +19,13 @@ pub(super) fn add(
     let text = |name: &str, value: String| {
         connection.create_scalar_function(name, 0, constant, move |_| Ok(value.clone()))
     };
-    text("version", format!("PostgreSQL {server_version} on SQLite {}", rusqlite::version()))?;
+    text(
+        "version",
+        format!(
+            "PostgreSQL {server_version} on SQLite {}",
+            rusqlite::version()
+        ),
+    )?;
     text("current_database", client.database.clone())?;
     text("current_schema", "main".to_owned())?;
     connection.create_scalar_function("pg_backend_pid", 0, constant, move |_| Ok(pid))?;

@@ -126,7 +126,11 @@ impl Gucs {
     }
 
     /// `SET name = value`. Returns what the client must be told of.
-    pub fn set(&mut self, name: &str, value: &str) -> Result<Option<(&'static str, String)>, SqlError> {
+    pub fn set(
+        &mut self,
+        name: &str,
+        value: &str,
+    ) -> Result<Option<(&'static str, String)>, SqlError> {
         if value.eq_ignore_ascii_case("default") {
             return self.reset(Some(name));
         }
@@ -155,15 +159,20 @@ impl Gucs {
             )
             .hint("UTF8 is the only one."));
         }
-        let value = if name == "client_encoding" { "UTF8" } else { value };
+        let value = if name == "client_encoding" {
+            "UTF8"
+        } else {
+            value
+        };
         self.texts.insert(name.to_owned(), value.to_owned());
-        Ok(REPORTED
-            .contains(&name)
-            .then(|| (name, value.to_owned())))
+        Ok(REPORTED.contains(&name).then(|| (name, value.to_owned())))
     }
 
     /// `RESET name`, or `RESET ALL`.
-    pub fn reset(&mut self, name: Option<&str>) -> Result<Option<(&'static str, String)>, SqlError> {
+    pub fn reset(
+        &mut self,
+        name: Option<&str>,
+    ) -> Result<Option<(&'static str, String)>, SqlError> {
         let start = self.start;
         match name {
             None => {
@@ -270,9 +279,15 @@ fn format_timeout(timeout: Option<Duration>) -> String {
         (1000, "s"),
     ]
     .iter()
-    .find(|(size, _)| millis > 0 && millis % size == 0)
+    .find(|(size, _)| millis > 0 && millis.is_multiple_of(*size))
     .map_or_else(
-        || if millis == 0 { "0".to_owned() } else { format!("{millis}ms") },
+        || {
+            if millis == 0 {
+                "0".to_owned()
+            } else {
+                format!("{millis}ms")
+            }
+        },
         |(size, unit)| format!("{}{unit}", millis / size),
     )
 }
@@ -293,14 +308,27 @@ mod tests {
     #[test]
     fn a_timeout_is_shown_as_it_was_set() {
         let mut gucs = gucs();
-        for (set, shown) in [("5s", "5s"), ("90000", "90s"), ("1min", "1min"), ("0", "0"), ("7", "7ms")] {
+        for (set, shown) in [
+            ("5s", "5s"),
+            ("90000", "90s"),
+            ("1min", "1min"),
+            ("0", "0"),
+            ("7", "7ms"),
+        ] {
             gucs.set("statement_timeout", set).unwrap();
             assert_eq!(gucs.show("Statement_Timeout").unwrap(), shown);
         }
-        assert_eq!(gucs.set("lock_timeout", "5 parsecs").unwrap_err().code, "22023");
-        gucs.set("idle_in_transaction_session_timeout", "0").unwrap();
+        assert_eq!(
+            gucs.set("lock_timeout", "5 parsecs").unwrap_err().code,
+            "22023"
+        );
+        gucs.set("idle_in_transaction_session_timeout", "0")
+            .unwrap();
         gucs.reset(None).unwrap();
-        assert_eq!(gucs.show("idle_in_transaction_session_timeout").unwrap(), "1min");
+        assert_eq!(
+            gucs.show("idle_in_transaction_session_timeout").unwrap(),
+            "1min"
+        );
     }
 
     #[test]
@@ -310,7 +338,10 @@ mod tests {
         gucs.set("my.own", "1").unwrap();
         assert_eq!(gucs.show("my.own").unwrap(), "1");
         assert_eq!(gucs.set("server_version", "9").unwrap_err().code, "55P02");
-        assert_eq!(gucs.set("client_encoding", "LATIN1").unwrap_err().code, "22023");
+        assert_eq!(
+            gucs.set("client_encoding", "LATIN1").unwrap_err().code,
+            "22023"
+        );
     }
 
     #[test]

@@ -6,13 +6,18 @@ use super::lexer::{Token, tokens};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
     /// Begins a transaction; `write` says that it is to write from the first (`BEGIN IMMEDIATE`).
-    Begin { write: bool },
+    Begin {
+        write: bool,
+    },
     Commit,
     Rollback,
     Savepoint,
     Release,
     RollbackTo,
-    Set { name: String, value: String },
+    Set {
+        name: String,
+        value: String,
+    },
     Show(String),
     /// `RESET name`; `None` is all.
     Reset(Option<String>),
@@ -150,7 +155,10 @@ fn set(sql: &str) -> Kind {
     } else {
         while rest.peek().is_some_and(|w| w.text == ".") {
             rest.next();
-            name = format!("{name}.{}", rest.next().and_then(|w| w.name()).unwrap_or_default());
+            name = format!(
+                "{name}.{}",
+                rest.next().and_then(|w| w.name()).unwrap_or_default()
+            );
         }
         if rest.peek().is_some_and(|w| w.text == "=" || w.is("to")) {
             rest.next();
@@ -181,10 +189,11 @@ fn tag(sql: &str, words: &[Token<'_>]) -> Tag {
         "DELETE" => Tag::Delete,
         "WITH" => main_verb(sql),
         verb @ ("CREATE" | "DROP" | "ALTER") => {
-            let object = words
-                .iter()
-                .skip(1)
-                .find(|w| !["temp", "temporary", "unique", "virtual"].iter().any(|k| w.is(k)));
+            let object = words.iter().skip(1).find(|w| {
+                !["temp", "temporary", "unique", "virtual"]
+                    .iter()
+                    .any(|k| w.is(k))
+            });
             let object = object.map_or("", |w| w.text).to_ascii_uppercase();
             Tag::Plain(format!("{verb} {object}"))
         }
@@ -227,7 +236,10 @@ mod tests {
             ("rollback to a", Kind::RollbackTo),
             ("/* x */ rollback", Kind::Rollback),
             ("deallocate all", Kind::Deallocate(None)),
-            ("show Statement_Timeout", Kind::Show("statement_timeout".into())),
+            (
+                "show Statement_Timeout",
+                Kind::Show("statement_timeout".into()),
+            ),
         ] {
             assert_eq!(classify(sql), kind, "{sql}");
         }
@@ -253,11 +265,17 @@ mod tests {
     #[test]
     fn the_tag_names_what_was_done() {
         for (sql, expected) in [
-            ("with a as (select 1) insert into t select * from a", Tag::Insert),
+            (
+                "with a as (select 1) insert into t select * from a",
+                Tag::Insert,
+            ),
             ("with a as (delete from t) select 1", Tag::Select),
             ("values (1)", Tag::Select),
             ("replace into t values (1)", Tag::Insert),
-            ("create unique index i on t(a)", Tag::Plain("CREATE INDEX".into())),
+            (
+                "create unique index i on t(a)",
+                Tag::Plain("CREATE INDEX".into()),
+            ),
             ("create temp table t(a)", Tag::Plain("CREATE TABLE".into())),
             ("explain select 1", Tag::Plain("EXPLAIN".into())),
         ] {

@@ -23,7 +23,8 @@ impl Token<'_> {
 
     /// The name an identifier means, without its quotes.
     pub fn name(&self) -> Option<String> {
-        let inner = |quote: &str| self.text[1..self.text.len() - 1].replace(&quote.repeat(2), quote);
+        let inner =
+            |quote: &str| self.text[1..self.text.len() - 1].replace(&quote.repeat(2), quote);
         match self.text.as_bytes() {
             [b'"', .., b'"'] => Some(inner("\"")),
             [b'`', .., b'`'] => Some(inner("`")),
@@ -133,7 +134,11 @@ pub fn split(batch: &str) -> Vec<&str> {
             let trigger = is_trigger(&words);
             let body_ended = previous[0] == ";" && previous[1].eq_ignore_ascii_case("end");
             if !trigger || body_ended {
-                push(&mut statements, &batch[start..token.start], words.is_empty());
+                push(
+                    &mut statements,
+                    &batch[start..token.start],
+                    words.is_empty(),
+                );
                 start = token.start + 1;
                 words.clear();
                 previous = ["", ""];
@@ -157,11 +162,7 @@ fn push<'a>(statements: &mut Vec<&'a str>, text: &'a str, empty: bool) {
 
 fn is_trigger(words: &[Token<'_>]) -> bool {
     words.first().is_some_and(|w| w.is("create"))
-        && words
-            .iter()
-            .skip(1)
-            .take(2)
-            .any(|w| w.is("trigger"))
+        && words.iter().skip(1).take(2).any(|w| w.is("trigger"))
 }
 
 #[cfg(test)]
@@ -181,7 +182,10 @@ mod tests {
     fn a_trigger_keeps_its_body() {
         let trigger = "create temp trigger t after insert on a begin \
                        select case when 1 then 2 end; delete from b; end";
-        assert_eq!(split(&format!("{trigger}; select 1")), [trigger, "select 1"]);
+        assert_eq!(
+            split(&format!("{trigger}; select 1")),
+            [trigger, "select 1"]
+        );
     }
 
     #[test]
@@ -191,7 +195,19 @@ mod tests {
             .collect();
         assert_eq!(
             found,
-            ["select", "'it''s'", ",", "\"a\"\"b\"", ",", "[c d]", ",", "$1::int8", "=", "x", "'00'"]
+            [
+                "select",
+                "'it''s'",
+                ",",
+                "\"a\"\"b\"",
+                ",",
+                "[c d]",
+                ",",
+                "$1::int8",
+                "=",
+                "x",
+                "'00'"
+            ]
         );
         assert_eq!(tokens("\"a\"\"b\"").next().unwrap().name().unwrap(), "a\"b");
     }

@@ -21,6 +21,7 @@ mod lexer;
 mod params;
 mod queue;
 mod registry;
+mod rows;
 mod serve;
 mod session;
 mod types;

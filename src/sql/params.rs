@@ -39,8 +39,14 @@ pub(super) fn infer(connection: &Connection, sql: &str) -> HashMap<usize, PgType
             _ if token.is("on") || token.is("returning") => in_values = false,
             _ => {}
         }
-        let Some(number) = number(token) else { continue };
-        let alone = |i: usize| tokens.get(i + 1).is_none_or(|t| matches!(t.text, "," | ")"));
+        let Some(number) = number(token) else {
+            continue;
+        };
+        let alone = |i: usize| {
+            tokens
+                .get(i + 1)
+                .is_none_or(|t| matches!(t.text, "," | ")"))
+        };
         let kind = if in_values && depth == 1 && alone(i) {
             inserted.get(place).copied().flatten()
         } else {
@@ -63,18 +69,23 @@ fn beside(tokens: &[Token<'_>], at: usize, columns: &Columns) -> Option<PgType> 
     if before.is("limit") || before.is("offset") {
         return Some(PgType::Int8);
     }
-    let operator = |t: &Token<'_>| {
-        OPERATORS.contains(&t.text) || WORD_OPERATORS.iter().any(|w| t.is(w))
-    };
+    let operator =
+        |t: &Token<'_>| OPERATORS.contains(&t.text) || WORD_OPERATORS.iter().any(|w| t.is(w));
     let left = tokens[..at]
         .iter()
         .rev()
-        .skip_while(|t| operator(t) || matches!(t.text, "(" | ",") || number(t).is_some() || t.is("in") || t.is("not"))
+        .skip_while(|t| {
+            operator(t)
+                || matches!(t.text, "(" | ",")
+                || number(t).is_some()
+                || t.is("in")
+                || t.is("not")
+        })
         .find_map(Token::name);
-    if operator(before) || matches!(before.text, "(" | ",") {
-        if let Some(kind) = left.and_then(|name| columns.get(&name)) {
-            return Some(kind);
-        }
+    if (operator(before) || matches!(before.text, "(" | ","))
+        && let Some(kind) = left.and_then(|name| columns.get(&name))
+    {
+        return Some(kind);
     }
     let mut after = tokens[at + 1..].iter().skip_while(|t| operator(t));
     tokens.get(at + 1).filter(|t| operator(t))?;
@@ -115,7 +126,10 @@ impl Columns {
     }
 
     fn get(&self, name: &str) -> Option<PgType> {
-        self.by_name.get(&name.to_ascii_lowercase()).copied().flatten()
+        self.by_name
+            .get(&name.to_ascii_lowercase())
+            .copied()
+            .flatten()
     }
 }
 
@@ -168,13 +182,36 @@ mod tests {
         for (sql, expected) in [
             ("select v from t where id = $1", vec![(1, PgType::Int8)]),
             ("select v from t where $1 < f", vec![(1, PgType::Float8)]),
-            ("insert into t values ($1, $2, $3, $4)", vec![(1, PgType::Int8), (2, PgType::Text), (3, PgType::Float8), (4, PgType::Bytea)]),
-            ("insert into t(v, id) values ($2, $1), ('x', 3)", vec![(1, PgType::Int8), (2, PgType::Text)]),
-            ("update t set v = $1 where id = $2", vec![(1, PgType::Text), (2, PgType::Int8)]),
+            (
+                "insert into t values ($1, $2, $3, $4)",
+                vec![
+                    (1, PgType::Int8),
+                    (2, PgType::Text),
+                    (3, PgType::Float8),
+                    (4, PgType::Bytea),
+                ],
+            ),
+            (
+                "insert into t(v, id) values ($2, $1), ('x', 3)",
+                vec![(1, PgType::Int8), (2, PgType::Text)],
+            ),
+            (
+                "update t set v = $1 where id = $2",
+                vec![(1, PgType::Text), (2, PgType::Int8)],
+            ),
             ("update t set id = id + $1", vec![]),
-            ("select * from t where id in ($1, $2)", vec![(1, PgType::Int8), (2, PgType::Int8)]),
-            ("select * from t where id between $1 and $2", vec![(1, PgType::Int8), (2, PgType::Int8)]),
-            ("select * from t where id >= $1 limit $2", vec![(1, PgType::Int8), (2, PgType::Int8)]),
+            (
+                "select * from t where id in ($1, $2)",
+                vec![(1, PgType::Int8), (2, PgType::Int8)],
+            ),
+            (
+                "select * from t where id between $1 and $2",
+                vec![(1, PgType::Int8), (2, PgType::Int8)],
+            ),
+            (
+                "select * from t where id >= $1 limit $2",
+                vec![(1, PgType::Int8), (2, PgType::Int8)],
+            ),
             ("delete from t where v like $1", vec![(1, PgType::Text)]),
             ("select $1", vec![]),
         ] {

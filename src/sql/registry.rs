@@ -2,8 +2,8 @@
 
 use super::control::{Control, Stop};
 use super::core::Core;
-use super::wire::Stream;
 use super::watchdog::Watchdog;
+use super::wire::Stream;
 use pgwire::messages::startup::SecretKey;
 use std::collections::BTreeMap;
 use std::net::Shutdown;
@@ -30,7 +30,13 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(pid: i32, secret: i32, control: Arc<Control>, core: Core, socket: Stream) -> Shared {
+    pub(super) fn new(
+        pid: i32,
+        secret: i32,
+        control: Arc<Control>,
+        core: Core,
+        socket: Stream,
+    ) -> Shared {
         Shared {
             pid,
             secret,

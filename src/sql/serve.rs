@@ -21,7 +21,7 @@ use std::io;
 use std::net::Shutdown;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use thiserror::Error;
 use tokio::net::{TcpStream, UnixListener, UnixStream};
@@ -29,6 +29,9 @@ use tokio::sync::oneshot;
 
 /// A client that does not say who it is within this time is let go.
 const STARTUP_LIMIT: Duration = Duration::from_secs(60);
+
+/// How often it is looked whether a busy session's client is still there.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Protocol 3.0, the newest we speak.
 const PROTOCOL: i32 = 3 << 16;
@@ -101,12 +104,31 @@ fn blocking_unix(stream: UnixStream) -> io::Result<Stream> {
     Ok(Stream::Unix(stream))
 }
 
-/// Ends the session's socket when whoever waits for the session is gone.
-struct HangUp(Stream);
+/// Ends the session when whoever waits for it is gone.
+struct HangUp {
+    socket: Stream,
+    /// The session's brakes, once it has some.
+    control: Arc<OnceLock<Arc<Control>>>,
+}
+
+impl HangUp {
+    /// A session that runs a statement does not read its socket, so somebody else must notice that
+    /// its client has left.
+    fn look(&self) {
+        if let Some(control) = self.control.get()
+            && self.socket.is_abandoned()
+        {
+            control.close("the client is gone");
+        }
+    }
+}
 
 impl Drop for HangUp {
     fn drop(&mut self) {
-        self.0.shutdown(Shutdown::Both);
+        if let Some(control) = self.control.get() {
+            control.close("the session was dropped");
+        }
+        self.socket.shutdown(Shutdown::Both);
     }
 }
 
@@ -116,18 +138,25 @@ async fn serve(
     stream: Stream,
     startup: Option<StartupParameters>,
 ) -> io::Result<()> {
-    let hang_up = HangUp(stream.try_clone()?);
-    let (done, finished) = oneshot::channel();
+    let control = Arc::new(OnceLock::new());
+    let hang_up = HangUp {
+        socket: stream.try_clone()?,
+        control: Arc::clone(&control),
+    };
+    let (done, mut finished) = oneshot::channel();
     std::thread::Builder::new()
         .name("sql-session".to_owned())
         .spawn(move || {
             // The receiver may be gone; then nobody wants to know.
-            let _ = done.send(run(&host, &sessions, stream, startup));
+            let _ = done.send(run(&host, &sessions, stream, startup, &control));
         })?;
-    let result = finished.await;
-    drop(hang_up);
-    // Without an answer the thread panicked, which its hook has told; the session is over.
-    result.unwrap_or(Ok(()))
+    loop {
+        match tokio::time::timeout(LOOK, &mut finished).await {
+            // Without an answer the thread panicked, which its hook has told; the session is over.
+            Ok(result) => return result.unwrap_or(Ok(())),
+            Err(_) => hang_up.look(),
+        }
+    }
 }
 
 /// A session from its first byte to its last.
@@ -136,6 +165,7 @@ fn run(
     sessions: &Arc<Sessions>,
     stream: Stream,
     startup: Option<StartupParameters>,
+    control: &OnceLock<Arc<Control>>,
 ) -> io::Result<()> {
     let socket = stream.try_clone()?;
     let mut wire = Wire::new(stream);
@@ -149,12 +179,24 @@ fn run(
             None => return Ok(()),
         },
     };
-    let (mut session, place) = match begin(host, sessions, wire, socket, &startup) {
-        Ok(started) => started,
-        Err((mut wire, error)) => {
+    let (gucs, shared, place) = match begin(host, sessions, &mut wire, socket, &startup) {
+        Ok(begun) => begun,
+        Err(error) => {
             wire.error(&error);
             return wire.flush();
         }
+    };
+    // The cell is this session's alone, so it is empty.
+    let _ = control.set(Arc::clone(&shared.control));
+    let mut session = Session {
+        wire,
+        host: Arc::clone(host),
+        sessions: Arc::clone(sessions),
+        shared,
+        gucs,
+        statements: HashMap::new(),
+        portals: HashMap::new(),
+        skipping: false,
     };
     let served = session.serve();
     session.shared.core().end();
@@ -228,29 +270,21 @@ fn random() -> u32 {
     u32::from_be_bytes(bytes)
 }
 
-type Begun = (Session, Starting);
-
 fn begin(
     host: &Arc<dyn SqlHost>,
     sessions: &Arc<Sessions>,
-    mut wire: Wire,
+    wire: &mut Wire,
     socket: Stream,
     startup: &StartupParameters,
-) -> Result<Begun, (Wire, SqlError)> {
+) -> Result<(Gucs, Arc<Shared>, Starting), SqlError> {
     let refused = |why: String| SqlError::fatal(state::CANNOT_CONNECT, why);
-    let mut place = match sessions.start() {
-        Ok(place) => place,
-        Err(why) => return Err((wire, refused(why))),
-    };
-    let (gucs, shared) = match set_up(host, sessions, socket, startup) {
-        Ok(set_up) => set_up,
-        Err(error) => {
-            return Err((wire, SqlError { fatal: true, ..error }));
-        }
-    };
-    if let Err(why) = place.enter(&shared.1) {
-        return Err((wire, refused(why)));
-    }
+    let mut place = sessions.start().map_err(refused)?;
+    let (gucs, (secret, shared)) =
+        set_up(host, sessions, socket, startup).map_err(|error| SqlError {
+            fatal: true,
+            ..error
+        })?;
+    place.enter(&shared).map_err(refused)?;
     if !startup.authentication_told {
         wire.send(&B::Authentication(Authentication::Ok));
     }
@@ -258,20 +292,10 @@ fn begin(
         wire.parameter(name, value);
     }
     wire.send(&B::BackendKeyData(BackendKeyData::new(
-        shared.1.pid,
-        SecretKey::I32(shared.0),
+        shared.pid,
+        SecretKey::I32(secret),
     )));
-    let session = Session {
-        wire,
-        host: Arc::clone(host),
-        sessions: Arc::clone(sessions),
-        shared: shared.1,
-        gucs,
-        statements: HashMap::new(),
-        portals: HashMap::new(),
-        skipping: false,
-    };
-    Ok((session, place))
+    Ok((gucs, shared, place))
 }
 
 type WithSecret = (i32, Arc<Shared>);
@@ -299,7 +323,14 @@ fn set_up(
     }
     let version = host.server_version();
     let mut gucs = Gucs::new(host.timeouts(), &version, &client);
-    for name in ["DateStyle", "extra_float_digits", "search_path", "TimeZone", "statement_timeout", "lock_timeout"] {
+    for name in [
+        "DateStyle",
+        "extra_float_digits",
+        "search_path",
+        "TimeZone",
+        "statement_timeout",
+        "lock_timeout",
+    ] {
         if let Some(value) = parameter(name) {
             gucs.set(name, &value)?;
         }
@@ -323,7 +354,9 @@ fn start_options(gucs: &mut Gucs, options: &str) -> Result<(), SqlError> {
     while let Some(word) = words.next() {
         let setting = match word {
             "-c" => words.next(),
-            other => other.strip_prefix("-c").or_else(|| other.strip_prefix("--")),
+            other => other
+                .strip_prefix("-c")
+                .or_else(|| other.strip_prefix("--")),
         };
         if let Some((name, value)) = setting.and_then(|s| s.split_once('=')) {
             gucs.set(name, value)?;

@@ -51,9 +51,7 @@ impl Session {
                     state::IDLE_IN_TRANSACTION,
                     "terminating connection due to idle-in-transaction timeout",
                 )),
-                Received::Garbage(why) => {
-                    self.end_with(&SqlError::fatal(state::PROTOCOL, why))
-                }
+                Received::Garbage(why) => self.end_with(&SqlError::fatal(state::PROTOCOL, why)),
             };
             if flow == Flow::End {
                 return self.wire.flush();
@@ -197,8 +195,9 @@ impl Session {
     }
 
     pub(super) fn empty(&mut self) {
-        self.wire
-            .send(&PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new()));
+        self.wire.send(&PgWireBackendMessage::EmptyQueryResponse(
+            EmptyQueryResponse::new(),
+        ));
     }
 
     fn told(&mut self, answer: Result<(), SqlError>) -> Flow {
@@ -214,20 +213,25 @@ impl Session {
     fn batch(&mut self, core: &mut Core, statements: &[(&str, Kind)]) -> Result<(), SqlError> {
         let together = statements.len() > 1
             && core.transaction == Transaction::None
-            && !statements.iter().any(|(_, kind)| kind.controls_transaction());
+            && !statements
+                .iter()
+                .any(|(_, kind)| kind.controls_transaction());
         if together {
             self.exec(core).begin_implicit()?;
         }
         let mut last = String::new();
-        let answer = statements.iter().enumerate().try_for_each(|(i, (sql, kind))| {
-            let tag = self.statement(core, sql, kind)?;
-            if i + 1 == statements.len() {
-                last = tag;
-            } else {
-                self.wire.complete(&tag);
-            }
-            Ok(())
-        });
+        let answer = statements
+            .iter()
+            .enumerate()
+            .try_for_each(|(i, (sql, kind))| {
+                let tag = self.statement(core, sql, kind)?;
+                if i + 1 == statements.len() {
+                    last = tag;
+                } else {
+                    self.wire.complete(&tag);
+                }
+                Ok(())
+            });
         let answer = match answer {
             // The last completion is told only when the transaction holds.
             Ok(()) if together => self.exec(core).end_implicit(),

@@ -99,7 +99,12 @@ impl PgType {
 }
 
 /// Appends a value as a data row carries it: its length, and its bytes.
-pub fn encode(out: &mut BytesMut, value: ValueRef<'_>, kind: PgType, binary: bool) -> Result<(), SqlError> {
+pub fn encode(
+    out: &mut BytesMut,
+    value: ValueRef<'_>,
+    kind: PgType,
+    binary: bool,
+) -> Result<(), SqlError> {
     if value == ValueRef::Null {
         out.put_i32(-1);
         return Ok(());
@@ -165,7 +170,10 @@ fn encode_text(out: &mut BytesMut, value: ValueRef<'_>, kind: PgType) {
 
 fn hex(byte: u8) -> [u8; 2] {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]
+    [
+        DIGITS[usize::from(byte >> 4)],
+        DIGITS[usize::from(byte & 15)],
+    ]
 }
 
 fn encode_binary(out: &mut BytesMut, value: ValueRef<'_>, kind: PgType) -> Result<(), SqlError> {
@@ -297,7 +305,10 @@ mod tests {
         assert_eq!(text(ValueRef::Real(1e20), PgType::Float8), "1e+20");
         assert_eq!(text(ValueRef::Real(1.5e-7), PgType::Float8), "1.5e-07");
         assert_eq!(text(ValueRef::Real(0.0), PgType::Float8), "0");
-        assert_eq!(text(ValueRef::Blob(&[0xde, 0x0a]), PgType::Bytea), "\\xde0a");
+        assert_eq!(
+            text(ValueRef::Blob(&[0xde, 0x0a]), PgType::Bytea),
+            "\\xde0a"
+        );
     }
 
     #[test]
@@ -332,7 +343,10 @@ mod tests {
         assert_eq!(ok(b(b"7"), oid::INT4, false), Value::Integer(7));
         assert_eq!(ok(b(&[0, 0, 0, 7]), oid::INT4, true), Value::Integer(7));
         assert_eq!(ok(b(b"7"), 0, false), Value::Text("7".into()));
-        assert_eq!(ok(b(b"\\x0aff"), oid::BYTEA, false), Value::Blob(vec![10, 255]));
+        assert_eq!(
+            ok(b(b"\\x0aff"), oid::BYTEA, false),
+            Value::Blob(vec![10, 255])
+        );
         assert_eq!(ok(None, oid::INT8, true), Value::Null);
         for (bytes, o, f) in [
             (&b"x"[..], oid::INT8, false),

@@ -7,7 +7,9 @@ use super::error::SqlError;
 use super::types::{PgType, encode};
 use bytes::{BufMut, BytesMut};
 use pgwire::messages::data::{FieldDescription, RowDescription};
-use pgwire::messages::response::{CommandComplete, NoticeResponse, ReadyForQuery, TransactionStatus};
+use pgwire::messages::response::{
+    CommandComplete, NoticeResponse, ReadyForQuery, TransactionStatus,
+};
 use pgwire::messages::startup::ParameterStatus;
 use pgwire::messages::{
     DecodeContext, PgWireBackendMessage, PgWireFrontendMessage, ProtocolVersion,
@@ -40,6 +42,21 @@ impl Stream {
             Stream::Tcp(s) => s.shutdown(how),
             Stream::Unix(s) => s.shutdown(how),
         };
+    }
+
+    /// Whether the other end has left and nothing of it is unread. Looks without waiting.
+    pub(super) fn is_abandoned(&self) -> bool {
+        use rustix::net::{RecvFlags, recv};
+        let mut byte = [0u8; 1];
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        let looked = match self {
+            Stream::Tcp(s) => recv(s, &mut byte, flags),
+            Stream::Unix(s) => recv(s, &mut byte, flags),
+        };
+        match looked {
+            Ok((n, _)) => n == 0,
+            Err(e) => e != rustix::io::Errno::AGAIN && e != rustix::io::Errno::INTR,
+        }
     }
 
     fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
@@ -143,7 +160,12 @@ impl Wire {
                 Ok(0) => return Ok(Received::Closed),
                 Ok(n) => self.input.extend_from_slice(&self.chunk[..n]),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                Err(e)
+                    if matches!(
+                        e.kind(),
+                        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+                    ) =>
+                {
                     return Ok(Received::TimedOut);
                 }
                 Err(e) => return Err(e),
@@ -191,22 +213,27 @@ impl Wire {
 
     pub(super) fn warning(&mut self, code: &str, text: &str) {
         let info = pgwire::error::ErrorInfo::new("WARNING".into(), code.into(), text.into());
-        self.send(&PgWireBackendMessage::NoticeResponse(NoticeResponse::from(info)));
+        self.send(&PgWireBackendMessage::NoticeResponse(NoticeResponse::from(
+            info,
+        )));
     }
 
     pub(super) fn complete(&mut self, tag: &str) {
-        self.send(&PgWireBackendMessage::CommandComplete(CommandComplete::new(tag.to_owned())));
+        self.send(&PgWireBackendMessage::CommandComplete(
+            CommandComplete::new(tag.to_owned()),
+        ));
     }
 
     pub(super) fn ready(&mut self, status: TransactionStatus) {
-        self.send(&PgWireBackendMessage::ReadyForQuery(ReadyForQuery::new(status)));
+        self.send(&PgWireBackendMessage::ReadyForQuery(ReadyForQuery::new(
+            status,
+        )));
     }
 
     pub(super) fn parameter(&mut self, name: &str, value: &str) {
-        self.send(&PgWireBackendMessage::ParameterStatus(ParameterStatus::new(
-            name.to_owned(),
-            value.to_owned(),
-        )));
+        self.send(&PgWireBackendMessage::ParameterStatus(
+            ParameterStatus::new(name.to_owned(), value.to_owned()),
+        ));
     }
 
     pub(super) fn describe(&mut self, fields: &[Field]) {
@@ -224,7 +251,9 @@ impl Wire {
                 )
             })
             .collect();
-        self.send(&PgWireBackendMessage::RowDescription(RowDescription::new(fields)));
+        self.send(&PgWireBackendMessage::RowDescription(RowDescription::new(
+            fields,
+        )));
     }
 }
 
@@ -253,7 +282,10 @@ pub(super) fn put_row<'v>(
         }
         Err(_) => {
             out.truncate(at);
-            Err(SqlError::new("54000", "a row is too large for the protocol"))
+            Err(SqlError::new(
+                "54000",
+                "a row is too large for the protocol",
+            ))
         }
     }
 }

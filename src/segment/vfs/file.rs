@@ -115,9 +115,8 @@ impl OpenFile {
             return Err(FileFault::LogCap(cap));
         }
         self.storage.write(self.id, offset, data)?;
-        if offset == 0 && end == LOG_HEADER {
-            self.node.set_log_end(end);
-        } else if end > self.node.log_end() {
+        let anew = offset == 0 && end == LOG_HEADER;
+        if anew || end > self.node.log_end() {
             self.node.set_log_end(end);
         }
         Ok(())
@@ -213,10 +212,7 @@ impl OpenFile {
     }
 
     pub(super) fn shm_lock(&mut self, first: usize, count: usize, exclusive: bool) -> i32 {
-        if self
-            .node
-            .shm_lock(&mut self.mask, first, count, exclusive)
-        {
+        if self.node.shm_lock(&mut self.mask, first, count, exclusive) {
             ffi::SQLITE_OK
         } else {
             ffi::SQLITE_BUSY

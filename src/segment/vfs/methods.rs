@@ -55,7 +55,11 @@ static METHODS: ffi::sqlite3_io_methods = ffi::sqlite3_io_methods {
 
 /// Runs a callback's body. A panic must not cross into C: it poisons the database, because nobody
 /// knows what it left half done.
-fn with(raw: *mut ffi::sqlite3_file, failed: c_int, body: impl FnOnce(&mut OpenFile) -> c_int) -> c_int {
+fn with(
+    raw: *mut ffi::sqlite3_file,
+    failed: c_int,
+    body: impl FnOnce(&mut OpenFile) -> c_int,
+) -> c_int {
     // SAFETY: SQLite hands us only files that `install` filled in, and uses one file from one
     // thread at a time.
     let file = unsafe { (*raw.cast::<RawFile>()).file.as_mut() };
@@ -131,10 +135,7 @@ unsafe extern "C" fn sync(raw: *mut ffi::sqlite3_file, _flags: c_int) -> c_int {
     with(raw, ffi::SQLITE_IOERR_FSYNC, OpenFile::sync)
 }
 
-unsafe extern "C" fn file_size(
-    raw: *mut ffi::sqlite3_file,
-    to: *mut ffi::sqlite3_int64,
-) -> c_int {
+unsafe extern "C" fn file_size(raw: *mut ffi::sqlite3_file, to: *mut ffi::sqlite3_int64) -> c_int {
     with(raw, ffi::SQLITE_IOERR_FSTAT, |file| match file.size() {
         Ok(size) => {
             // SAFETY: SQLite gives a place for the answer.

@@ -20,7 +20,9 @@ mod pragma;
 mod register;
 mod shm;
 
-pub use checkpoint::{CheckpointConfig, Checkpointed, Checkpointer, Mode as CheckpointMode, checkpoint};
+pub use checkpoint::{
+    CheckpointConfig, Checkpointed, Checkpointer, Mode as CheckpointMode, checkpoint,
+};
 pub use checksum::{PAGE_SIZE, PageFault, RESERVED, seal_page, verify_page};
 pub use fault::{FileFault, take_fault};
 pub use gate::{Closed, Gate, Pass};
@@ -109,7 +111,9 @@ fn check_contract(connection: &Connection) -> rusqlite::Result<()> {
             })
         })
     };
-    let reserved = register::reserved_bytes(connection).unwrap_or(-1).to_string();
+    let reserved = register::reserved_bytes(connection)
+        .unwrap_or(-1)
+        .to_string();
     let found = [
         ("journal_mode", "wal", text("journal_mode")?),
         ("synchronous", "2", text("synchronous")?),

@@ -142,7 +142,13 @@ impl Node {
     }
 
     /// Takes `count` slots of the WAL index's locks from `first` on: all of them or none.
-    pub(super) fn shm_lock(&self, mine: &mut ShmMask, first: usize, count: usize, exclusive: bool) -> bool {
+    pub(super) fn shm_lock(
+        &self,
+        mine: &mut ShmMask,
+        first: usize,
+        count: usize,
+        exclusive: bool,
+    ) -> bool {
         let slots = first..first + count;
         let mut locks = locked(&self.shm);
         if exclusive {
@@ -159,7 +165,10 @@ impl Node {
             }
             return true;
         }
-        if slots.clone().any(|s| locks.exclusive[s] && !mine.exclusive[s]) {
+        if slots
+            .clone()
+            .any(|s| locks.exclusive[s] && !mine.exclusive[s])
+        {
             return false;
         }
         for s in slots {
@@ -173,7 +182,13 @@ impl Node {
     }
 
     /// Gives back slots of the WAL index's locks.
-    pub(super) fn shm_unlock(&self, mine: &mut ShmMask, first: usize, count: usize, exclusive: bool) {
+    pub(super) fn shm_unlock(
+        &self,
+        mine: &mut ShmMask,
+        first: usize,
+        count: usize,
+        exclusive: bool,
+    ) {
         let mut locks = locked(&self.shm);
         for s in first..first + count {
             if exclusive && mine.exclusive[s] {

@@ -27,11 +27,7 @@ impl Rule {
     }
 }
 
-const fn fixed(
-    name: &'static str,
-    allowed: &'static [&'static str],
-    why: &'static str,
-) -> Rule {
+const fn fixed(name: &'static str, allowed: &'static [&'static str], why: &'static str) -> Rule {
     Rule {
         name,
         allowed,
@@ -62,7 +58,11 @@ const RULES: &[Rule] = &[
         &["memory", "2"],
         "temporary files are not replicated",
     ),
-    fixed("page_size", &["4096"], "a page is a block of change tracking"),
+    fixed(
+        "page_size",
+        &["4096"],
+        "a page is a block of change tracking",
+    ),
     fixed(
         "wal_autocheckpoint",
         &["0"],
@@ -73,9 +73,17 @@ const RULES: &[Rule] = &[
         &["-1"],
         "the checkpointer caps the log",
     ),
-    fixed("writable_schema", &["0", "off", "false", "no"], "it corrupts"),
+    fixed(
+        "writable_schema",
+        &["0", "off", "false", "no"],
+        "it corrupts",
+    ),
     fixed("schema_version", &[], "it corrupts"),
-    fixed("read_uncommitted", &["0", "off", "false", "no"], "it has no meaning here"),
+    fixed(
+        "read_uncommitted",
+        &["0", "off", "false", "no"],
+        "it has no meaning here",
+    ),
     Rule {
         name: "wal_checkpoint",
         allowed: &["passive"],

@@ -242,11 +242,7 @@ fn system() -> Option<*mut ffi::sqlite3_vfs> {
     (!vfs.is_null()).then_some(vfs)
 }
 
-unsafe extern "C" fn randomness(
-    _vfs: *mut ffi::sqlite3_vfs,
-    len: c_int,
-    to: *mut c_char,
-) -> c_int {
+unsafe extern "C" fn randomness(_vfs: *mut ffi::sqlite3_vfs, len: c_int, to: *mut c_char) -> c_int {
     // SAFETY: the arguments are passed on as they came.
     system().map_or(0, |vfs| unsafe {
         (*vfs).xRandomness.map_or(0, |f| f(vfs, len, to))
