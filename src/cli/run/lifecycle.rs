@@ -37,6 +37,10 @@ fn failed(error: &ClusterDirError) -> i32 {
     }
 }
 
+fn owner_of(config: &SegmentConfig) -> Owner<'_> {
+    Owner { cluster_id: &config.cluster_id, dbid: config.dbid, content: config.content, dir: &config.datadir }
+}
+
 /// Both members of a pair must begin equal, so a pair is made when its second member is known.
 struct Maker {
     mirrors: bool,
@@ -45,23 +49,14 @@ struct Maker {
 
 impl Maker {
     fn make(&self, config: &SegmentConfig) -> Result<(), String> {
-        let first = if self.mirrors {
-            match self.first.borrow_mut().remove(&config.content) {
-                Some(first) => Some(first),
-                None => {
-                    self.first.borrow_mut().insert(config.content, config.clone());
-                    return Ok(());
-                }
-            }
-        } else {
-            None
-        };
+        let first = self.first.borrow_mut().remove(&config.content);
+        if self.mirrors && first.is_none() {
+            self.first.borrow_mut().insert(config.content, config.clone());
+            return Ok(());
+        }
         let primary = first.as_ref().unwrap_or(config);
-        let owner = |c: &'_ SegmentConfig| (c.cluster_id.clone(), c.dbid, c.content, c.datadir.clone());
-        let (cluster_id, dbid, content, dir) = owner(primary);
-        let made = Owner { cluster_id: &cluster_id, dbid, content, dir: &dir };
-        let mirror = first.is_some().then(|| Owner { cluster_id: &cluster_id, dbid: config.dbid, content, dir: &config.datadir });
-        create_content(&made, mirror.as_ref()).map_err(|e| e.to_string())
+        let mirror = first.is_some().then(|| owner_of(config));
+        create_content(&owner_of(primary), mirror.as_ref()).map_err(|e| e.to_string())
     }
 }
 
