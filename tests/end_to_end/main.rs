@@ -1,0 +1,20 @@
+//! The whole path, end to end: the real binary, real processes, real signals, Debian's own clients.
+//!
+//! One module a concern, one test a property; the harness is in `tests/support`. Each test has a cluster
+//! of its own in a temporary directory and leaves neither a process nor a file behind.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod demo;
+mod failover;
+mod hung;
+mod in_flight;
+mod kill_loop;
+mod lifecycle;
+mod network;
+mod postgres;
+mod primitives;
+mod procedures;
+mod recovery;
+mod shell;

@@ -1,0 +1,175 @@
+//! Each primitive of the script API, used once rightly and once refused.
+
+use crate::support::status::TRACKING;
+use crate::support::wait::secs;
+use crate::support::{Cluster, Place, processes, wait_for};
+
+#[test]
+fn state_answers_and_an_unknown_content_is_refused() {
+    let cluster = Cluster::new(2);
+    let code = "let s = state(); print(s.operational); print(s.segments.len()); print(s.rows.len()); \
+                print(s.content(0).primary.role == \"p\" && s.content(0).primary.role == \"primary\");";
+    assert_eq!(cluster.script(code).ok().stdout, "true\n4\n5\ntrue\n");
+    cluster.script("state().content(7)").exits(1).says("content");
+    cluster.script("state().content(0).primary.role == \"primry\"").exits(1).says("primary");
+}
+
+#[test]
+fn probe_sees_what_happened_since_the_last_one_and_takes_no_unknown_option() {
+    let cluster = Cluster::with(1, &["gp_fts_probe_interval=60s"]);
+    let mirror = cluster.status().pair(0).mirror;
+    processes::kill(mirror.running());
+    wait_for("a probe to see it", secs(20), || cluster.script("print(probe().down.len())").ok().text() == "1");
+    cluster.script("probe(#{ now: true })").exits(1);
+}
+
+#[test]
+fn recover_recovers_and_refuses_a_bare_number_with_both_spellings() {
+    let cluster = Cluster::new(1);
+    let mirror = cluster.status().pair(0).mirror;
+    cluster.script("recover(2)").exits(1).says("contents:").says("dbids:");
+    cluster.eval_yes("recover(#{ contents: [9] })").exits(4).says("unknown_target");
+    processes::kill(mirror.running());
+    cluster.wait_for_pair(0, TRACKING, secs(20));
+    cluster.eval("recover()").exits(4).says("--yes");
+    cluster.eval_yes(&format!("recover(#{{ dbids: {} }})", mirror.dbid)).ok();
+    assert!(cluster.status().is_synchronized());
+}
+
+#[test]
+fn full_recover_wants_to_be_named_by_yes() {
+    let cluster = Cluster::new(1);
+    let mirror = cluster.status().pair(0).mirror;
+    processes::kill(mirror.running());
+    cluster.wait_for_pair(0, TRACKING, secs(20));
+    cluster.eval_yes("full_recover()").exits(4).says("--yes=full_recover");
+    assert_eq!(cluster.status().pair(0).letters(), TRACKING);
+    cluster.segsh(&["--yes=full_recover", "-e", "full_recover()"]).ok();
+    assert!(cluster.status().is_synchronized());
+}
+
+#[test]
+fn rebalance_switches_back_and_is_refused_while_anything_is_down() {
+    let cluster = Cluster::new(1);
+    cluster.fail_over(0);
+    cluster.eval_yes("rebalance()").exits(4).says("segment_down");
+    cluster.eval_yes("recover()").ok();
+    cluster.eval_yes("rebalance()").ok();
+    assert!(cluster.status().is_balanced());
+    cluster.eval("rebalance()").ok();
+}
+
+#[test]
+fn restart_takes_a_mode_and_refuses_another() {
+    let cluster = Cluster::new(1);
+    let before = cluster.status();
+    cluster.eval_yes(r#"restart(#{ mode: "gentle", contents: 0 })"#).exits(1).says("smart");
+    assert_eq!(cluster.status().pids(), before.pids());
+    cluster.eval_yes(r#"restart(#{ mode: "immediate", contents: 0 })"#).ok();
+    let after = cluster.status();
+    assert!(after.is_synchronized());
+    assert_ne!(after.pair(0).primary.pid, before.pair(0).primary.pid);
+}
+
+#[test]
+fn restart_without_a_selection_is_the_whole_cluster_and_wants_to_be_named() {
+    let cluster = Cluster::new(1);
+    let before = cluster.status();
+    cluster.eval("restart()").exits(4);
+    cluster.segsh(&["restart", "--yes"]).ok();
+    let after = cluster.status();
+    assert!(after.is_synchronized());
+    assert!(after.segments.iter().all(|s| s.pid != before.segment(s.dbid).pid));
+}
+
+#[test]
+fn sql_answers_with_rows_and_throws_the_sqlstate() {
+    let cluster = Cluster::new(1);
+    let code = r#"
+        sql(0, "create table t(id int, v text)");
+        sql(0, "insert into t values ($1, $2), ($3, $4)", [7, "seven", 8, ()]);
+        print(sql(0, "select v from t where id = $1", [7]).value());
+        let rows = sql(0, "select id, v from t order by id");
+        print(rows.len());
+        print(rows[1]["v"] == ());
+        print(sql("select count(*) from gp_segment_configuration").value());
+        try { sql(0, "select * from nothing"); } catch (e) { print(e.message.contains("42P01") || e.code.contains("42P01")); }
+    "#;
+    assert_eq!(cluster.script(code).ok().stdout, "seven\n2\ntrue\n3\ntrue\n");
+    cluster.script(r#"sql(9, "select 1")"#).says("content");
+}
+
+#[test]
+fn wait_until_waits_for_a_state_and_times_out_with_6() {
+    let cluster = Cluster::new(1);
+    cluster.script(r#"wait_until("synchronized", #{ timeout: "10s" }); print("there")"#).ok().says("there");
+    cluster.script(r#"wait_until(|s| s.down.len() > 0, #{ timeout: "300ms" })"#).exits(6);
+    cluster.script(r#"wait_until("synchronized", #{ timeout: 10 })"#).exits(1).says("10");
+}
+
+#[test]
+fn ping_answers_for_a_host_and_refuses_one_that_is_not_there() {
+    let cluster = Cluster::new(1);
+    assert_eq!(cluster.script(r#"print(ping("sdw1").ok)"#).ok().text(), "true");
+    assert_ne!(cluster.script(r#"ping("sdw77")"#).code, 0);
+    cluster.script(r#"fault::stop_host("sdw2")"#).ok();
+    assert_eq!(cluster.script(r#"print(ping("sdw2").ok)"#).ok().text(), "false");
+}
+
+#[test]
+fn faults_are_injected_on_drill_clusters_only() {
+    let place = Place::new();
+    let dir = place.path().join("c").display().to_string();
+    place.segsh(&["init", &dir, "--contents", "1"]).ok();
+    place.segsh(&["start", &dir]).ok();
+    let ran = place.segsh(&["-c", &dir, "-e", "fault::kill(state().content(0).primary)"]);
+    assert_ne!(ran.code, 0);
+    ran.says("not_drill");
+    assert_eq!(place.segsh(&["-c", &dir, "-e", "state().down.len()"]).ok().text(), "0");
+
+    let cluster = Cluster::new(1);
+    let primary = cluster.status().pair(0).primary;
+    cluster.script("fault::kill(state().content(0).primary)").ok();
+    assert!(!processes::runs(primary.running()));
+    cluster.wait_for_failover(0, primary.dbid, secs(20));
+}
+
+#[test]
+fn a_plan_is_shown_predicts_its_rows_and_refuses_another_state() {
+    let cluster = Cluster::new(1);
+    cluster.fail_over(0);
+    let code = r#"
+        let p = plan_recover();
+        print(p.refuses);
+        recover();
+        try { p.apply(); print("applied"); } catch (e) { print(e.refusals[0].code); }
+    "#;
+    let file = cluster.place().file("plan.rhai", code);
+    let ran =
+        cluster.place().segsh(&["--yes", "-c", cluster.dir().to_str().expect("plain"), file.to_str().expect("plain")]);
+    assert_eq!(ran.ok().stdout, "false\nstale_plan\n");
+}
+
+#[test]
+fn help_explains_a_primitive_and_a_refusal_code() {
+    let cluster = Cluster::new(1);
+    cluster.eval(r#"help("recover")"#).ok().says("contents");
+    cluster.eval(r#"help("segment_up")"#).ok();
+    cluster.eval(r#"help("recoverr")"#).says("recover");
+}
+
+#[test]
+fn a_second_administrator_is_told_who_holds_the_contents() {
+    let cluster = Cluster::new(1);
+    cluster.content(0).run("create table big(body blob)");
+    cluster.content(0).run("insert into big values (randomblob(1 << 24))");
+    let mirror = cluster.status().pair(0).mirror;
+    processes::kill(mirror.running());
+    cluster.wait_for_pair(0, TRACKING, secs(20));
+    cluster.content(0).run("insert into big values (randomblob(1 << 24))");
+    cluster.eval_yes(r#"recover(#{ wait: false, rate: "4 MiB/s" })"#).ok();
+    cluster.eval_yes("restart(#{ contents: 0 })").exits(8).says("recover");
+    // The like operation is joined instead, and its outcome is the result.
+    cluster.outcome("recover()");
+    assert!(cluster.status().is_synchronized());
+}

@@ -1,0 +1,225 @@
+//! A drill cluster of one test: made, started, driven, and gone with the test however that ends.
+
+use super::command::{Place, Ran, run};
+use super::processes;
+use super::status::Status;
+use super::wait::{secs, wait_for_some};
+use super::wire::{self, Wire};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+pub struct Cluster {
+    place: Place,
+    dir: PathBuf,
+    socket_dir: String,
+    port: u16,
+}
+
+impl Cluster {
+    /// On two hosts, started, every pair synchronized.
+    #[track_caller]
+    pub fn new(contents: usize) -> Cluster {
+        Cluster::with(contents, &[])
+    }
+
+    /// With settings (`gp_fts_probe_interval=2s`).
+    #[track_caller]
+    pub fn with(contents: usize, settings: &[&str]) -> Cluster {
+        let mut cluster = Cluster::stopped(contents, settings);
+        cluster.lifecycle("start", &[]).ok();
+        let status = cluster.status();
+        assert!(status.is_synchronized(), "a fresh cluster is synchronized: {status:?}");
+        cluster.port = status.coordinator.port;
+        cluster.socket_dir = status.coordinator.socket_dir;
+        cluster
+    }
+
+    /// Made, and not started.
+    #[track_caller]
+    pub fn stopped(contents: usize, settings: &[&str]) -> Cluster {
+        let place = Place::new();
+        let dir = place.path().join("c");
+        let contents = contents.to_string();
+        let mut arguments = vec!["init", text(&dir), "--contents", &contents, "--hosts", "2", "--drill"];
+        settings.iter().for_each(|s| arguments.extend(["--set", s]));
+        place.segsh(&arguments).ok();
+        Cluster { place, dir, socket_dir: String::new(), port: 0 }
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// `segsh VERB DIR ...`: `start`, `stop`, `status`, `destroy`.
+    #[track_caller]
+    pub fn lifecycle(&self, verb: &str, more: &[&str]) -> Ran {
+        self.place.segsh(&[&[verb, text(&self.dir)], more].concat())
+    }
+
+    /// `segsh ARGUMENTS -c DIR`.
+    #[track_caller]
+    pub fn segsh(&self, arguments: &[&str]) -> Ran {
+        self.place.segsh(&[arguments, &["-c", text(&self.dir)]].concat())
+    }
+
+    /// `segsh -c DIR -e CODE`.
+    #[track_caller]
+    pub fn eval(&self, code: &str) -> Ran {
+        self.segsh(&["-e", code])
+    }
+
+    /// As [`Cluster::eval`], saying yes to what `--yes` covers.
+    #[track_caller]
+    pub fn eval_yes(&self, code: &str) -> Ran {
+        self.segsh(&["--yes", "-e", code])
+    }
+
+    /// The value of a mutating call that must be done, as JSON.
+    #[track_caller]
+    pub fn outcome(&self, code: &str) -> Value {
+        let ran = self.segsh(&["--json", "--yes=full_recover,restart", "-e", code]).ok();
+        let value = ran.json()["value"].clone();
+        assert_eq!(value["status"], "done", "`{code}`: {value:#}");
+        value
+    }
+
+    /// `echo CODE | segsh -c DIR -`.
+    #[track_caller]
+    pub fn script(&self, code: &str) -> Ran {
+        self.place.segsh_with_input(&["-c", text(&self.dir), "-"], code)
+    }
+
+    #[track_caller]
+    pub fn status(&self) -> Status {
+        let ran = self.lifecycle("status", &["--json"]).ok();
+        serde_json::from_value(ran.json()).unwrap_or_else(|e| panic!("status --json: {e}\n{}", ran.stdout))
+    }
+
+    /// The status with the coordinator down: the last catalog, and exit 7.
+    #[track_caller]
+    pub fn last_status(&self) -> Status {
+        let ran = self.lifecycle("status", &["--json"]).exits(7);
+        serde_json::from_value(ran.json()).unwrap_or_else(|e| panic!("status --json: {e}\n{}", ran.stdout))
+    }
+
+    /// Waits until a pair is as the documents write it, and returns that status.
+    #[track_caller]
+    pub fn wait_for_pair(&self, content: i64, letters: &str, within: Duration) -> Status {
+        let mut last = String::new();
+        wait_for_some(&format!("content {content} to be {letters}"), within, || {
+            let status = self.status();
+            let now = status.pair(content).letters();
+            if now != last {
+                println!("content {content}: {now}");
+            }
+            last = now;
+            (last == letters).then_some(status)
+        })
+    }
+
+    /// Waits until the other member of the pair serves alone.
+    #[track_caller]
+    pub fn wait_for_failover(&self, content: i64, former_primary: i64, within: Duration) -> Status {
+        wait_for_some(&format!("content {content} to fail over from dbid {former_primary}"), within, || {
+            let status = self.status();
+            (status.pair(content).primary.dbid != former_primary).then_some(status)
+        })
+    }
+
+    /// The former primary's pid, killed, after the failover: what most tests begin with.
+    #[track_caller]
+    pub fn fail_over(&self, content: i64) -> Status {
+        let before = self.status().pair(content);
+        processes::kill(before.primary.running());
+        self.wait_for_failover(content, before.primary.dbid, secs(20))
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        wire::socket(&self.socket_dir, self.port)
+    }
+
+    pub fn socket_dir(&self) -> &str {
+        &self.socket_dir
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// A session through the gateway.
+    #[track_caller]
+    pub fn content(&self, content: i64) -> Wire {
+        self.session(&format!("content{content}"))
+    }
+
+    /// A session on the catalog.
+    #[track_caller]
+    pub fn catalog(&self) -> Wire {
+        self.session("postgres")
+    }
+
+    #[track_caller]
+    fn session(&self, database: &str) -> Wire {
+        Wire::connect(&self.socket(), database).unwrap_or_else(|e| panic!("database {database}: {e}"))
+    }
+
+    /// Debian's client on the gateway, unaligned, stopping at the first error.
+    #[track_caller]
+    pub fn psql(&self, database: &str, more: &[&str], input: &str) -> Ran {
+        let mut command = self.client("psql", database);
+        command.args(["--no-psqlrc", "--no-align", "--tuples-only", "--set=ON_ERROR_STOP=1"]).args(more);
+        run(command, input)
+    }
+
+    /// A PostgreSQL client program, told where to connect and nothing of the user's own settings.
+    pub fn client(&self, program: &str, database: &str) -> Command {
+        let mut command = Command::new(program_path(program));
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.env("PGHOST", &self.socket_dir).env("PGPORT", self.port.to_string());
+        command.env("PGUSER", "tester").env("PGDATABASE", database).env("LC_ALL", "C");
+        command.current_dir(self.place.path());
+        command
+    }
+}
+
+/// The directories of Debian's packages come after the path.
+fn program_path(program: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    std::env::split_paths(&path)
+        .chain(versions.map(|v| v.path().join("bin")))
+        .map(|dir| dir.join(program))
+        .find(|candidate| candidate.is_file())
+        .unwrap_or_else(|| panic!("{program} is not installed; scripts/dev/test installs it"))
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("the place has a plain name")
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        // The place goes after this, and every process of the cluster with it.
+        if std::thread::panicking() {
+            show_logs(&self.dir);
+        }
+    }
+}
+
+/// What the processes of a failed test said last.
+pub fn show_logs(dir: &Path) {
+    let Ok(logs) = std::fs::read_dir(dir.join("log")) else { return };
+    for log in logs.flatten().map(|entry| entry.path()) {
+        let bytes = std::fs::read(&log).unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
+        let lines: Vec<&str> = text.lines().collect();
+        println!("--- {} (last of {} lines)", log.display(), lines.len());
+        lines.iter().skip(lines.len().saturating_sub(40)).for_each(|line| println!("{line}"));
+    }
+}

@@ -1,0 +1,55 @@
+//! A command in a pseudo-terminal, as a person has it.
+
+use expectrl::process::unix::{PtyStream, UnixProcess};
+use expectrl::{Eof, Expect, Session};
+use std::process::Command;
+use std::time::Duration;
+
+pub struct Terminal {
+    session: Session<UnixProcess, PtyStream>,
+}
+
+impl Terminal {
+    /// Starts a command in a terminal of its own, 80 columns wide.
+    #[track_caller]
+    pub fn spawn(mut command: Command) -> Terminal {
+        command.env("TERM", "xterm").env("COLUMNS", "80").env("NO_COLOR", "1");
+        let mut session = Session::spawn(command).expect("a pseudo-terminal can be opened");
+        session.get_process_mut().set_window_size(80, 24).expect("a terminal has a size");
+        session.set_expect_timeout(Some(Duration::from_secs(60)));
+        Terminal { session }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.session.get_process().pid().as_raw().unsigned_abs()
+    }
+
+    /// Waits for a text; returns everything before it.
+    #[track_caller]
+    pub fn expect(&mut self, text: &str) -> String {
+        match self.session.expect(text) {
+            Ok(found) => String::from_utf8_lossy(found.before()).into_owned(),
+            Err(e) => panic!("waited in vain for `{text}` on the terminal: {e}\n{}", self.seen()),
+        }
+    }
+
+    #[track_caller]
+    pub fn type_line(&mut self, line: &str) {
+        self.session.send_line(line).unwrap_or_else(|e| panic!("the terminal takes no `{line}`: {e}"));
+    }
+
+    /// Waits until the command has closed its terminal.
+    #[track_caller]
+    pub fn expect_end(&mut self) -> String {
+        match self.session.expect(Eof) {
+            Ok(found) => String::from_utf8_lossy(found.as_bytes()).into_owned(),
+            Err(e) => panic!("the command does not end: {e}\n{}", self.seen()),
+        }
+    }
+
+    fn seen(&mut self) -> String {
+        let mut bytes = [0; 4096];
+        let n = self.session.try_read(&mut bytes).unwrap_or(0);
+        format!("--- unread on the terminal\n{}", String::from_utf8_lossy(&bytes[..n]))
+    }
+}
