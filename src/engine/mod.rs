@@ -19,6 +19,8 @@ mod records;
 mod report;
 mod resync;
 pub mod storage;
+#[cfg(test)]
+mod tests;
 mod through;
 
 pub use acting::{Connector, Engine, EngineError};

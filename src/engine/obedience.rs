@@ -50,6 +50,13 @@ impl Engine {
         Ok(then)
     }
 
+    /// A database is being made: nobody else knows of it yet, so it needs no coordinator's word.
+    pub fn serve_alone_to_create(&self) -> Result<(), EngineError> {
+        let inner = self.lock();
+        let epoch = inner.meta.epoch.next();
+        self.serve(inner, epoch, true).map(drop)
+    }
+
     fn store_epoch(&self, inner: &mut Inner, epoch: Epoch) -> Result<(), EngineError> {
         inner.meta.epoch = epoch;
         inner.meta.stamps.clear();

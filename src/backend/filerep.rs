@@ -1,0 +1,364 @@
+//! The filerep backend: a client of our own coordinator.
+//!
+//! Requests go over the coordinator's control endpoint, SQL over its PostgreSQL front. With the
+//! coordinator down the last catalog answers, read-only.
+
+use crate::cluster::request::{Owner, Reply, Request};
+use crate::cluster::{
+    Cluster, ClusterError, Control, Fault, Observer, Outcome, PingResult, Plan, Progressing, Rows, SqlTarget, State,
+    Value,
+};
+use crate::core::ids::Content;
+use crate::core::report::StopMode;
+use crate::net::{self, Credentials, Endpoint, Framed, Identity, Purpose};
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A connection to the coordinator of a running cluster takes a millisecond; this is for a busy one.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(3);
+/// A request that is answered at once; a probe waits for the slowest segment.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(15);
+/// How often an observer is called while nothing changes.
+const OBSERVE_EVERY: Duration = Duration::from_millis(100);
+
+/// What only the cluster's directory knows or may do: it stays with the room that owns directories.
+pub trait Local: Send + Sync {
+    /// The state by the last catalog, for a coordinator that is down.
+    fn last_state(&self) -> Result<State, String>;
+    fn stop_host(&self, host: &str) -> Result<(), String>;
+    fn start_host(&self, host: &str) -> Result<(), String>;
+    /// Stops the whole cluster and starts it again; the start's outcome.
+    fn restart_all(&self, mode: StopMode, observer: &mut dyn Observer) -> Result<Outcome, ClusterError>;
+}
+
+/// Where a cluster of ours is, and what proves that we belong to it.
+#[derive(Clone)]
+pub struct Address {
+    pub name: String,
+    pub dir: PathBuf,
+    pub drill: bool,
+    pub coordinator: Endpoint,
+    pub credentials: Credentials,
+    pub socket_dir: PathBuf,
+    pub pg_port: u16,
+    /// Every host by its name, with its agent's endpoint.
+    pub hosts: Vec<(String, Endpoint)>,
+}
+
+/// A cluster with segsh's own engine.
+pub struct Filerep {
+    address: Address,
+    local: Box<dyn Local>,
+    owner: Owner,
+    runtime: tokio::runtime::Runtime,
+    /// One connection is kept; a call that finds it taken or broken makes another.
+    idle: Mutex<Option<Framed>>,
+    sql: super::pg::Pg,
+}
+
+impl Filerep {
+    pub fn new(address: Address, local: Box<dyn Local>, owner: Owner) -> std::io::Result<Arc<Filerep>> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let sql = super::pg::Pg::new(address.socket_dir.clone(), address.pg_port);
+        Ok(Arc::new(Filerep { address, local, owner, runtime, idle: Mutex::new(None), sql }))
+    }
+
+    fn unreachable(&self, cause: &dyn std::fmt::Display) -> ClusterError {
+        ClusterError::Unreachable {
+            cluster: self.address.name.clone(),
+            cause: cause.to_string(),
+            next: format!("segsh start {}", self.address.dir.display()),
+        }
+    }
+
+    async fn connect(&self) -> Result<Framed, ClusterError> {
+        let Address { coordinator, credentials, .. } = &self.address;
+        let expected = Some(&Identity::Coordinator);
+        net::connect(coordinator, credentials, Purpose::Client, expected, CONNECT_DEADLINE)
+            .await
+            .map(|(stream, _)| Framed::new(stream))
+            .map_err(|e| self.unreachable(&e))
+    }
+
+    fn take_idle(&self) -> Option<Framed> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn keep(&self, connection: Framed) {
+        *self.idle.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection);
+    }
+
+    /// One request, one reply. Sent again on a new connection only when the kept one was found dead
+    /// before anything was asked of it, or the request changes nothing.
+    fn ask(&self, request: &Request) -> Result<Reply, ClusterError> {
+        self.runtime.block_on(async {
+            let repeatable = matches!(request, Request::State | Request::Probe | Request::Setting { value: None, .. });
+            if let Some(mut kept) = self.take_idle().filter(|_| repeatable)
+                && let Ok(reply) = within(exchange(&mut kept, request)).await
+            {
+                self.keep(kept);
+                return Ok(reply);
+            }
+            let mut connection = self.connect().await?;
+            let reply = within(exchange(&mut connection, request)).await.map_err(|e| self.unreachable(&e))?;
+            self.keep(connection);
+            Ok(reply)
+        })
+    }
+
+    fn state_from(&self, reply: Reply) -> Result<State, ClusterError> {
+        match reply {
+            Reply::State { state } => Ok(*state),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// Follows a stream of progress to its end, and hands an observer's wish to the coordinator.
+    fn follow(&self, first: &Request, op: Option<i64>, observer: &mut dyn Observer) -> Result<Outcome, ClusterError> {
+        self.runtime.block_on(async {
+            let connection = self.connect().await?;
+            let (mut sender, mut receiver) = connection.split();
+            sender.send(first).await.map_err(|e| self.unreachable(&e))?;
+            let began = Instant::now();
+            let mut last = Progressing { op: op.unwrap_or_default(), elapsed_ms: 0, contents: Vec::new() };
+            let mut told = None;
+            // Receiving goes on beside observing: dropping a receive half way could lose half a frame.
+            let (replies, mut inbox) = tokio::sync::mpsc::channel(16);
+            tokio::spawn(async move {
+                loop {
+                    let reply = receiver.recv::<Reply>().await;
+                    let last = reply.is_err();
+                    if replies.send(reply).await.is_err() || last {
+                        return;
+                    }
+                }
+            });
+            loop {
+                match tokio::time::timeout(OBSERVE_EVERY, inbox.recv()).await {
+                    Ok(Some(Ok(Reply::Ended { outcome }))) => return Ok(outcome),
+                    Ok(Some(Ok(Reply::Ok))) => return Ok(nothing_to_tell(began.elapsed())),
+                    Ok(Some(Ok(Reply::Progress { now }))) => last = now,
+                    Ok(Some(Ok(other))) => return Err(unexpected(other)),
+                    Ok(Some(Err(error))) => return Err(self.unreachable(&error)),
+                    Ok(None) => return Err(self.unreachable(&"the connection ended")),
+                    Err(_) => last.elapsed_ms = began.elapsed().as_millis() as i64,
+                }
+                let wish = observer.progress(&last);
+                match wish {
+                    Control::KeepWatching => {}
+                    Control::Detach => return Ok(started(last.op, began.elapsed())),
+                    Control::StopAfterSegment | Control::Cancel if told == Some(wish) => {}
+                    Control::StopAfterSegment | Control::Cancel => {
+                        told = Some(wish);
+                        self.steer(last.op, wish).await?;
+                    }
+                }
+            }
+        })
+    }
+
+    async fn steer(&self, op: i64, wish: Control) -> Result<(), ClusterError> {
+        let request = match wish {
+            Control::StopAfterSegment => Request::StopAfterSegment { op },
+            _ => Request::Cancel { op },
+        };
+        let mut connection = self.connect().await?;
+        match within(exchange(&mut connection, &request)).await.map_err(|e| self.unreachable(&e))? {
+            Reply::Ok => Ok(()),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// Begins the start of every segment and follows it: the client's part of `segsh start`.
+    pub fn start_all(&self, observer: &mut dyn Observer) -> Result<Outcome, ClusterError> {
+        self.follow(&Request::Start { owner: self.owner.clone() }, None, observer)
+    }
+
+    /// Stops every segment and the coordinator, and follows it: the client's part of `segsh stop`.
+    pub fn stop_all(&self, mode: StopMode, observer: &mut dyn Observer) -> Result<Outcome, ClusterError> {
+        self.follow(&Request::Stop { mode, owner: self.owner.clone() }, None, observer)
+    }
+}
+
+async fn exchange(connection: &mut Framed, request: &Request) -> Result<Reply, net::NetError> {
+    connection.send(request).await?;
+    connection.recv().await
+}
+
+async fn within<T>(work: impl Future<Output = Result<T, net::NetError>>) -> Result<T, net::NetError> {
+    let late = net::NetError::Timeout { within: ANSWER_DEADLINE };
+    tokio::time::timeout(ANSWER_DEADLINE, work).await.unwrap_or(Err(late))
+}
+
+fn unexpected(reply: Reply) -> ClusterError {
+    match reply {
+        Reply::Failed { message, next } => ClusterError::Invalid { message, next },
+        Reply::Locked { op, message, .. } => ClusterError::Locked { message, op },
+        other => ClusterError::Invalid {
+            message: format!("the coordinator answered out of turn: {other:?}"),
+            next: "segsh status".into(),
+        },
+    }
+}
+
+fn empty_outcome(status: crate::cluster::OutcomeStatus, op: Option<i64>, elapsed: Duration) -> Outcome {
+    Outcome {
+        verb: String::new(),
+        status,
+        op,
+        segments: Vec::new(),
+        refusals: Vec::new(),
+        elapsed_ms: elapsed.as_millis() as i64,
+        message: String::new(),
+        next: String::new(),
+    }
+}
+
+fn started(op: i64, elapsed: Duration) -> Outcome {
+    let message = format!("operation {op} goes on at the coordinator");
+    Outcome { message, ..empty_outcome(crate::cluster::OutcomeStatus::Started, Some(op), elapsed) }
+}
+
+fn nothing_to_tell(elapsed: Duration) -> Outcome {
+    empty_outcome(crate::cluster::OutcomeStatus::Done, None, elapsed)
+}
+
+impl Cluster for Filerep {
+    fn name(&self) -> String {
+        self.address.name.clone()
+    }
+
+    fn is_drill(&self) -> bool {
+        self.address.drill
+    }
+
+    fn state(&self) -> Result<State, ClusterError> {
+        match self.ask(&Request::State) {
+            Err(ClusterError::Unreachable { .. }) => self.local.last_state().map_err(|e| self.unreachable(&e)),
+            answered => self.state_from(answered?),
+        }
+    }
+
+    fn probe(&self) -> Result<State, ClusterError> {
+        self.state_from(self.ask(&Request::Probe)?)
+    }
+
+    fn apply(&self, plan: &Plan, wait: bool, observer: &mut dyn Observer) -> Result<Outcome, ClusterError> {
+        let began = Instant::now();
+        let request = Request::Begin { plan: Box::new(plan.clone()), owner: self.owner.clone() };
+        let op = match self.ask(&request)? {
+            Reply::Begun { op, .. } => op,
+            Reply::Refused { refusals } => {
+                let message = format!("{}: refused by the coordinator", plan.verb());
+                let refused = empty_outcome(crate::cluster::OutcomeStatus::Refused, None, began.elapsed());
+                return Ok(Outcome { verb: plan.verb().into(), refusals, message, ..refused });
+            }
+            other => return Err(unexpected(other)),
+        };
+        if !wait {
+            return Ok(Outcome { verb: plan.verb().into(), ..started(op, began.elapsed()) });
+        }
+        let mut outcome = self.follow(&Request::Watch { op }, Some(op), observer)?;
+        if outcome.verb.is_empty() {
+            outcome.verb = plan.verb().into();
+        }
+        Ok(outcome)
+    }
+
+    fn sql(&self, target: SqlTarget, text: &str, params: &[Value]) -> Result<Rows, ClusterError> {
+        self.runtime.block_on(self.sql.run(&target, text, params)).map_err(|e| e.into_cluster(self))
+    }
+
+    fn sql_all(&self, text: &str, params: &[Value]) -> Result<Rows, ClusterError> {
+        // A distributed query triggers a probe, and refuses while a content can't answer.
+        let state = self.probe()?;
+        if let Some(content) = state.double_fault().first() {
+            return Err(ClusterError::Sql {
+                sqlstate: "57P03".into(),
+                message: format!("content {content} has no segment that can serve; a partial answer is no answer"),
+            });
+        }
+        let mut all = Rows { columns: Vec::new(), rows: Vec::new(), affected: 0 };
+        for content in state.contents.iter().map(|c| c.content) {
+            let part = self.sql(SqlTarget::Content(content), text, params)?;
+            all.columns = std::iter::once("content".to_owned()).chain(part.columns).collect();
+            all.affected += part.affected;
+            all.rows.extend(part.rows.into_iter().map(|row| {
+                let Content(number) = content;
+                std::iter::once(Value::Int(number)).chain(row).collect()
+            }));
+        }
+        Ok(all)
+    }
+
+    fn ping(&self, host: &str) -> Result<PingResult, ClusterError> {
+        let Some((_, endpoint)) = self.address.hosts.iter().find(|(name, _)| name == host) else {
+            let names: Vec<&str> = self.address.hosts.iter().map(|(n, _)| n.as_str()).collect();
+            return Err(ClusterError::Invalid {
+                message: format!("there is no host `{host}` in {}", self.address.name),
+                next: format!("its hosts are {}", names.join(", ")),
+            });
+        };
+        let began = Instant::now();
+        let expected = Identity::Host(host.to_owned());
+        let answered = self.runtime.block_on(net::connect(
+            endpoint,
+            &self.address.credentials,
+            Purpose::Host,
+            Some(&expected),
+            CONNECT_DEADLINE,
+        ));
+        let (ok, cause, message) = match &answered {
+            Ok(_) => (true, String::new(), "answers".to_owned()),
+            Err(error) => (false, error.cause().to_owned(), error.to_string()),
+        };
+        let rtt_us = ok.then(|| began.elapsed().as_micros() as i64);
+        Ok(PingResult { host: host.to_owned(), address: endpoint.address.clone(), ok, rtt_us, cause, message })
+    }
+
+    fn setting(&self, name: &str, value: Option<&str>) -> Result<String, ClusterError> {
+        let request = Request::Setting { name: name.to_owned(), value: value.map(str::to_owned) };
+        match self.ask(&request)? {
+            Reply::Setting { value } => Ok(value),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    fn fault(&self, fault: &Fault) -> Result<(), ClusterError> {
+        if !self.address.drill {
+            return Err(ClusterError::NotDrill);
+        }
+        let local = |done: Result<(), String>| {
+            done.map_err(|message| ClusterError::Invalid { message, next: "state() lists the hosts".into() })
+        };
+        match fault {
+            Fault::StopHost(host) => local(self.local.stop_host(host)),
+            Fault::StartHost(host) => local(self.local.start_host(host)),
+            Fault::Kill(dbid) => match self.ask(&Request::Kill { dbid: *dbid })? {
+                Reply::Ok => Ok(()),
+                other => Err(unexpected(other)),
+            },
+        }
+    }
+
+    fn pg_endpoint(&self) -> (String, u16) {
+        (self.address.socket_dir.display().to_string(), self.address.pg_port)
+    }
+
+    fn restart_all(&self, mode: StopMode, observer: &mut dyn Observer) -> Result<Outcome, ClusterError> {
+        // The connection that is kept leads to a coordinator that is about to end.
+        drop(self.take_idle());
+        self.local.restart_all(mode, observer)
+    }
+}
+
+impl super::pg::PgError {
+    fn into_cluster(self, cluster: &Filerep) -> ClusterError {
+        match self {
+            super::pg::PgError::Connect(cause) => cluster.unreachable(&cause),
+            super::pg::PgError::Sql { sqlstate, message } => ClusterError::Sql { sqlstate, message },
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Implementations of [`crate::cluster::Cluster`], one a file.
+
+pub mod filerep;
+mod pg;

@@ -1,0 +1,436 @@
+//! The client of an agent.
+
+use super::config::SegmentConfig;
+use super::host::{Host, HostError, HostFailure, HostReply, HostRequest, Pong};
+use super::lock::Fenced;
+use super::work::{KILL_WITHIN, START_WITHIN};
+use crate::net::{Credentials, Endpoint, Framed, Identity, NetError, Purpose, connect};
+use async_trait::async_trait;
+use std::path::Path;
+use std::time::Duration;
+
+/// How long an agent may take to answer what needs no waiting.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+/// How long it may take for what writes to the disk.
+const WORK_WITHIN: Duration = Duration::from_secs(30);
+/// On top of what the agent itself waits for.
+const MARGIN: Duration = Duration::from_secs(2);
+
+/// A host by its agent. Each call has its own connection, so calls never wait for each other.
+#[derive(Debug, Clone)]
+pub struct AgentHost {
+    name: String,
+    at: Endpoint,
+    me: Credentials,
+}
+
+impl AgentHost {
+    /// The agent of host `name`, listening at `at`; `me` is who asks.
+    pub fn new(name: impl Into<String>, at: Endpoint, me: Credentials) -> AgentHost {
+        AgentHost {
+            name: name.into(),
+            at,
+            me,
+        }
+    }
+
+    /// Where the agent listens.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.at
+    }
+
+    async fn ask(&self, request: HostRequest, within: Duration) -> Result<HostReply, HostError> {
+        let reply = tokio::time::timeout(within, self.exchange(&request))
+            .await
+            .unwrap_or(Err(NetError::Timeout { within }))
+            .map_err(|cause| self.unreachable(cause))?;
+        match reply {
+            HostReply::Failed { failure } => Err(HostError::Failed {
+                host: self.name.clone(),
+                failure,
+            }),
+            reply => Ok(reply),
+        }
+    }
+
+    async fn exchange(&self, request: &HostRequest) -> Result<HostReply, NetError> {
+        let there = Identity::Host(self.name.clone());
+        let (stream, _) = connect(
+            &self.at,
+            &self.me,
+            Purpose::Host,
+            Some(&there),
+            ANSWER_WITHIN,
+        )
+        .await?;
+        let mut framed = Framed::new(stream);
+        framed.send(request).await?;
+        framed.recv().await
+    }
+
+    fn unreachable(&self, cause: NetError) -> HostError {
+        HostError::Unreachable {
+            host: self.name.clone(),
+            cause,
+        }
+    }
+
+    fn unexpected(&self, reply: &HostReply) -> HostError {
+        self.unreachable(NetError::BadFrame(format!(
+            "an answer to something else: {reply:?}"
+        )))
+    }
+
+    async fn order(&self, request: HostRequest) -> Result<(), HostError> {
+        match self.ask(request, WORK_WITHIN).await? {
+            HostReply::Done => Ok(()),
+            reply => Err(self.unexpected(&reply)),
+        }
+    }
+}
+
+#[async_trait]
+impl Host for AgentHost {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn ping(&self) -> Result<Pong, HostError> {
+        match self.ask(HostRequest::Ping, ANSWER_WITHIN).await? {
+            HostReply::Pong { pong } => Ok(pong),
+            reply => Err(self.unexpected(&reply)),
+        }
+    }
+
+    async fn start_segment(&self, config: &SegmentConfig) -> Result<u32, HostError> {
+        let request = HostRequest::StartSegment {
+            config: config.clone(),
+        };
+        match self.ask(request, START_WITHIN + MARGIN).await? {
+            HostReply::Started { pid } => Ok(pid),
+            reply => Err(self.unexpected(&reply)),
+        }
+    }
+
+    async fn kill_segment(&self, datadir: &Path) -> Result<Fenced, HostError> {
+        let request = HostRequest::KillSegment {
+            datadir: datadir.into(),
+        };
+        match self.ask(request, KILL_WITHIN + MARGIN).await? {
+            HostReply::Fenced { fenced } => Ok(fenced),
+            reply => Err(self.unexpected(&reply)),
+        }
+    }
+
+    async fn segment_pid(&self, datadir: &Path) -> Result<Option<u32>, HostError> {
+        let request = HostRequest::SegmentPid {
+            datadir: datadir.into(),
+        };
+        match self.ask(request, ANSWER_WITHIN).await? {
+            HostReply::Pid { pid } => Ok(pid),
+            reply => Err(self.unexpected(&reply)),
+        }
+    }
+
+    async fn free_bytes(&self, path: &Path) -> Result<u64, HostError> {
+        match self
+            .ask(HostRequest::FreeBytes { path: path.into() }, ANSWER_WITHIN)
+            .await?
+        {
+            HostReply::Bytes { bytes } => Ok(bytes),
+            reply => Err(self.unexpected(&reply)),
+        }
+    }
+
+    async fn make_dir(&self, datadir: &Path) -> Result<(), HostError> {
+        self.order(HostRequest::MakeDir {
+            datadir: datadir.into(),
+        })
+        .await
+    }
+
+    async fn remove_dir(&self, datadir: &Path) -> Result<(), HostError> {
+        self.order(HostRequest::RemoveDir {
+            datadir: datadir.into(),
+        })
+        .await
+    }
+
+    async fn exchange_dirs(&self, one: &Path, other: &Path) -> Result<(), HostError> {
+        self.order(HostRequest::ExchangeDirs {
+            one: one.into(),
+            other: other.into(),
+        })
+        .await
+    }
+
+    async fn write_segment_config(&self, config: &SegmentConfig) -> Result<(), HostError> {
+        self.order(HostRequest::WriteSegmentConfig {
+            config: config.clone(),
+        })
+        .await
+    }
+
+    async fn stop(&self, kill_segments: bool) -> Result<u32, HostError> {
+        match self
+            .ask(HostRequest::Stop { kill_segments }, WORK_WITHIN)
+            .await?
+        {
+            HostReply::Stopping { killed } => Ok(killed),
+            reply => Err(self.unexpected(&reply)),
+        }
+    }
+}
+
+impl HostFailure {
+    /// Whether the process is there and stays there: nothing may be started in its place (R7).
+    pub fn cannot_kill(&self) -> bool {
+        matches!(self, HostFailure::CannotKill { .. })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::ids::{Content, Dbid};
+    use crate::hosts::{Agent, AgentConfig, ProcessId, holder, testing};
+    use crate::net::ClusterKey;
+    use std::fs;
+    use std::path::PathBuf;
+
+    struct Site {
+        root: tempfile::TempDir,
+        dir: PathBuf,
+        key: ClusterKey,
+    }
+
+    impl Site {
+        fn new() -> Site {
+            let root = tempfile::tempdir().unwrap();
+            let dir = root.path().canonicalize().unwrap().join("sdw1");
+            fs::create_dir(&dir).unwrap();
+            let key = ClusterKey::create(&root.path().join("key")).unwrap();
+            let config = AgentConfig {
+                cluster_id: "id".into(),
+                cluster: "test".into(),
+                host: "sdw1".into(),
+                address: "127.0.0.1".into(),
+                port: 0,
+                key_file: root.path().join("key"),
+                log_dir: root.path().into(),
+                program: Some(testing::segment_program()),
+            };
+            config.store(&dir).unwrap();
+            Site { root, dir, key }
+        }
+
+        async fn agent(&self) -> (AgentHost, tokio::task::JoinHandle<()>) {
+            let agent = Agent::bind(&self.dir).await.unwrap();
+            let at = Endpoint::new("127.0.0.1", agent.port().unwrap());
+            let me = Credentials::new(self.key.clone(), Identity::Client);
+            (AgentHost::new("sdw1", at, me), tokio::spawn(agent.serve()))
+        }
+
+        fn segment(&self, name: &str) -> SegmentConfig {
+            SegmentConfig {
+                cluster_id: "id".into(),
+                cluster: "test".into(),
+                dbid: Dbid(2),
+                content: Content(0),
+                host: "sdw1".into(),
+                address: "127.0.0.1".into(),
+                port: 6002,
+                replication_port: 8002,
+                datadir: self.dir.join(name),
+                socket_dir: self.root.path().into(),
+                key_file: self.root.path().join("key"),
+                drill: true,
+            }
+        }
+    }
+
+    fn failure<T>(result: Result<T, HostError>) -> HostFailure {
+        match result {
+            Err(HostError::Failed { failure, .. }) => failure,
+            Err(other) => panic!("{other}"),
+            Ok(_) => panic!("it was done"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_segment_starts_is_seen_is_not_started_twice_and_is_killed() {
+        let site = Site::new();
+        let (host, _agent) = site.agent().await;
+        let config = site.segment("c0-2");
+        host.make_dir(&config.datadir).await.unwrap();
+        assert_eq!(host.segment_pid(&config.datadir).await.unwrap(), None);
+        let pid = host.start_segment(&config).await.unwrap();
+        assert_eq!(SegmentConfig::load(&config.datadir).unwrap(), config);
+        assert_eq!(host.segment_pid(&config.datadir).await.unwrap(), Some(pid));
+        let pong = host.ping().await.unwrap();
+        assert_eq!(
+            (pong.pid, pong.pid_of(&config.datadir)),
+            (std::process::id(), Some(pid))
+        );
+        assert_eq!(
+            failure(host.start_segment(&config).await),
+            HostFailure::Running {
+                datadir: config.datadir.clone(),
+                pid: Some(pid)
+            }
+        );
+        assert_eq!(
+            host.kill_segment(&config.datadir).await.unwrap(),
+            Fenced::Killed
+        );
+        assert_eq!(
+            host.kill_segment(&config.datadir).await.unwrap(),
+            Fenced::WasNotRunning
+        );
+        assert_eq!(host.segment_pid(&config.datadir).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_segment_that_fails_says_why_in_its_own_words() {
+        let site = Site::new();
+        let (host, _agent) = site.agent().await;
+        let config = site.segment("c0-2");
+        host.make_dir(&config.datadir).await.unwrap();
+        fs::write(config.datadir.join("fail"), "").unwrap();
+        let why = "the test said: fail".into();
+        let datadir = config.datadir.clone();
+        assert_eq!(
+            failure(host.start_segment(&config).await),
+            HostFailure::DidNotStart { datadir, why }
+        );
+    }
+
+    #[tokio::test]
+    async fn segments_outlive_their_agent_and_the_next_one_finds_them() {
+        let site = Site::new();
+        let (host, agent) = site.agent().await;
+        let config = site.segment("c0-2");
+        host.make_dir(&config.datadir).await.unwrap();
+        let pid = host.start_segment(&config).await.unwrap();
+        assert_eq!(host.stop(false).await.unwrap(), 0);
+        agent.await.unwrap();
+        assert!(matches!(
+            host.ping().await,
+            Err(HostError::Unreachable { .. })
+        ));
+        assert_eq!(holder(&config.datadir).map(ProcessId::pid), Some(pid));
+        let (host, agent) = site.agent().await;
+        assert_eq!(
+            host.ping().await.unwrap().pid_of(&config.datadir),
+            Some(pid)
+        );
+        assert_eq!(host.stop(true).await.unwrap(), 1);
+        agent.await.unwrap();
+        assert_eq!(holder(&config.datadir), None);
+    }
+
+    #[tokio::test]
+    async fn two_copies_exchange_names_while_a_process_lives_in_one() {
+        let site = Site::new();
+        let (host, _agent) = site.agent().await;
+        let old = site.segment("c0-2");
+        let new = old.on_new_copy();
+        for config in [&old, &new] {
+            host.make_dir(&config.datadir).await.unwrap();
+        }
+        fs::write(old.datadir.join("old"), "").unwrap();
+        let pid = host.start_segment(&new).await.unwrap();
+        assert!(matches!(
+            failure(host.remove_dir(&new.datadir).await),
+            HostFailure::Running { pid: Some(p), .. } if p == pid
+        ));
+        host.exchange_dirs(&old.datadir, &new.datadir)
+            .await
+            .unwrap();
+        host.write_segment_config(&old).await.unwrap();
+        assert_eq!(host.segment_pid(&old.datadir).await.unwrap(), Some(pid));
+        host.remove_dir(&new.datadir).await.unwrap();
+        host.remove_dir(&new.datadir).await.unwrap();
+        assert!(!new.datadir.exists());
+        assert_eq!(SegmentConfig::load(&old.datadir).unwrap(), old);
+        host.kill_segment(&old.datadir).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn nothing_outside_the_hosts_directory_is_touched() {
+        let site = Site::new();
+        let (host, _agent) = site.agent().await;
+        let outside = site.root.path().canonicalize().unwrap().join("other");
+        fs::create_dir(&outside).unwrap();
+        std::os::unix::fs::symlink(&outside, site.dir.join("link")).unwrap();
+        for path in [
+            outside.clone(),
+            site.dir.clone(),
+            site.dir.join("../other"),
+            site.dir.join("c0-2/deeper"),
+            site.dir.join("link"),
+            "other".into(),
+        ] {
+            for failure in [
+                failure(host.remove_dir(&path).await),
+                failure(host.kill_segment(&path).await),
+                failure(host.exchange_dirs(&path, &site.dir.join("c0-2")).await),
+            ] {
+                assert!(matches!(failure, HostFailure::NotMine { .. }), "{failure}");
+            }
+        }
+        assert!(outside.exists());
+    }
+
+    #[tokio::test]
+    async fn a_segment_of_another_host_is_not_started() {
+        let site = Site::new();
+        let (host, _agent) = site.agent().await;
+        let config = SegmentConfig {
+            host: "sdw2".into(),
+            ..site.segment("c0-2")
+        };
+        host.make_dir(&config.datadir).await.unwrap();
+        let failure = failure(host.start_segment(&config).await);
+        assert!(matches!(failure, HostFailure::NotMine { .. }), "{failure}");
+    }
+
+    #[tokio::test]
+    async fn free_bytes_are_told_for_a_directory_that_is_yet_to_be_made() {
+        let site = Site::new();
+        let (host, _agent) = site.agent().await;
+        assert!(
+            host.free_bytes(&site.dir.join("c9-9/deeper"))
+                .await
+                .unwrap()
+                > 0
+        );
+    }
+
+    #[tokio::test]
+    async fn a_stranger_gets_no_answer() {
+        let site = Site::new();
+        let (host, _agent) = site.agent().await;
+        let stranger = Credentials::new(ClusterKey::from_bytes(&[0; 32]), Identity::Client);
+        let host = AgentHost::new("sdw1", host.at.clone(), stranger);
+        let error = host.ping().await.unwrap_err();
+        assert!(matches!(
+            error,
+            HostError::Unreachable {
+                cause: NetError::WrongKey,
+                ..
+            }
+        ));
+    }
+
+    #[tokio::test]
+    async fn a_directory_has_one_agent() {
+        let site = Site::new();
+        let (_host, _agent) = site.agent().await;
+        let error = Agent::bind(&site.dir).await.unwrap_err();
+        assert!(
+            error.to_string().contains("is in use by process"),
+            "{error}"
+        );
+    }
+}

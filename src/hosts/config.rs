@@ -1,0 +1,99 @@
+//! What a segment's and an agent's process must know before it can ask anyone.
+
+use super::files::{self, FileError};
+use crate::core::ids::{Content, Dbid};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// The name of a segment's configuration in its data directory.
+pub const SEGMENT_FILE: &str = "segment.json";
+/// The name of an agent's configuration in its directory.
+pub const AGENT_FILE: &str = "agent.json";
+/// What is appended to a data directory's name for the copy made beside it.
+pub const NEW_COPY_SUFFIX: &str = ".new";
+const SCHEMA: u64 = 1;
+
+/// One segment, as its own process knows it: `DATADIR/segment.json`. It holds no role and no mode:
+/// those are the coordinator's to say (R1, R5).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentConfig {
+    /// The cluster's own identity.
+    pub cluster_id: String,
+    /// The cluster's name.
+    pub cluster: String,
+    pub dbid: Dbid,
+    pub content: Content,
+    /// The host it is on, by name.
+    pub host: String,
+    /// The address it listens on.
+    pub address: String,
+    /// Control and SQL.
+    pub port: u16,
+    /// The link of the pair.
+    pub replication_port: u16,
+    /// Where this file is.
+    pub datadir: PathBuf,
+    /// Where the Unix sockets of PostgreSQL clients are.
+    pub socket_dir: PathBuf,
+    /// The cluster's key.
+    pub key_file: PathBuf,
+    /// Whether faults may be injected.
+    pub drill: bool,
+}
+
+impl SegmentConfig {
+    /// Reads `DATADIR/segment.json`.
+    pub fn load(datadir: &Path) -> Result<SegmentConfig, FileError> {
+        files::read_json(&datadir.join(SEGMENT_FILE), SCHEMA)
+    }
+
+    /// Writes it to its data directory, durably.
+    pub fn store(&self) -> Result<(), FileError> {
+        files::write_json(&self.datadir.join(SEGMENT_FILE), SCHEMA, self)
+    }
+
+    /// The same segment on a copy made beside its data directory.
+    #[must_use]
+    pub fn on_new_copy(&self) -> SegmentConfig {
+        let mut name = self.datadir.clone().into_os_string();
+        name.push(NEW_COPY_SUFFIX);
+        SegmentConfig {
+            datadir: name.into(),
+            ..self.clone()
+        }
+    }
+}
+
+/// One host's agent: `agent.json` in the host's directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentConfig {
+    /// The cluster's own identity.
+    pub cluster_id: String,
+    /// The cluster's name.
+    pub cluster: String,
+    /// The host's name.
+    pub host: String,
+    /// The address the agent listens on.
+    pub address: String,
+    /// The port the agent listens on.
+    pub port: u16,
+    /// The cluster's key.
+    pub key_file: PathBuf,
+    /// Where the logs of segments go.
+    pub log_dir: PathBuf,
+    /// The program that segments are started with; `None` is the agent's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<PathBuf>,
+}
+
+impl AgentConfig {
+    /// Reads `agent.json` in the host's directory.
+    pub fn load(dir: &Path) -> Result<AgentConfig, FileError> {
+        files::read_json(&dir.join(AGENT_FILE), SCHEMA)
+    }
+
+    /// Writes it to the host's directory, durably.
+    pub fn store(&self, dir: &Path) -> Result<(), FileError> {
+        files::write_json(&dir.join(AGENT_FILE), SCHEMA, self)
+    }
+}

@@ -1,0 +1,179 @@
+//! Small files that must be whole: written durably under their name, read with errors that say what
+//! is wrong with which file.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// Why a file of ours can't be used.
+#[derive(Debug, Error)]
+pub enum FileError {
+    /// It is not there.
+    #[error("{path} does not exist")]
+    Missing { path: PathBuf },
+    /// The system refused.
+    #[error("{path}: {source}")]
+    Io { path: PathBuf, source: io::Error },
+    /// It is there, and it is not what it should be.
+    #[error("{path} is damaged: {message}")]
+    Damaged { path: PathBuf, message: String },
+    /// Another release wrote it.
+    #[error("{path} has schema {found}, this release reads {expected}")]
+    OtherSchema {
+        path: PathBuf,
+        found: u64,
+        expected: u64,
+    },
+}
+
+impl FileError {
+    fn io(path: &Path, source: io::Error) -> FileError {
+        match source.kind() {
+            io::ErrorKind::NotFound => FileError::Missing { path: path.into() },
+            _ => FileError::Io {
+                path: path.into(),
+                source,
+            },
+        }
+    }
+}
+
+/// A value with the schema it was written in.
+#[derive(Serialize, Deserialize)]
+struct Versioned<T> {
+    schema: u64,
+    #[serde(flatten)]
+    value: T,
+}
+
+/// Only the schema: it is judged before the rest, which may have changed with it.
+#[derive(Deserialize)]
+struct OnlySchema {
+    schema: u64,
+}
+
+/// Reads a JSON file of this schema.
+pub fn read_json<T: DeserializeOwned>(path: &Path, expected: u64) -> Result<T, FileError> {
+    let text = fs::read_to_string(path).map_err(|e| FileError::io(path, e))?;
+    let damaged = |e: serde_json::Error| FileError::Damaged {
+        path: path.into(),
+        message: e.to_string(),
+    };
+    let OnlySchema { schema } = serde_json::from_str(&text).map_err(damaged)?;
+    if schema != expected {
+        return Err(FileError::OtherSchema {
+            path: path.into(),
+            found: schema,
+            expected,
+        });
+    }
+    // Parsed without the wrapper: a flattened value would lose the line and column of an error.
+    serde_json::from_str(&text).map_err(damaged)
+}
+
+/// Writes a JSON file of this schema, durably.
+pub fn write_json<T: Serialize>(path: &Path, schema: u64, value: &T) -> Result<(), FileError> {
+    let mut text = serde_json::to_vec_pretty(&Versioned { schema, value }).map_err(|e| {
+        FileError::Damaged {
+            path: path.into(),
+            message: e.to_string(),
+        }
+    })?;
+    text.push(b'\n');
+    write_durably(path, &text).map_err(|e| FileError::io(path, e))
+}
+
+/// Replaces a file so that after a crash it is whole: the old one, or the new one.
+pub fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let parent = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    let mut name = path
+        .file_name()
+        .ok_or(io::ErrorKind::InvalidInput)?
+        .to_os_string();
+    name.push(format!(".{}.tmp", std::process::id()));
+    let temporary = parent.join(name);
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&temporary)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&temporary, path)?;
+    sync_dir(parent)
+}
+
+/// Makes the names in a directory durable.
+pub fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+/// Makes a directory that only its owner enters. One that exists is fine.
+pub fn make_private_dir(dir: &Path) -> Result<(), FileError> {
+    let made = DirBuilder::new().mode(0o700).create(dir);
+    match made {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
+        made => made.map_err(|e| FileError::Io {
+            path: dir.into(),
+            source: e,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Sample {
+        name: String,
+        port: u16,
+    }
+
+    #[test]
+    fn a_file_written_is_the_file_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.json");
+        let sample = Sample {
+            name: "a".into(),
+            port: 7,
+        };
+        write_json(&path, 1, &sample).unwrap();
+        write_json(&path, 1, &sample).unwrap();
+        assert_eq!(read_json::<Sample>(&path, 1).unwrap(), sample);
+        assert_eq!(
+            fs::read_dir(dir.path()).unwrap().count(),
+            1,
+            "no temporary file is left"
+        );
+    }
+
+    #[test]
+    fn an_error_names_the_file_and_what_is_wrong() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.json");
+        let read = || read_json::<Sample>(&path, 1).unwrap_err().to_string();
+        assert!(read().ends_with("x.json does not exist"));
+        for (text, wrong) in [
+            ("{", "EOF while parsing"),
+            ("{}", "missing field `schema`"),
+            (
+                r#"{"schema": 2, "other": 1}"#,
+                "has schema 2, this release reads 1",
+            ),
+            (r#"{"schema": 1, "name": "a"}"#, "missing field `port`"),
+            (
+                "{\"schema\": 1,\n\"name\": \"a\", \"port\": 70000}",
+                "line 2",
+            ),
+        ] {
+            fs::write(&path, text).unwrap();
+            assert!(read().contains(wrong), "{}", read());
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! Hosts: starting, fencing and finding the processes of segments.
+//!
+//! The coordinator knows a host through [`Host`]; [`AgentHost`] is the client of the agent, a small
+//! process on the host's address ([`run_agent`]). An agent starts a segment when it is told to and
+//! never by itself, and segments outlive it: an agent that starts finds them by the locks of their
+//! directories ([`DirLock`]). Everything here trusts the lock and not the process table.
+
+mod agent;
+mod client;
+mod config;
+pub mod files;
+mod host;
+mod launch;
+mod lock;
+mod process;
+#[cfg(test)]
+pub(crate) mod testing;
+mod work;
+
+pub use agent::{Agent, AgentError, run_agent};
+pub use client::AgentHost;
+pub use config::{AGENT_FILE, AgentConfig, NEW_COPY_SUFFIX, SEGMENT_FILE, SegmentConfig};
+pub use host::{Host, HostError, HostFailure, Pong, Running};
+pub use launch::{Launch, LaunchError, announce_ready, ignore_terminal_signals};
+pub use lock::{DirLock, FenceError, Fenced, LOCK_FILE, LockError, fence, holder};
+pub use process::ProcessId;

@@ -1,0 +1,281 @@
+//! What an agent does when it is asked: plain blocking functions on the host's directory.
+//!
+//! They touch data directories of this host and nothing else: a data directory is a direct child of
+//! the host's directory, so that no message can name a path elsewhere.
+
+use super::config::{AgentConfig, SegmentConfig};
+use super::files::{self, FileError};
+use super::host::{HostFailure, HostReply, HostRequest, Pong, Running};
+use super::launch::{Launch, LaunchError};
+use super::lock::{DirLock, FenceError, Fenced, LockError, fence, holder};
+use std::fs;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
+
+/// How long a segment may take until it listens: it may have a log of 256 MiB to replay.
+pub(super) const START_WITHIN: Duration = Duration::from_secs(60);
+/// How long a killed process may take until its lock is free.
+pub(super) const KILL_WITHIN: Duration = Duration::from_secs(5);
+
+/// An agent's directory and what it was told about itself.
+#[derive(Debug, Clone)]
+pub(super) struct Workplace {
+    pub dir: PathBuf,
+    pub config: AgentConfig,
+    /// What segments are started with.
+    pub program: PathBuf,
+}
+
+impl Workplace {
+    /// Does what is asked. Blocks.
+    pub fn answer(&self, request: HostRequest) -> HostReply {
+        let done = |result: Result<(), HostFailure>| result.map(|()| HostReply::Done);
+        let result = match request {
+            HostRequest::Ping => Ok(HostReply::Pong { pong: self.pong() }),
+            HostRequest::StartSegment { config } => {
+                self.start(&config).map(|pid| HostReply::Started { pid })
+            }
+            HostRequest::KillSegment { datadir } => self
+                .kill(&datadir)
+                .map(|fenced| HostReply::Fenced { fenced }),
+            HostRequest::SegmentPid { datadir } => self.mine(&datadir).map(|()| HostReply::Pid {
+                pid: holder(&datadir).map(|p| p.pid()),
+            }),
+            HostRequest::FreeBytes { path } => {
+                free_bytes(&path).map(|bytes| HostReply::Bytes { bytes })
+            }
+            HostRequest::MakeDir { datadir } => done(self.make_dir(&datadir)),
+            HostRequest::RemoveDir { datadir } => done(self.remove_dir(&datadir)),
+            HostRequest::ExchangeDirs { one, other } => done(self.exchange(&one, &other)),
+            HostRequest::WriteSegmentConfig { config } => done(self.write_config(&config)),
+            HostRequest::Stop {
+                kill_segments: false,
+            } => Ok(HostReply::Stopping { killed: 0 }),
+            HostRequest::Stop {
+                kill_segments: true,
+            } => self.kill_all().map(|killed| HostReply::Stopping { killed }),
+        };
+        result.unwrap_or_else(|failure| HostReply::Failed { failure })
+    }
+
+    fn pong(&self) -> Pong {
+        let running = |datadir: PathBuf| {
+            holder(&datadir).map(|process| Running {
+                pid: process.pid(),
+                datadir,
+            })
+        };
+        Pong {
+            pid: std::process::id(),
+            running: self.datadirs().into_iter().filter_map(running).collect(),
+        }
+    }
+
+    /// Every directory of this host that may be a segment's.
+    fn datadirs(&self) -> Vec<PathBuf> {
+        let Ok(entries) = fs::read_dir(&self.dir) else {
+            return Vec::new();
+        };
+        let mut dirs: Vec<PathBuf> = entries
+            .filter_map(|e| e.ok())
+            .map(|e| e.path())
+            .filter(|p| p.is_dir())
+            .collect();
+        dirs.sort();
+        dirs
+    }
+
+    fn mine(&self, path: &Path) -> Result<(), HostFailure> {
+        let not = |why: &str| HostFailure::NotMine {
+            path: path.into(),
+            why: why.into(),
+        };
+        let inside = path
+            .strip_prefix(&self.dir)
+            .map_err(|_| not("it is elsewhere"))?;
+        let mut parts = inside.components();
+        match (parts.next(), parts.next()) {
+            (Some(Component::Normal(_)), None) => {}
+            _ => return Err(not("it is not directly in the host's directory")),
+        }
+        match fs::symlink_metadata(path) {
+            Ok(meta) if !meta.is_dir() => Err(not("it is not a directory")),
+            _ => Ok(()),
+        }
+    }
+
+    fn start(&self, config: &SegmentConfig) -> Result<u32, HostFailure> {
+        let datadir = &config.datadir;
+        self.write_config(config)?;
+        self.not_running(datadir)?;
+        let launch = Launch {
+            program: self.program.clone(),
+            args: vec!["segment".into(), "--datadir".into(), datadir.into()],
+            log: self
+                .config
+                .log_dir
+                .join(format!("segment-{}.log", config.dbid)),
+            within: START_WITHIN,
+        };
+        let pid = launch.start().map_err(|error| match error {
+            // A copying file system or a thief of locks may have been faster; say who.
+            LaunchError::Failed { .. } if holder(datadir).is_some() => running(datadir),
+            error => {
+                let why = error.to_string();
+                HostFailure::DidNotStart {
+                    datadir: datadir.clone(),
+                    why,
+                }
+            }
+        })?;
+        tracing::info!(dbid = %config.dbid, pid, datadir = %datadir.display(), "segment started");
+        Ok(pid)
+    }
+
+    fn write_config(&self, config: &SegmentConfig) -> Result<(), HostFailure> {
+        self.mine(&config.datadir)?;
+        if config.cluster_id != self.config.cluster_id || config.host != self.config.host {
+            return Err(HostFailure::NotMine {
+                path: config.datadir.clone(),
+                why: format!(
+                    "dbid {} is on host {} of cluster {}",
+                    config.dbid, config.host, config.cluster_id
+                ),
+            });
+        }
+        config
+            .store()
+            .map_err(|e| of_file("write", &config.datadir, e))
+    }
+
+    fn kill(&self, datadir: &Path) -> Result<Fenced, HostFailure> {
+        self.mine(datadir)?;
+        if !datadir.exists() {
+            return Ok(Fenced::WasNotRunning);
+        }
+        let (fenced, _lock) = fence(datadir, KILL_WITHIN).map_err(|e| of_fence(datadir, e))?;
+        tracing::info!(datadir = %datadir.display(), ?fenced, "segment fenced");
+        Ok(fenced)
+    }
+
+    /// Kills every segment; the first that can't be killed is the failure, after all were tried.
+    fn kill_all(&self) -> Result<u32, HostFailure> {
+        let mut killed = 0;
+        let mut failure = None;
+        for datadir in self.datadirs() {
+            match self.kill(&datadir) {
+                Ok(Fenced::Killed) => killed += 1,
+                Ok(Fenced::WasNotRunning) => {}
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        failure.map_or(Ok(killed), Err)
+    }
+
+    fn make_dir(&self, datadir: &Path) -> Result<(), HostFailure> {
+        self.mine(datadir)?;
+        files::make_private_dir(datadir).map_err(|e| of_file("make", datadir, e))?;
+        self.sync("make", datadir)
+    }
+
+    fn remove_dir(&self, datadir: &Path) -> Result<(), HostFailure> {
+        self.mine(datadir)?;
+        if !datadir.exists() {
+            return Ok(());
+        }
+        // The lock is held while the files go, so that no process can begin among them.
+        let _lock = DirLock::keep_out(datadir).map_err(|e| of_lock(datadir, e))?;
+        fs::remove_dir_all(datadir).map_err(|e| io_failure("remove", datadir, &e))?;
+        self.sync("remove", datadir)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn exchange(&self, one: &Path, other: &Path) -> Result<(), HostFailure> {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        self.mine(one)?;
+        self.mine(other)?;
+        renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)
+            .map_err(|e| io_failure("exchange", one, &e.into()))?;
+        self.sync("exchange", one)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn exchange(&self, one: &Path, _other: &Path) -> Result<(), HostFailure> {
+        Err(io_failure(
+            "exchange",
+            one,
+            &io::ErrorKind::Unsupported.into(),
+        ))
+    }
+
+    fn sync(&self, doing: &str, path: &Path) -> Result<(), HostFailure> {
+        files::sync_dir(&self.dir).map_err(|e| io_failure(doing, path, &e))
+    }
+
+    fn not_running(&self, datadir: &Path) -> Result<(), HostFailure> {
+        DirLock::keep_out(datadir)
+            .map(drop)
+            .map_err(|e| of_lock(datadir, e))
+    }
+}
+
+/// What an unprivileged user can still write there. A directory that is yet to be made counts as
+/// its nearest parent that exists.
+fn free_bytes(path: &Path) -> Result<u64, HostFailure> {
+    let there = path
+        .ancestors()
+        .find(|p| p.exists())
+        .unwrap_or(Path::new("/"));
+    let stat = rustix::fs::statvfs(there)
+        .map_err(|e| io_failure("ask for free space at", there, &e.into()))?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+fn running(datadir: &Path) -> HostFailure {
+    HostFailure::Running {
+        datadir: datadir.into(),
+        pid: holder(datadir).map(|p| p.pid()),
+    }
+}
+
+fn io_failure(doing: &str, path: &Path, error: &io::Error) -> HostFailure {
+    HostFailure::Io {
+        doing: doing.into(),
+        path: path.into(),
+        why: error.to_string(),
+    }
+}
+
+fn of_file(doing: &str, path: &Path, error: FileError) -> HostFailure {
+    HostFailure::Io {
+        doing: doing.into(),
+        path: path.into(),
+        why: error.to_string(),
+    }
+}
+
+fn of_lock(datadir: &Path, error: LockError) -> HostFailure {
+    match error {
+        LockError::Held { pid, .. } => HostFailure::Running {
+            datadir: datadir.into(),
+            pid,
+        },
+        LockError::Io { source, .. } => io_failure("lock", datadir, &source),
+    }
+}
+
+fn of_fence(datadir: &Path, error: FenceError) -> HostFailure {
+    match error {
+        FenceError::CannotKill { pid, why, .. } => HostFailure::CannotKill {
+            datadir: datadir.into(),
+            pid,
+            why,
+        },
+        FenceError::Unknown { .. } => HostFailure::Running {
+            datadir: datadir.into(),
+            pid: None,
+        },
+        FenceError::Lock(error) => of_lock(datadir, error),
+    }
+}

@@ -1,0 +1,109 @@
+//! The control endpoint: the coordinator's probes and orders in, reports out.
+//!
+//! An order is carried out on a thread of its own, one at a time, while the probe that brought it is
+//! answered at once: what came of it is pushed, and the order comes again with the next probe.
+
+use super::process::Segment;
+use crate::core::report::{FromSegment, Order, ToSegment};
+use crate::engine::Then;
+use crate::net::{FrameReceiver, FrameSender, Framed, NetError, Stream};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError};
+use std::sync::Arc;
+use tokio::sync::{mpsc, watch};
+
+/// Answers that may wait for a coordinator that does not read.
+const OUTBOX: usize = 64;
+
+/// Serves one control connection until it ends. The coordinator holds one at a time; a second one
+/// (a coordinator that restarted) is served like the first.
+pub async fn serve(segment: Arc<Segment>, stream: Stream) {
+    let (sender, receiver) = Framed::new(stream).split();
+    let (out, outbox) = mpsc::channel(OUTBOX);
+    let writing = tokio::spawn(write(segment.clone(), sender, outbox, segment.changes()));
+    if let Err(error) = read(&segment, receiver, &out).await {
+        tracing::info!(%error, "control connection ended");
+    }
+    writing.abort();
+}
+
+async fn read(
+    segment: &Arc<Segment>,
+    mut receiver: FrameReceiver,
+    out: &mpsc::Sender<FromSegment>,
+) -> Result<(), NetError> {
+    loop {
+        match receiver.recv::<ToSegment>().await? {
+            ToSegment::Probe { seq, order } => {
+                if let Some(order) = order {
+                    segment.hear(order);
+                }
+                let report = segment.report().await;
+                // A full outbox is a coordinator that does not read: it will ask again.
+                let _ = out.try_send(FromSegment::Report { seq: Some(seq), report });
+            }
+            ToSegment::Drain { seq } => {
+                let (segment, out) = (segment.clone(), out.clone());
+                tokio::spawn(async move { segment.drain(seq, out).await });
+            }
+            ToSegment::Stop { seq, mode } => {
+                let (segment, out) = (segment.clone(), out.clone());
+                tokio::spawn(async move { segment.stop(seq, mode, out).await });
+            }
+        }
+    }
+}
+
+/// Writes answers, and a report whenever something changed that nobody asked about.
+async fn write(
+    segment: Arc<Segment>,
+    mut sender: FrameSender,
+    mut outbox: mpsc::Receiver<FromSegment>,
+    mut changes: watch::Receiver<u64>,
+) {
+    loop {
+        let message = tokio::select! {
+            message = outbox.recv() => match message { Some(message) => message, None => return },
+            changed = changes.changed() => match changed {
+                Ok(()) => FromSegment::Report { seq: None, report: segment.report().await },
+                Err(_) => return,
+            },
+        };
+        if sender.send(&message).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Where orders wait for the thread that obeys them: one is enough, a lost one comes again.
+#[derive(Clone)]
+pub struct Orders(SyncSender<Order>);
+
+impl Orders {
+    pub fn channel() -> (Orders, Receiver<Order>) {
+        let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+        (Orders(sender), receiver)
+    }
+
+    pub fn hear(&self, order: Order) {
+        match self.0.try_send(order) {
+            Ok(()) | Err(TrySendError::Full(_)) => {}
+            Err(TrySendError::Disconnected(_)) => tracing::error!("nobody obeys orders any more"),
+        }
+    }
+}
+
+/// Obeys orders, one at a time, until the process ends.
+pub fn obey(segment: &Arc<Segment>, orders: &Receiver<Order>) {
+    for order in orders {
+        match segment.engine().order(&order) {
+            Ok(Then::Nothing) => {}
+            Ok(Then::Serve) => {
+                if let Err(error) = segment.open_database() {
+                    segment.engine().fence(&format!("its database can't be opened: {error}"));
+                }
+            }
+            Ok(Then::Exit) => segment.exit("demoted: another segment is the acting primary"),
+            Err(error) => tracing::warn!(%error, ?order, "order not obeyed"),
+        }
+    }
+}

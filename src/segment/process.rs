@@ -1,0 +1,296 @@
+//! The segment process: its endpoints, its life, and its one way out.
+//!
+//! The process lives *in* its data directory (it changes into it), so that a full copy that is given
+//! its final name while the process runs goes on in the same directory under the new name.
+
+use super::control::{self, Orders};
+use super::database::Database;
+use super::identity::{self, Owner};
+use crate::core::report::{FromSegment, Order, PeerAddress, Phase, Report, StopMode};
+use crate::engine::{Connector, Engine, EngineError};
+use crate::hosts::{self, DirLock, LockError, SegmentConfig, NEW_COPY_SUFFIX};
+use crate::net::{self, ClusterKey, Credentials, Endpoint, Identity, KeyError, NetError, Purpose};
+use std::io;
+use std::net::TcpStream;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use thiserror::Error;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{mpsc, watch};
+
+/// A peer that does not prove itself in this time is not waited for.
+const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(2);
+/// After its last word a process gives the network this long to carry it.
+const LAST_WORD: Duration = Duration::from_millis(50);
+
+#[derive(Debug, Error)]
+pub enum SegmentError {
+    #[error(transparent)]
+    Config(#[from] hosts::files::FileError),
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error(transparent)]
+    Create(#[from] identity::CreateError),
+    #[error("{what}: {source}")]
+    Io { what: String, source: io::Error },
+    #[error("this data directory is dbid {found}'s of content {content}, its configuration says dbid {expected}")]
+    Foreign { found: i64, content: i64, expected: i64 },
+}
+
+fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> SegmentError {
+    let what = what.into();
+    move |source| SegmentError::Io { what, source }
+}
+
+/// One segment process.
+pub struct Segment {
+    config: SegmentConfig,
+    credentials: Credentials,
+    engine: Arc<Engine>,
+    orders: Orders,
+    changes: watch::Receiver<u64>,
+    database: OnceLock<Database>,
+    /// Held until death (R7).
+    _lock: DirLock,
+}
+
+/// Opens links to mirrors, by the cluster's handshake.
+struct Dial(Credentials);
+
+impl Connector for Dial {
+    fn connect(&self, peer: &PeerAddress, deadline: Duration) -> io::Result<TcpStream> {
+        let to = Endpoint::new(peer.address.clone(), peer.replication_port);
+        let expected = Identity::Segment(peer.dbid);
+        net::blocking::connect(&to, &self.0, Purpose::Replication, Some(&expected), deadline)
+            .map(|(stream, _)| stream)
+            .map_err(|e| io::Error::other(e.to_string()))
+    }
+}
+
+/// Runs a segment until it is told to end. The data directory's name may change meanwhile.
+pub fn run(datadir: &Path) -> Result<(), SegmentError> {
+    let config = SegmentConfig::load(datadir)?;
+    let lock = DirLock::take(datadir)?;
+    let is_new_copy = datadir.to_string_lossy().ends_with(NEW_COPY_SUFFIX);
+    std::env::set_current_dir(datadir).map_err(io_error(format!("entering {}", datadir.display())))?;
+    let here = Path::new(".");
+    if is_new_copy && !here.join(crate::engine::META).exists() {
+        let owner = Owner { cluster_id: &config.cluster_id, dbid: config.dbid, content: config.content, dir: here };
+        identity::create_new_copy(&owner)?;
+    }
+    let credentials = Credentials::new(ClusterKey::load(&config.key_file)?, Identity::Segment(config.dbid));
+    let (changed, changes) = watch::channel(0u64);
+    let notify = Box::new(move || changed.send_modify(|n| *n += 1));
+    let engine = Engine::open(here, Box::new(Dial(credentials.clone())), notify)?;
+    check_identity(&config, &engine.report())?;
+    let (orders, heard) = Orders::channel();
+    let segment = Arc::new(Segment {
+        config,
+        credentials,
+        engine,
+        orders,
+        changes,
+        database: OnceLock::new(),
+        _lock: lock,
+    });
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(io_error("starting the runtime"))?;
+    let obeying = segment.clone();
+    std::thread::Builder::new()
+        .name("obey".into())
+        .spawn(move || control::obey(&obeying, &heard))
+        .map_err(io_error("starting the thread that obeys orders"))?;
+    runtime.block_on(segment.serve())
+}
+
+fn check_identity(config: &SegmentConfig, report: &Report) -> Result<(), SegmentError> {
+    if (report.dbid, report.content) == (config.dbid, config.content) {
+        return Ok(());
+    }
+    Err(SegmentError::Foreign { found: report.dbid.0, content: report.content.0, expected: config.dbid.0 })
+}
+
+impl Segment {
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    pub fn config(&self) -> &SegmentConfig {
+        &self.config
+    }
+
+    /// Rises whenever the coordinator should hear a report at once.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.clone()
+    }
+
+    pub fn hear(&self, order: Order) {
+        self.orders.hear(order);
+    }
+
+    pub async fn report(&self) -> Report {
+        // A hung disk makes the report wait a moment: not on a runtime's worker.
+        let engine = self.engine.clone();
+        match tokio::task::spawn_blocking(move || engine.report()).await {
+            Ok(report) => report,
+            Err(_) => std::process::abort(),
+        }
+    }
+
+    /// Opens SQLite on the files this process may now write, and takes sessions.
+    pub fn open_database(self: &Arc<Segment>) -> Result<(), super::database::DatabaseError> {
+        let database = Database::open(self)?;
+        if self.database.set(database).is_err() {
+            unreachable!("a process becomes the acting primary once");
+        }
+        self.engine.serving();
+        Ok(())
+    }
+
+    async fn serve(self: Arc<Segment>) -> Result<(), SegmentError> {
+        hosts::ignore_terminal_signals().map_err(io_error("signals"))?;
+        let bind = async |port: u16| {
+            let address = (self.config.address.as_str(), port);
+            TcpListener::bind(address).await.map_err(io_error(format!("listening on {}:{port}", self.config.address)))
+        };
+        let (control, replication) = (bind(self.config.port).await?, bind(self.config.replication_port).await?);
+        let local = crate::sql::listen_unix(&self.config.socket_dir, self.config.port)
+            .map_err(io_error(format!("listening in {}", self.config.socket_dir.display())))?;
+        hosts::announce_ready();
+        let mut changes = self.changes();
+        loop {
+            tokio::select! {
+                accepted = control.accept() => self.clone().spawn_peer(accepted, &[Purpose::Control, Purpose::Sql]),
+                accepted = replication.accept() => self.clone().spawn_peer(accepted, &[Purpose::Replication]),
+                accepted = accept_local(&local) => self.clone().spawn_local(accepted),
+                _ = changes.changed() => {
+                    if let Some(why) = self.engine.fenced() {
+                        tokio::time::sleep(LAST_WORD).await;
+                        self.exit(&why);
+                    }
+                }
+            }
+        }
+    }
+
+    fn spawn_peer(
+        self: Arc<Segment>,
+        accepted: io::Result<(tokio::net::TcpStream, std::net::SocketAddr)>,
+        purposes: &'static [Purpose],
+    ) {
+        match accepted {
+            Ok((stream, _)) => drop(tokio::spawn(async move {
+                if let Err(error) = self.peer(stream, purposes).await {
+                    tracing::info!(%error, "connection refused");
+                }
+            })),
+            Err(error) => tracing::warn!(%error, "accept"),
+        }
+    }
+
+    async fn peer(self: Arc<Segment>, stream: tokio::net::TcpStream, purposes: &[Purpose]) -> Result<(), NetError> {
+        let (stream, peer) = net::accept(stream, &self.credentials, purposes, HANDSHAKE_DEADLINE).await?;
+        match peer.purpose {
+            Purpose::Control => control::serve(self, stream).await,
+            Purpose::Sql => match self.database.get() {
+                Some(database) => database.serve_stream(stream).await,
+                None => tracing::info!("a session came while this is not the acting primary"),
+            },
+            Purpose::Replication => {
+                let local = |e: io::Error| NetError::Local(e.to_string());
+                let stream = stream.into_std().map_err(local)?;
+                stream.set_nonblocking(false).map_err(local)?;
+                if let Err(error) = self.engine.accept_link(stream) {
+                    tracing::warn!(%error, peer = %peer.identity, "link refused");
+                }
+            }
+            Purpose::Host | Purpose::Client => {}
+        }
+        Ok(())
+    }
+
+    fn spawn_local(self: Arc<Segment>, accepted: io::Result<tokio::net::UnixStream>) {
+        match accepted {
+            Ok(stream) => drop(tokio::spawn(async move {
+                match self.database.get() {
+                    Some(database) => database.serve_unix(stream).await,
+                    None => super::database::refuse_local(stream).await,
+                }
+            })),
+            Err(error) => tracing::warn!(%error, "accept"),
+        }
+    }
+
+    /// Rebalance: quiet, synced on both sides, gone. A primary whose mirror was lost meanwhile goes
+    /// on instead: it holds the only copy.
+    pub async fn drain(self: Arc<Segment>, seq: u64, out: mpsc::Sender<FromSegment>) {
+        let failed = |message: String| FromSegment::Failed { seq, message };
+        let Some(database) = self.database.get() else {
+            let _ = out.send(failed("this is not the acting primary".into())).await;
+            return;
+        };
+        database.drain().await;
+        let engine = self.engine.clone();
+        let settled = tokio::task::spawn_blocking(move || engine.settle().map(|()| engine.report().phase)).await;
+        let answer = match settled {
+            Ok(Ok(Phase::InSync)) => FromSegment::Drained { seq },
+            Ok(Ok(phase)) => failed(format!("its mirror was lost meanwhile ({phase:?})")),
+            Ok(Err(error)) => failed(error.to_string()),
+            Err(_) => std::process::abort(),
+        };
+        if matches!(answer, FromSegment::Failed { .. }) {
+            database.resume();
+            let _ = out.send(answer).await;
+            return;
+        }
+        self.last_word(answer, &out).await;
+        self.exit("switched: its mirror takes over");
+    }
+
+    /// A planned stop of the process.
+    pub async fn stop(self: Arc<Segment>, seq: u64, mode: StopMode, out: mpsc::Sender<FromSegment>) {
+        if let Some(database) = self.database.get().filter(|_| mode != StopMode::Immediate) {
+            if mode == StopMode::Smart {
+                database.wait_for_sessions().await;
+            }
+            database.drain().await;
+            let engine = self.engine.clone();
+            let settled = tokio::task::spawn_blocking(move || engine.settle()).await;
+            if let Ok(Err(error)) = settled {
+                tracing::warn!(%error, "the last sync of a stop failed; the log is replayed at the next start");
+            }
+        }
+        if mode != StopMode::Immediate
+            && let Err(error) = self.engine.note_clean_end()
+        {
+            tracing::warn!(%error, "no clean end noted");
+        }
+        self.last_word(FromSegment::Drained { seq }, &out).await;
+        self.exit("stopped");
+    }
+
+    async fn last_word(&self, word: FromSegment, out: &mpsc::Sender<FromSegment>) {
+        // A coordinator that is gone sees the process gone, which says the same.
+        if out.send(word).await.is_ok() {
+            tokio::time::sleep(LAST_WORD).await;
+        }
+    }
+
+    /// The one way out: at once, without closing SQLite (R7).
+    pub fn exit(&self, why: &str) -> ! {
+        tracing::info!(why, "the segment ends");
+        std::process::exit(0)
+    }
+}
+
+async fn accept_local(listener: &UnixListener) -> io::Result<tokio::net::UnixStream> {
+    listener.accept().await.map(|(stream, _)| stream)
+}

@@ -1,0 +1,258 @@
+//! One open file of one connection, in safe Rust; `methods` puts SQLite's C interface around it.
+//!
+//! Every function returns SQLite's result code.
+
+use super::checksum::{PAGE_SIZE, seal_page, verify_page};
+use super::fault::{FileFault, remember};
+use super::node::{Level, Node, ShmMask};
+use super::shm::Mapped;
+use crate::engine::storage::{FileId, Storage};
+use rusqlite::ffi;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+/// Bytes of the log's own header; writing it is how SQLite starts the log anew.
+const LOG_HEADER: u64 = 32;
+
+/// Where a checkpoint of this connection stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Checkpoint {
+    None,
+    Copying,
+    /// SQLite said done; the truncation and the sync that end a complete one follow that call.
+    Ending,
+}
+
+pub(super) struct OpenFile {
+    id: FileId,
+    storage: Arc<dyn Storage>,
+    node: Arc<Node>,
+    level: Level,
+    mask: ShmMask,
+    mapped: bool,
+    checkpoint: Checkpoint,
+}
+
+impl OpenFile {
+    pub(super) fn new(id: FileId, storage: Arc<dyn Storage>, node: Arc<Node>) -> OpenFile {
+        OpenFile {
+            id,
+            storage,
+            node,
+            level: Level::None,
+            mask: ShmMask::default(),
+            mapped: false,
+            checkpoint: Checkpoint::None,
+        }
+    }
+
+    pub(super) fn read(&self, buf: &mut [u8], offset: u64) -> i32 {
+        let mut have = 0;
+        while have < buf.len() {
+            match self
+                .storage
+                .read(self.id, offset + have as u64, &mut buf[have..])
+            {
+                Ok(0) => break,
+                Ok(n) => have += n,
+                Err(e) => return remember(e, ffi::SQLITE_IOERR_READ),
+            }
+        }
+        if have < buf.len() {
+            buf[have..].fill(0);
+            return ffi::SQLITE_IOERR_SHORT_READ;
+        }
+        match self.whole_page(buf.len(), offset) {
+            Some(page) if verify_page(page, buf).is_err() => {
+                let block = offset / PAGE_SIZE as u64;
+                self.node.note_damage(block);
+                remember(FileFault::Damage(block), ffi::SQLITE_IOERR_DATA)
+            }
+            _ => ffi::SQLITE_OK,
+        }
+    }
+
+    /// The page number, when exactly one page of `main.db` is meant.
+    fn whole_page(&self, len: usize, offset: u64) -> Option<u32> {
+        let page = PAGE_SIZE as u64;
+        if self.id != FileId::Main || len != PAGE_SIZE || !offset.is_multiple_of(page) {
+            return None;
+        }
+        u32::try_from(offset / page + 1).ok()
+    }
+
+    pub(super) fn write(&self, data: &[u8], offset: u64) -> i32 {
+        let written = match self.id {
+            FileId::Main => self.write_page(data, offset),
+            FileId::Wal => self.write_log(data, offset),
+        };
+        match written {
+            Ok(()) => ffi::SQLITE_OK,
+            Err(fault) => remember(fault, ffi::SQLITE_IOERR_WRITE),
+        }
+    }
+
+    fn write_page(&self, data: &[u8], offset: u64) -> Result<(), FileFault> {
+        let (Some(number), Ok(mut page)) = (
+            self.whole_page(data.len(), offset),
+            <[u8; PAGE_SIZE]>::try_from(data),
+        ) else {
+            // In WAL mode SQLite writes whole pages only; anything else would break a checksum.
+            return Err(FileFault::Misuse(format!(
+                "a write of {} bytes at {offset} of main.db is not a page",
+                data.len()
+            )));
+        };
+        // The buffer is SQLite's own and shared with its cache, so the copy gets the checksum.
+        seal_page(number, &mut page);
+        Ok(self.storage.write(self.id, offset, &page)?)
+    }
+
+    fn write_log(&self, data: &[u8], offset: u64) -> Result<(), FileFault> {
+        let end = offset + data.len() as u64;
+        let cap = self.node.log_cap.load(Ordering::Relaxed);
+        if end > cap {
+            return Err(FileFault::LogCap(cap));
+        }
+        self.storage.write(self.id, offset, data)?;
+        if offset == 0 && end == LOG_HEADER {
+            self.node.set_log_end(end);
+        } else if end > self.node.log_end() {
+            self.node.set_log_end(end);
+        }
+        Ok(())
+    }
+
+    pub(super) fn truncate(&self, len: u64) -> i32 {
+        match self.storage.truncate(self.id, len) {
+            Ok(()) => {
+                if self.id == FileId::Wal {
+                    self.node.set_log_end(self.node.log_end().min(len));
+                }
+                ffi::SQLITE_OK
+            }
+            Err(e) => remember(e, ffi::SQLITE_IOERR_TRUNCATE),
+        }
+    }
+
+    pub(super) fn sync(&mut self) -> i32 {
+        let synced = self.storage.sync(self.id);
+        self.end_checkpoint();
+        match synced {
+            Ok(()) => ffi::SQLITE_OK,
+            Err(e) => remember(e, ffi::SQLITE_IOERR_FSYNC),
+        }
+    }
+
+    pub(super) fn size(&self) -> Result<u64, i32> {
+        self.storage
+            .len(self.id)
+            .map_err(|e| remember(e, ffi::SQLITE_IOERR_FSTAT))
+    }
+
+    pub(super) fn lock(&mut self, want: Level) -> i32 {
+        if self.node.lock(&mut self.level, want) {
+            ffi::SQLITE_OK
+        } else {
+            ffi::SQLITE_BUSY
+        }
+    }
+
+    pub(super) fn unlock(&mut self, want: Level) {
+        self.node.unlock(&mut self.level, want);
+    }
+
+    pub(super) fn is_reserved(&self) -> bool {
+        self.node.is_reserved()
+    }
+
+    pub(super) fn checkpoint_starts(&mut self) {
+        self.end_checkpoint();
+        self.checkpoint = Checkpoint::Copying;
+        self.storage.checkpoint(true);
+    }
+
+    pub(super) fn checkpoint_done(&mut self) {
+        if self.checkpoint == Checkpoint::Copying {
+            self.checkpoint = Checkpoint::Ending;
+        }
+    }
+
+    /// Tells the storage that the checkpoint is over. SQLite truncates and syncs `main.db` only
+    /// after it said "done", so that is told after the sync; a partial checkpoint has none, and is
+    /// over when SQLite gives back its lock.
+    fn end_checkpoint(&mut self) {
+        if self.id == FileId::Main && self.checkpoint == Checkpoint::Ending {
+            self.checkpoint = Checkpoint::None;
+            self.storage.checkpoint(false);
+        }
+    }
+
+    pub(super) fn shm_map(&mut self, index: usize, size: usize, extend: bool) -> Mapped {
+        let mut regions = self
+            .node
+            .regions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if !self.mapped {
+            self.mapped = true;
+            regions.attach();
+        }
+        regions.map(index, size, extend)
+    }
+
+    pub(super) fn shm_unmap(&mut self) {
+        if self.mapped {
+            self.mapped = false;
+            self.node
+                .regions
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .detach();
+        }
+    }
+
+    pub(super) fn shm_lock(&mut self, first: usize, count: usize, exclusive: bool) -> i32 {
+        if self
+            .node
+            .shm_lock(&mut self.mask, first, count, exclusive)
+        {
+            ffi::SQLITE_OK
+        } else {
+            ffi::SQLITE_BUSY
+        }
+    }
+
+    pub(super) fn shm_unlock(&mut self, first: usize, count: usize, exclusive: bool) {
+        self.end_checkpoint();
+        self.node
+            .shm_unlock(&mut self.mask, first, count, exclusive);
+    }
+
+    pub(super) fn shm_barrier(&self) {
+        self.node.shm_barrier();
+    }
+
+    pub(super) fn poison(&self) {
+        self.node.poisoned.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_poisoned(&self) -> bool {
+        self.node.poisoned.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        if self.checkpoint != Checkpoint::None {
+            self.checkpoint = Checkpoint::Ending;
+            self.end_checkpoint();
+        }
+        self.shm_unmap();
+        self.node
+            .shm_unlock(&mut self.mask, 0, super::node::SHM_SLOTS, true);
+        self.node
+            .shm_unlock(&mut self.mask, 0, super::node::SHM_SLOTS, false);
+        self.node.unlock(&mut self.level, Level::None);
+    }
+}
