@@ -102,10 +102,10 @@ fn every_dependency_is_explained() {
     for line in manifest.lines() {
         if line.starts_with('[') {
             section = line.trim();
-        } else if let Some((name, _)) = line.split_once(" = ").filter(|_| section.ends_with("dependencies]")) {
-            if !explained.contains(&format!("\n| `{name}` |")) {
-                findings.push(name.to_owned());
-            }
+        } else if let Some((name, _)) = line.split_once(" = ").filter(|_| section.ends_with("dependencies]"))
+            && !explained.contains(&format!("\n| `{name}` |"))
+        {
+            findings.push(name.to_owned());
         }
     }
     expect_none("docs/libraries.md has a row for every dependency of Cargo.toml.", findings);
