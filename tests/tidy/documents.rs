@@ -143,3 +143,58 @@ fn the_rules_of_safety_are_each_found_in_the_code_they_name() {
     }
     expect_none("Every safety rule names where it lives, and that place names the rule.", findings);
 }
+
+/// Every SQLSTATE that stands as a literal in a file.
+fn sqlstates(path: &str) -> BTreeSet<String> {
+    let text = files::read(path);
+    let is_state = |word: &&str| {
+        let shape = word.len() == 5 && word.chars().all(|c| c.is_ascii_digit() || c.is_ascii_uppercase());
+        shape && (word.starts_with(|c: char| c.is_ascii_digit()) || word.starts_with("XX") || word.starts_with("P0"))
+    };
+    let production = text.split("#[cfg(test)]").next().unwrap_or_default().replace("\\\"", "");
+    production.split('"').skip(1).step_by(2).filter(is_state).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_sqlstate_that_can_be_answered_is_documented() {
+    let document = files::read("docs/protocol.md");
+    let documented: BTreeSet<String> = document
+        .lines()
+        .filter_map(|line| line.strip_prefix('|')?.split('|').next())
+        .flat_map(quoted)
+        .filter(|word| word.len() == 5)
+        .map(str::to_owned)
+        .collect();
+    let sources = ["src/gateway/answer.rs", "src/sql/error.rs"];
+    let answered: BTreeSet<String> = sources.into_iter().flat_map(sqlstates).collect();
+    let missing = answered.difference(&documented).map(|state| format!("{state} is answered and not documented"));
+    let surplus = documented.difference(&answered).filter(|s| s.starts_with(|c: char| c.is_ascii_digit()));
+    let surplus = surplus.map(|state| format!("{state} is documented and never answered"));
+    expect_none("docs/protocol.md has a row for every SQLSTATE, and no other.", missing.chain(surplus).collect());
+}
+
+#[test]
+fn every_setting_is_documented_with_its_default() {
+    let code = files::read("src/coordinator/store/settings.rs");
+    let document = files::read("docs/protocol.md");
+    let known = code.split("known(").skip(1).filter_map(|rest| {
+        let mut literals = rest.split('"').skip(1).step_by(2);
+        Some((literals.next()?, literals.next()?)).filter(|(name, _)| name.contains('_'))
+    });
+    let row = |(name, default): (&str, &str)| format!("| `{name}` | `{default}` |");
+    let rows: Vec<String> = known.map(row).collect();
+    assert!(!rows.is_empty(), "the settings in src/coordinator/store/settings.rs were not recognized");
+    expect_none(
+        "docs/protocol.md has a row for every setting, with its default.",
+        rows.into_iter().filter(|row| !document.contains(row)).collect(),
+    );
+}
+
+#[test]
+fn every_table_of_the_catalog_is_documented() {
+    let schema = files::read("src/coordinator/store/schema.rs");
+    let document = files::read("docs/formats.md");
+    let tables = schema.split("CREATE TABLE ").skip(1).filter_map(|rest| rest.split_whitespace().next());
+    let missing = tables.filter(|table| !document.contains(&format!("| `{table}` |")));
+    expect_none("docs/formats.md has a row for every table of the catalog.", missing.map(str::to_owned).collect());
+}
