@@ -1,0 +1,44 @@
+//! The README's batch examples, given to a shell.
+
+use crate::readme;
+use std::env;
+use std::path::Path;
+use std::process::Command;
+
+/// Removes what the examples left running, whatever came of them.
+struct Workplace {
+    dir: tempfile::TempDir,
+}
+
+impl Workplace {
+    fn run(&self, line: &str) -> Vec<String> {
+        let program = Path::new(env!("CARGO_BIN_EXE_segsh"));
+        let own = program.parent().expect("a program stands in a directory");
+        let path = format!("{}:{}", own.display(), env::var("PATH").unwrap_or_default());
+        let output = Command::new("bash")
+            .args(["-c", &format!("exec 2>&1\n{line}")])
+            .current_dir(self.dir.path())
+            .env("PATH", path)
+            .env("HOME", self.dir.path())
+            .env_remove("SEGSH_CLUSTER")
+            .output()
+            .expect("bash runs");
+        String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
+    }
+}
+
+impl Drop for Workplace {
+    fn drop(&mut self) {
+        self.run("for dir in */; do segsh stop \"$dir\" --mode immediate; done");
+    }
+}
+
+#[test]
+fn the_batch_examples_of_the_readme_print_what_the_readme_says() {
+    let steps = readme::steps(&readme::text(), "console", |line| line.starts_with("$ ").then_some(2));
+    assert!(steps.len() > 3, "the README's batch examples were not recognized: {} steps", steps.len());
+    let workplace = Workplace { dir: tempfile::tempdir().expect("a place for a cluster") };
+    let differences: Vec<String> =
+        steps.iter().filter_map(|step| readme::difference(step, &workplace.run(&step.input))).collect();
+    assert!(differences.is_empty(), "{}", differences.join("\n\n"));
+}

@@ -1,0 +1,80 @@
+//! What the README says is typed, and what is printed then.
+
+use crate::patterns::named;
+
+/// Something typed, and the lines printed until the next thing is typed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// What stands before the input: `demo> `, `Go on? [y/N] `, `$ `.
+    pub prompt: String,
+    pub input: String,
+    pub output: Vec<String>,
+}
+
+pub fn text() -> String {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+    std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{path}: {e}"))
+}
+
+/// The steps of all blocks of a kind, in their order. `prompt` says how much of a line is a prompt.
+pub fn steps(text: &str, kind: &str, prompt: impl Fn(&str) -> Option<usize>) -> Vec<Step> {
+    let mut steps: Vec<Step> = Vec::new();
+    for line in blocks(text, kind) {
+        if let Some(end) = prompt(line) {
+            let (prompt, input) = line.split_at(end);
+            steps.push(Step { prompt: prompt.into(), input: input.into(), output: Vec::new() });
+        } else if let Some(step) = steps.last_mut() {
+            step.output.push(line.to_owned());
+        }
+    }
+    steps
+}
+
+fn blocks<'a>(text: &'a str, kind: &str) -> Vec<&'a str> {
+    let mut inside = false;
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        match line.strip_prefix("```") {
+            Some(info) => inside = info == kind,
+            None if inside => lines.push(line),
+            None => {}
+        }
+    }
+    lines
+}
+
+/// Compares what was printed with what the README has, line by line; blank lines don't count.
+pub fn difference(step: &Step, printed: &[String]) -> Option<String> {
+    let seen = |lines: &[String]| -> Vec<String> { lines.iter().map(|l| named(l)).filter(|l| !l.is_empty()).collect() };
+    let (expected, found) = (seen(&step.output), seen(printed));
+    if expected == found {
+        return None;
+    }
+    let width = expected.len().max(found.len());
+    let line = |lines: &[String], i: usize| lines.get(i).cloned().unwrap_or_default();
+    let first = (0..width).find(|i| line(&expected, *i) != line(&found, *i)).unwrap_or(0);
+    Some(format!(
+        "after `{}{}`, line {}\n  README:  {}\n  printed: {}\nprinted in full:\n{}",
+        step.prompt,
+        step.input,
+        first + 1,
+        line(&expected, first),
+        line(&found, first),
+        printed.join("\n")
+    ))
+}
+
+#[test]
+fn a_step_is_what_is_typed_and_what_follows() {
+    let text = "x\n```segsh\ndemo> a\n1\n2\ndemo [x]> b\n```\n```sh\ndemo> no\n```\n";
+    let prompt = |line: &str| line.find("> ").map(|at| at + 2);
+    let found = steps(text, "segsh", prompt);
+    let step = |prompt: &str, input: &str, output: &[&str]| Step {
+        prompt: prompt.into(),
+        input: input.into(),
+        output: output.iter().map(|l| (*l).to_owned()).collect(),
+    };
+    assert_eq!(found, [step("demo> ", "a", &["1", "2"]), step("demo [x]> ", "b", &[])]);
+    assert!(difference(&found[0], &["1".into(), "".into(), "2".into()]).is_none());
+    assert!(difference(&found[0], &["1".into(), "3".into()]).is_some());
+}
