@@ -66,7 +66,10 @@ fn register(db: &Connection, coordinator: &Arc<Coordinator>, runtime: &Handle) -
     let (c, r) = (coordinator.clone(), runtime.clone());
     db.create_scalar_function("gp_request_fts_probe_scan", 0, flags, move |_| {
         let c = c.clone();
-        wait(&r, async move { Ok(c.prober.probe().await) })?;
+        wait(&r, async move {
+            c.prober.probe().await;
+            Ok(())
+        })?;
         Ok(true)
     })?;
     let c = coordinator.clone();

@@ -24,7 +24,10 @@ async fn until(c: &Coordinator, what: &str, holds: impl Fn(&Coordinator) -> bool
     let end = tokio::time::Instant::now() + LONG;
     while !holds(c) {
         let more = tokio::time::timeout_at(end, news.changed()).await;
-        assert!(more.is_ok(), "{what} did not come to hold: {:?}", c.board.read(|k| k.contents.clone()));
+        if more.is_err() {
+            let operations: Vec<_> = (1..9).filter_map(|id| c.store.operation(id).unwrap()).collect();
+            panic!("{what} did not come to hold: {:?} {operations:?}", c.board.read(|k| k.contents.clone()));
+        }
     }
 }
 
@@ -322,7 +325,7 @@ async fn the_endpoint_answers_requests_of_proven_clients() {
     let me = Credentials::new(ClusterKey::from_bytes(&testing::KEY), Identity::Client);
     let (stream, _) = connect(&to, &me, Purpose::Client, Some(&Identity::Coordinator), LONG).await.unwrap();
     let mut framed = Framed::new(stream);
-    let ended = async |framed: &mut Framed, request: Request| loop {
+    let ended = async |framed: &mut Framed, request: Request| {
         framed.send(&request).await.unwrap();
         loop {
             match framed.recv::<Reply>().await.unwrap() {

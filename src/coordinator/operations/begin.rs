@@ -115,7 +115,7 @@ impl Shared {
             return Some(refusal(RefusalCode::OtherCluster, None, cause));
         }
         plan.epochs.iter().find_map(|(content, epoch)| {
-            let now = self.board.read(|k| k.row(*content)).map(|row| row.epoch);
+            let now = self.store.content(*content).ok().and_then(|c| c.pair.ok()).map(|row| row.epoch);
             (now != Some(*epoch)).then(|| {
                 let now = now.map_or("no pair".into(), |e| format!("epoch {e}"));
                 let cause = format!("content {content} was planned on epoch {epoch} and is at {now}");

@@ -5,7 +5,7 @@ use crate::cluster::Progressing;
 use crate::coordinator::board::HostSeen;
 use crate::coordinator::clock::unix_ms;
 use crate::coordinator::hostwatch;
-use crate::coordinator::store::{Change, Changed};
+use crate::coordinator::store::{Change, Changed, ContentRow};
 use crate::core::ids::Dbid;
 use crate::core::operation::{Came, Ended, Facts, GoalKind, MemberFacts, Process, Stage, Step, Target};
 use crate::core::report::Phase;
@@ -131,15 +131,19 @@ impl TargetDriver {
 
     /// Everything the next step depends on. The hosts are asked only when they can matter.
     async fn facts(&self, target: &Target) -> Option<Facts> {
-        let row = self.shared.board.read(|k| k.row(target.content));
-        let quarantined = self.shared.board.read(|k| {
-            k.contents.get(&target.content).and_then(|c| c.quarantine.clone())
-        });
-        let Some(row) = row else {
+        // The catalog itself is asked: the board's copy may be a moment behind a row that was just
+        // written, and a step must never be decided on the row before it.
+        let content = match self.shared.store.content(target.content) {
+            Ok(content) => content,
+            Err(error) => {
+                tracing::error!(content = target.content.0, %error, "the row could not be read");
+                return None;
+            }
+        };
+        let row = match &content.pair {
+            Ok(row) => *row,
             // Without a pair there is nothing to look at but the reason.
-            let why = quarantined?;
-            let row = no_pair(target);
-            return Some(self.with(target, row, Some(why), BTreeMap::new()));
+            Err(_) => return Some(self.with(&content, no_pair(target), BTreeMap::new())),
         };
         let (cancelled, stopping) = {
             let goal = self.live.goal();
@@ -151,26 +155,17 @@ impl TargetDriver {
         for dbid in std::iter::once(row.primary.dbid).chain(row.mirror.map(|m| m.dbid)) {
             members.insert(dbid, self.member(target, dbid, ask_hosts).await);
         }
-        Some(self.with(target, row, quarantined, members))
+        Some(self.with(&content, row, members))
     }
 
-    fn with(
-        &self,
-        target: &Target,
-        row: PairRow,
-        quarantined: Option<String>,
-        members: BTreeMap<Dbid, MemberFacts>,
-    ) -> Facts {
+    fn with(&self, content: &ContentRow, row: PairRow, members: BTreeMap<Dbid, MemberFacts>) -> Facts {
         let goal = self.live.goal();
-        let must_copy_all = self.shared.board.read(|k| {
-            k.contents.get(&target.content).is_some_and(|c| c.must_copy_all)
-        });
         Facts {
             now_ms: u64::try_from(self.at.elapsed().as_millis()).unwrap_or(u64::MAX),
             row,
-            quarantined,
+            quarantined: content.quarantine.clone().or_else(|| content.pair.clone().err()),
             members,
-            must_copy_all,
+            must_copy_all: content.must_copy_all,
             cancelled: goal.cancelled,
             stop_after_segment: goal.stop_after_segment,
         }

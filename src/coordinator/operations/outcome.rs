@@ -37,7 +37,7 @@ pub(super) fn of(shared: &Shared, live: &Live, goal: &Goal) -> Outcome {
     let refusals: Vec<_> = goal.targets.iter().filter_map(|t| refusal(shared, t)).collect();
     let count = |wanted: OutcomeStatus| segments.iter().filter(|s| s.status == wanted).count();
     let done = count(OutcomeStatus::Done);
-    let total = goal.targets.iter().collect::<Vec<_>>().len();
+    let total = goal.targets.len();
     let status = if done == total {
         OutcomeStatus::Done
     } else if goal.cancelled || (goal.stop_after_segment && count(OutcomeStatus::Cancelled) > 0) {
@@ -86,13 +86,15 @@ fn segment(shared: &Shared, target: &Target, copy: Option<&Progress>) -> Segment
 }
 
 fn pair(shared: &Shared, content: Content) -> PairHealth {
-    shared.board.read(|k| match k.row(content).and_then(|row| row.pairing()) {
+    // Of the catalog, not of the board: the outcome follows the last change at once.
+    let row = shared.store.content(content).ok().and_then(|c| c.pair.ok());
+    match row.and_then(|row| row.pairing()) {
         Some(Pairing::Synchronized) => PairHealth::Synchronized,
         Some(Pairing::Resynchronizing) => PairHealth::Resynchronizing,
         Some(Pairing::ChangeTracking) => PairHealth::ChangeTracking,
         Some(Pairing::Mirrorless) => PairHealth::NoMirror,
         None => PairHealth::Quarantined,
-    })
+    }
 }
 
 fn refusal(shared: &Shared, target: &Target) -> Option<Refusal> {

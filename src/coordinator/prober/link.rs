@@ -25,7 +25,7 @@ pub(super) enum Tell {
 
 /// What a link tells.
 pub(super) enum Heard {
-    Message(FromSegment),
+    Message(Box<FromSegment>),
     Failed { failure: Failure, why: String },
 }
 
@@ -214,7 +214,7 @@ impl Runner {
             }
             FromSegment::Report { .. } => {}
         }
-        let _ = self.heard.send((self.dbid, Heard::Message(message)));
+        let _ = self.heard.send((self.dbid, Heard::Message(Box::new(message))));
     }
 }
 

@@ -107,29 +107,34 @@ impl Round {
     fn take_heard(&mut self, dbid: Dbid, what: Heard) {
         let Some(content) = self.content_of(dbid) else { return };
         match what {
-            Heard::Message(FromSegment::Report { report, .. }) => {
-                if report.dbid != dbid || report.content != content {
-                    tracing::warn!(dbid = dbid.0, "a report of another segment was dropped");
-                    return;
-                }
-                self.last.insert(dbid, Last { at: Instant::now(), silent: false });
-                self.show_report(dbid, &report);
-                self.notice_silence();
-                self.step(content, Event::Heard(Box::new(report)));
-            }
-            Heard::Message(FromSegment::Drained { .. }) => {
-                self.step(content, Event::Drained(dbid));
-                self.kick(Some(dbid));
-            }
-            Heard::Message(FromSegment::Failed { message, .. }) => {
-                tracing::warn!(dbid = dbid.0, message, "a segment can't follow its order now");
-            }
+            Heard::Message(message) => self.take_message(dbid, content, *message),
             Heard::Failed { failure, why } => {
                 let silent = matches!(failure, Failure::Timeout | Failure::HostSilent);
                 self.last.insert(dbid, Last { at: Instant::now(), silent });
                 self.show_failure(dbid, &why);
                 self.notice_silence();
                 self.step(content, Event::Failed { dbid, failure, why });
+            }
+        }
+    }
+
+    fn take_message(&mut self, dbid: Dbid, content: Content, message: FromSegment) {
+        match message {
+            FromSegment::Report { report, .. } if report.dbid != dbid || report.content != content => {
+                tracing::warn!(dbid = dbid.0, "a report of another segment was dropped");
+            }
+            FromSegment::Report { report, .. } => {
+                self.last.insert(dbid, Last { at: Instant::now(), silent: false });
+                self.show_report(dbid, &report);
+                self.notice_silence();
+                self.step(content, Event::Heard(Box::new(report)));
+            }
+            FromSegment::Drained { .. } => {
+                self.step(content, Event::Drained(dbid));
+                self.kick(Some(dbid));
+            }
+            FromSegment::Failed { message, .. } => {
+                tracing::warn!(dbid = dbid.0, message, "a segment can't follow its order now");
             }
         }
     }
@@ -228,11 +233,10 @@ impl Round {
             rate_bytes: None,
             at_ms: unix_ms(),
         });
+        let mut begun = None;
         let row = match result {
             Ok(Changed::Done { row, op }) => {
-                if let Some(op) = op {
-                    let _ = self.setup.begun.send(op);
-                }
+                begun = op;
                 row
             }
             Ok(Changed::Stale { row }) => row,
@@ -248,6 +252,10 @@ impl Round {
         let now = self.now_ms();
         let decisions = self.contents.get_mut(&content).map(|fts| fts.step(now, Event::Row(row))).unwrap_or_default();
         self.show_content(content);
+        if let Some(op) = begun {
+            // Nobody listens only when the coordinator ends; the goal is in the catalog.
+            let _ = self.setup.begun.send(op);
+        }
         decisions
     }
 

@@ -142,8 +142,8 @@ fn with_unit(text: &str, units: &Units) -> Result<u64, String> {
 fn show_duration(ms: u64) -> String {
     match ms {
         0 => "0s".into(),
-        ms if ms % 60_000 == 0 => format!("{}min", ms / 60_000),
-        ms if ms % 1000 == 0 => format!("{}s", ms / 1000),
+        ms if ms.is_multiple_of(60_000) => format!("{}min", ms / 60_000),
+        ms if ms.is_multiple_of(1000) => format!("{}s", ms / 1000),
         ms => format!("{ms}ms"),
     }
 }
@@ -151,7 +151,7 @@ fn show_duration(ms: u64) -> String {
 fn show_bytes(bytes: u64) -> String {
     [("GiB", 1u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)]
         .into_iter()
-        .find(|(_, factor)| bytes % factor == 0)
+        .find(|(_, factor)| bytes.is_multiple_of(*factor))
         .map_or_else(|| format!("{bytes} B"), |(name, factor)| format!("{} {name}", bytes / factor))
 }
 
