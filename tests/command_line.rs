@@ -61,11 +61,7 @@ fn every_call_with_every_option_is_one_that_the_engine_knows() {
         "run recover_with_mirroring --dry-run".to_string(),
     ] {
         let view = failure(&call(&line).source());
-        assert_eq!(
-            (view.code.as_str(), view.exit),
-            ("no_cluster", 7),
-            "`{line}`: {view:?}"
-        );
+        assert_eq!((view.code.as_str(), view.exit), ("no_cluster", 7), "`{line}`: {view:?}");
     }
 }
 
@@ -111,17 +107,11 @@ fn the_process_ends_with_the_documented_codes() -> std::io::Result<()> {
 #[test]
 fn stdout_is_data_and_stderr_the_rest() -> std::io::Result<()> {
     let value = ended(&["-e", "20 + 1"])?;
-    assert_eq!(
-        (value.stdout.as_slice(), value.stderr.as_slice()),
-        (&b"21\n"[..], &b""[..])
-    );
+    assert_eq!((value.stdout.as_slice(), value.stderr.as_slice()), (&b"21\n"[..], &b""[..]));
     let error = ended(&["-e", "nothing"])?;
     assert!(error.stdout.is_empty());
     let text = String::from_utf8_lossy(&error.stderr);
-    assert!(
-        text.starts_with("error[") && text.contains("--> -e:1:1"),
-        "{text}"
-    );
+    assert!(text.starts_with("error[") && text.contains("--> -e:1:1"), "{text}");
     let text = ended(&["state"])?.stderr;
     assert!(!String::from_utf8_lossy(&text).contains("-->"));
     Ok(())
@@ -145,19 +135,13 @@ fn a_file_prints_only_what_it_prints() -> Result<(), Box<dyn std::error::Error>>
     let path = path.display().to_string();
     let ended = ended(&[&path, "--json", "b"])?;
     let text = String::from_utf8(ended.stdout)?;
-    assert!(
-        text.contains("--json") && text.contains('b') && !text.contains("99"),
-        "{text}"
-    );
+    assert!(text.contains("--json") && text.contains('b') && !text.contains("99"), "{text}");
     Ok(())
 }
 
 #[test]
 fn stdin_is_a_script() -> Result<(), Box<dyn std::error::Error>> {
-    let mut child = segsh(&["-"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()?;
+    let mut child = segsh(&["-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
     let mut stdin = child.stdin.take().ok_or("stdin is piped")?;
     stdin.write_all(b"print(6 * 7)")?;
     drop(stdin);
@@ -168,9 +152,7 @@ fn stdin_is_a_script() -> Result<(), Box<dyn std::error::Error>> {
 
 #[test]
 fn a_reader_that_goes_away_is_no_failure() -> Result<(), Box<dyn std::error::Error>> {
-    let mut child = segsh(&["-e", "loop { print(\"y\") }"])
-        .stdout(Stdio::piped())
-        .spawn()?;
+    let mut child = segsh(&["-e", "loop { print(\"y\") }"]).stdout(Stdio::piped()).spawn()?;
     let mut stdout = child.stdout.take().ok_or("stdout is piped")?;
     let mut some = [0; 64];
     stdout.read_exact(&mut some)?;

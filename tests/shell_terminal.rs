@@ -6,9 +6,7 @@
 use expectrl::process::unix::WaitStatus;
 use expectrl::session::OsSession;
 use expectrl::{Eof, Expect, Regex, Session};
-use segsh::cluster::{
-    ContentProgress, Control, Intent, Outcome, OutcomeStatus, Plan, Progressing, Selection,
-};
+use segsh::cluster::{ContentProgress, Control, Intent, Outcome, OutcomeStatus, Plan, Progressing, Selection};
 use segsh::core::ids::{Content, Dbid};
 use segsh::script::ui::{Answer, Damage, Ui};
 use segsh::shell::evaluator::{Evaluated, Evaluator, Failure};
@@ -52,10 +50,7 @@ fn child() {
 }
 
 fn shell() -> Rc<ShellUi> {
-    let manner = Manner {
-        interactive: true,
-        ..Manner::default()
-    };
+    let manner = Manner { interactive: true, ..Manner::default() };
     let signals = Signals::install().expect("signals can be taken");
     let screens = Screens::new(Style::default(), "demo");
     Rc::new(ShellUi::new(manner, screens, signals, Output::to_stdout()))
@@ -67,11 +62,7 @@ fn plan() -> Plan {
         state_id: "a81e".into(),
         cluster_id: "c".into(),
         made_ms: 0,
-        intent: Intent::Recover {
-            selection: Selection::default(),
-            rate_bytes: None,
-            jobs: None,
-        },
+        intent: Intent::Recover { selection: Selection::default(), rate_bytes: None, jobs: None },
         steps: vec![],
         joined: vec![],
         refusals: vec![],
@@ -201,10 +192,7 @@ fn the_prompt_reads_evaluates_and_shows() -> Tested {
     session.expect(Eof)?;
     let kept = std::fs::read_to_string(&history)?;
     assert!(kept.contains("state()"), "{kept}");
-    assert!(
-        !kept.contains("password") && !kept.contains("half"),
-        "{kept}"
-    );
+    assert!(!kept.contains("password") && !kept.contains("half"), "{kept}");
     Ok(())
 }
 
@@ -222,14 +210,9 @@ fn a_term_at_the_prompt_ends_the_shell() -> Tested {
     let dir = tempfile::tempdir()?;
     let mut session = start("repl", &dir.path().join("history"))?;
     session.expect("demo> ")?;
-    session
-        .get_process_mut()
-        .signal(expectrl::process::unix::Signal::SIGTERM)?;
+    session.get_process_mut().signal(expectrl::process::unix::Signal::SIGTERM)?;
     session.expect(Eof)?;
-    assert!(matches!(
-        session.get_process().wait()?,
-        WaitStatus::Exited(_, 130)
-    ));
+    assert!(matches!(session.get_process().wait()?, WaitStatus::Exited(_, 130)));
     Ok(())
 }
 

@@ -5,9 +5,7 @@ mod sql_support;
 
 use segsh::engine::storage::{Storage, StorageError};
 use segsh::segment::vfs::{self, CheckpointConfig, Checkpointer, Gate, Handle};
-use segsh::sql::{
-    Client, Sessions, SqlError, SqlHost, Timeouts, WriteQueue, accept_unix, listen_unix, state,
-};
+use segsh::sql::{Client, Sessions, SqlError, SqlHost, Timeouts, WriteQueue, accept_unix, listen_unix, state};
 use sql_support::{FileStorage, unique_name};
 use std::path::Path;
 use std::process::{Command, Output};
@@ -35,10 +33,7 @@ struct Host {
 impl SqlHost for Host {
     fn open(&self, client: &Client) -> Result<rusqlite::Connection, SqlError> {
         if client.database != "content0" {
-            return Err(SqlError::new(
-                state::NO_DATABASE,
-                format!("database \"{}\" does not exist", client.database),
-            ));
+            return Err(SqlError::new(state::NO_DATABASE, format!("database \"{}\" does not exist", client.database)));
         }
         vfs::open(&self.vfs).map_err(|e| SqlError::new(state::INTERNAL, e.to_string()))
     }
@@ -69,11 +64,7 @@ struct Server {
 }
 
 fn server() -> Server {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let storage = Arc::new(FileStorage::new(dir.path()));
     let vfs = vfs::register(&unique_name("sql"), storage.clone()).unwrap();
@@ -91,12 +82,7 @@ fn server() -> Server {
         listen_unix(&dir.path().join("socket"), PORT).unwrap()
     };
     runtime.spawn(accept_unix(host.clone(), sessions.clone(), listener));
-    Server {
-        runtime,
-        dir,
-        host,
-        sessions,
-    }
+    Server { runtime, dir, host, sessions }
 }
 
 impl Server {
@@ -160,9 +146,7 @@ impl Server {
 }
 
 fn code(error: &tokio_postgres::Error) -> String {
-    error
-        .code()
-        .map_or_else(|| format!("no code: {error}"), |c| c.code().to_owned())
+    error.code().map_or_else(|| format!("no code: {error}"), |c| c.code().to_owned())
 }
 
 fn out(output: &Output) -> String {
@@ -174,8 +158,7 @@ fn err(output: &Output) -> String {
 }
 
 /// A statement that runs until it is stopped.
-const ENDLESS: &str =
-    "with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) from n";
+const ENDLESS: &str = "with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) from n";
 
 fn until(what: impl Fn() -> bool) {
     let end = std::time::Instant::now() + PATIENCE;
@@ -188,17 +171,10 @@ fn until(what: impl Fn() -> bool) {
 #[test]
 fn psql_creates_inserts_selects_and_rolls_back() {
     let server = server();
-    let made = server.psql(
-        "create table t(a int primary key, b text); insert into t values (1, 'one'), (2, null)",
-    );
+    let made = server.psql("create table t(a int primary key, b text); insert into t values (1, 'one'), (2, null)");
     assert_eq!(out(&made), "CREATE TABLE\nINSERT 0 2", "{}", err(&made));
     let rolled = server.psql("begin; delete from t; rollback");
-    assert_eq!(
-        out(&rolled),
-        "BEGIN\nDELETE 2\nROLLBACK",
-        "{}",
-        err(&rolled)
-    );
+    assert_eq!(out(&rolled), "BEGIN\nDELETE 2\nROLLBACK", "{}", err(&rolled));
     assert_eq!(out(&server.psql("select * from t order by a")), "1|one\n2|");
     let duplicate = server.psql("insert into t values (1, 'again')");
     assert!(err(&duplicate).contains("23505"), "{}", err(&duplicate));
@@ -264,8 +240,7 @@ fn pgbench_runs_in_every_mode() {
         // A deferred transaction that read before it wrote may lose to another: 40001, as told.
         let failed = err(&output);
         assert!(
-            text.contains("number of transactions actually processed")
-                || failed.contains("could not serialize"),
+            text.contains("number of transactions actually processed") || failed.contains("could not serialize"),
             "{mode}: {text}\n{failed}"
         );
     }
@@ -274,12 +249,7 @@ fn pgbench_runs_in_every_mode() {
     server.psql("delete from t");
     for mode in ["simple", "extended", "prepared"] {
         let output = server.pgbench(mode, &insert);
-        assert!(
-            out(&output).contains("actually processed: 200/200"),
-            "{mode}: {}\n{}",
-            out(&output),
-            err(&output)
-        );
+        assert!(out(&output).contains("actually processed: 200/200"), "{mode}: {}\n{}", out(&output), err(&output));
     }
     assert_eq!(out(&server.psql("select count(*) from t")), "600");
 }
@@ -288,10 +258,7 @@ fn pgbench_runs_in_every_mode() {
 fn tokio_postgres_sends_and_gets_every_type() {
     let server = server();
     let mut client = server.connect();
-    server.run(
-        &client,
-        "create table t(id bigint primary key, v text, f double precision, b bytea, ok boolean)",
-    );
+    server.run(&client, "create table t(id bigint primary key, v text, f double precision, b bytea, ok boolean)");
     server.runtime.block_on(async {
         let n = client
             .execute(
@@ -301,28 +268,16 @@ fn tokio_postgres_sends_and_gets_every_type() {
             .await
             .unwrap();
         assert_eq!(n, 1);
-        let row = client
-            .query_one(
-                "select id, v, f, b, ok, count(*) from t where id = $1",
-                &[&7i64],
-            )
-            .await
-            .unwrap();
+        let row = client.query_one("select id, v, f, b, ok, count(*) from t where id = $1", &[&7i64]).await.unwrap();
         assert_eq!(row.get::<_, i64>(0), 7);
         assert_eq!(row.get::<_, &str>(1), "seven");
         assert_eq!(row.get::<_, f64>(2), 1.5);
         assert_eq!(row.get::<_, &[u8]>(3), b"\x00\xff");
         assert!(row.get::<_, bool>(4));
         assert_eq!(row.get::<_, i64>(5), 1);
-        let swapped = client
-            .query_one("select $2 || '-' || $1", &[&"one", &"two"])
-            .await
-            .unwrap();
+        let swapped = client.query_one("select $2 || '-' || $1", &[&"one", &"two"]).await.unwrap();
         assert_eq!(swapped.get::<_, &str>(0), "two-one");
-        let hinted = client
-            .query_one("select $1::int8 + 1", &[&41i64])
-            .await
-            .unwrap();
+        let hinted = client.query_one("select $1::int8 + 1", &[&41i64]).await.unwrap();
         assert_eq!(hinted.len(), 1);
 
         let transaction = client.transaction().await.unwrap();
@@ -330,15 +285,9 @@ fn tokio_postgres_sends_and_gets_every_type() {
         transaction.rollback().await.unwrap();
         let transaction = client.transaction().await.unwrap();
         for id in 10..20i64 {
-            transaction
-                .execute("insert into t(id) values ($1)", &[&id])
-                .await
-                .unwrap();
+            transaction.execute("insert into t(id) values ($1)", &[&id]).await.unwrap();
         }
-        let portal = transaction
-            .bind("select id from t order by id", &[])
-            .await
-            .unwrap();
+        let portal = transaction.bind("select id from t order by id", &[]).await.unwrap();
         let mut pages = Vec::new();
         loop {
             let page = transaction.query_portal(&portal, 4).await.unwrap();
@@ -349,15 +298,9 @@ fn tokio_postgres_sends_and_gets_every_type() {
         }
         assert_eq!(pages, [4, 4, 3]);
         transaction.commit().await.unwrap();
-        let error = client
-            .execute("insert into t(id) values ($1)", &[&7i64])
-            .await
-            .unwrap_err();
+        let error = client.execute("insert into t(id) values ($1)", &[&7i64]).await.unwrap_err();
         assert_eq!(error.code(), Some(&SqlState::UNIQUE_VIOLATION));
-        assert_eq!(
-            client.query("select id from t", &[]).await.unwrap().len(),
-            11
-        );
+        assert_eq!(client.query("select id from t", &[]).await.unwrap().len(), 11);
     });
 }
 
@@ -373,10 +316,7 @@ fn a_failed_transaction_answers_25p02_until_it_is_ended_and_commit_says_rollback
     assert_eq!(server.fails(&client, "set lock_timeout = 1"), "25P02");
     server.run(&client, "commit");
     assert_eq!(server.value(&client, "select count(*) from t"), "0");
-    assert_eq!(
-        out(&server.psql("begin; select nothing; commit; select 1")),
-        "BEGIN"
-    );
+    assert_eq!(out(&server.psql("begin; select nothing; commit; select 1")), "BEGIN");
 }
 
 #[test]
@@ -472,11 +412,7 @@ fn a_drain_cancels_statements_fails_transactions_and_holds_what_comes() {
     let (answer, running) = server.runtime.block_on(held).unwrap();
     assert_eq!(code(&answer.unwrap_err()), "40001");
     // Held statements wait; the failed transaction may be ended all the same.
-    let waiting = server.runtime.spawn(async move {
-        idle.simple_query("insert into t values (2)")
-            .await
-            .map(drop)
-    });
+    let waiting = server.runtime.spawn(async move { idle.simple_query("insert into t values (2)").await.map(drop) });
     assert_eq!(server.fails(&open, "insert into t values (3)"), "25P02");
     server.run(&open, "commit");
     assert!(!waiting.is_finished());
@@ -513,19 +449,12 @@ fn a_commit_in_flight_survives_a_drain() {
 fn close_all_ends_every_session_with_57p01_and_lets_nobody_in() {
     let server = server();
     let (idle, running) = (server.connect(), server.connect());
-    let endless = server
-        .runtime
-        .spawn(async move { running.simple_query(ENDLESS).await.map(drop) });
+    let endless = server.runtime.spawn(async move { running.simple_query(ENDLESS).await.map(drop) });
     until(|| server.host.permits.load(Ordering::SeqCst) > 0);
     assert_eq!(server.sessions.close_all("going down", PATIENCE), 0);
     let answer = server.runtime.block_on(endless).unwrap().unwrap_err();
     assert_eq!(code(&answer), "57P01");
-    assert!(
-        server
-            .runtime
-            .block_on(idle.simple_query("select 1"))
-            .is_err()
-    );
+    assert!(server.runtime.block_on(idle.simple_query("select 1")).is_err());
     assert!(err(&server.psql("select 1")).contains("going down"));
     server.sessions.resume();
     assert_eq!(out(&server.psql("select 1")), "1");
@@ -581,10 +510,7 @@ fn a_long_result_is_streamed_whole() {
         "with recursive n(i) as (select 1 union all select i + 1 from n where i < 50000) \
          select i, printf('%0100d', i) from n",
     );
-    let count = rows
-        .iter()
-        .filter(|m| matches!(m, SimpleQueryMessage::Row(_)))
-        .count();
+    let count = rows.iter().filter(|m| matches!(m, SimpleQueryMessage::Row(_))).count();
     assert_eq!(count, 50000);
 }
 
@@ -599,9 +525,7 @@ fn writers_of_many_sessions_never_meet_a_busy_database() {
         .map(|client| {
             server.runtime.spawn(async move {
                 for _ in 0..20 {
-                    client
-                        .batch_execute("begin immediate; insert into t values (1); commit")
-                        .await?;
+                    client.batch_execute("begin immediate; insert into t values (1); commit").await?;
                     client.batch_execute("insert into t values (2)").await?;
                 }
                 Ok::<(), tokio_postgres::Error>(())
@@ -620,18 +544,12 @@ fn vacuum_and_settings_work_and_what_breaks_the_contract_is_refused() {
     let client = server.connect();
     server.run(&client, "create table t(a int); insert into t values (1)");
     server.run(&client, "vacuum");
-    assert_eq!(
-        server.fails(&client, "pragma journal_mode = delete"),
-        "0A000"
-    );
+    assert_eq!(server.fails(&client, "pragma journal_mode = delete"), "0A000");
     assert_eq!(server.fails(&client, "attach 'x' as y"), "0A000");
     assert_eq!(server.fails(&client, "vacuum into 'x'"), "0A000");
     assert_eq!(server.fails(&client, "copy t from stdin"), "0A000");
     server.run(&client, "set search_path = x; reset all; discard all");
-    assert_eq!(
-        server.value(&client, "show server_version"),
-        "15.0 (segsh test)"
-    );
+    assert_eq!(server.value(&client, "show server_version"), "15.0 (segsh test)");
     assert_eq!(server.fails(&client, "show nothing"), "42704");
 }
 
@@ -639,9 +557,7 @@ fn vacuum_and_settings_work_and_what_breaks_the_contract_is_refused() {
 fn a_client_that_leaves_does_not_leave_its_statement_running() {
     let server = server();
     let client = server.connect();
-    let running = server
-        .runtime
-        .spawn(async move { client.simple_query(ENDLESS).await.map(drop) });
+    let running = server.runtime.spawn(async move { client.simple_query(ENDLESS).await.map(drop) });
     until(|| server.host.permits.load(Ordering::SeqCst) > 0);
     let psql = std::process::Command::new(PSQL)
         .args(["-X", "-h"])
@@ -675,13 +591,8 @@ fn a_transaction_that_keeps_the_log_from_being_emptied_is_failed_before_the_log_
     let evict = move || {
         sessions.fail_transactions("the log is too long", PATIENCE);
     };
-    let _checkpointer = Checkpointer::start(
-        &server.host.vfs,
-        server.host.gate.clone(),
-        config,
-        Box::new(evict),
-    )
-    .unwrap();
+    let _checkpointer =
+        Checkpointer::start(&server.host.vfs, server.host.gate.clone(), config, Box::new(evict)).unwrap();
     server.run(&writer, "insert into t values (zeroblob(150000))");
     assert_eq!(server.value(&reader, "select count(*) from t"), "0");
     server.run(&writer, "insert into t values (zeroblob(150000))");

@@ -4,9 +4,7 @@ mod sql_support;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use segsh::engine::storage::{FileId, Storage, StorageError};
-use segsh::segment::vfs::{
-    self, CheckpointConfig, CheckpointMode, Checkpointer, FileFault, Gate, Handle, PAGE_SIZE,
-};
+use segsh::segment::vfs::{self, CheckpointConfig, CheckpointMode, Checkpointer, FileFault, Gate, Handle, PAGE_SIZE};
 use sql_support::{FileStorage, unique_name};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -58,9 +56,7 @@ impl Recording {
 impl Storage for Recording {
     fn read(&self, file: FileId, offset: u64, buf: &mut [u8]) -> Result<usize, StorageError> {
         let files = self.files.lock().unwrap();
-        let from = files[file as usize]
-            .get(offset as usize..)
-            .unwrap_or_default();
+        let from = files[file as usize].get(offset as usize..).unwrap_or_default();
         let n = from.len().min(buf.len());
         buf[..n].copy_from_slice(&from[..n]);
         Ok(n)
@@ -129,15 +125,8 @@ fn after_every_single_write_a_crash_copy_is_sound_and_holds_what_was_acknowledge
                 |r| Ok((r.get(0)?, r.get(1)?)),
             )
             .unwrap();
-        let least = acknowledged
-            .iter()
-            .rfind(|(at, _)| *at <= count + 1)
-            .map_or(0, |(_, n)| *n);
-        let found = if balances == (100, 100) {
-            0
-        } else {
-            balances.0
-        };
+        let least = acknowledged.iter().rfind(|(at, _)| *at <= count + 1).map_or(0, |(_, n)| *n);
+        let found = if balances == (100, 100) { 0 } else { balances.0 };
         assert!(
             balances.0 == balances.1 && found >= least,
             "after operation {count}: {balances:?}, {least} was acknowledged"
@@ -153,9 +142,7 @@ fn db() -> Db {
 }
 
 fn integrity(connection: &Connection) -> String {
-    connection
-        .query_row("PRAGMA integrity_check", [], |r| r.get(0))
-        .unwrap()
+    connection.query_row("PRAGMA integrity_check", [], |r| r.get(0)).unwrap()
 }
 
 /// Copies the files as a crash would leave them and opens the copy with SQLite's own VFS.
@@ -167,13 +154,9 @@ fn crash_copy(db: &Db, to: &Path) -> Connection {
 }
 
 fn accounts(connection: &Connection, n: i64) {
-    connection
-        .execute_batch("create table accounts(id integer primary key, balance int not null)")
-        .unwrap();
+    connection.execute_batch("create table accounts(id integer primary key, balance int not null)").unwrap();
     for id in 0..n {
-        connection
-            .execute("insert into accounts values (?1, 100)", [id])
-            .unwrap();
+        connection.execute("insert into accounts values (?1, 100)", [id]).unwrap();
     }
 }
 
@@ -182,15 +165,11 @@ fn a_new_database_is_in_wal_mode_from_its_first_page_and_has_no_other_file() {
     let db = db();
     let connection = vfs::open(&db.vfs).unwrap();
     accounts(&connection, 3);
-    let mode: String = connection
-        .query_row("PRAGMA journal_mode", [], |r| r.get(0))
-        .unwrap();
+    let mode: String = connection.query_row("PRAGMA journal_mode", [], |r| r.get(0)).unwrap();
     assert_eq!(mode, "wal");
     assert_eq!(integrity(&connection), "ok");
-    let mut names: Vec<_> = std::fs::read_dir(db.dir.path())
-        .unwrap()
-        .map(|e| e.unwrap().file_name().into_string().unwrap())
-        .collect();
+    let mut names: Vec<_> =
+        std::fs::read_dir(db.dir.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     assert_eq!(names, ["main.db", "main.db-wal"]);
 }
@@ -202,16 +181,10 @@ fn a_commit_is_one_sync_and_readers_keep_their_snapshot() {
     accounts(&writer, 1);
     let reader = vfs::open(&db.vfs).unwrap();
     reader.execute_batch("begin").unwrap();
-    let read = || -> i64 {
-        reader
-            .query_row("select sum(balance) from accounts", [], |r| r.get(0))
-            .unwrap()
-    };
+    let read = || -> i64 { reader.query_row("select sum(balance) from accounts", [], |r| r.get(0)).unwrap() };
     assert_eq!(read(), 100);
     let before = db.storage.syncs.load(Ordering::SeqCst);
-    writer
-        .execute("update accounts set balance = 7", [])
-        .unwrap();
+    writer.execute("update accounts set balance = 7", []).unwrap();
     assert_eq!(db.storage.syncs.load(Ordering::SeqCst), before + 1);
     assert_eq!(read(), 100);
     reader.execute_batch("commit").unwrap();
@@ -240,9 +213,7 @@ fn transfers_keep_the_sum_in_every_snapshot_while_checkpoints_run() {
                     let _pass = gate.enter(&|| true);
                     reader.execute_batch("begin").unwrap();
                     for _ in 0..3 {
-                        let sum: i64 = reader
-                            .query_row("select sum(balance) from accounts", [], |r| r.get(0))
-                            .unwrap();
+                        let sum: i64 = reader.query_row("select sum(balance) from accounts", [], |r| r.get(0)).unwrap();
                         assert_eq!(sum, 2000);
                     }
                     reader.execute_batch("commit").unwrap();
@@ -284,15 +255,11 @@ fn an_acknowledged_commit_is_in_a_crash_copy_that_stock_sqlite_opens() {
     let connection = vfs::open(&db.vfs).unwrap();
     accounts(&connection, 50);
     vfs::checkpoint(&connection, CheckpointMode::Passive).unwrap();
-    connection
-        .execute("update accounts set balance = 1", [])
-        .unwrap();
+    connection.execute("update accounts set balance = 1", []).unwrap();
     let copy = tempfile::tempdir().unwrap();
     let stock = crash_copy(&db, copy.path());
     assert_eq!(integrity(&stock), "ok");
-    let sum: i64 = stock
-        .query_row("select sum(balance) from accounts", [], |r| r.get(0))
-        .unwrap();
+    let sum: i64 = stock.query_row("select sum(balance) from accounts", [], |r| r.get(0)).unwrap();
     assert_eq!(sum, 50);
 }
 
@@ -302,9 +269,7 @@ fn the_database_is_found_again_after_every_connection_closed() {
     accounts(&vfs::open(&db.vfs).unwrap(), 5);
     assert!(db.storage.len(FileId::Wal).unwrap() > 0, "the log stays");
     let again = vfs::open(&db.vfs).unwrap();
-    let n: i64 = again
-        .query_row("select count(*) from accounts", [], |r| r.get(0))
-        .unwrap();
+    let n: i64 = again.query_row("select count(*) from accounts", [], |r| r.get(0)).unwrap();
     assert_eq!(n, 5);
 }
 
@@ -317,34 +282,21 @@ fn a_flipped_bit_on_disk_is_an_io_error_and_remembered_as_damage() {
     let done = vfs::checkpoint(&connection, CheckpointMode::Truncate).unwrap();
     assert!(!done.busy);
     drop(connection);
-    let file = std::fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(db.storage.path(FileId::Main))
-        .unwrap();
+    let file = std::fs::OpenOptions::new().read(true).write(true).open(db.storage.path(FileId::Main)).unwrap();
     let pages = file.metadata().unwrap().len() / PAGE_SIZE as u64;
     let mut page = vec![0; PAGE_SIZE];
     for number in 1..=pages {
-        file.read_exact_at(&mut page, (number - 1) * PAGE_SIZE as u64)
-            .unwrap();
+        file.read_exact_at(&mut page, (number - 1) * PAGE_SIZE as u64).unwrap();
         assert_eq!(vfs::verify_page(number as u32, &page), Ok(()), "{number}");
     }
     let block = 3;
-    file.read_exact_at(&mut page, block * PAGE_SIZE as u64)
-        .unwrap();
+    file.read_exact_at(&mut page, block * PAGE_SIZE as u64).unwrap();
     page[2000] ^= 4;
     file.write_all_at(&page, block * PAGE_SIZE as u64).unwrap();
 
     let connection = vfs::open(&db.vfs).unwrap();
-    let error = connection
-        .query_row("select sum(balance) from accounts", [], |r| {
-            r.get::<_, i64>(0)
-        })
-        .unwrap_err();
-    assert_eq!(
-        error.sqlite_error().unwrap().extended_code,
-        rusqlite::ffi::SQLITE_IOERR_DATA
-    );
+    let error = connection.query_row("select sum(balance) from accounts", [], |r| r.get::<_, i64>(0)).unwrap_err();
+    assert_eq!(error.sqlite_error().unwrap().extended_code, rusqlite::ffi::SQLITE_IOERR_DATA);
     assert!(matches!(vfs::take_fault(), Some(FileFault::Damage(b)) if b == block));
     assert_eq!(db.vfs.damage(), [block]);
 }
@@ -364,17 +316,10 @@ fn pragmas_that_break_the_contract_are_refused_with_words() {
         "wal_checkpoint(truncate)",
         "temp_store = file",
     ] {
-        let error = connection
-            .query_row(&format!("PRAGMA {pragma}"), [], |_| Ok(()))
-            .unwrap_err();
-        assert!(
-            error.to_string().contains("is fixed on a segment"),
-            "{pragma}: {error}"
-        );
+        let error = connection.query_row(&format!("PRAGMA {pragma}"), [], |_| Ok(())).unwrap_err();
+        assert!(error.to_string().contains("is fixed on a segment"), "{pragma}: {error}");
     }
-    let attach = connection
-        .execute("attach 'other.db' as other", [])
-        .unwrap_err();
+    let attach = connection.execute("attach 'other.db' as other", []).unwrap_err();
     assert!(attach.to_string().contains("attached"), "{attach}");
 }
 
@@ -387,18 +332,10 @@ fn no_name_but_the_two_opens() {
     let storage = Arc::new(FileStorage::new(other.path()));
     let _vfs = vfs::register(name.to_str().unwrap(), storage).unwrap();
     for file in ["other.db", "main.db-journal"] {
-        let error = Connection::open_with_flags_and_vfs(
-            file,
-            OpenFlags::SQLITE_OPEN_READ_WRITE,
-            name.as_c_str(),
-        )
-        .and_then(|c| c.execute_batch("create table t(a)"))
-        .unwrap_err();
-        assert_eq!(
-            error.sqlite_error_code(),
-            Some(ErrorCode::CannotOpen),
-            "{file}"
-        );
+        let error = Connection::open_with_flags_and_vfs(file, OpenFlags::SQLITE_OPEN_READ_WRITE, name.as_c_str())
+            .and_then(|c| c.execute_batch("create table t(a)"))
+            .unwrap_err();
+        assert_eq!(error.sqlite_error_code(), Some(ErrorCode::CannotOpen), "{file}");
     }
 }
 
@@ -408,19 +345,13 @@ fn a_full_disk_fails_the_statement_and_nothing_else() {
     let connection = vfs::open(&db.vfs).unwrap();
     accounts(&connection, 3);
     db.storage.disk_full.store(true, Ordering::SeqCst);
-    let error = connection
-        .execute("insert into accounts values (100, 1)", [])
-        .unwrap_err();
+    let error = connection.execute("insert into accounts values (100, 1)", []).unwrap_err();
     assert_eq!(error.sqlite_error_code(), Some(ErrorCode::DiskFull));
     db.storage.disk_full.store(false, Ordering::SeqCst);
     let copy = tempfile::tempdir().unwrap();
-    let n: i64 = crash_copy(&db, copy.path())
-        .query_row("select count(*) from accounts", [], |r| r.get(0))
-        .unwrap();
+    let n: i64 = crash_copy(&db, copy.path()).query_row("select count(*) from accounts", [], |r| r.get(0)).unwrap();
     assert_eq!(n, 3);
-    connection
-        .execute("insert into accounts values (101, 1)", [])
-        .unwrap();
+    connection.execute("insert into accounts values (101, 1)", []).unwrap();
 }
 
 #[test]
@@ -430,10 +361,7 @@ fn a_failed_barrier_is_an_fsync_error() {
     accounts(&connection, 3);
     db.storage.fail_sync.store(true, Ordering::SeqCst);
     let error = connection.execute("delete from accounts", []).unwrap_err();
-    assert_eq!(
-        error.sqlite_error().unwrap().extended_code,
-        rusqlite::ffi::SQLITE_IOERR_FSYNC
-    );
+    assert_eq!(error.sqlite_error().unwrap().extended_code, rusqlite::ffi::SQLITE_IOERR_FSYNC);
 }
 
 #[test]
@@ -464,18 +392,12 @@ fn connection_to(db: &Db) -> Connection {
 fn a_transaction_that_would_outgrow_the_log_fails_cleanly() {
     let db = db();
     let connection = vfs::open(&db.vfs).unwrap();
-    connection
-        .execute_batch("create table big(data blob)")
-        .unwrap();
+    connection.execute_batch("create table big(data blob)").unwrap();
     db.vfs.set_log_cap(1 << 20);
-    let error = connection
-        .execute("insert into big values (zeroblob(4000000))", [])
-        .unwrap_err();
+    let error = connection.execute("insert into big values (zeroblob(4000000))", []).unwrap_err();
     assert_eq!(error.sqlite_error_code(), Some(ErrorCode::DiskFull));
     assert!(matches!(vfs::take_fault(), Some(FileFault::LogCap(_))));
-    connection
-        .execute("insert into big values (zeroblob(1000))", [])
-        .unwrap();
+    connection.execute("insert into big values (zeroblob(1000))", []).unwrap();
 }
 
 #[test]
@@ -488,12 +410,9 @@ fn the_log_is_emptied_behind_the_gate_when_it_grew_long() {
         interval: Duration::from_millis(1),
         ..CheckpointConfig::default()
     };
-    let _checkpointer =
-        Checkpointer::start(&db.vfs, gate.clone(), config, Box::new(|| {})).unwrap();
+    let _checkpointer = Checkpointer::start(&db.vfs, gate.clone(), config, Box::new(|| {})).unwrap();
     let connection = vfs::open(&db.vfs).unwrap();
-    connection
-        .execute_batch("create table big(data blob); insert into big values (zeroblob(400000))")
-        .unwrap();
+    connection.execute_batch("create table big(data blob); insert into big values (zeroblob(400000))").unwrap();
     while db.vfs.log_bytes() > 0 {
         std::thread::yield_now();
     }
@@ -505,9 +424,7 @@ fn vacuum_works_and_keeps_the_checksums() {
     let db = db();
     let connection = vfs::open(&db.vfs).unwrap();
     accounts(&connection, 3000);
-    connection
-        .execute("delete from accounts where id % 3 <> 0", [])
-        .unwrap();
+    connection.execute("delete from accounts where id % 3 <> 0", []).unwrap();
     vfs::with_vacuum_allowed(&connection, || connection.execute_batch("vacuum")).unwrap();
     vfs::checkpoint(&connection, CheckpointMode::Truncate).unwrap();
     drop(connection);

@@ -108,7 +108,11 @@ impl Pg {
             SqlTarget::Content(Content(n)) => format!("content{n}"),
         };
         let client = self.client(&database).await?;
-        if params.is_empty() && !reads(text) { simple(&client, text).await } else { extended(&client, text, params).await }
+        if params.is_empty() && !reads(text) {
+            simple(&client, text).await
+        } else {
+            extended(&client, text, params).await
+        }
     }
 }
 
@@ -131,7 +135,9 @@ async fn simple(client: &Client, text: &str) -> Result<Rows, PgError> {
                 rows.rows.clear();
             }
             SimpleQueryMessage::Row(row) => {
-                rows.rows.push((0..row.len()).map(|i| row.get(i).map_or(Value::Null, |t| Value::Text(t.to_owned()))).collect());
+                rows.rows.push(
+                    (0..row.len()).map(|i| row.get(i).map_or(Value::Null, |t| Value::Text(t.to_owned()))).collect(),
+                );
             }
             SimpleQueryMessage::CommandComplete(n) => rows.affected = i64::try_from(n).unwrap_or(i64::MAX),
             _ => {}

@@ -46,10 +46,7 @@ pub struct Globals {
 }
 
 fn parse_yes(list: &str) -> Result<YesPolicy, String> {
-    let mut policy = YesPolicy {
-        yes: true,
-        ..YesPolicy::default()
-    };
+    let mut policy = YesPolicy { yes: true, ..YesPolicy::default() };
     for word in list.split(',').filter(|w| !w.is_empty()) {
         let grant = Grant::parse(&word.replace('-', "_"))
             .ok_or_else(|| format!("`{word}` is none of full_recover, restore, restart"))?;
@@ -200,9 +197,7 @@ pub struct Shape {
 
 fn parse_setting(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
-        Some((name, value)) if !name.trim().is_empty() => {
-            Ok((name.trim().to_string(), value.trim().to_string()))
-        }
+        Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_string(), value.trim().to_string())),
         _ => Err("a setting is NAME=VALUE".to_string()),
     }
 }

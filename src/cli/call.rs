@@ -89,21 +89,12 @@ pub struct Call {
 impl Call {
     /// A call without options.
     pub fn new(function: &str) -> Call {
-        Call {
-            function: function.to_string(),
-            options: Vec::new(),
-            dry_run: false,
-            check: false,
-            procedure: None,
-        }
+        Call { function: function.to_string(), options: Vec::new(), dry_run: false, check: false, procedure: None }
     }
 
     /// `procedure("name", ...)`.
     pub fn procedure(name: &str) -> Call {
-        Call {
-            procedure: Some(name.to_string()),
-            ..Call::new("procedure")
-        }
+        Call { procedure: Some(name.to_string()), ..Call::new("procedure") }
     }
 
     /// Adds what was selected.
@@ -121,8 +112,7 @@ impl Call {
         }
         if !targets.hosts.is_empty() {
             let list: Vec<String> = targets.hosts.iter().map(|h| quoted(h)).collect();
-            self.options
-                .push(("hosts", format!("[{}]", list.join(", "))));
+            self.options.push(("hosts", format!("[{}]", list.join(", "))));
         }
         self
     }
@@ -134,8 +124,7 @@ impl Call {
         if following.no_wait {
             self.options.push(("wait", "false".to_string()));
         }
-        self.text("timeout", following.timeout.as_deref())
-            .text("stall", following.stall.as_deref())
+        self.text("timeout", following.timeout.as_deref()).text("stall", following.stall.as_deref())
     }
 
     /// Adds how copies are made.
@@ -207,10 +196,7 @@ impl Call {
             (_, _, "state" | "probe") => Judgement::State,
             _ => Judgement::Success,
         };
-        Source::Call {
-            code: self.source(),
-            judgement,
-        }
+        Source::Call { code: self.source(), judgement }
     }
 
     fn options(&self) -> Option<String> {
@@ -252,28 +238,16 @@ mod tests {
 
     #[test]
     fn a_call_is_what_a_script_would_write() {
-        let targets = Targets {
-            contents: vec![3, 4],
-            hosts: vec!["sdw1".into()],
-            ..Targets::default()
-        };
+        let targets = Targets { contents: vec![3, 4], hosts: vec!["sdw1".into()], ..Targets::default() };
         let call = Call::new("recover").targets(&targets);
-        assert_eq!(
-            call.source(),
-            "recover(#{ contents: [3, 4], hosts: [\"sdw1\"] })"
-        );
+        assert_eq!(call.source(), "recover(#{ contents: [3, 4], hosts: [\"sdw1\"] })");
         assert_eq!(Call::new("state").source(), "state()");
         assert_eq!(Call::procedure("p").source(), "procedure(\"p\")");
     }
 
     #[test]
     fn a_dry_run_makes_the_plan_and_waits_for_nothing() {
-        let following = Following {
-            dry_run: true,
-            no_wait: true,
-            timeout: Some("10m".into()),
-            stall: None,
-        };
+        let following = Following { dry_run: true, no_wait: true, timeout: Some("10m".into()), stall: None };
         let call = Call::new("recover").following(&following);
         assert_eq!(call.source(), "plan_recover()");
         assert_eq!(

@@ -14,11 +14,7 @@ pub enum FindError {
     )]
     Unknown { name: String, file: PathBuf },
     #[error("cluster `{name}`: {} cannot be read: {source}", file.display())]
-    Unreadable {
-        name: String,
-        file: PathBuf,
-        source: io::Error,
-    },
+    Unreadable { name: String, file: PathBuf, source: io::Error },
     #[error("cluster `{name}`: {} must hold one absolute path", file.display())]
     NotAPath { name: String, file: PathBuf },
 }
@@ -26,9 +22,7 @@ pub enum FindError {
 /// `-c`, else `SEGSH_CLUSTER`, else none.
 pub fn named(flag: Option<&str>, environment: Option<OsString>) -> Option<String> {
     let environment = || environment.map(|v| v.to_string_lossy().into_owned());
-    flag.map(str::to_string)
-        .or_else(environment)
-        .filter(|name| !name.is_empty())
+    flag.map(str::to_string).or_else(environment).filter(|name| !name.is_empty())
 }
 
 /// Where names are kept: `CONFIG_DIR/segsh/clusters`, a file for each that holds a path.
@@ -44,10 +38,7 @@ pub fn directory(target: &str, names: Option<&Path>) -> Result<PathBuf, FindErro
     if !bare || path.is_dir() {
         return Ok(path.to_path_buf());
     }
-    let file = names.map_or_else(
-        || PathBuf::from("clusters").join(target),
-        |n| n.join(target),
-    );
+    let file = names.map_or_else(|| PathBuf::from("clusters").join(target), |n| n.join(target));
     let text = match std::fs::read_to_string(&file) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {

@@ -97,11 +97,7 @@ where
 
 /// The exit of a command line that was not understood, or that asked for help.
 pub fn parse_exit(error: &clap::Error) -> Exit {
-    if error.use_stderr() {
-        Exit::Usage
-    } else {
-        Exit::Done
-    }
+    if error.use_stderr() { Exit::Usage } else { Exit::Done }
 }
 
 /// A script is a path or `-`; any other word was meant as a command.
@@ -129,9 +125,7 @@ fn usage(message: &str) -> clap::Error {
 fn invocation(cli: Cli) -> Result<Invocation, clap::Error> {
     let Cli { globals, command } = cli;
     if !globals.eval.is_empty() && command.is_some() {
-        return Err(usage(
-            "-e stands alone: it cannot be used with a script or a command",
-        ));
+        return Err(usage("-e stands alone: it cannot be used with a script or a command"));
     }
     let mut cluster = globals.cluster;
     let action = match command {
@@ -144,21 +138,13 @@ fn invocation(cli: Cli) -> Result<Invocation, clap::Error> {
         Action::Call(call) if call.function != "procedure" => Some(call.function.clone()),
         _ => None,
     };
-    Ok(Invocation {
-        cluster,
-        json: globals.json,
-        quiet: globals.quiet,
-        policy,
-        action,
-    })
+    Ok(Invocation { cluster, json: globals.json, quiet: globals.quiet, policy, action })
 }
 
 /// `segsh start DIR` and `segsh start -c DIR` are one; both at once must agree.
 fn place(dir: Option<String>, cluster: &mut Option<String>) -> Result<(), clap::Error> {
     match (dir, cluster.as_ref()) {
-        (Some(dir), Some(flag)) if dir != *flag => Err(usage(&format!(
-            "two clusters are named: `{dir}` and `{flag}`"
-        ))),
+        (Some(dir), Some(flag)) if dir != *flag => Err(usage(&format!("two clusters are named: `{dir}` and `{flag}`"))),
         (Some(dir), _) => {
             *cluster = Some(dir);
             Ok(())
@@ -206,10 +192,7 @@ fn script(words: Vec<OsString>) -> Result<Source, clap::Error> {
         .map_err(|word| usage(&format!("{word:?} is not UTF-8")))?;
     Ok(match first.to_str() {
         Some("-") => Source::Stdin { args },
-        _ => Source::File {
-            path: PathBuf::from(first),
-            args,
-        },
+        _ => Source::File { path: PathBuf::from(first), args },
     })
 }
 
@@ -217,40 +200,20 @@ fn call(primitive: Primitive) -> Call {
     match primitive {
         Primitive::State { check } => Call::new("state").checked(check),
         Primitive::Probe { check } => Call::new("probe").checked(check),
-        Primitive::Recover {
-            targets,
-            copying,
-            following,
-        } => Call::new("recover")
-            .targets(&targets)
-            .copying(&copying)
-            .following(&following),
-        Primitive::FullRecover {
-            targets,
-            in_place,
-            copying,
-            following,
-        } => Call::new("full_recover")
+        Primitive::Recover { targets, copying, following } => {
+            Call::new("recover").targets(&targets).copying(&copying).following(&following)
+        }
+        Primitive::FullRecover { targets, in_place, copying, following } => Call::new("full_recover")
             .targets(&targets)
             .flag("in_place", in_place)
             .copying(&copying)
             .following(&following),
-        Primitive::Rebalance { targets, following } => Call::new("rebalance")
-            .targets(&targets)
-            .following(&following),
-        Primitive::Restart {
-            targets,
-            mode,
-            following,
-        } => Call::new("restart")
+        Primitive::Rebalance { targets, following } => Call::new("rebalance").targets(&targets).following(&following),
+        Primitive::Restart { targets, mode, following } => Call::new("restart")
             .targets(&targets)
             .text("mode", mode.map(|m| m.stop_mode().word()))
             .following(&following),
-        Primitive::Run {
-            procedure,
-            targets,
-            dry_run,
-        } => Call::procedure(&procedure).targets(&targets).dry(dry_run),
+        Primitive::Run { procedure, targets, dry_run } => Call::procedure(&procedure).targets(&targets).dry(dry_run),
     }
 }
 

@@ -30,10 +30,7 @@ fn rhai(line: &str) -> String {
 }
 
 fn file(path: &str, args: &[&str]) -> Source {
-    Source::File {
-        path: path.into(),
-        args: args.iter().map(ToString::to_string).collect(),
-    }
+    Source::File { path: path.into(), args: args.iter().map(ToString::to_string).collect() }
 }
 
 #[test]
@@ -48,13 +45,7 @@ fn bare_segsh_is_the_prompt() {
 #[test]
 fn everything_behind_a_script_belongs_to_it() {
     let line = "-c /srv/c nightly.rhai --json -c other --yes -- x";
-    assert_eq!(
-        source(line),
-        file(
-            "nightly.rhai",
-            &["--json", "-c", "other", "--yes", "--", "x"]
-        )
-    );
+    assert_eq!(source(line), file("nightly.rhai", &["--json", "-c", "other", "--yes", "--", "x"]));
     let invocation = parsed(line);
     assert_eq!(invocation.cluster.as_deref(), Some("/srv/c"));
     assert!(!invocation.json && !invocation.policy.yes);
@@ -64,33 +55,21 @@ fn everything_behind_a_script_belongs_to_it() {
 #[test]
 fn a_dash_is_stdin() {
     assert_eq!(source("-"), Source::Stdin { args: vec![] });
-    assert_eq!(
-        source("-c DIR - --help"),
-        Source::Stdin {
-            args: vec!["--help".into()]
-        }
-    );
+    assert_eq!(source("-c DIR - --help"), Source::Stdin { args: vec!["--help".into()] });
 }
 
 #[test]
 fn codes_are_kept_in_their_order() {
     let words = ["segsh", "-e", "let x = 1", "--json", "-e", "-x"];
     let invocation = parse(words).unwrap_or_else(|e| panic!("{e}"));
-    assert_eq!(
-        invocation.action,
-        Action::Script(Source::Codes(vec!["let x = 1".into(), "-x".into()]))
-    );
+    assert_eq!(invocation.action, Action::Script(Source::Codes(vec!["let x = 1".into(), "-x".into()])));
     assert!(invocation.json);
     assert_eq!(parse_exit(&refused("-e 1 state")), Exit::Usage);
 }
 
 #[test]
 fn global_flags_stand_anywhere_in_own_commands() {
-    for line in [
-        "-c DIR --yes --json run heal",
-        "run heal -c DIR --yes --json",
-        "--json run -c DIR heal --yes",
-    ] {
+    for line in ["-c DIR --yes --json run heal", "run heal -c DIR --yes --json", "--json run -c DIR heal --yes"] {
         let invocation = parsed(line);
         assert_eq!(invocation.cluster.as_deref(), Some("DIR"), "{line}");
         assert!(invocation.policy.yes && invocation.json, "{line}");
@@ -101,29 +80,16 @@ fn global_flags_stand_anywhere_in_own_commands() {
 fn yes_takes_a_list_only_behind_an_equals_sign() {
     let grants = |line| parsed(line).policy.grants.into_iter().collect::<Vec<_>>();
     assert_eq!(grants("--yes recover"), []);
-    assert_eq!(
-        grants("recover --yes=full_recover,restart"),
-        [Grant::FullRecover, Grant::Restart]
-    );
+    assert_eq!(grants("recover --yes=full_recover,restart"), [Grant::FullRecover, Grant::Restart]);
     assert_eq!(grants("recover --yes=full-recover"), [Grant::FullRecover]);
-    assert!(
-        refused("recover --yes=everything")
-            .to_string()
-            .contains("everything")
-    );
+    assert!(refused("recover --yes=everything").to_string().contains("everything"));
     assert!(!parsed("recover").policy.yes);
 }
 
 #[test]
 fn only_a_primitive_is_named_by_the_command_line_itself() {
-    assert_eq!(
-        parsed("restart --yes").policy.verb.as_deref(),
-        Some("restart")
-    );
-    assert_eq!(
-        parsed("full-recover --dbids 5").policy.verb.as_deref(),
-        Some("full_recover")
-    );
+    assert_eq!(parsed("restart --yes").policy.verb.as_deref(), Some("restart"));
+    assert_eq!(parsed("full-recover --dbids 5").policy.verb.as_deref(), Some("full_recover"));
     assert_eq!(parsed("run heal --yes").policy.verb, None);
     assert_eq!(parsed("x.rhai").policy.verb, None);
 }
@@ -133,10 +99,7 @@ fn each_primitive_is_a_subcommand() {
     assert_eq!(rhai("state"), "state()");
     assert_eq!(rhai("probe"), "probe()");
     assert_eq!(rhai("recover --contents 3"), "recover(#{ contents: [3] })");
-    assert_eq!(
-        rhai("recover --contents 3 --dry-run"),
-        "plan_recover(#{ contents: [3] })"
-    );
+    assert_eq!(rhai("recover --contents 3 --dry-run"), "plan_recover(#{ contents: [3] })");
     assert_eq!(
         rhai("full_recover --dbids 5,6 --in-place --no-wait"),
         "full_recover(#{ dbids: [5, 6], in_place: true, wait: false })"
@@ -145,14 +108,8 @@ fn each_primitive_is_a_subcommand() {
         rhai("recover --hosts sdw1 sdw2 --jobs 2 --rate 50MiB/s --timeout 10m"),
         "recover(#{ hosts: [\"sdw1\", \"sdw2\"], rate: \"50MiB/s\", jobs: 2, timeout: \"10m\" })"
     );
-    assert_eq!(
-        rhai("rebalance --content 1"),
-        "rebalance(#{ contents: [1] })"
-    );
-    assert_eq!(
-        rhai("restart --mode smart --contents 2"),
-        "restart(#{ contents: [2], mode: \"smart\" })"
-    );
+    assert_eq!(rhai("rebalance --content 1"), "rebalance(#{ contents: [1] })");
+    assert_eq!(rhai("restart --mode smart --contents 2"), "restart(#{ contents: [2], mode: \"smart\" })");
     assert_eq!(rhai("restart"), "restart()");
     assert_eq!(
         rhai("run recover_double_fault --contents 2"),
@@ -162,9 +119,7 @@ fn each_primitive_is_a_subcommand() {
 
 #[test]
 fn a_check_is_asked_for_by_name() {
-    let Action::Call(call) = parsed("state --check").action else {
-        panic!("state is a call")
-    };
+    let Action::Call(call) = parsed("state --check").action else { panic!("state is a call") };
     assert!(call.check);
 }
 
@@ -174,12 +129,7 @@ fn the_cluster_of_a_lifecycle_command_stands_where_one_likes() {
         ("start DIR", Action::Start),
         ("start -c DIR", Action::Start),
         ("-c DIR stop", Action::Stop { mode: Mode::Fast }),
-        (
-            "stop DIR --mode immediate",
-            Action::Stop {
-                mode: Mode::Immediate,
-            },
-        ),
+        ("stop DIR --mode immediate", Action::Stop { mode: Mode::Immediate }),
         ("status DIR --json", Action::Status),
         ("destroy DIR -c DIR", Action::Destroy),
     ] {
@@ -188,36 +138,19 @@ fn the_cluster_of_a_lifecycle_command_stands_where_one_likes() {
         assert_eq!(invocation.action, action, "{line}");
     }
     assert!(refused("start A -c B").to_string().contains("two clusters"));
-    assert!(
-        refused("stop DIR --mode slowly")
-            .to_string()
-            .contains("slowly")
-    );
+    assert!(refused("stop DIR --mode slowly").to_string().contains("slowly"));
 }
 
 #[test]
 fn a_new_cluster_has_four_contents_on_two_hosts_unless_told() {
-    let Action::Init { dir, shape, drill } = parsed("init /srv/c").action else {
-        panic!("init is an action")
-    };
-    assert_eq!(
-        (dir.as_path(), shape.contents, shape.hosts, drill),
-        (Path::new("/srv/c"), 4, 2, false)
-    );
+    let Action::Init { dir, shape, drill } = parsed("init /srv/c").action else { panic!("init is an action") };
+    assert_eq!((dir.as_path(), shape.contents, shape.hosts, drill), (Path::new("/srv/c"), 4, 2, false));
     let line = "init /srv/c --contents 8 --hosts 3 --drill --set a=1 --set b=2=3";
-    let Action::Init { shape, drill, .. } = parsed(line).action else {
-        panic!("init is an action")
-    };
+    let Action::Init { shape, drill, .. } = parsed(line).action else { panic!("init is an action") };
     assert!(drill);
     assert_eq!((shape.contents, shape.hosts), (8, 3));
-    assert_eq!(
-        shape.settings,
-        [("a".into(), "1".into()), ("b".into(), "2=3".into())]
-    );
-    assert!(matches!(
-        parsed("demo --contents 2").action,
-        Action::Demo(Shape { contents: 2, .. })
-    ));
+    assert_eq!(shape.settings, [("a".into(), "1".into()), ("b".into(), "2=3".into())]);
+    assert!(matches!(parsed("demo --contents 2").action, Action::Demo(Shape { contents: 2, .. })));
     for wrong in ["init", "init D --contents 0", "init D --set x"] {
         assert_eq!(parse_exit(&refused(wrong)), Exit::Usage, "{wrong}");
     }
@@ -225,16 +158,11 @@ fn a_new_cluster_has_four_contents_on_two_hosts_unless_told() {
 
 #[test]
 fn own_processes_read_their_own_arguments() {
-    let Action::Segment(args) = parsed("segment --dir X -c Y --help").action else {
-        panic!("segment is an action")
-    };
+    let Action::Segment(args) = parsed("segment --dir X -c Y --help").action else { panic!("segment is an action") };
     assert_eq!(args, ["--dir", "X", "-c", "Y", "--help"]);
-    for (line, process) in [
-        ("host --dir X", "host"),
-        ("coordinator", "coordinator"),
-        ("demo-keeper 7", "demo-keeper"),
-        ("state", "shell"),
-    ] {
+    for (line, process) in
+        [("host --dir X", "host"), ("coordinator", "coordinator"), ("demo-keeper 7", "demo-keeper"), ("state", "shell")]
+    {
         assert_eq!(parsed(line).action.process(), process);
     }
 }

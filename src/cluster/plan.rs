@@ -28,24 +28,10 @@ impl Selection {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verb", rename_all = "snake_case")]
 pub enum Intent {
-    Recover {
-        selection: Selection,
-        rate_bytes: Option<i64>,
-        jobs: Option<i64>,
-    },
-    FullRecover {
-        selection: Selection,
-        rate_bytes: Option<i64>,
-        jobs: Option<i64>,
-        in_place: bool,
-    },
-    Rebalance {
-        selection: Selection,
-    },
-    Restart {
-        selection: Selection,
-        mode: StopMode,
-    },
+    Recover { selection: Selection, rate_bytes: Option<i64>, jobs: Option<i64> },
+    FullRecover { selection: Selection, rate_bytes: Option<i64>, jobs: Option<i64>, in_place: bool },
+    Rebalance { selection: Selection },
+    Restart { selection: Selection, mode: StopMode },
 }
 
 impl Intent {
@@ -190,19 +176,11 @@ impl Plan {
         {
             return PlanDamage::TypeCluster(cluster.to_string());
         }
-        let full: Vec<&PlanStep> = self
-            .steps
-            .iter()
-            .filter(|s| s.kind == StepKind::Full)
-            .collect();
+        let full: Vec<&PlanStep> = self.steps.iter().filter(|s| s.kind == StepKind::Full).collect();
         if full.is_empty() {
             return PlanDamage::Reversible;
         }
-        let mut hosts: Vec<&str> = full
-            .iter()
-            .filter_map(|s| self.place(s.dbid))
-            .map(|p| p.host.as_str())
-            .collect();
+        let mut hosts: Vec<&str> = full.iter().filter_map(|s| self.place(s.dbid)).map(|p| p.host.as_str()).collect();
         hosts.sort_unstable();
         hosts.dedup();
         match hosts.as_slice() {

@@ -56,16 +56,8 @@ pub fn plan(state: &State, intent: &Intent, now_ms: i64) -> Plan {
 
 /// Why a plan may not be applied to this state; `None` when what it depends on still stands.
 pub fn still_holds(plan: &Plan, state: &State) -> Option<Refusal> {
-    let refusal = |code, cause: String, next: String| {
-        Some(Refusal {
-            code,
-            content: None,
-            dbid: None,
-            host: None,
-            cause,
-            next,
-        })
-    };
+    let refusal =
+        |code, cause: String, next: String| Some(Refusal { code, content: None, dbid: None, host: None, cause, next });
     let again = format!("plan_{}(…)", plan.verb());
     if plan.cluster_id != state.cluster_id {
         let cause = format!("plan {} was made for another cluster", plan.id);
@@ -116,25 +108,12 @@ fn unknown_targets(state: &State, selection: &Selection) -> Vec<Refusal> {
         cause,
         next: "state()".into(),
     };
-    let contents = selection
-        .contents
-        .iter()
-        .filter(|c| state.content(**c).is_none());
-    let dbids = selection
-        .dbids
-        .iter()
-        .filter(|d| state.segment(**d).is_none());
+    let contents = selection.contents.iter().filter(|c| state.content(**c).is_none());
+    let dbids = selection.dbids.iter().filter(|d| state.segment(**d).is_none());
     let hosts = selection.hosts.iter().filter(|h| state.host(h).is_none());
     contents
         .map(|c| refusal(Some(*c), None, None, format!("there is no content {c}")))
-        .chain(dbids.map(|d| {
-            refusal(
-                None,
-                Some(*d),
-                None,
-                format!("there is no segment with dbid {d}"),
-            )
-        }))
+        .chain(dbids.map(|d| refusal(None, Some(*d), None, format!("there is no segment with dbid {d}"))))
         .chain(hosts.map(|h| refusal(None, None, Some(h.clone()), format!("there is no host {h}"))))
         .collect()
 }
@@ -175,10 +154,7 @@ fn candidates(state: &State, intent: &Intent) -> Vec<(Content, Option<Dbid>)> {
         }
     }
     for detail in &state.contents {
-        let by_host = selection
-            .hosts
-            .iter()
-            .any(|h| concerns_host(state, intent, detail, h));
+        let by_host = selection.hosts.iter().any(|h| concerns_host(state, intent, detail, h));
         if by_host || (selection.is_all() && concerns_all(state, intent, detail)) {
             add(detail.content, None);
         }
@@ -191,14 +167,10 @@ fn candidates(state: &State, intent: &Intent) -> Vec<(Content, Option<Dbid>)> {
 fn concerns_all(state: &State, intent: &Intent, detail: &ContentState) -> bool {
     match intent {
         Intent::Recover { .. } => {
-            !matches!(
-                detail.health,
-                PairHealth::Synchronized | PairHealth::NoMirror
-            ) || members(state, detail.content).any(Segment::is_down)
+            !matches!(detail.health, PairHealth::Synchronized | PairHealth::NoMirror)
+                || members(state, detail.content).any(Segment::is_down)
         }
-        Intent::FullRecover { .. } => state
-            .acting(detail.content, Role::Mirror)
-            .is_some_and(Segment::is_down),
+        Intent::FullRecover { .. } => state.acting(detail.content, Role::Mirror).is_some_and(Segment::is_down),
         Intent::Rebalance { .. } => detail.health != PairHealth::NoMirror,
         Intent::Restart { .. } => true,
     }
@@ -208,10 +180,9 @@ fn concerns_all(state: &State, intent: &Intent, detail: &ContentState) -> bool {
 fn concerns_host(state: &State, intent: &Intent, detail: &ContentState, host: &str) -> bool {
     let mut here = members(state, detail.content).filter(|s| s.row.hostname == host);
     match intent {
-        Intent::Recover { .. } => here.any(|s| {
-            s.is_down()
-                || (s.row.role == Role::Mirror && detail.health == PairHealth::Resynchronizing)
-        }),
+        Intent::Recover { .. } => {
+            here.any(|s| s.is_down() || (s.row.role == Role::Mirror && detail.health == PairHealth::Resynchronizing))
+        }
         Intent::FullRecover { .. } => here.any(Segment::is_down),
         Intent::Rebalance { .. } => detail.health != PairHealth::NoMirror && here.next().is_some(),
         Intent::Restart { .. } => here.next().is_some(),
@@ -219,64 +190,30 @@ fn concerns_host(state: &State, intent: &Intent, detail: &ContentState, host: &s
 }
 
 fn members(state: &State, content: Content) -> impl Iterator<Item = &Segment> {
-    state
-        .segments
-        .iter()
-        .filter(move |s| s.row.content == content)
+    state.segments.iter().filter(move |s| s.row.content == content)
 }
 
 /// Adds one content to the plan: a step, a running operation to wait for, refusals, or a note.
-fn consider(
-    state: &State,
-    intent: &Intent,
-    content: Content,
-    named: Option<Dbid>,
-    plan: &mut Plan,
-) {
+fn consider(state: &State, intent: &Intent, content: Content, named: Option<Dbid>, plan: &mut Plan) {
     let Some(detail) = state.content(content) else {
         return;
     };
     let primary = state.acting(content, Role::Primary);
     let mirror = state.acting(content, Role::Mirror);
-    let usual = if matches!(intent, Intent::Restart { .. }) {
-        primary
-    } else {
-        mirror
-    };
+    let usual = if matches!(intent, Intent::Restart { .. }) { primary } else { mirror };
     let target = match intent {
         Intent::FullRecover { .. } => named.and_then(|d| state.segment(d)).or(usual),
         _ => usual,
     };
     if joins(intent, detail) {
-        plan.joined.push(Joined {
-            content,
-            dbid: target.map_or(Dbid(0), |t| t.row.dbid),
-            percent: percent(detail),
-        });
+        plan.joined.push(Joined { content, dbid: target.map_or(Dbid(0), |t| t.row.dbid), percent: percent(detail) });
         return;
     }
-    if nothing_to_do(
-        intent,
-        detail,
-        mirror,
-        named.and_then(|d| state.segment(d)),
-        plan,
-    ) {
+    if nothing_to_do(intent, detail, mirror, named.and_then(|d| state.segment(d)), plan) {
         return;
     }
-    let subject = Subject {
-        state,
-        content,
-        detail,
-        primary,
-        mirror,
-        target,
-        intent,
-    };
-    let refusals: Vec<Refusal> = PRECONDITIONS
-        .iter()
-        .flat_map(|p| p.refusals(&subject))
-        .collect();
+    let subject = Subject { state, content, detail, primary, mirror, target, intent };
+    let refusals: Vec<Refusal> = PRECONDITIONS.iter().flat_map(|p| p.refusals(&subject)).collect();
     if !refusals.is_empty() {
         plan.refusals.extend(refusals);
     } else if let (Some(target), Some(primary)) = (target, primary) {
@@ -295,11 +232,7 @@ fn joins(intent: &Intent, detail: &ContentState) -> bool {
             _ => false,
         },
         Intent::FullRecover { .. } => {
-            running
-                && matches!(
-                    detail.health,
-                    PairHealth::Resynchronizing | PairHealth::ChangeTracking
-                )
+            running && matches!(detail.health, PairHealth::Resynchronizing | PairHealth::ChangeTracking)
         }
         _ => false,
     }
@@ -329,13 +262,7 @@ fn nothing_to_do(
     up
 }
 
-fn add_step(
-    intent: &Intent,
-    detail: &ContentState,
-    target: &Segment,
-    primary: &Segment,
-    plan: &mut Plan,
-) {
+fn add_step(intent: &Intent, detail: &ContentState, target: &Segment, primary: &Segment, plan: &mut Plan) {
     let data_bytes = primary.data_bytes;
     let rate = match intent {
         Intent::Recover { rate_bytes, .. } | Intent::FullRecover { rate_bytes, .. } => *rate_bytes,
@@ -344,11 +271,7 @@ fn add_step(
     let (kind, copy_blocks, about_ms) = match intent {
         Intent::Recover { .. } => {
             let blocks = detail.to_copy_blocks;
-            (
-                StepKind::Incremental,
-                blocks,
-                blocks.map(|b| copy_ms(b * BLOCK_BYTES, rate)),
-            )
+            (StepKind::Incremental, blocks, blocks.map(|b| copy_ms(b * BLOCK_BYTES, rate)))
         }
         Intent::FullRecover { .. } => {
             let blocks = data_bytes.map(|b| (b + BLOCK_BYTES - 1) / BLOCK_BYTES);
@@ -381,10 +304,7 @@ fn note_left_down(intent: &Intent, mirror: Option<&Segment>, plan: &mut Plan) {
         && mirror.row.status == Status::Down
     {
         let row = &mirror.row;
-        plan.notes.push(format!(
-            "content {}: mirror dbid {} stays down until recover()",
-            row.content, row.dbid
-        ));
+        plan.notes.push(format!("content {}: mirror dbid {} stays down until recover()", row.content, row.dbid));
     }
 }
 
@@ -397,12 +317,8 @@ fn refuses(plan: &Plan) -> bool {
     if plan.refusals.is_empty() || restarts_all {
         return false;
     }
-    let named = |r: &Refusal| {
-        r.content.is_some_and(|c| selection.contents.contains(&c)) || !selection.dbids.is_empty()
-    };
-    matches!(plan.intent, Intent::Rebalance { .. })
-        || plan.refusals.iter().any(named)
-        || plan.is_empty()
+    let named = |r: &Refusal| r.content.is_some_and(|c| selection.contents.contains(&c)) || !selection.dbids.is_empty();
+    matches!(plan.intent, Intent::Rebalance { .. }) || plan.refusals.iter().any(named) || plan.is_empty()
 }
 
 /// A refused plan does nothing, so it shows no steps.
@@ -439,10 +355,7 @@ fn finish(state: &State, plan: &mut Plan) {
 }
 
 fn add_place(state: &State, dbid: Dbid, places: &mut Vec<Place>) {
-    if let Some(segment) = state
-        .segment(dbid)
-        .filter(|_| !places.iter().any(|p| p.dbid == dbid))
-    {
+    if let Some(segment) = state.segment(dbid).filter(|_| !places.iter().any(|p| p.dbid == dbid)) {
         places.push(Place {
             dbid,
             host: segment.row.hostname.clone(),

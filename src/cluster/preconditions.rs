@@ -45,11 +45,7 @@ pub struct Precondition {
 impl Precondition {
     /// The refusals of this line, none when the line is not about the verb.
     pub(super) fn refusals(&self, subject: &Subject) -> Vec<Refusal> {
-        if self.verbs.contains(&subject.intent.verb()) {
-            (self.check)(subject)
-        } else {
-            Vec::new()
-        }
+        if self.verbs.contains(&subject.intent.verb()) { (self.check)(subject) } else { Vec::new() }
     }
 }
 
@@ -117,13 +113,7 @@ pub const PRECONDITIONS: &[Precondition] = &[
     },
 ];
 
-fn refusal(
-    code: RefusalCode,
-    subject: &Subject,
-    segment: Option<&Segment>,
-    cause: String,
-    next: String,
-) -> Refusal {
+fn refusal(code: RefusalCode, subject: &Subject, segment: Option<&Segment>, cause: String, next: String) -> Refusal {
     Refusal {
         code,
         content: Some(subject.content),
@@ -138,18 +128,8 @@ fn not_quarantined(s: &Subject) -> Vec<Refusal> {
     if s.detail.quarantine.is_none() && s.detail.health != PairHealth::Quarantined {
         return Vec::new();
     }
-    let cause = s
-        .detail
-        .quarantine
-        .clone()
-        .unwrap_or_else(|| "its rows are impossible".into());
-    vec![refusal(
-        RefusalCode::Quarantined,
-        s,
-        None,
-        cause,
-        "state().rows".into(),
-    )]
+    let cause = s.detail.quarantine.clone().unwrap_or_else(|| "its rows are impossible".into());
+    vec![refusal(RefusalCode::Quarantined, s, None, cause, "state().rows".into())]
 }
 
 fn has_mirror(s: &Subject) -> Vec<Refusal> {
@@ -158,13 +138,7 @@ fn has_mirror(s: &Subject) -> Vec<Refusal> {
         return Vec::new();
     }
     let cause = format!("content {} has no mirror in this cluster", s.content);
-    vec![refusal(
-        RefusalCode::NoMirror,
-        s,
-        s.primary,
-        cause,
-        "state().content(N)".replace('N', &s.content.to_string()),
-    )]
+    vec![refusal(RefusalCode::NoMirror, s, s.primary, cause, "state().content(N)".replace('N', &s.content.to_string()))]
 }
 
 fn not_double_fault(s: &Subject) -> Vec<Refusal> {
@@ -173,18 +147,10 @@ fn not_double_fault(s: &Subject) -> Vec<Refusal> {
     }
     let (cause, next) = match (s.primary, s.mirror) {
         (Some(p), Some(m)) => (
-            format!(
-                "dbid {} and dbid {} can't serve: {}",
-                p.row.dbid,
-                m.row.dbid,
-                words(&p.alive.cause)
-            ),
+            format!("dbid {} and dbid {} can't serve: {}", p.row.dbid, m.row.dbid, words(&p.alive.cause)),
             "procedure(\"recover_double_fault\")".to_string(),
         ),
-        _ => (
-            "its only segment does not answer".to_string(),
-            format!("restart(#{{ contents: [{}] }})", s.content),
-        ),
+        _ => ("its only segment does not answer".to_string(), format!("restart(#{{ contents: [{}] }})", s.content)),
     };
     vec![refusal(RefusalCode::DoubleFault, s, s.primary, cause, next)]
 }
@@ -195,10 +161,7 @@ fn target_down(s: &Subject) -> Vec<Refusal> {
             RefusalCode::SegmentUp,
             s,
             s.target,
-            format!(
-                "dbid {} is up as the {} of content {}",
-                t.row.dbid, t.row.role, s.content
-            ),
+            format!("dbid {} is up as the {} of content {}", t.row.dbid, t.row.role, s.content),
             format!("state().segment({})", t.row.dbid),
         )],
         _ => Vec::new(),
@@ -211,25 +174,14 @@ fn members_up(s: &Subject) -> Vec<Refusal> {
     }
     match s.intent {
         Intent::Recover { .. } => undecided(s),
-        _ => [s.primary, s.mirror]
-            .into_iter()
-            .flatten()
-            .filter(|x| x.is_down())
-            .map(|x| down(s, x))
-            .collect(),
+        _ => [s.primary, s.mirror].into_iter().flatten().filter(|x| x.is_down()).map(|x| down(s, x)).collect(),
     }
 }
 
 fn down(s: &Subject, segment: &Segment) -> Refusal {
     let row = &segment.row;
-    let cause = format!(
-        "{} dbid {} on {}:{}, {}",
-        row.role,
-        row.dbid,
-        row.hostname,
-        row.port,
-        words(&segment.alive.cause)
-    );
+    let cause =
+        format!("{} dbid {} on {}:{}, {}", row.role, row.dbid, row.hostname, row.port, words(&segment.alive.cause));
     let next = format!("recover(#{{ contents: [{}] }})", s.content);
     refusal(RefusalCode::SegmentDown, s, Some(segment), cause, next)
 }
@@ -242,42 +194,20 @@ fn undecided(s: &Subject) -> Vec<Refusal> {
         .flatten()
         .filter(|x| !x.alive.alive && x.row.status == Status::Up)
         .map(|x| {
-            let cause = format!(
-                "dbid {} does not answer and the catalog has not yet decided about it",
-                x.row.dbid
-            );
-            refusal(
-                RefusalCode::SegmentDown,
-                s,
-                Some(x),
-                cause,
-                "probe()".into(),
-            )
+            let cause = format!("dbid {} does not answer and the catalog has not yet decided about it", x.row.dbid);
+            refusal(RefusalCode::SegmentDown, s, Some(x), cause, "probe()".into())
         })
         .collect()
 }
 
 fn synchronized(s: &Subject) -> Vec<Refusal> {
-    let resynchronizing = s
-        .primary
-        .is_some_and(|p| p.row.mode == Mode::Resynchronizing);
+    let resynchronizing = s.primary.is_some_and(|p| p.row.mode == Mode::Resynchronizing);
     if !resynchronizing || s.detail.health == PairHealth::DoubleFault {
         return Vec::new();
     }
-    let percent = percent(s.detail)
-        .map(|p| format!(", {p} %"))
-        .unwrap_or_default();
-    let next = format!(
-        "wait_until(\"synchronized\", #{{ contents: [{}] }})",
-        s.content
-    );
-    vec![refusal(
-        RefusalCode::NotSynchronized,
-        s,
-        None,
-        format!("resynchronizing{percent}"),
-        next,
-    )]
+    let percent = percent(s.detail).map(|p| format!(", {p} %")).unwrap_or_default();
+    let next = format!("wait_until(\"synchronized\", #{{ contents: [{}] }})", s.content);
+    vec![refusal(RefusalCode::NotSynchronized, s, None, format!("resynchronizing{percent}"), next)]
 }
 
 fn host_answers(s: &Subject) -> Vec<Refusal> {
@@ -306,13 +236,7 @@ fn source_sound(s: &Subject) -> Vec<Refusal> {
     match &s.detail.source_damaged {
         Some(why) => {
             let next = "help(\"source_damaged\")".to_string();
-            vec![refusal(
-                RefusalCode::SourceDamaged,
-                s,
-                s.primary,
-                why.clone(),
-                next,
-            )]
+            vec![refusal(RefusalCode::SourceDamaged, s, s.primary, why.clone(), next)]
         }
         None => Vec::new(),
     }
@@ -326,13 +250,7 @@ fn map_usable(s: &Subject) -> Vec<Refusal> {
     match (&s.detail.incremental_impossible, s.target) {
         (Some(why), Some(target)) => {
             let next = format!("full_recover(#{{ dbids: {} }})", target.row.dbid);
-            vec![refusal(
-                RefusalCode::IncrementalImpossible,
-                s,
-                s.target,
-                why.clone(),
-                next,
-            )]
+            vec![refusal(RefusalCode::IncrementalImpossible, s, s.target, why.clone(), next)]
         }
         _ => Vec::new(),
     }
@@ -351,13 +269,8 @@ fn room(s: &Subject) -> Vec<Refusal> {
     match target.free_bytes {
         Some(free) if free < needed => {
             let row = &target.row;
-            let cause = format!(
-                "{}:{} has {} free, {what} needs {}",
-                row.hostname,
-                row.datadir,
-                gib(free),
-                gib(needed)
-            );
+            let cause =
+                format!("{}:{} has {} free, {what} needs {}", row.hostname, row.datadir, gib(free), gib(needed));
             let next = format!("free space on {}", row.hostname);
             vec![refusal(RefusalCode::NoSpace, s, Some(target), cause, next)]
         }
@@ -372,11 +285,7 @@ pub(super) fn percent(detail: &ContentState) -> Option<i64> {
 }
 
 fn words(cause: &str) -> &str {
-    if cause.is_empty() {
-        "no cause known"
-    } else {
-        cause
-    }
+    if cause.is_empty() { "no cause known" } else { cause }
 }
 
 fn gib(bytes: i64) -> String {

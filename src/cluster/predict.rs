@@ -8,10 +8,7 @@ use crate::core::row::{Member, Mode, PairRow, Pairing, Role, Status};
 /// The row that a step leaves behind.
 pub(super) fn predicted_row(row: &PairRow, kind: StepKind) -> PairRow {
     match kind {
-        StepKind::Incremental | StepKind::Full => PairRow {
-            epoch: row.epoch.next(),
-            ..synchronized(row)
-        },
+        StepKind::Incremental | StepKind::Full => PairRow { epoch: row.epoch.next(), ..synchronized(row) },
         StepKind::Switch => switched(row),
         StepKind::Restart => restarted(row),
     }
@@ -19,28 +16,15 @@ pub(super) fn predicted_row(row: &PairRow, kind: StepKind) -> PairRow {
 
 /// The same members, in sync.
 pub(super) fn synchronized(row: &PairRow) -> PairRow {
-    let in_sync = |m: Member| Member {
-        mode: Mode::Synchronized,
-        status: Status::Up,
-        ..m
-    };
-    PairRow {
-        primary: in_sync(row.primary),
-        mirror: row.mirror.map(in_sync),
-        ..*row
-    }
+    let in_sync = |m: Member| Member { mode: Mode::Synchronized, status: Status::Up, ..m };
+    PairRow { primary: in_sync(row.primary), mirror: row.mirror.map(in_sync), ..*row }
 }
 
 /// The members exchange roles: one epoch for the promotion, one for the recovery at once.
 fn switched(row: &PairRow) -> PairRow {
     let in_sync = synchronized(row);
     match in_sync.mirror {
-        Some(mirror) => PairRow {
-            epoch: two_on(row.epoch),
-            primary: mirror,
-            mirror: Some(in_sync.primary),
-            ..*row
-        },
+        Some(mirror) => PairRow { epoch: two_on(row.epoch), primary: mirror, mirror: Some(in_sync.primary), ..*row },
         None => in_sync,
     }
 }
@@ -48,26 +32,14 @@ fn switched(row: &PairRow) -> PairRow {
 /// A synchronized pair is recovered at once after its primary's restart; any other keeps a single copy.
 fn restarted(row: &PairRow) -> PairRow {
     match row.pairing() {
-        Some(Pairing::Synchronized) => PairRow {
-            epoch: two_on(row.epoch),
-            ..*row
-        },
+        Some(Pairing::Synchronized) => PairRow { epoch: two_on(row.epoch), ..*row },
         Some(Pairing::Resynchronizing) => PairRow {
             epoch: row.epoch.next(),
-            primary: Member {
-                mode: Mode::ChangeTracking,
-                ..row.primary
-            },
-            mirror: row.mirror.map(|m| Member {
-                status: Status::Down,
-                ..m
-            }),
+            primary: Member { mode: Mode::ChangeTracking, ..row.primary },
+            mirror: row.mirror.map(|m| Member { status: Status::Down, ..m }),
             ..*row
         },
-        _ => PairRow {
-            epoch: row.epoch.next(),
-            ..*row
-        },
+        _ => PairRow { epoch: row.epoch.next(), ..*row },
     }
 }
 
@@ -79,22 +51,14 @@ fn two_on(epoch: Epoch) -> Epoch {
 pub fn state_after(state: &State, plan: &Plan) -> State {
     let mut next = state.clone();
     for row in &plan.after {
-        apply_row(
-            &mut next,
-            row,
-            plan.steps.iter().find(|s| s.content == row.content),
-        );
+        apply_row(&mut next, row, plan.steps.iter().find(|s| s.content == row.content));
     }
     next
 }
 
 fn apply_row(state: &mut State, row: &PairRow, step: Option<&PlanStep>) {
     let restarted = step.is_some_and(|s| s.kind == StepKind::Restart);
-    for segment in state
-        .segments
-        .iter_mut()
-        .filter(|s| s.row.content == row.content)
-    {
+    for segment in state.segments.iter_mut().filter(|s| s.row.content == row.content) {
         let Some(role) = row.role_of(segment.row.dbid) else {
             continue;
         };

@@ -130,9 +130,9 @@ pub async fn run(cluster_dir: &Path) -> Result<(), CoordinatorError> {
     // Held until death (R7).
     DirLock::take(&site.dir)?.keep_until_death();
     let at = (site.address.clone(), site.control_port);
-    let listener = TcpListener::bind((at.0.as_str(), at.1)).await.map_err(|source| {
-        CoordinatorError::Listen { address: format!("{}:{}", at.0, at.1), source }
-    })?;
+    let listener = TcpListener::bind((at.0.as_str(), at.1))
+        .await
+        .map_err(|source| CoordinatorError::Listen { address: format!("{}:{}", at.0, at.1), source })?;
     let coordinator = Coordinator::start(site)?;
     let front = front::start(coordinator.clone(), handle.dir()).await?;
     announce_ready();

@@ -126,7 +126,8 @@ fn alive(row: &SegmentRow, seen: &Seen, known: &Knowledge) -> Alive {
         return Alive { alive: true, pid: Some(report.pid), cause: String::new(), age_ms: age(heard) };
     }
     // A process that does not answer may still be there: stopped, or hung.
-    let datadirs = [PathBuf::from(&row.datadir), PathBuf::from(format!("{}{}", row.datadir, crate::hosts::NEW_COPY_SUFFIX))];
+    let datadirs =
+        [PathBuf::from(&row.datadir), PathBuf::from(format!("{}{}", row.datadir, crate::hosts::NEW_COPY_SUFFIX))];
     let pid = known
         .hosts
         .get(&row.hostname)

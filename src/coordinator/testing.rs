@@ -298,7 +298,9 @@ impl Inner {
             .filter(copying)
             .filter_map(|p| {
                 let of_pair = |m: &&Proc| {
-                    m.report.content == p.report.content && m.report.phase == Phase::Mirror && m.report.epoch == p.report.epoch
+                    m.report.content == p.report.content
+                        && m.report.phase == Phase::Mirror
+                        && m.report.epoch == p.report.epoch
                 };
                 self.procs.values().find(of_pair).map(|m| (p.report.dbid, m.report.dbid, p.report.epoch))
             })

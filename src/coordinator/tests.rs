@@ -75,6 +75,7 @@ fn plan(c: &Coordinator, intent: Intent, dbid: Dbid) -> Plan {
         state_id: String::new(),
         cluster_id: "id".into(),
         made_ms: 0,
+        places: Vec::new(),
         intent,
         steps: vec![step],
         joined: Vec::new(),
@@ -147,7 +148,8 @@ async fn a_killed_primary_is_replaced_at_once_and_recovered_and_rebalanced() {
     assert_eq!(outcome.status, OutcomeStatus::Done, "{outcome:?}");
     assert_eq!(c.board.read(|k| k.row(C0)).unwrap().primary.dbid, P);
     assert_eq!(row(&c), "p,s,u / m,s,u");
-    let history: i64 = catalog(&c).query_row("SELECT count(*) FROM gp_configuration_history", [], |r| r.get(0)).unwrap();
+    let history: i64 =
+        catalog(&c).query_row("SELECT count(*) FROM gp_configuration_history", [], |r| r.get(0)).unwrap();
     assert!(history >= 10, "{history}");
 }
 
@@ -194,7 +196,10 @@ async fn another_copy_is_refused_incrementally_and_a_full_copy_brings_it_back_un
     let cluster = Cluster::new(1);
     let c = started(&cluster).await;
     cluster.world.kill(M);
-    until(&c, "tracking", |c| row(c) == "p,c,u / m,s,d" && c.board.read(|k| k.answer(P).is_some_and(|r| r.phase == Phase::Tracking))).await;
+    until(&c, "tracking", |c| {
+        row(c) == "p,c,u / m,s,d" && c.board.read(|k| k.answer(P).is_some_and(|r| r.phase == Phase::Tracking))
+    })
+    .await;
     let datadir = cluster.rows[2].datadir.clone();
     cluster.world.lock().dirs.remove(Path::new(&datadir));
     let outcome = run(&c, recover(), M).await;
@@ -264,7 +269,9 @@ async fn a_like_operation_is_joined_and_an_unlike_one_is_locked() {
     let first = plan(&c, recover(), M);
     let Answer::Begun { op, joined: false } = c.operations.begin(&first, &owner()).unwrap() else { panic!() };
     until(&c, "copying", row_is("p,r,u / m,r,u")).await;
-    assert!(matches!(c.operations.begin(&first, &owner()).unwrap(), Answer::Refused(r) if r[0].code == crate::cluster::RefusalCode::StalePlan));
+    assert!(
+        matches!(c.operations.begin(&first, &owner()).unwrap(), Answer::Refused(r) if r[0].code == crate::cluster::RefusalCode::StalePlan)
+    );
     let again = plan(&c, recover(), M);
     assert_eq!(c.operations.begin(&again, &owner()).unwrap(), Answer::Begun { op, joined: true });
     let other = plan(&c, Intent::Rebalance { selection: Selection::default() }, P);
@@ -306,7 +313,8 @@ async fn a_host_that_is_down_is_a_refusal_and_a_double_fault_is_shown() {
 async fn a_stop_leaves_the_rows_and_nothing_runs() {
     let cluster = Cluster::new(2);
     let c = started(&cluster).await;
-    let (now, _) = tokio::sync::watch::channel(crate::cluster::Progressing { op: 0, elapsed_ms: 0, contents: Vec::new() });
+    let (now, _) =
+        tokio::sync::watch::channel(crate::cluster::Progressing { op: 0, elapsed_ms: 0, contents: Vec::new() });
     let outcome = c.operations.stop_all(StopMode::Fast, &now).await;
     assert_eq!(outcome.status, OutcomeStatus::Done, "{outcome:?}");
     assert!(cluster.world.lock().procs.is_empty());

@@ -92,10 +92,7 @@ pub struct Reply {
 impl Reply {
     /// An answer in these words.
     pub fn new(answer: Answer, message: impl Into<String>) -> Reply {
-        Reply {
-            answer,
-            message: message.into(),
-        }
+        Reply { answer, message: message.into() }
     }
 }
 

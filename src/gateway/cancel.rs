@@ -24,10 +24,7 @@ impl ServerKey {
     /// Reads the body of BackendKeyData.
     pub fn read(body: &Bytes) -> Option<ServerKey> {
         let pid = u32::from_be_bytes(body.get(..4)?.try_into().ok()?);
-        Some(ServerKey {
-            pid,
-            secret: body.slice(4..),
-        })
+        Some(ServerKey { pid, secret: body.slice(4..) })
     }
 }
 
@@ -90,23 +87,13 @@ impl Cancels {
     /// Gives a session its key.
     pub fn register(self: &Arc<Self>) -> io::Result<Registration> {
         let mut secret = [0; 4];
-        SystemRandom::new()
-            .fill(&mut secret)
-            .map_err(|_| io::Error::other("no random bytes from the system"))?;
+        SystemRandom::new().fill(&mut secret).map_err(|_| io::Error::other("no random bytes from the system"))?;
         let point = Arc::new(CancelPoint::default());
         let mut sessions = lock(&self.sessions);
         let pid = sessions.free_pid();
-        let entry = Entry {
-            secret,
-            point: Arc::clone(&point),
-        };
+        let entry = Entry { secret, point: Arc::clone(&point) };
         sessions.by_pid.insert(pid, entry);
-        Ok(Registration {
-            pid,
-            secret,
-            point,
-            cancels: Arc::clone(self),
-        })
+        Ok(Registration { pid, secret, point, cancels: Arc::clone(self) })
     }
 
     fn find(&self, pid: u32, secret: &[u8]) -> Option<Arc<CancelPoint>> {
@@ -150,11 +137,7 @@ impl Sessions {
     }
 }
 
-async fn forward(
-    target: Target,
-    router: &dyn Router,
-    catalog: &dyn CatalogServer,
-) -> io::Result<()> {
+async fn forward(target: Target, router: &dyn Router, catalog: &dyn CatalogServer) -> io::Result<()> {
     match target {
         Target::Segment(route, key) => send(router.open(&route).await?, &key).await,
         Target::Catalog(key) => {
@@ -171,10 +154,7 @@ async fn send<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, key: &ServerKey)
     stream.flush().await?;
     // The server closes when it has acted, and the client waits for the same from us.
     let mut rest = Vec::new();
-    stream
-        .take(MAX_STARTUP as u64)
-        .read_to_end(&mut rest)
-        .await?;
+    stream.take(MAX_STARTUP as u64).read_to_end(&mut rest).await?;
     Ok(())
 }
 

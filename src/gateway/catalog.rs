@@ -24,15 +24,9 @@ pub(super) async fn relay(
 ) {
     let (stream, buffer) = client.into_parts();
     let (client_read, mut client_write) = tokio::io::split(stream);
-    let ending = between(
-        FrameStream::with_buffer(client_read, buffer),
-        &mut client_write,
-        startup,
-        registration,
-        catalog,
-        stop,
-    )
-    .await;
+    let ending =
+        between(FrameStream::with_buffer(client_read, buffer), &mut client_write, startup, registration, catalog, stop)
+            .await;
     if let Ending::Fatal(reply) = ending {
         let mut out = BytesMut::new();
         message::error(&mut out, &reply);
@@ -105,11 +99,7 @@ where
 }
 
 /// As it comes, but for the key: the client gets the front's own, and the catalog's is kept.
-async fn copy_down<R, W>(
-    from: &mut FrameStream<R>,
-    to: &mut W,
-    registration: &Registration,
-) -> Result<(), FrameError>
+async fn copy_down<R, W>(from: &mut FrameStream<R>, to: &mut W, registration: &Registration) -> Result<(), FrameError>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,

@@ -128,28 +128,18 @@ impl Exchange<'_> {
 
     /// The end, when everything is answered. What is left to write is written first: half a message
     /// would spoil the stream for the next exchange.
-    async fn finished(
-        &mut self,
-        progress: &mut Progress,
-        serving: ServingId,
-    ) -> Result<Option<End>, FrameError> {
+    async fn finished(&mut self, progress: &mut Progress, serving: ServingId) -> Result<Option<End>, FrameError> {
         let end = match progress.status {
             _ if !self.wire.is_empty() => return Ok(None),
             Some(status) => End::Ready(status),
-            None if self.pending.is_empty() => End::Answered {
-                failed: progress.failed,
-            },
+            None if self.pending.is_empty() => End::Answered { failed: progress.failed },
             None => return Ok(None),
         };
         Ok(Some(self.pass_on(progress, serving).await?.unwrap_or(end)))
     }
 
     /// Takes what has arrived, up to ReadyForQuery. Some end means that the segment is lost.
-    async fn take_buffered(
-        &mut self,
-        progress: &mut Progress,
-        serving: ServingId,
-    ) -> Result<Option<End>, FrameError> {
+    async fn take_buffered(&mut self, progress: &mut Progress, serving: ServingId) -> Result<Option<End>, FrameError> {
         while progress.status.is_none() {
             let frame = match self.upstream.reader.buffered() {
                 Ok(Some(frame)) => frame,
@@ -168,11 +158,7 @@ impl Exchange<'_> {
     }
 
     /// Passes on what was kept back, if the process that said it still serves.
-    async fn pass_on(
-        &mut self,
-        progress: &mut Progress,
-        serving: ServingId,
-    ) -> Result<Option<End>, FrameError> {
+    async fn pass_on(&mut self, progress: &mut Progress, serving: ServingId) -> Result<Option<End>, FrameError> {
         if self.router.serving(self.content) != serving {
             return Ok(Some(progress.switched().0));
         }
@@ -280,7 +266,5 @@ impl Progress {
 }
 
 fn changes_session(tag: &[u8]) -> bool {
-    [&b"SET"[..], b"RESET", b"DISCARD", b"DEALLOCATE"]
-        .iter()
-        .any(|t| tag.starts_with(t))
+    [&b"SET"[..], b"RESET", b"DISCARD", b"DEALLOCATE"].iter().any(|t| tag.starts_with(t))
 }

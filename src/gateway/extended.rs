@@ -153,11 +153,7 @@ impl Session {
 
     /// Sends the items, all of them, and sees to their answer. A Sync that is still to be answered
     /// by the gateway is left in `items`.
-    async fn forward(
-        &mut self,
-        items: &mut VecDeque<Queued>,
-        out: &mut BytesMut,
-    ) -> Result<(), Ending> {
+    async fn forward(&mut self, items: &mut VecDeque<Queued>, out: &mut BytesMut) -> Result<(), Ending> {
         let fresh = !self.extended.unsynced;
         let mut again = fresh;
         loop {
@@ -258,16 +254,10 @@ impl Session {
         Some(match &item.message {
             Message::Parse { name, text } => {
                 parsed.insert(name.clone(), text.clone());
-                Pending::Parse {
-                    name: name.clone(),
-                    text: text.clone(),
-                    frame: item.frame.clone(),
-                }
+                Pending::Parse { name: name.clone(), text: text.clone(), frame: item.frame.clone() }
             }
             Message::Bind { portal, statement } => {
-                let text = parsed
-                    .get(statement)
-                    .or_else(|| self.prepared.text(statement));
+                let text = parsed.get(statement).or_else(|| self.prepared.text(statement));
                 let text = text.cloned().unwrap_or(UNSEEN);
                 self.extended.portals.insert(portal.clone(), text);
                 Pending::Bind
@@ -317,32 +307,17 @@ impl Session {
         }
     }
 
-    fn parse_lost(
-        &mut self,
-        name: &Bytes,
-        text: &Bytes,
-        frame: &Frame,
-        out: &mut BytesMut,
-    ) -> Result<(), Reply> {
+    fn parse_lost(&mut self, name: &Bytes, text: &Bytes, frame: &Frame, out: &mut BytesMut) -> Result<(), Reply> {
         self.only_an_end(text)?;
-        self.prepared
-            .insert(name.clone(), text.clone(), frame.clone(), 0);
+        self.prepared.insert(name.clone(), text.clone(), frame.clone(), 0);
         message::put(out, b'1', |_| {});
         Ok(())
     }
 
-    fn bind_lost(
-        &mut self,
-        portal: &Bytes,
-        statement: &Bytes,
-        out: &mut BytesMut,
-    ) -> Result<(), Reply> {
+    fn bind_lost(&mut self, portal: &Bytes, statement: &Bytes, out: &mut BytesMut) -> Result<(), Reply> {
         let text = self.prepared.text(statement).cloned().ok_or_else(|| {
             let name = String::from_utf8_lossy(statement);
-            Reply::new(
-                Answer::UnknownStatement,
-                format!("prepared statement \"{name}\" does not exist"),
-            )
+            Reply::new(Answer::UnknownStatement, format!("prepared statement \"{name}\" does not exist"))
         })?;
         self.only_an_end(&text)?;
         self.extended.portals.insert(portal.clone(), text);
@@ -350,12 +325,7 @@ impl Session {
         Ok(())
     }
 
-    fn describe_lost(
-        &mut self,
-        text: Option<Bytes>,
-        statement: bool,
-        out: &mut BytesMut,
-    ) -> Result<(), Reply> {
+    fn describe_lost(&mut self, text: Option<Bytes>, statement: bool, out: &mut BytesMut) -> Result<(), Reply> {
         self.only_an_end(&text.unwrap_or(UNSEEN))?;
         if statement {
             message::put(out, b't', |b| b.extend_from_slice(&[0, 0]));
@@ -367,10 +337,7 @@ impl Session {
     fn execute_lost(&mut self, portal: &Bytes, out: &mut BytesMut) -> Result<(), Reply> {
         let text = self.extended.portals.get(portal).cloned().ok_or_else(|| {
             let name = String::from_utf8_lossy(portal);
-            Reply::new(
-                Answer::UnknownPortal,
-                format!("portal \"{name}\" does not exist"),
-            )
+            Reply::new(Answer::UnknownPortal, format!("portal \"{name}\" does not exist"))
         })?;
         self.only_an_end(&text)?;
         if sql::statements(&text).next().is_some() {
@@ -385,28 +352,16 @@ impl Session {
 
     /// Refuses every text but COMMIT, ROLLBACK and nothing at all.
     fn only_an_end(&self, text: &Bytes) -> Result<(), Reply> {
-        if sql::kinds(text).all(ends_transaction) {
-            Ok(())
-        } else {
-            Err(self.transaction_failed())
-        }
+        if sql::kinds(text).all(ends_transaction) { Ok(()) } else { Err(self.transaction_failed()) }
     }
 }
 
 fn read(frame: &Frame) -> Option<Message> {
     let mut body = frame.body();
     Some(match frame.tag() {
-        b'P' => Message::Parse {
-            name: take_cstr(&mut body)?,
-            text: take_cstr(&mut body)?,
-        },
-        b'B' => Message::Bind {
-            portal: take_cstr(&mut body)?,
-            statement: take_cstr(&mut body)?,
-        },
-        b'E' => Message::Execute {
-            portal: take_cstr(&mut body)?,
-        },
+        b'P' => Message::Parse { name: take_cstr(&mut body)?, text: take_cstr(&mut body)? },
+        b'B' => Message::Bind { portal: take_cstr(&mut body)?, statement: take_cstr(&mut body)? },
+        b'E' => Message::Execute { portal: take_cstr(&mut body)? },
         tag @ (b'D' | b'C') => {
             let of = body.first().copied()?;
             body.advance(1);

@@ -65,10 +65,7 @@ pub struct FrameStream<S> {
 impl<S> FrameStream<S> {
     /// Wraps a stream of which nothing has been read yet.
     pub fn new(io: S) -> FrameStream<S> {
-        FrameStream {
-            io,
-            buffer: BytesMut::new(),
-        }
+        FrameStream { io, buffer: BytesMut::new() }
     }
 
     /// Wraps a stream whose first bytes were read by someone else.
@@ -91,12 +88,7 @@ impl<S> FrameStream<S> {
         if self.buffer.len() < 5 {
             return Ok(None);
         }
-        let length = u32::from_be_bytes([
-            self.buffer[1],
-            self.buffer[2],
-            self.buffer[3],
-            self.buffer[4],
-        ]);
+        let length = u32::from_be_bytes([self.buffer[1], self.buffer[2], self.buffer[3], self.buffer[4]]);
         let whole = checked_length(length, MAX_FRAME)? + 1;
         if self.buffer.len() < whole {
             return Ok(None);
@@ -129,12 +121,7 @@ impl<S: AsyncRead + Unpin> FrameStream<S> {
     pub async fn next_startup(&mut self) -> Result<Option<Bytes>, FrameError> {
         loop {
             if self.buffer.len() >= 4 {
-                let length = u32::from_be_bytes([
-                    self.buffer[0],
-                    self.buffer[1],
-                    self.buffer[2],
-                    self.buffer[3],
-                ]);
+                let length = u32::from_be_bytes([self.buffer[0], self.buffer[1], self.buffer[2], self.buffer[3]]);
                 let whole = checked_length(length, MAX_STARTUP)?;
                 if self.buffer.len() >= whole {
                     let mut packet = self.buffer.split_to(whole).freeze();
@@ -149,11 +136,7 @@ impl<S: AsyncRead + Unpin> FrameStream<S> {
     }
 
     fn at_end<T>(&self) -> Result<Option<T>, FrameError> {
-        if self.buffer.is_empty() {
-            Ok(None)
-        } else {
-            Err(FrameError::Truncated)
-        }
+        if self.buffer.is_empty() { Ok(None) } else { Err(FrameError::Truncated) }
     }
 }
 
@@ -221,10 +204,7 @@ mod tests {
     #[tokio::test]
     async fn a_startup_packet_is_bounded() {
         let mut stream = FrameStream::new(&b"\0\0\x40\0"[..]);
-        assert!(matches!(
-            stream.next_startup().await,
-            Err(FrameError::Length(0x4000))
-        ));
+        assert!(matches!(stream.next_startup().await, Err(FrameError::Length(0x4000))));
     }
 
     #[test]

@@ -118,11 +118,8 @@ impl Front {
             Some(tcp) => Some(listen_tcp(tcp.address).await?),
             None => None,
         };
-        let unix =
-            socket::bind(&config.socket_dir, config.port).map_err(|error| FrontError::Unix {
-                path: socket_path.clone(),
-                error,
-            })?;
+        let unix = socket::bind(&config.socket_dir, config.port)
+            .map_err(|error| FrontError::Unix { path: socket_path.clone(), error })?;
         let tcp_address = tcp.as_ref().and_then(|l| l.local_addr().ok());
         let stop = watch::Sender::new(false);
         let sessions = watch::Sender::new(0);
@@ -138,13 +135,7 @@ impl Front {
         if let (Some(listener), Some(passwords)) = (tcp, passwords) {
             accepting.push(tokio::spawn(accept_tcp(listener, passwords, shared)));
         }
-        Ok(Front {
-            stop,
-            sessions,
-            accepting,
-            socket_path,
-            tcp_address,
-        })
+        Ok(Front { stop, sessions, accepting, socket_path, tcp_address })
     }
 
     /// The Unix socket's file.
@@ -209,9 +200,7 @@ impl Drop for Counted {
 }
 
 async fn listen_tcp(address: SocketAddr) -> Result<TcpListener, FrontError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|error| FrontError::Tcp { address, error })
+    TcpListener::bind(address).await.map_err(|error| FrontError::Tcp { address, error })
 }
 
 async fn stopped(stop: &watch::Receiver<bool>) {
@@ -268,11 +257,7 @@ fn begin(stream: ClientStream, passwords: Option<Arc<PasswordFile>>, shared: &Ar
 }
 
 impl Shared {
-    async fn client(
-        &self,
-        mut client: FrameStream<ClientStream>,
-        passwords: Option<Arc<PasswordFile>>,
-    ) {
+    async fn client(&self, mut client: FrameStream<ClientStream>, passwords: Option<Arc<PasswordFile>>) {
         let introduced = tokio::select! {
             introduced = tokio::time::timeout(
                 STARTUP_LIMIT,
@@ -296,9 +281,7 @@ impl Shared {
         let parameters = match startup::read(client).await.map_err(bad_startup)? {
             Startup::Gone => return Ok(None),
             Startup::Cancel(body) => {
-                self.cancels
-                    .cancel(&body, &*self.router, &*self.catalog)
-                    .await;
+                self.cancels.cancel(&body, &*self.router, &*self.catalog).await;
                 return Ok(None);
             }
             Startup::Session(parameters) => parameters,
@@ -322,12 +305,7 @@ impl Shared {
         Ok(Some((parameters, database)))
     }
 
-    async fn session(
-        &self,
-        mut client: FrameStream<ClientStream>,
-        parameters: Parameters,
-        database: Database,
-    ) {
+    async fn session(&self, mut client: FrameStream<ClientStream>, parameters: Parameters, database: Database) {
         let registration = match self.cancels.register() {
             Ok(registration) => registration,
             Err(error) => {
@@ -369,9 +347,7 @@ fn bad_startup(error: StartupError) -> Ending {
     let answer = match &error {
         StartupError::Frame(FrameError::Io(_) | FrameError::Truncated) => return Ending::Gone,
         StartupError::Version { .. } => Answer::ProtocolVersion,
-        StartupError::Frame(FrameError::Length(_)) | StartupError::Malformed => {
-            Answer::ProtocolViolation
-        }
+        StartupError::Frame(FrameError::Length(_)) | StartupError::Malformed => Answer::ProtocolViolation,
     };
     Ending::Fatal(Reply::new(answer, error.to_string()))
 }

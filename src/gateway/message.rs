@@ -43,12 +43,7 @@ pub(super) fn error(out: &mut BytesMut, reply: &Reply) {
 /// NoticeResponse.
 pub(super) fn notice(out: &mut BytesMut, code: &str, message: &str) {
     put(out, b'N', |b| {
-        for (field, value) in [
-            (b'S', "NOTICE"),
-            (b'V', "NOTICE"),
-            (b'C', code),
-            (b'M', message),
-        ] {
+        for (field, value) in [(b'S', "NOTICE"), (b'V', "NOTICE"), (b'C', code), (b'M', message)] {
             b.put_u8(field);
             put_cstr(b, value);
         }
@@ -193,14 +188,7 @@ mod tests {
         let mut out = BytesMut::new();
         error(&mut out, &Reply::new(Answer::UnknownDatabase, "no \0such"));
         let read = read_error(out.freeze().slice(5..));
-        assert_eq!(
-            read,
-            ErrorFields {
-                fatal: true,
-                code: "3D000".into(),
-                message: "no such".into()
-            }
-        );
+        assert_eq!(read, ErrorFields { fatal: true, code: "3D000".into(), message: "no such".into() });
     }
 
     #[test]

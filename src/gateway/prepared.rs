@@ -29,19 +29,12 @@ impl Prepared {
 
     /// The Parse that this upstream needs before the statement can be used on it.
     pub fn missing(&self, name: &Bytes, upstream: Generation) -> Option<&Frame> {
-        self.by_name
-            .get(name)
-            .filter(|s| s.generation != upstream)
-            .map(|s| &s.parse)
+        self.by_name.get(name).filter(|s| s.generation != upstream).map(|s| &s.parse)
     }
 
     /// The upstream has parsed it.
     pub fn insert(&mut self, name: Bytes, text: Bytes, parse: Frame, generation: Generation) {
-        let stored = Stored {
-            parse,
-            text,
-            generation,
-        };
+        let stored = Stored { parse, text, generation };
         self.by_name.insert(name, stored);
     }
 

@@ -9,9 +9,7 @@ use super::frame::{FrameStream, take_cstr};
 use super::message;
 use super::session::{ClientStream, Ending};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use pgwire::api::auth::sasl::scram::{
-    SCRAM_ITERATIONS, ScramSecret, ScramServerAuth, gen_salted_password,
-};
+use pgwire::api::auth::sasl::scram::{SCRAM_ITERATIONS, ScramSecret, ScramServerAuth, gen_salted_password};
 use ring::rand::{SecureRandom, SystemRandom};
 use ring::{digest, hmac};
 use std::io::Read;
@@ -92,26 +90,18 @@ impl Pattern {
 
 impl std::fmt::Debug for PasswordFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PasswordFile")
-            .field("lines", &self.lines.len())
-            .finish_non_exhaustive()
+        f.debug_struct("PasswordFile").field("lines", &self.lines.len()).finish_non_exhaustive()
     }
 }
 
 impl PasswordFile {
     /// Reads a password file, and refuses one that others can read.
     pub fn load(path: &Path) -> Result<PasswordFile, PasswordFileError> {
-        let io = |error| PasswordFileError::Io {
-            path: path.to_owned(),
-            error,
-        };
+        let io = |error| PasswordFileError::Io { path: path.to_owned(), error };
         let file = std::fs::File::open(path).map_err(io)?;
         let mode = file.metadata().map_err(io)?.permissions().mode() & 0o7777;
         if mode & 0o077 != 0 {
-            return Err(PasswordFileError::Mode {
-                path: path.to_owned(),
-                mode,
-            });
+            return Err(PasswordFileError::Mode { path: path.to_owned(), mode });
         }
         let mut text = String::new();
         file.take(MAX_FILE).read_to_string(&mut text).map_err(io)?;
@@ -124,43 +114,32 @@ impl PasswordFile {
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            let parsed = parse_line(line).ok_or_else(|| PasswordFileError::Line {
-                path: path.to_owned(),
-                line: number + 1,
-            })?;
+            let parsed =
+                parse_line(line).ok_or_else(|| PasswordFileError::Line { path: path.to_owned(), line: number + 1 })?;
             lines.push(salted(parsed)?);
         }
         if lines.is_empty() {
-            return Err(PasswordFileError::Empty {
-                path: path.to_owned(),
-            });
+            return Err(PasswordFileError::Empty { path: path.to_owned() });
         }
-        let unknown = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
-            .map_err(|_| PasswordFileError::Random)?;
+        let unknown =
+            hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).map_err(|_| PasswordFileError::Random)?;
         Ok(PasswordFile { lines, unknown })
     }
 
     /// The secret of a user. An unknown one gets a secret that no password fits and a salt that is
     /// always the same, so that the exchange does not tell who exists.
     fn secret(&self, database: &str, user: &str) -> ScramSecret {
-        let line = self
-            .lines
-            .iter()
-            .find(|l| l.database.matches(database) && l.user.matches(user));
+        let line = self.lines.iter().find(|l| l.database.matches(database) && l.user.matches(user));
         match line {
-            Some(line) => ScramSecret::SaltedPassword {
-                salt: line.salt.clone(),
-                salted_password: line.salted_password.clone(),
-            },
+            Some(line) => {
+                ScramSecret::SaltedPassword { salt: line.salt.clone(), salted_password: line.salted_password.clone() }
+            }
             None => {
-                let salt =
-                    hmac::sign(&self.unknown, user.as_bytes()).as_ref()[..SALT_BYTES].to_vec();
+                let salt = hmac::sign(&self.unknown, user.as_bytes()).as_ref()[..SALT_BYTES].to_vec();
                 let password = hmac::sign(&self.unknown, &salt);
                 ScramSecret::SaltedPassword {
                     salt,
-                    salted_password: digest::digest(&digest::SHA256, password.as_ref())
-                        .as_ref()
-                        .to_vec(),
+                    salted_password: digest::digest(&digest::SHA256, password.as_ref()).as_ref().to_vec(),
                 }
             }
         }
@@ -194,27 +173,14 @@ fn parse_line(line: &str) -> Option<Fields> {
         "*" if !literal => Pattern::Any,
         _ => Pattern::Exactly(text),
     };
-    (!password.is_empty()).then(|| {
-        (
-            pattern(database, literal[2]),
-            pattern(user, literal[3]),
-            password,
-        )
-    })
+    (!password.is_empty()).then(|| (pattern(database, literal[2]), pattern(user, literal[3]), password))
 }
 
 fn salted((database, user, password): Fields) -> Result<Line, PasswordFileError> {
     let mut salt = vec![0; SALT_BYTES];
-    SystemRandom::new()
-        .fill(&mut salt)
-        .map_err(|_| PasswordFileError::Random)?;
+    SystemRandom::new().fill(&mut salt).map_err(|_| PasswordFileError::Random)?;
     let salted_password = gen_salted_password(&password, &salt, SCRAM_ITERATIONS);
-    Ok(Line {
-        database,
-        user,
-        salt,
-        salted_password,
-    })
+    Ok(Line { database, user, salt, salted_password })
 }
 
 /// Asks the client for its password's proof. What follows is the session's AuthenticationOk.
@@ -240,17 +206,11 @@ pub(super) async fn authenticate(
         .map_err(|_| refused())?;
     request(client, 11, server_first.as_bytes()).await?;
     let last = password_message(client).await?;
-    let server_final = waiting
-        .on_client_final_message(&last)
-        .map_err(|_| refused())?;
+    let server_final = waiting.on_client_final_message(&last).map_err(|_| refused())?;
     request(client, 12, server_final.as_bytes()).await
 }
 
-async fn request(
-    client: &mut FrameStream<ClientStream>,
-    kind: u32,
-    data: &[u8],
-) -> Result<(), Ending> {
+async fn request(client: &mut FrameStream<ClientStream>, kind: u32, data: &[u8]) -> Result<(), Ending> {
     let mut out = BytesMut::new();
     message::put(&mut out, b'R', |b| {
         b.put_u32(kind);
@@ -281,14 +241,8 @@ mod tests {
     #[test]
     fn lines_are_read_as_libpq_reads_them() {
         let table = [
-            (
-                "*:*:*:ann:secret",
-                Some((Pattern::Any, exactly("ann"), "secret")),
-            ),
-            (
-                r"h:5432:content0:a\:b:s\:e\\c:r",
-                Some((exactly("content0"), exactly("a:b"), r"s:e\c:r")),
-            ),
+            ("*:*:*:ann:secret", Some((Pattern::Any, exactly("ann"), "secret"))),
+            (r"h:5432:content0:a\:b:s\:e\\c:r", Some((exactly("content0"), exactly("a:b"), r"s:e\c:r"))),
             (r"*:*:\*:*:x", Some((exactly("*"), Pattern::Any, "x"))),
             ("*:*:*:ann", None),
             ("*:*:*:ann:", None),
@@ -306,10 +260,7 @@ mod tests {
         std::fs::write(&path, "# ours\n*:*:*:ann:secret\n").unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
         let refused = PasswordFile::load(&path);
-        assert!(matches!(
-            refused,
-            Err(PasswordFileError::Mode { mode: 0o640, .. })
-        ));
+        assert!(matches!(refused, Err(PasswordFileError::Mode { mode: 0o640, .. })));
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
         assert_eq!(PasswordFile::load(&path).unwrap().lines.len(), 1);
     }

@@ -45,10 +45,9 @@ impl From<FrameError> for Ending {
     fn from(error: FrameError) -> Ending {
         match error {
             FrameError::Io(_) | FrameError::Truncated => Ending::Gone,
-            FrameError::Length(_) => Ending::Fatal(Reply::new(
-                Answer::ProtocolViolation,
-                format!("{error}; 4 to 64 MiB are allowed"),
-            )),
+            FrameError::Length(_) => {
+                Ending::Fatal(Reply::new(Answer::ProtocolViolation, format!("{error}; 4 to 64 MiB are allowed")))
+            }
         }
     }
 }
@@ -136,10 +135,7 @@ impl Session {
             transaction: Transaction::Idle,
             prepared: Prepared::default(),
             extended: Extended::default(),
-            parameters: SERVER_PARAMETERS
-                .iter()
-                .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
-                .collect(),
+            parameters: SERVER_PARAMETERS.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(),
             settings: BTreeMap::new(),
         }
     }
@@ -209,10 +205,7 @@ impl Session {
     }
 
     /// Something came from a segment that was asked nothing.
-    async fn on_upstream(
-        &mut self,
-        frame: Result<Option<Frame>, FrameError>,
-    ) -> Result<(), Ending> {
+    async fn on_upstream(&mut self, frame: Result<Option<Frame>, FrameError>) -> Result<(), Ending> {
         let frame = match frame {
             Ok(Some(frame)) => frame,
             Ok(None) => {
@@ -250,10 +243,7 @@ impl Session {
             return Ok(());
         }
         let Some(text) = text_of(&frame) else {
-            let reply = Reply::new(
-                Answer::BadMessage,
-                "a query that does not end where it should",
-            );
+            let reply = Reply::new(Answer::BadMessage, "a query that does not end where it should");
             return self.answer_error(&reply).await;
         };
         self.drop_stale();
@@ -264,11 +254,7 @@ impl Session {
     }
 
     /// In a transaction that was lost, only its end is taken. What is left to send of the query.
-    async fn leave_lost_transaction(
-        &mut self,
-        frame: Frame,
-        text: Bytes,
-    ) -> Result<Option<(Frame, Bytes)>, Ending> {
+    async fn leave_lost_transaction(&mut self, frame: Frame, text: Bytes) -> Result<Option<(Frame, Bytes)>, Ending> {
         if !matches!(self.transaction, Transaction::Lost(_)) {
             return Ok(Some((frame, text)));
         }
@@ -324,18 +310,10 @@ impl Session {
     }
 
     /// Runs one exchange on the upstream, which must be there.
-    pub(super) async fn exchange(
-        &mut self,
-        wire: BytesMut,
-        pending: VecDeque<Pending>,
-    ) -> Result<Ended, Ending> {
+    pub(super) async fn exchange(&mut self, wire: BytesMut, pending: VecDeque<Pending>) -> Result<Ended, Ending> {
         let Some(upstream) = self.upstream.as_mut() else {
-            let loss = Loss {
-                reason: "the segment is not connected".to_owned(),
-                sent: false,
-                certain: true,
-                trouble: true,
-            };
+            let loss =
+                Loss { reason: "the segment is not connected".to_owned(), sent: false, certain: true, trouble: true };
             return Ok((End::Lost(loss), false));
         };
         let exchange = Exchange {
@@ -362,11 +340,8 @@ impl Session {
         if loss.trouble {
             self.router.trouble(self.content);
         }
-        self.transaction = if verdict.in_transaction {
-            Transaction::Lost(loss.reason.clone())
-        } else {
-            Transaction::Idle
-        };
+        self.transaction =
+            if verdict.in_transaction { Transaction::Lost(loss.reason.clone()) } else { Transaction::Idle };
         let (answer, outcome) = if verdict.certain || loss.certain {
             (Answer::NothingCommitted, "nothing of it was committed")
         } else {
@@ -374,32 +349,19 @@ impl Session {
         };
         let (content, reason) = (self.content, &loss.reason);
         tracing::info!(%content, %reason, sqlstate = answer.sqlstate(), "a statement lost its segment");
-        Reply::new(
-            answer,
-            format!(
-                "content {content} lost its segment while the statement ran, {outcome}: {reason}"
-            ),
-        )
+        Reply::new(answer, format!("content {content} lost its segment while the statement ran, {outcome}: {reason}"))
     }
 
     /// The upstream ended while nothing was asked of it.
     fn lose_idle(&mut self, reason: &str) {
-        let loss = Loss {
-            reason: reason.to_owned(),
-            sent: true,
-            certain: false,
-            trouble: true,
-        };
+        let loss = Loss { reason: reason.to_owned(), sent: true, certain: false, trouble: true };
         self.lose_between(&loss);
     }
 
     /// An upstream whose process no longer serves is left behind before anything is sent to it.
     pub(super) fn drop_stale(&mut self) {
         let serving = self.router.serving(self.content);
-        let stale = self
-            .upstream
-            .as_ref()
-            .is_some_and(|u| u.route.serving != serving);
+        let stale = self.upstream.as_ref().is_some_and(|u| u.route.serving != serving);
         if stale {
             let loss = Loss {
                 reason: "another process became its primary".to_owned(),
@@ -474,10 +436,7 @@ impl Session {
             Err(reply) => return Ok(Err(reply)),
         };
         self.generation += 1;
-        let target = upstream
-            .key
-            .clone()
-            .map(|key| Target::Segment(upstream.route.clone(), key));
+        let target = upstream.key.clone().map(|key| Target::Segment(upstream.route.clone(), key));
         self.registration.point.set_target(target);
         let told = self.tell_of(&mut upstream).await;
         self.upstream = Some(upstream);

@@ -38,25 +38,15 @@ pub(super) fn bind(directory: &Path, port: u16) -> io::Result<OwnedSocket> {
     let listener = UnixListener::bind(&path)?;
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
     let inode = std::fs::symlink_metadata(&path)?.ino();
-    Ok(OwnedSocket {
-        listener,
-        path,
-        inode,
-    })
+    Ok(OwnedSocket { listener, path, inode })
 }
 
 fn private_directory(directory: &Path) -> io::Result<()> {
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(directory)?;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     let mode = std::fs::metadata(directory)?.permissions().mode();
     if mode & 0o1000 != 0 {
         // /tmp and its like belong to everyone and must not be taken from them.
-        return Err(io::Error::new(
-            io::ErrorKind::PermissionDenied,
-            "the socket directory is a shared one",
-        ));
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the socket directory is a shared one"));
     }
     if mode & 0o077 != 0 {
         // Fails when the directory is another user's, which is as it should be.
@@ -70,13 +60,8 @@ fn remove_stale(path: &Path) -> io::Result<()> {
         return Ok(());
     }
     match std::os::unix::net::UnixStream::connect(path) {
-        Ok(_) => Err(io::Error::new(
-            io::ErrorKind::AddrInUse,
-            "another process listens on this socket",
-        )),
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            std::fs::remove_file(path)
-        }
+        Ok(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens on this socket")),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path),
         Err(error) => Err(error),
     }
 }

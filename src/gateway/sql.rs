@@ -81,10 +81,7 @@ pub fn verdict(before: Standing, kinds: impl IntoIterator<Item = Kind>) -> Verdi
             (unchanged, _) => unchanged,
         };
     }
-    Verdict {
-        certain,
-        in_transaction: standing != Standing::Idle,
-    }
+    Verdict { certain, in_transaction: standing != Standing::Idle }
 }
 
 /// The statements of a text, the empty ones left out.
@@ -124,10 +121,7 @@ pub fn leading_words(statement: &[u8]) -> (String, String) {
         Token::Word(w) => Some(String::from_utf8_lossy(w).to_ascii_uppercase()),
         _ => None,
     });
-    (
-        words.next().unwrap_or_default(),
-        words.next().unwrap_or_default(),
-    )
+    (words.next().unwrap_or_default(), words.next().unwrap_or_default())
 }
 
 fn take_statement(text: &[u8]) -> (Statement<'_>, usize) {
@@ -143,11 +137,7 @@ fn take_statement(text: &[u8]) -> (Statement<'_>, usize) {
         }
         seen.add(token);
     }
-    let statement = Statement {
-        text: &text[..end],
-        rest,
-        kind: seen.kind(),
-    };
+    let statement = Statement { text: &text[..end], rest, kind: seen.kind() };
     (statement, seen.tokens)
 }
 
@@ -181,9 +171,7 @@ impl<'a> Seen<'a> {
             self.word_count += 1;
             self.trigger |= self.word_count > 1 && is(word, "TRIGGER") && self.first_is("CREATE");
         }
-        self.writes |= ["INSERT", "UPDATE", "DELETE", "REPLACE", "MERGE"]
-            .iter()
-            .any(|w| is(word, w));
+        self.writes |= ["INSERT", "UPDATE", "DELETE", "REPLACE", "MERGE"].iter().any(|w| is(word, w));
         self.analyze |= is(word, "ANALYZE") || is(word, "ANALYSE");
         self.to |= is(word, "TO");
         self.into |= is(word, "INTO");
@@ -192,8 +180,7 @@ impl<'a> Seen<'a> {
     /// A semicolon inside a trigger's body ends one of its statements; `; END ;` ends the trigger.
     fn ends_here(&self) -> bool {
         !self.trigger
-            || (matches!(self.last, Some(Token::Word(w)) if is(w, "END"))
-                && self.before_last == Some(Token::Semicolon))
+            || (matches!(self.last, Some(Token::Word(w)) if is(w, "END")) && self.before_last == Some(Token::Semicolon))
     }
 
     fn first_is(&self, word: &str) -> bool {
@@ -339,10 +326,7 @@ mod tests {
             ("explain analyze delete from t", Kind::Write),
             ("with a as (select 1) select * from a", Kind::Read),
             ("with a as (select 'insert') select * from a", Kind::Read),
-            (
-                "with a as (select 1) insert into t select * from a",
-                Kind::Write,
-            ),
+            ("with a as (select 1) insert into t select * from a", Kind::Write),
             ("with a as (select 1) delete from t", Kind::Write),
             ("(select 1)", Kind::Read),
             ("pragma user_version = 3", Kind::Write),
@@ -368,22 +352,13 @@ mod tests {
             (" ; -- nothing\n; /* nor here */", &[]),
             ("select ';'; commit", &[Kind::Read, Kind::Commit]),
             ("select 'it''s;'; end", &[Kind::Read, Kind::Commit]),
-            (
-                "select \"a;\", [b;], `c;`; end",
-                &[Kind::Read, Kind::Commit],
-            ),
-            (
-                "begin; insert into t values (1); commit;",
-                &[Kind::Begin, Kind::Write, Kind::Commit],
-            ),
+            ("select \"a;\", [b;], `c;`; end", &[Kind::Read, Kind::Commit]),
+            ("begin; insert into t values (1); commit;", &[Kind::Begin, Kind::Write, Kind::Commit]),
             (
                 "create temp trigger r after insert on t begin select case when 1 then 2 end; delete from u; end; commit",
                 &[Kind::Write, Kind::Commit],
             ),
-            (
-                "select /* ; */ 1 -- ;\n; select 2",
-                &[Kind::Read, Kind::Read],
-            ),
+            ("select /* ; */ 1 -- ;\n; select 2", &[Kind::Read, Kind::Read]),
             ("select 'never closed; commit", &[Kind::Read]),
         ];
         for (text, expected) in table {
@@ -395,10 +370,7 @@ mod tests {
     #[test]
     fn what_follows_a_statement_is_handed_back_untouched() {
         let first = statements(b"rollback ; select 1;").next().unwrap();
-        assert_eq!(
-            (first.text, first.rest),
-            (&b"rollback "[..], &b" select 1;"[..])
-        );
+        assert_eq!((first.text, first.rest), (&b"rollback "[..], &b" select 1;"[..]));
     }
 
     #[test]
@@ -411,18 +383,8 @@ mod tests {
             (Idle, "select 1; insert into t values (1)", false, false),
             (Idle, "begin", true, true),
             (Idle, "begin; insert into t values (1)", true, true),
-            (
-                Idle,
-                "begin; insert into t values (1); commit",
-                false,
-                false,
-            ),
-            (
-                Idle,
-                "begin; insert into t values (1); rollback",
-                true,
-                false,
-            ),
+            (Idle, "begin; insert into t values (1); commit", false, false),
+            (Idle, "begin; insert into t values (1); rollback", true, false),
             (Idle, "commit", true, false),
             (Idle, "savepoint a; delete from t; release a", false, true),
             (Open, "insert into t values (1)", true, true),
@@ -438,14 +400,7 @@ mod tests {
         ];
         for (before, text, certain, in_transaction) in table {
             let found = verdict(before, kinds(text.as_bytes()));
-            assert_eq!(
-                found,
-                Verdict {
-                    certain,
-                    in_transaction
-                },
-                "{before:?}: {text}"
-            );
+            assert_eq!(found, Verdict { certain, in_transaction }, "{before:?}: {text}");
         }
     }
 

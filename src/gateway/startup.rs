@@ -49,10 +49,7 @@ pub(super) enum Database {
 impl Parameters {
     /// A parameter's value.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.pairs
-            .iter()
-            .find(|(n, _)| n == name)
-            .map(|(_, v)| v.as_str())
+        self.pairs.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
     }
 
     /// The user; empty when the client names none.
@@ -83,10 +80,7 @@ pub(super) fn database(name: &str, contents: &[Content]) -> Option<Database> {
     if name == "postgres" {
         return Some(Database::Catalog);
     }
-    contents
-        .iter()
-        .find(|c| **c != Content::COORDINATOR && name == database_name(**c))
-        .map(|c| Database::Content(*c))
+    contents.iter().find(|c| **c != Content::COORDINATOR && name == database_name(**c)).map(|c| Database::Content(*c))
 }
 
 /// The database that is a content's.
@@ -96,18 +90,11 @@ pub(super) fn database_name(content: Content) -> String {
 
 /// The words of 3D000: what was asked for, and what exists.
 pub(super) fn unknown_database(name: &str, contents: &[Content]) -> String {
-    let mut known: Vec<Content> = contents
-        .iter()
-        .copied()
-        .filter(|c| *c != Content::COORDINATOR)
-        .collect();
+    let mut known: Vec<Content> = contents.iter().copied().filter(|c| *c != Content::COORDINATOR).collect();
     known.sort_unstable();
     let mut names = vec!["postgres".to_owned()];
     names.extend(known.into_iter().map(database_name));
-    format!(
-        "database \"{name}\" does not exist; there are {}",
-        names.join(", ")
-    )
+    format!("database \"{name}\" does not exist; there are {}", names.join(", "))
 }
 
 /// Reads until the client says what it wants. Encryption is declined: the Unix socket needs none, and
@@ -133,10 +120,7 @@ where
                 return parameters(packet, version != PROTOCOL_3_0).map(Startup::Session);
             }
             version => {
-                return Err(StartupError::Version {
-                    major: (version >> 16) as u16,
-                    minor: version as u16,
-                });
+                return Err(StartupError::Version { major: (version >> 16) as u16, minor: version as u16 });
             }
         }
     }
@@ -144,10 +128,7 @@ where
 }
 
 fn parameters(mut packet: Bytes, newer: bool) -> Result<Parameters, StartupError> {
-    let mut read = Parameters {
-        newer,
-        ..Parameters::default()
-    };
+    let mut read = Parameters { newer, ..Parameters::default() };
     loop {
         let name = text(&mut packet)?;
         if name.is_empty() {
@@ -195,19 +176,14 @@ mod tests {
 
     async fn read_bytes(bytes: Vec<u8>) -> Result<Startup, StartupError> {
         let (mut far, near) = tokio::io::duplex(1 << 16);
-        tokio::io::AsyncWriteExt::write_all(&mut far, &bytes)
-            .await
-            .unwrap();
+        tokio::io::AsyncWriteExt::write_all(&mut far, &bytes).await.unwrap();
         tokio::io::AsyncWriteExt::shutdown(&mut far).await.unwrap();
         read(&mut FrameStream::new(near)).await
     }
 
     #[tokio::test]
     async fn a_packet_reads_back_as_it_was_written() {
-        let pairs = vec![
-            ("user".to_owned(), "ann".to_owned()),
-            ("_pq_.more".to_owned(), "1".to_owned()),
-        ];
+        let pairs = vec![("user".to_owned(), "ann".to_owned()), ("_pq_.more".to_owned(), "1".to_owned())];
         let read = read_bytes(message::startup(&pairs).to_vec()).await;
         let Ok(Startup::Session(parameters)) = read else {
             panic!("{read:?}");

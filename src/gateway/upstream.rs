@@ -144,10 +144,7 @@ impl Opening<'_> {
     }
 
     fn no_primary(&self, reason: &str) -> Reply {
-        Reply::new(
-            Answer::NoPrimary,
-            format!("content {} has no primary: {reason}", self.content),
-        )
+        Reply::new(Answer::NoPrimary, format!("content {} has no primary: {reason}", self.content))
     }
 }
 

@@ -58,34 +58,15 @@ const fn option(name: &'static str, kind: Kind, doc: &'static str) -> OptionDoc 
 const CONTENTS: OptionDoc = option("contents", Kind::Contents, "only these contents");
 const DBIDS: OptionDoc = option("dbids", Kind::Dbids, "only these segments");
 const HOSTS: OptionDoc = option("hosts", Kind::Hosts, "only segments on these hosts");
-const WAIT: OptionDoc = option(
-    "wait",
-    Kind::Flag,
-    "false: return `started` as soon as it is durable",
-);
-const RAISE: OptionDoc = option(
-    "raise",
-    Kind::Flag,
-    "false: return every outcome, throw none",
-);
+const WAIT: OptionDoc = option("wait", Kind::Flag, "false: return `started` as soon as it is durable");
+const RAISE: OptionDoc = option("raise", Kind::Flag, "false: return every outcome, throw none");
 const TIMEOUT: OptionDoc = option("timeout", Kind::Duration, "give up waiting after this time");
-const STALL: OptionDoc = option(
-    "stall",
-    Kind::Duration,
-    "give up waiting when nothing moved for this time",
-);
+const STALL: OptionDoc = option("stall", Kind::Duration, "give up waiting when nothing moved for this time");
 const RATE: OptionDoc = option("rate", Kind::Rate, "copy no faster than this");
 const JOBS: OptionDoc = option("jobs", Kind::Count, "work on so many contents at a time");
-const IN_PLACE: OptionDoc = option(
-    "in_place",
-    Kind::Flag,
-    "overwrite the old copy, where there is no room for two",
-);
-const MODE: OptionDoc = option(
-    "mode",
-    Kind::Word(&["smart", "fast", "immediate"]),
-    "how sessions are treated; fast when not given",
-);
+const IN_PLACE: OptionDoc = option("in_place", Kind::Flag, "overwrite the old copy, where there is no room for two");
+const MODE: OptionDoc =
+    option("mode", Kind::Word(&["smart", "fast", "immediate"]), "how sessions are treated; fast when not given");
 const AFTER: OptionDoc = option("after", Kind::Plan, "plan on the rows this plan predicts");
 
 const OPTIONS: &[&str] = &["options: map"];
@@ -111,20 +92,8 @@ macro_rules! entry {
 }
 
 const ENTRIES: &[Entry] = &[
-    entry!(
-        "state",
-        &[&[]],
-        "State",
-        "What the coordinator knows now.",
-        "state().down"
-    ),
-    entry!(
-        "probe",
-        &[&[]],
-        "State",
-        "FTS looks now; returns the state it saw.",
-        "probe()"
-    ),
+    entry!("state", &[&[]], "State", "What the coordinator knows now.", "state().down"),
+    entry!("probe", &[&[]], "State", "FTS looks now; returns the state it saw.", "probe()"),
     entry!(
         "recover", &[&[], OPTIONS], "Outcome",
         "Recovers what is down, incrementally, in place; waits until synchronized.",
@@ -176,13 +145,7 @@ const ENTRIES: &[Entry] = &[
         "Several plans as one, each made on the rows that the one before predicts.",
         "let a = plan_recover(); plan_sequence([a, plan_rebalance(#{ after: a })])"
     ),
-    entry!(
-        "load_plan",
-        &[&["file: string"]],
-        "Plan",
-        "Reads a plan that was saved.",
-        "load_plan(\"f\").apply()"
-    ),
+    entry!("load_plan", &[&["file: string"]], "Plan", "Reads a plan that was saved.", "load_plan(\"f\").apply()"),
     entry!(
         "confirm",
         &[&["plan: Plan"]],
@@ -242,13 +205,7 @@ const ENTRIES: &[Entry] = &[
         "Reads from every content; triggers a probe, and throws on a partial answer.",
         "sql_all(\"select count(*) from t\")"
     ),
-    entry!(
-        "ping",
-        &[&["host: string"]],
-        "map",
-        "Whether a host's agent answers, and why not.",
-        "ping(\"sdw2\").ok"
-    ),
+    entry!("ping", &[&["host: string"]], "map", "Whether a host's agent answers, and why not.", "ping(\"sdw2\").ok"),
     entry!(
         "setting",
         &[&["name: string"], &["name: string", "value: string"]],
@@ -256,13 +213,7 @@ const ENTRIES: &[Entry] = &[
         "Reads a setting of the cluster, or writes it durably.",
         "setting(\"gp_fts_probe_interval\", \"1s\")"
     ),
-    entry!(
-        "procedures",
-        &[&[]],
-        "array",
-        "The procedures that can be run, each with its purpose.",
-        "procedures()"
-    ),
+    entry!("procedures", &[&[]], "array", "The procedures that can be run, each with its purpose.", "procedures()"),
     entry!(
         "procedure", &[&["name: string"], &["name: string", "options: map"]], "any",
         "Runs a procedure: its run(options).", "procedure(\"recover_double_fault\")", changes: true
@@ -299,27 +250,9 @@ const ENTRIES: &[Entry] = &[
         "Ends the writers, reads everything back, and says what was found and what was lost.",
         "demo::traffic().stop().lost", method_of: "Traffic"
     ),
-    entry!(
-        "sleep",
-        &[&["time: string"]],
-        "()",
-        "Waits; ends with Ctrl-C.",
-        "sleep(\"5s\")"
-    ),
-    entry!(
-        "args",
-        &[&[]],
-        "array",
-        "The arguments after the script's name.",
-        "args()[0]"
-    ),
-    entry!(
-        "exit",
-        &[&[], &["code: int"]],
-        "()",
-        "Ends the script with this exit code; it can't be caught.",
-        "exit(3)"
-    ),
+    entry!("sleep", &[&["time: string"]], "()", "Waits; ends with Ctrl-C.", "sleep(\"5s\")"),
+    entry!("args", &[&[]], "array", "The arguments after the script's name.", "args()[0]"),
+    entry!("exit", &[&[], &["code: int"]], "()", "Ends the script with this exit code; it can't be caught.", "exit(3)"),
     entry!(
         "help",
         &[&[], &["subject: string"]],

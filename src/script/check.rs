@@ -10,19 +10,8 @@ use rhai::{AST, ASTNode, Engine, Expr, FnCallExpr, FuncInfo, Position, Scope, St
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What the language itself knows and never registers.
-const BUILT_IN: &[&str] = &[
-    "Fn",
-    "call",
-    "curry",
-    "is_def_var",
-    "is_def_fn",
-    "is_shared",
-    "type_of",
-    "print",
-    "debug",
-    "import",
-    "this",
-];
+const BUILT_IN: &[&str] =
+    &["Fn", "call", "curry", "is_def_var", "is_def_fn", "is_shared", "type_of", "print", "debug", "import", "this"];
 
 /// Something wrong with a script.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,31 +25,20 @@ pub struct Finding {
 
 impl Finding {
     pub(super) fn of(error: ScriptError) -> Finding {
-        Finding {
-            code: error.code,
-            message: error.message,
-            position: error.position,
-            next: error.next,
-        }
+        Finding { code: error.code, message: error.message, position: error.position, next: error.next }
     }
 
     /// The error that keeps a script from running.
     pub(super) fn into_error(self, text: &str, count: usize) -> ScriptError {
-        let kind = if self.code == "syntax" {
-            ErrorKind::Syntax
-        } else {
-            ErrorKind::Check
-        };
+        let kind = if self.code == "syntax" { ErrorKind::Syntax } else { ErrorKind::Check };
         let more = match count {
             0 | 1 => String::new(),
             n => format!(" ({} more: segsh check)", n - 1),
         };
         let thrown = Thrown::script(&self.code, format!("{}{more}", self.message)).next(self.next);
         let mut error = ScriptError::new(kind, thrown);
-        error.source_line = self
-            .position
-            .as_ref()
-            .and_then(|p| text.lines().nth(p.line.checked_sub(1)?).map(str::to_string));
+        error.source_line =
+            self.position.as_ref().and_then(|p| text.lines().nth(p.line.checked_sub(1)?).map(str::to_string));
         error.position = self.position;
         error
     }
@@ -108,21 +86,14 @@ pub(super) fn check_ast(
     };
     for function in known.iter_functions().chain(ast.iter_functions()) {
         let arity = function.params.len();
-        let forms = checker
-            .functions
-            .entry(function.name.to_string())
-            .or_default();
+        let forms = checker.functions.entry(function.name.to_string()).or_default();
         // A script function can be called as a method too, its object being `this`.
         forms.extend([arity, arity + 1]);
-        checker
-            .values
-            .extend(function.params.iter().map(|p| (*p).to_string()));
+        checker.values.extend(function.params.iter().map(|p| (*p).to_string()));
     }
     checker.shadows(&ast);
     ast.walk(&mut |path| {
-        path.last()
-            .into_iter()
-            .for_each(|node| checker.collect(node));
+        path.last().into_iter().for_each(|node| checker.collect(node));
         true
     });
     ast.walk(&mut |path| {
@@ -136,11 +107,7 @@ fn registered(engine: &Engine) -> Known {
     let mut known = Known::new();
     let pairs = engine.collect_fn_metadata(
         None,
-        |info: FuncInfo| {
-            info.namespace
-                .is_empty()
-                .then(|| (info.metadata.name.to_string(), info.metadata.num_params))
-        },
+        |info: FuncInfo| info.namespace.is_empty().then(|| (info.metadata.name.to_string(), info.metadata.num_params)),
         true,
     );
     for (name, arity) in pairs {
@@ -155,13 +122,7 @@ fn namespaces(engine: &Engine) -> BTreeMap<String, Option<Known>> {
         None,
         |info: FuncInfo| {
             let namespace = info.namespace.to_string();
-            (!namespace.is_empty()).then(|| {
-                (
-                    namespace,
-                    info.metadata.name.to_string(),
-                    info.metadata.num_params,
-                )
-            })
+            (!namespace.is_empty()).then(|| (namespace, info.metadata.name.to_string(), info.metadata.num_params))
         },
         true,
     );
@@ -176,34 +137,19 @@ fn namespaces(engine: &Engine) -> BTreeMap<String, Option<Known>> {
 
 impl Checker<'_> {
     fn find(&mut self, code: &str, message: String, at: Position, next: String) {
-        let position = at.line().map(|line| Pos {
-            file: self.file.to_string(),
-            line,
-            col: at.position().unwrap_or(1),
-        });
-        self.findings.push(Finding {
-            code: code.to_string(),
-            message,
-            position,
-            next,
-        });
+        let position = at.line().map(|line| Pos { file: self.file.to_string(), line, col: at.position().unwrap_or(1) });
+        self.findings.push(Finding { code: code.to_string(), message, position, next });
     }
 
     /// A script function of an API name would quietly take its place.
     fn shadows(&mut self, ast: &AST) {
         let own: Vec<String> = ast.iter_functions().map(|f| f.name.to_string()).collect();
         for name in own {
-            let in_api = |e: &&super::catalog::Entry| {
-                e.namespace.is_empty() && e.method_of.is_empty() && e.name == name
-            };
+            let in_api =
+                |e: &&super::catalog::Entry| e.namespace.is_empty() && e.method_of.is_empty() && e.name == name;
             if catalog().iter().any(|e| in_api(&e)) {
                 let message = format!("fn {name}() would take the place of the API's {name}()");
-                self.find(
-                    "shadows_api",
-                    message,
-                    Position::NONE,
-                    "give it another name".into(),
-                );
+                self.find("shadows_api", message, Position::NONE, "give it another name".into());
             }
         }
     }
@@ -219,8 +165,7 @@ impl Checker<'_> {
             }
             ASTNode::Stmt(Stmt::Import(import, at)) => self.import(&import.0, &import.1.name, *at),
             ASTNode::Expr(Expr::Map(entries, _)) => {
-                self.values
-                    .extend(entries.0.iter().map(|(key, _)| key.name.to_string()));
+                self.values.extend(entries.0.iter().map(|(key, _)| key.name.to_string()));
             }
             ASTNode::Expr(Expr::Property(property, _)) => {
                 self.values.insert(property.2.to_string());
@@ -285,10 +230,7 @@ impl Checker<'_> {
             }
             None => {
                 // The API first, so that `stat` means `state` and not a range's `start`.
-                let own = catalog()
-                    .iter()
-                    .filter(|e| e.namespace.is_empty())
-                    .map(|e| e.name);
+                let own = catalog().iter().filter(|e| e.namespace.is_empty()).map(|e| e.name);
                 let near = is_it(name, own.chain(self.functions.keys().map(String::as_str)));
                 let kind = if method { "method" } else { "function" };
                 let message = format!("there is no {kind} `{name}`{near}");
@@ -320,13 +262,6 @@ impl Checker<'_> {
 
 fn wrong_arity(name: &str, forms: &BTreeSet<usize>, arity: usize, method: bool) -> String {
     let less = usize::from(method);
-    let forms: Vec<String> = forms
-        .iter()
-        .map(|f| f.saturating_sub(less).to_string())
-        .collect();
-    format!(
-        "{name}() takes {} arguments, not {}",
-        forms.join(" or "),
-        arity - less
-    )
+    let forms: Vec<String> = forms.iter().map(|f| f.saturating_sub(less).to_string()).collect();
+    format!("{name}() takes {} arguments, not {}", forms.join(" or "), arity - less)
 }

@@ -28,11 +28,7 @@ pub struct OpRecord {
 /// One step that `confirm(plan)` has already asked about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Grant {
-    Step {
-        kind: StepKind,
-        content: i64,
-        dbid: i64,
-    },
+    Step { kind: StepKind, content: i64, dbid: i64 },
     RestartAll,
 }
 
@@ -58,8 +54,7 @@ impl Context {
     /// The cluster, or the error that every call without one gives.
     pub(super) fn cluster(&self) -> Thrower<&Arc<dyn Cluster>> {
         self.cluster.as_ref().ok_or_else(|| {
-            Thrown::with_exit("no_cluster", 7, "no cluster is connected")
-                .next("segsh -c DIR, or segsh demo")
+            Thrown::with_exit("no_cluster", 7, "no cluster is connected").next("segsh -c DIR, or segsh demo")
         })
     }
 
@@ -134,29 +129,17 @@ fn grants_of(plan: &Plan) -> Vec<Grant> {
     {
         return vec![Grant::RestartAll];
     }
-    plan.steps
-        .iter()
-        .map(|s| Grant::Step {
-            kind: s.kind,
-            content: s.content.0,
-            dbid: s.dbid.0,
-        })
-        .collect()
+    plan.steps.iter().map(|s| Grant::Step { kind: s.kind, content: s.content.0, dbid: s.dbid.0 }).collect()
 }
 
 /// Unix milliseconds.
 pub(super) fn now_ms() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// Runs the body of a binding. A panic must not unwind through the interpreter, so it becomes an
 /// error that names the function.
-pub(super) fn guard<T>(
-    name: &str,
-    body: impl FnOnce() -> Thrower<T>,
-) -> Result<T, Box<EvalAltResult>> {
+pub(super) fn guard<T>(name: &str, body: impl FnOnce() -> Thrower<T>) -> Result<T, Box<EvalAltResult>> {
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(result) => result.map_err(Into::into),
         Err(_) => {

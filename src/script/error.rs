@@ -136,10 +136,8 @@ impl ScriptError {
         let at = inner.position();
         let mut script = describe(inner, names);
         script.position = position_in(&current, at);
-        script.source_line = script
-            .position
-            .as_ref()
-            .and_then(|p| sources.get(&p.file).and_then(|text| line_of(text, p.line)));
+        script.source_line =
+            script.position.as_ref().and_then(|p| sources.get(&p.file).and_then(|text| line_of(text, p.line)));
         script.call_stack = call_stack;
         script
     }
@@ -173,27 +171,13 @@ impl OpRecord {
 }
 
 /// Takes the wrapping calls and modules off, noting the way.
-fn unwrap_calls(
-    error: EvalAltResult,
-    current: &mut String,
-    stack: &mut Vec<Frame>,
-) -> EvalAltResult {
+fn unwrap_calls(error: EvalAltResult, current: &mut String, stack: &mut Vec<Frame>) -> EvalAltResult {
     match error {
         EvalAltResult::ErrorInFunctionCall(function, source, inner, at) => {
             let called_at = position_in(current, at);
-            let shown = if function.starts_with("anon$") {
-                "closure".into()
-            } else {
-                function
-            };
+            let shown = if function.starts_with("anon$") { "closure".into() } else { function };
             // Rhai names functions of modules with a trailing ` @ 'file'` in some versions.
-            stack.insert(
-                0,
-                Frame {
-                    function: shown,
-                    called_at,
-                },
-            );
+            stack.insert(0, Frame { function: shown, called_at });
             if !source.is_empty() {
                 *current = source;
             }
@@ -219,10 +203,7 @@ fn describe(error: EvalAltResult, names: &[String]) -> ScriptError {
             let name = signature.split([' ', '(']).next().unwrap_or(signature);
             format!(
                 "there is no function `{signature}`{}",
-                is_it(
-                    name,
-                    names.iter().map(String::as_str).filter(|n| *n != name)
-                )
+                is_it(name, names.iter().map(String::as_str).filter(|n| *n != name))
             )
         }
         EvalAltResult::ErrorVariableNotFound(name, _) => format!("there is no variable `{name}`"),
@@ -241,24 +222,16 @@ fn of_thrown(value: &Dynamic) -> ScriptError {
     match Thrown::from_map(&map) {
         Some(thrown) => ScriptError::new(ErrorKind::Api, thrown),
         None => {
-            let text = map
-                .get("message")
-                .map_or_else(|| value.to_string(), Dynamic::to_string);
+            let text = map.get("message").map_or_else(|| value.to_string(), Dynamic::to_string);
             // A built-in error that was caught and thrown again keeps its code.
-            let code = map
-                .get("error")
-                .map_or("thrown".into(), |e| code_of_builtin(&e.to_string()));
+            let code = map.get("error").map_or("thrown".into(), |e| code_of_builtin(&e.to_string()));
             ScriptError::new(ErrorKind::Thrown, Thrown::script(&code, text))
         }
     }
 }
 
 fn variant(error: &EvalAltResult) -> String {
-    format!("{error:?}")
-        .split(['(', ' '])
-        .next()
-        .unwrap_or_default()
-        .to_string()
+    format!("{error:?}").split(['(', ' ']).next().unwrap_or_default().to_string()
 }
 
 /// `ErrorFunctionNotFound` as `function_not_found`.
@@ -283,11 +256,7 @@ fn without_position(error: &EvalAltResult) -> String {
 }
 
 fn position_in(file: &str, at: Position) -> Option<Pos> {
-    Some(Pos {
-        file: file.to_string(),
-        line: at.line()?,
-        col: at.position().unwrap_or(1),
-    })
+    Some(Pos { file: file.to_string(), line: at.line()?, col: at.position().unwrap_or(1) })
 }
 
 fn line_of(text: &str, line: usize) -> Option<String> {

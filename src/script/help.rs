@@ -20,9 +20,7 @@ pub fn overview() -> String {
     for (name, doc) in procedure_docs() {
         text.push_str(&format!(" {name:<28} {doc}\n"));
     }
-    text.push_str(
-        "help(\"State\") lists a record's fields, help(\"no_space\") explains a refusal.\n",
-    );
+    text.push_str("help(\"State\") lists a record's fields, help(\"no_space\") explains a refusal.\n");
     text
 }
 
@@ -45,11 +43,7 @@ pub fn about(subject: &str) -> Thrower<String> {
         return Ok(format!("{subject}: {explain}\n"));
     }
     let near = is_it(subject, subjects().iter().map(String::as_str));
-    Err(Thrown::script(
-        "unknown_subject",
-        format!("there is no help on `{subject}`{near}"),
-    )
-    .next("help()"))
+    Err(Thrown::script("unknown_subject", format!("there is no help on `{subject}`{near}")).next("help()"))
 }
 
 /// Everything that help can be asked about.
@@ -58,64 +52,29 @@ pub fn subjects() -> Vec<String> {
     let codes = RefusalCode::ALL.iter().map(|c| c.code().to_string());
     let errors = ERROR_CODES.iter().map(|(code, _)| (*code).to_string());
     let procedures = procedure_docs().into_iter().map(|(name, _)| name);
-    let mut records: Vec<String> = api::record_docs()
-        .iter()
-        .map(|f| f.record.to_string())
-        .collect();
+    let mut records: Vec<String> = api::record_docs().iter().map(|f| f.record.to_string()).collect();
     records.dedup();
-    functions
-        .chain(codes)
-        .chain(errors)
-        .chain(procedures)
-        .chain(records)
-        .collect()
+    functions.chain(codes).chain(errors).chain(procedures).chain(records).collect()
 }
 
 /// The codes of errors that are not refusals.
 const ERROR_CODES: &[(&str, &str)] = &[
-    (
-        "partial",
-        "part of what was asked for is done; the refusals name the rest. Exit 5.",
-    ),
-    (
-        "refused",
-        "nothing was changed; every refusal has its own code. Exit 4.",
-    ),
+    ("partial", "part of what was asked for is done; the refusals name the rest. Exit 5."),
+    ("refused", "nothing was changed; every refusal has its own code. Exit 4."),
     ("declined", "the confirmation was not given. Exit 4."),
-    (
-        "unknown",
-        "the end of the operation was not seen; look with state(). Exit 6.",
-    ),
-    (
-        "timed_out",
-        "it was not so within `timeout`; what runs goes on. Exit 6.",
-    ),
-    (
-        "stalled",
-        "nothing moved for `stall`; what runs goes on. Exit 6.",
-    ),
-    (
-        "cannot_happen",
-        "nothing is at work that could make it so. Exit 6.",
-    ),
+    ("unknown", "the end of the operation was not seen; look with state(). Exit 6."),
+    ("timed_out", "it was not so within `timeout`; what runs goes on. Exit 6."),
+    ("stalled", "nothing moved for `stall`; what runs goes on. Exit 6."),
+    ("cannot_happen", "nothing is at work that could make it so. Exit 6."),
     ("cancelled", "the operation was cancelled. Exit 130."),
     ("interrupted", "Ctrl-C ended the script. Exit 130."),
-    (
-        "locked",
-        "another change of the same contents is under way. Exit 8.",
-    ),
+    ("locked", "another change of the same contents is under way. Exit 8."),
     ("unreachable", "the cluster does not answer. Exit 7."),
     ("no_cluster", "no cluster is connected. Exit 7."),
     ("unknown_option", "the function has no such option. Exit 1."),
-    (
-        "bare_number",
-        "a number alone could be a content or a dbid; name which. Exit 1.",
-    ),
+    ("bare_number", "a number alone could be a content or a dbid; name which. Exit 1."),
     ("unknown_property", "the record has no such field. Exit 1."),
-    (
-        "unknown_value",
-        "a role, mode or status was compared with what is none. Exit 1.",
-    ),
+    ("unknown_value", "a role, mode or status was compared with what is none. Exit 1."),
     ("sql", "a statement failed; `sqlstate` says how. Exit 1."),
     ("thrown", "the script itself threw a value. Exit 1."),
 ];
@@ -126,29 +85,17 @@ fn function(entry: &Entry) -> String {
     for form in entry.forms {
         let method = usize::from(!entry.method_of.is_empty());
         let shown: Vec<&str> = form.iter().skip(method).copied().collect();
-        text.push_str(&format!(
-            "{name}({}) -> {}\n",
-            shown.join(", "),
-            entry.returns
-        ));
+        text.push_str(&format!("{name}({}) -> {}\n", shown.join(", "), entry.returns));
     }
     text.push_str(&format!(" {}\n", entry.doc));
     if !entry.options.is_empty() {
         text.push_str(" options:\n");
         for option in entry.options {
-            text.push_str(&format!(
-                "  {:<10} {:<26} {}\n",
-                option.name,
-                takes(option),
-                option.doc
-            ));
+            text.push_str(&format!("  {:<10} {:<26} {}\n", option.name, takes(option), option.doc));
         }
     }
     let verb = entry.name.strip_prefix("plan_").unwrap_or(entry.name);
-    let lines: Vec<_> = PRECONDITIONS
-        .iter()
-        .filter(|p| p.verbs.contains(&verb))
-        .collect();
+    let lines: Vec<_> = PRECONDITIONS.iter().filter(|p| p.verbs.contains(&verb)).collect();
     if !lines.is_empty() && entry.namespace.is_empty() {
         text.push_str(" refused unless:\n");
         for line in lines {
@@ -176,11 +123,7 @@ fn takes(option: &OptionDoc) -> String {
 fn refusal(code: RefusalCode) -> String {
     let mut text = format!("{}: {}\n", code.code(), code.explain());
     for line in PRECONDITIONS.iter().filter(|p| p.code == code) {
-        text.push_str(&format!(
-            " holds for {}: {}\n",
-            line.verbs.join(", "),
-            line.says
-        ));
+        text.push_str(&format!(" holds for {}: {}\n", line.verbs.join(", "), line.says));
     }
     text
 }
@@ -196,17 +139,11 @@ fn record(name: &str) -> Option<String> {
         text.push_str(&format!(" {:<22} {}\n", field.name, field.doc));
     }
     for method in catalog().iter().filter(|e| e.method_of == name) {
-        text.push_str(&format!(
-            " {:<22} {}\n",
-            format!("{}()", method.name),
-            method.doc
-        ));
+        text.push_str(&format!(" {:<22} {}\n", format!("{}()", method.name), method.doc));
     }
     Some(text)
 }
 
 fn first_sentence(doc: &str) -> &str {
-    doc.find(". ")
-        .or_else(|| doc.find("; "))
-        .map_or(doc.trim_end_matches('.'), |at| &doc[..at])
+    doc.find(". ").or_else(|| doc.find("; ")).map_or(doc.trim_end_matches('.'), |at| &doc[..at])
 }

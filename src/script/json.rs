@@ -5,8 +5,8 @@
 
 use super::api;
 use crate::cluster::{
-    ContentState, HostState, Outcome, PingResult, Plan, PlanStep, Refusal, Rows, Segment,
-    SegmentOutcome, State, Value as SqlValue,
+    ContentState, HostState, Outcome, PingResult, Plan, PlanStep, Refusal, Rows, Segment, SegmentOutcome, State,
+    Value as SqlValue,
 };
 use crate::core::row::{PairRow, SegmentRow};
 use rhai::Dynamic;
@@ -18,8 +18,7 @@ pub const SCHEMA: i64 = 1;
 /// `state().to_json()` and `status --json`.
 pub fn state_json(state: &State) -> Value {
     let c = &state.coordinator;
-    let dbids =
-        |segments: Vec<&Segment>| -> Vec<i64> { segments.iter().map(|s| s.row.dbid.0).collect() };
+    let dbids = |segments: Vec<&Segment>| -> Vec<i64> { segments.iter().map(|s| s.row.dbid.0).collect() };
     json!({
         "schema": SCHEMA,
         "cluster": state.cluster,
@@ -231,10 +230,7 @@ pub fn to_dynamic(value: &Value) -> Dynamic {
         Value::String(s) => s.clone().into(),
         Value::Array(items) => items.iter().map(to_dynamic).collect::<Vec<_>>().into(),
         Value::Object(entries) => {
-            let map: rhai::Map = entries
-                .iter()
-                .map(|(k, v)| (k.as_str().into(), to_dynamic(v)))
-                .collect();
+            let map: rhai::Map = entries.iter().map(|(k, v)| (k.as_str().into(), to_dynamic(v))).collect();
             map.into()
         }
     }

@@ -40,9 +40,7 @@ fn register_one<T: Lettered>(engine: &mut Engine, name: &str) {
     engine.register_fn("==", |a: T, b: Dynamic| same(a, &b));
     engine.register_fn("!=", |a: T, b: Dynamic| same(a, &b).map(|s| !s));
     engine.register_fn("==", |a: ImmutableString, b: T| same(b, &a.into()));
-    engine.register_fn("!=", |a: ImmutableString, b: T| {
-        same(b, &a.into()).map(|s| !s)
-    });
+    engine.register_fn("!=", |a: ImmutableString, b: T| same(b, &a.into()).map(|s| !s));
     // Rhai would call these unequal by their types, and the mistake would go unnoticed.
     engine.register_fn("==", |a: i64, b: T| same(b, &a.into()));
     engine.register_fn("!=", |a: i64, b: T| same(b, &a.into()).map(|s| !s));
@@ -76,16 +74,11 @@ fn not_comparable<T: Lettered>(text: Option<&str>, other: &Dynamic) -> Thrown {
     let shown = text.map_or_else(|| other.to_string(), str::to_string);
     let words = T::all().iter().map(|v| v.word());
     let near = text.and_then(|t| near_miss(t, words));
-    let near = near
-        .map(|n| format!("; is it \"{n}\"?"))
-        .unwrap_or_default();
-    let all: Vec<String> = T::all()
-        .iter()
-        .map(|v| format!("\"{}\" ({})", v.letter(), v.word()))
-        .collect();
-    Thrown::script(
-        "unknown_value",
-        format!("`{shown}` is not a {}{near}", T::WHAT),
-    )
-    .next(format!("a {} is one of {}", T::WHAT, all.join(", ")))
+    let near = near.map(|n| format!("; is it \"{n}\"?")).unwrap_or_default();
+    let all: Vec<String> = T::all().iter().map(|v| format!("\"{}\" ({})", v.letter(), v.word())).collect();
+    Thrown::script("unknown_value", format!("`{shown}` is not a {}{near}", T::WHAT)).next(format!(
+        "a {} is one of {}",
+        T::WHAT,
+        all.join(", ")
+    ))
 }

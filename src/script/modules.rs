@@ -20,11 +20,7 @@ macro_rules! std_modules {
             &[$(($name, include_str!(concat!("../../stdlib/", $name, ".rhai")))),*];
     };
 }
-std_modules!(
-    "recover_with_mirroring",
-    "return_to_preferred_roles",
-    "recover_double_fault"
-);
+std_modules!("recover_with_mirroring", "return_to_preferred_roles", "recover_double_fault");
 
 /// The text of a built-in module.
 pub fn std_source(name: &str) -> Option<&'static str> {
@@ -37,9 +33,7 @@ pub fn procedure_docs() -> Vec<(String, String)> {
         let line = text.lines().find_map(|l| l.strip_prefix("//!"));
         line.unwrap_or_default().trim().to_string()
     };
-    STD.iter()
-        .map(|(name, text)| ((*name).to_string(), first_line(text)))
-        .collect()
+    STD.iter().map(|(name, text)| ((*name).to_string(), first_line(text))).collect()
 }
 
 /// Why a module can't be used.
@@ -70,9 +64,7 @@ pub struct ModulePaths {
 
 impl ModulePaths {
     fn folders(&self) -> impl Iterator<Item = &PathBuf> {
-        [&self.script, &self.site, &self.system]
-            .into_iter()
-            .flatten()
+        [&self.script, &self.site, &self.system].into_iter().flatten()
     }
 }
 
@@ -86,11 +78,7 @@ pub struct Resolver {
 
 impl Resolver {
     pub fn new(paths: ModulePaths, context: &Rc<Context>) -> Resolver {
-        Resolver {
-            paths: Rc::new(RefCell::new(paths)),
-            loaded: Rc::default(),
-            context: Rc::clone(context),
-        }
+        Resolver { paths: Rc::new(RefCell::new(paths)), loaded: Rc::default(), context: Rc::clone(context) }
     }
 
     /// The folder of the script that runs next; what was loaded from another is forgotten.
@@ -101,10 +89,7 @@ impl Resolver {
 
     /// The file (or `std/…`) and the text of a module.
     pub fn source(&self, name: &str) -> Result<(String, String), ModuleError> {
-        let not_found = |looked: String| ModuleError::NotFound {
-            name: name.to_string(),
-            looked,
-        };
+        let not_found = |looked: String| ModuleError::NotFound { name: name.to_string(), looked };
         if let Some(built_in) = name.strip_prefix("std/") {
             return std_source(built_in)
                 .map(|text| (name.to_string(), text.to_string()))
@@ -128,20 +113,12 @@ impl Resolver {
 
     /// Compiles a module's text and checks that it holds functions only.
     pub fn compile(&self, engine: &Engine, name: &str) -> Result<AST, Box<EvalAltResult>> {
-        let thrown =
-            |error: ModuleError| super::thrown::Thrown::script("module", error.to_string()).into();
+        let thrown = |error: ModuleError| super::thrown::Thrown::script("module", error.to_string()).into();
         let (file, text) = self.source(name).map_err(thrown)?;
-        self.context
-            .sources
-            .borrow_mut()
-            .insert(file.clone(), text.clone());
-        let mut ast = engine.compile(&text).map_err(|e| {
-            Box::new(EvalAltResult::ErrorInModule(
-                file.clone(),
-                e.into(),
-                Position::NONE,
-            ))
-        })?;
+        self.context.sources.borrow_mut().insert(file.clone(), text.clone());
+        let mut ast = engine
+            .compile(&text)
+            .map_err(|e| Box::new(EvalAltResult::ErrorInModule(file.clone(), e.into(), Position::NONE)))?;
         ast.set_source(file.as_str());
         if !ast.statements().iter().all(is_harmless) {
             return Err(thrown(ModuleError::NotFunctionsOnly(file)));
@@ -152,18 +129,12 @@ impl Resolver {
 
 /// Modules may import modules and name constants for others; nothing that acts.
 fn is_harmless(statement: &Stmt) -> bool {
-    matches!(
-        statement,
-        Stmt::Import(..) | Stmt::Export(..) | Stmt::Noop(..)
-    )
+    matches!(statement, Stmt::Import(..) | Stmt::Export(..) | Stmt::Noop(..))
 }
 
 fn read(file: &Path) -> Result<String, ModuleError> {
     let shown = file.display().to_string();
-    let unreadable = |cause| ModuleError::Unreadable {
-        file: shown.clone(),
-        cause,
-    };
+    let unreadable = |cause| ModuleError::Unreadable { file: shown.clone(), cause };
     let mode = file.metadata().map_err(unreadable)?.permissions().mode();
     if mode & WRITABLE_BY_OTHERS != 0 {
         return Err(ModuleError::WritableByOthers(shown));
@@ -185,9 +156,7 @@ impl ModuleResolver for Resolver {
         let ast = self.compile(engine, path)?;
         let module = Module::eval_ast_as_new(Scope::new(), &ast, engine)?;
         let module: Shared<Module> = module.into();
-        self.loaded
-            .borrow_mut()
-            .insert(path.to_string(), Shared::clone(&module));
+        self.loaded.borrow_mut().insert(path.to_string(), Shared::clone(&module));
         Ok(module)
     }
 }

@@ -13,9 +13,7 @@ pub fn near_miss<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) 
 
 /// `; is it `x`?`, or nothing.
 pub fn is_it<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
-    near_miss(word, candidates)
-        .map(|c| format!("; is it `{c}`?"))
-        .unwrap_or_default()
+    near_miss(word, candidates).map(|c| format!("; is it `{c}`?")).unwrap_or_default()
 }
 
 /// Edit distance with a swap of neighbours counted as one slip, as fingers do.
@@ -26,9 +24,7 @@ fn distance(a: &str, b: &str) -> usize {
         let mut row = vec![i];
         for j in 1..=b.len() {
             let cost = usize::from(a[i - 1] != b[j - 1]);
-            let mut best = (rows[i - 1][j] + 1)
-                .min(row[j - 1] + 1)
-                .min(rows[i - 1][j - 1] + cost);
+            let mut best = (rows[i - 1][j] + 1).min(row[j - 1] + 1).min(rows[i - 1][j - 1] + cost);
             if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
                 best = best.min(rows[i - 2][j - 2] + 1);
             }

@@ -150,10 +150,7 @@ fn names(table: &[OptionDoc]) -> Vec<String> {
 
 fn unknown_option(function: &str, table: &[OptionDoc], key: &str) -> Thrown {
     let near = is_it(key, table.iter().map(|o| o.name));
-    let mut thrown = Thrown::script(
-        "unknown_option",
-        format!("{function}() has no option `{key}`{near}"),
-    );
+    let mut thrown = Thrown::script("unknown_option", format!("{function}() has no option `{key}`{near}"));
     thrown.options = names(table);
     thrown.next(format!("help(\"{function}\")"))
 }
@@ -169,56 +166,30 @@ fn not_a_map(function: &str, table: &[OptionDoc], argument: &Dynamic) -> Thrown 
             spellings.push(format!("{function}(#{{ dbids: {argument} }})"));
         }
         let both = spellings.join(" or ");
-        return Thrown::script(
-            "bare_number",
-            format!("{function}({argument}): content or dbid? Write {both}"),
-        )
-        .next(both);
+        return Thrown::script("bare_number", format!("{function}({argument}): content or dbid? Write {both}"))
+            .next(both);
     }
     if argument.is_string() && has(Kind::Hosts) {
         let spelling = format!("{function}(#{{ hosts: \"{argument}\" }})");
-        return Thrown::script(
-            "not_options",
-            format!("{function}() takes its targets by name; write {spelling}"),
-        )
-        .next(spelling);
+        return Thrown::script("not_options", format!("{function}() takes its targets by name; write {spelling}"))
+            .next(spelling);
     }
-    Thrown::script(
-        "not_options",
-        format!(
-            "{function}() takes options as a map, not {}",
-            argument.type_name()
-        ),
-    )
-    .next(format!("help(\"{function}\")"))
+    Thrown::script("not_options", format!("{function}() takes options as a map, not {}", argument.type_name()))
+        .next(format!("help(\"{function}\")"))
 }
 
 fn read_one(function: &str, option: &OptionDoc, value: &Dynamic) -> Thrower<Given> {
     let wrong = |what: &str| {
-        Thrown::script(
-            "bad_option",
-            format!(
-                "{function}(): `{}` takes {what}, not {}",
-                option.name,
-                shown(value)
-            ),
-        )
-        .next(format!("help(\"{function}\")"))
+        Thrown::script("bad_option", format!("{function}(): `{}` takes {what}, not {}", option.name, shown(value)))
+            .next(format!("help(\"{function}\")"))
     };
     match option.kind {
-        Kind::Contents => numbers(value, |s| s.content)
-            .map(Given::Numbers)
-            .ok_or_else(|| wrong("content numbers, such as [2]")),
-        Kind::Dbids => numbers(value, |s| s.dbid)
-            .map(Given::Numbers)
-            .ok_or_else(|| wrong("dbids, such as [5]")),
-        Kind::Hosts => texts(value)
-            .map(Given::Texts)
-            .ok_or_else(|| wrong("host names")),
-        Kind::Flag => value
-            .as_bool()
-            .map(Given::Flag)
-            .map_err(|_| wrong("true or false")),
+        Kind::Contents => {
+            numbers(value, |s| s.content).map(Given::Numbers).ok_or_else(|| wrong("content numbers, such as [2]"))
+        }
+        Kind::Dbids => numbers(value, |s| s.dbid).map(Given::Numbers).ok_or_else(|| wrong("dbids, such as [5]")),
+        Kind::Hosts => texts(value).map(Given::Texts).ok_or_else(|| wrong("host names")),
+        Kind::Flag => value.as_bool().map(Given::Flag).map_err(|_| wrong("true or false")),
         Kind::Count => match value.as_int() {
             Ok(n) if n >= 1 => Ok(Given::Number(n)),
             _ => Err(wrong("a whole number from 1")),
@@ -233,11 +204,7 @@ fn read_one(function: &str, option: &OptionDoc, value: &Dynamic) -> Thrower<Give
             }
             Err(_) => Err(wrong(&format!("one of {}", words.join(", ")))),
         },
-        Kind::Plan => value
-            .clone()
-            .try_cast::<PlanRecord>()
-            .map(Given::Plan)
-            .ok_or_else(|| wrong("a plan")),
+        Kind::Plan => value.clone().try_cast::<PlanRecord>().map(Given::Plan).ok_or_else(|| wrong("a plan")),
     }
 }
 
@@ -247,10 +214,7 @@ fn quantity(
     parse: fn(&str) -> Result<i64, units::UnitError>,
     wrong: &dyn Fn(&str) -> Thrown,
 ) -> Thrower<Given> {
-    let text = value
-        .clone()
-        .into_string()
-        .map_err(|_| wrong(&format!("a text with a unit, such as \"{example}\"")))?;
+    let text = value.clone().into_string().map_err(|_| wrong(&format!("a text with a unit, such as \"{example}\"")))?;
     parse(&text).map(Given::Number).map_err(|e| {
         let mut thrown = wrong(&format!("a text with a unit, such as \"{example}\""));
         thrown.message = format!("{}: {e}", thrown.message);
@@ -273,12 +237,7 @@ fn numbers(value: &Dynamic, pick: fn(&Named) -> i64) -> Option<Vec<i64>> {
     if let Ok(n) = value.as_int() {
         return Some(vec![n]);
     }
-    let of = |row: &crate::core::row::SegmentRow| {
-        pick(&Named {
-            content: row.content.0,
-            dbid: row.dbid.0,
-        })
-    };
+    let of = |row: &crate::core::row::SegmentRow| pick(&Named { content: row.content.0, dbid: row.dbid.0 });
     if let Some(segments) = value.read_lock::<Segments>() {
         return Some(segments.0.iter().map(|s| of(&s.row)).collect());
     }
@@ -287,10 +246,7 @@ fn numbers(value: &Dynamic, pick: fn(&Named) -> i64) -> Option<Vec<i64>> {
     }
     let content = value.read_lock::<ContentRecord>()?;
     // A content has no dbid of its own, so it names nothing where dbids are meant.
-    let number = pick(&Named {
-        content: content.content.0,
-        dbid: -1,
-    });
+    let number = pick(&Named { content: content.content.0, dbid: -1 });
     (number >= 0).then(|| vec![number])
 }
 
@@ -305,9 +261,5 @@ fn texts(value: &Dynamic) -> Option<Vec<String>> {
 }
 
 fn shown(value: &Dynamic) -> String {
-    if value.is_string() {
-        format!("\"{value}\"")
-    } else {
-        value.to_string()
-    }
+    if value.is_string() { format!("\"{value}\"") } else { value.to_string() }
 }

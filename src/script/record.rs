@@ -57,33 +57,20 @@ pub fn register<T: Record>(engine: &mut Engine, context: &Rc<Context>) {
     engine.register_fn("to_json", |r: &mut T| r.json().to_string());
     for name in ["to_string", "to_debug", "print", "debug"] {
         let context = Rc::clone(context);
-        engine.register_fn(
-            name,
-            move |r: &mut T| -> Result<ImmutableString, Box<EvalAltResult>> {
-                super::context::guard(name, || Ok(r.text(&context).trim_end().into()))
-            },
-        );
+        engine.register_fn(name, move |r: &mut T| -> Result<ImmutableString, Box<EvalAltResult>> {
+            super::context::guard(name, || Ok(r.text(&context).trim_end().into()))
+        });
     }
 }
 
 /// The record as a map of its fields.
 pub fn to_map<T: Record>(record: &T) -> Map {
-    T::fields()
-        .iter()
-        .map(|f| (f.name.into(), (f.read)(record)))
-        .collect()
+    T::fields().iter().map(|f| (f.name.into(), (f.read)(record))).collect()
 }
 
 /// What help and completion know of a record.
 pub fn docs<T: Record>() -> Vec<FieldDoc> {
-    T::fields()
-        .iter()
-        .map(|f| FieldDoc {
-            record: T::NAME,
-            name: f.name,
-            doc: f.doc,
-        })
-        .collect()
+    T::fields().iter().map(|f| FieldDoc { record: T::NAME, name: f.name, doc: f.doc }).collect()
 }
 
 /// Reached for an unknown property too, which Rhai would otherwise report without the near miss.
@@ -95,9 +82,7 @@ fn field_of<T: Record>(record: &T, key: &str) -> Result<Dynamic, Box<EvalAltResu
             let near = is_it(key, fields.iter().map(|f| f.name));
             let names: Vec<&str> = fields.iter().map(|f| f.name).collect();
             let message = format!("{} has no property `{key}`{near}", T::NAME);
-            Err(Thrown::script("unknown_property", message)
-                .next(format!("properties: {}", names.join(" ")))
-                .into())
+            Err(Thrown::script("unknown_property", message).next(format!("properties: {}", names.join(" "))).into())
         }
     }
 }

@@ -7,8 +7,7 @@ use crate::cluster::Plan;
 pub fn merged(plans: &[Plan]) -> Plan {
     let mut all = plans.first().cloned().unwrap_or_else(nothing);
     for plan in plans.iter().skip(1) {
-        all.notes
-            .push(format!("then {} (plan {})", plan.verb(), plan.id));
+        all.notes.push(format!("then {} (plan {})", plan.verb(), plan.id));
         all.steps.extend(plan.steps.iter().cloned());
         all.joined.extend(plan.joined.iter().cloned());
         all.refusals.extend(plan.refusals.iter().cloned());
@@ -35,11 +34,7 @@ fn nothing() -> Plan {
         state_id: "0000".into(),
         cluster_id: String::new(),
         made_ms: 0,
-        intent: Intent::Recover {
-            selection: Selection::default(),
-            rate_bytes: None,
-            jobs: None,
-        },
+        intent: Intent::Recover { selection: Selection::default(), rate_bytes: None, jobs: None },
         steps: Vec::new(),
         joined: Vec::new(),
         refusals: Vec::new(),

@@ -97,43 +97,21 @@ impl Session {
             told: RefCell::new(None),
             arguments: RefCell::default(),
         });
-        let paths = ModulePaths {
-            script: None,
-            site: config.site_dir,
-            system: config.system_dir,
-        };
+        let paths = ModulePaths { script: None, site: config.site_dir, system: config.system_dir };
         let resolver = Resolver::new(paths, &context);
         let engine = engine::build(&context, resolver.clone());
-        Session {
-            engine,
-            context,
-            resolver,
-            scope: Scope::new(),
-            functions: AST::empty(),
-            imports: Vec::new(),
-        }
+        Session { engine, context, resolver, scope: Scope::new(), functions: AST::empty(), imports: Vec::new() }
     }
 
     /// Runs a file with its arguments: `args()` in the script. Its folder's modules can be imported.
-    pub fn run_file(
-        &mut self,
-        path: &Path,
-        args: &[String],
-    ) -> Result<ScriptValue, Box<ScriptError>> {
+    pub fn run_file(&mut self, path: &Path, args: &[String]) -> Result<ScriptValue, Box<ScriptError>> {
         let name = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|cause| {
             let thrown = Thrown::script("io", format!("{name}: {cause}"));
             ScriptError::new(ErrorKind::Io, thrown)
         })?;
-        let folder = path.parent().map(|p| {
-            if p.as_os_str().is_empty() {
-                Path::new(".")
-            } else {
-                p
-            }
-        });
-        self.resolver
-            .set_script_folder(folder.map(Path::to_path_buf));
+        let folder = path.parent().map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p });
+        self.resolver.set_script_folder(folder.map(Path::to_path_buf));
         self.set_args(args);
         self.run_source(&name, &text)
     }
@@ -155,13 +133,9 @@ impl Session {
     }
 
     /// Runs `run(options)` of a procedure: `segsh run NAME`.
-    pub fn run_procedure(
-        &mut self,
-        name: &str,
-        options: Map,
-    ) -> Result<ScriptValue, Box<ScriptError>> {
-        let text = super::api::procedures::call_text(name)
-            .map_err(|thrown| ScriptError::new(ErrorKind::Api, thrown))?;
+    pub fn run_procedure(&mut self, name: &str, options: Map) -> Result<ScriptValue, Box<ScriptError>> {
+        let text =
+            super::api::procedures::call_text(name).map_err(|thrown| ScriptError::new(ErrorKind::Api, thrown))?;
         self.begin(name, &text);
         let mut scope = Scope::new();
         scope.push_constant("options", options);
@@ -173,11 +147,8 @@ impl Session {
     /// Runs a line at the prompt: variables, functions and imports stay for the next.
     pub fn eval_line(&mut self, text: &str) -> Result<ScriptValue, Box<ScriptError>> {
         self.begin(PROMPT, text);
-        let prefix: String = self
-            .imports
-            .iter()
-            .map(|(path, alias)| format!("import \"{path}\" as {alias}; "))
-            .collect();
+        let prefix: String =
+            self.imports.iter().map(|(path, alias)| format!("import \"{path}\" as {alias}; ")).collect();
         let whole = format!("{prefix}{text}");
         let width = prefix.chars().count();
         let result = self.eval_whole(&whole);
@@ -193,9 +164,7 @@ impl Session {
         let mut merged = self.functions.merge(&ast);
         merged.set_source(PROMPT);
         let mut scope = std::mem::take(&mut self.scope);
-        let result = self.evaluated(PROMPT, |engine| {
-            engine.eval_ast_with_scope(&mut scope, &merged)
-        });
+        let result = self.evaluated(PROMPT, |engine| engine.eval_ast_with_scope(&mut scope, &merged));
         self.scope = scope;
         // Also after an error: what was defined before it was defined.
         self.functions = merged.clone_functions_only();
@@ -231,13 +200,7 @@ impl Session {
         check_ast(&self.engine, &self.resolver, bare, name, text, scope, known)
     }
 
-    fn find_faults(
-        &self,
-        name: &str,
-        text: &str,
-        scope: &Scope,
-        known: &AST,
-    ) -> Result<(), Box<ScriptError>> {
+    fn find_faults(&self, name: &str, text: &str, scope: &Scope, known: &AST) -> Result<(), Box<ScriptError>> {
         let findings = self.check_with(name, text, scope, known);
         match findings.first() {
             None => Ok(()),
@@ -247,16 +210,11 @@ impl Session {
 
     fn begin(&self, name: &str, text: &str) {
         self.context.begin_script();
-        self.context
-            .sources
-            .borrow_mut()
-            .insert(name.to_string(), text.to_string());
+        self.context.sources.borrow_mut().insert(name.to_string(), text.to_string());
     }
 
     fn compiled(&self, name: &str, text: &str, scope: &Scope) -> Result<AST, Box<ScriptError>> {
-        self.engine
-            .compile_with_scope(scope, text)
-            .map_err(|error| Box::new(ScriptError::syntax(&error, name, text)))
+        self.engine.compile_with_scope(scope, text).map_err(|error| Box::new(ScriptError::syntax(&error, name, text)))
     }
 
     fn evaluated(
@@ -269,39 +227,20 @@ impl Session {
         // The flags come first: an end inside a closure looks like an error, or like no end at all.
         if let Some(code) = self.context.exit.get() {
             let value = Dynamic::UNIT;
-            return Ok(ScriptValue {
-                value,
-                exit: Some(code),
-                told: false,
-                ops,
-            });
+            return Ok(ScriptValue { value, exit: Some(code), told: false, ops });
         }
         if self.context.ui.interrupted() {
-            return Err(Box::new(ScriptError {
-                changed_before: ops,
-                ..ScriptError::interrupted()
-            }));
+            return Err(Box::new(ScriptError { changed_before: ops, ..ScriptError::interrupted() }));
         }
         match result {
             Ok(Ok(value)) => {
                 let told = self.was_told(&value);
-                Ok(ScriptValue {
-                    value,
-                    exit: None,
-                    told,
-                    ops,
-                })
+                Ok(ScriptValue { value, exit: None, told, ops })
             }
             Ok(Err(error)) => Err(Box::new(self.script_error(name, *error, ops))),
             Err(_) => {
-                let thrown = Thrown::script(
-                    "internal",
-                    "the script engine failed; this is a defect of segsh",
-                );
-                Err(Box::new(ScriptError {
-                    changed_before: ops,
-                    ..ScriptError::new(ErrorKind::Runtime, thrown)
-                }))
+                let thrown = Thrown::script("internal", "the script engine failed; this is a defect of segsh");
+                Err(Box::new(ScriptError { changed_before: ops, ..ScriptError::new(ErrorKind::Runtime, thrown) }))
             }
         }
     }
@@ -313,10 +252,7 @@ impl Session {
             terminated if is_terminated(&terminated) => ScriptError::interrupted(),
             other => ScriptError::runtime(other, name, &sources, &self.names()),
         };
-        ScriptError {
-            changed_before: ops,
-            ..error
-        }
+        ScriptError { changed_before: ops, ..error }
     }
 
     fn was_told(&self, value: &Dynamic) -> bool {
@@ -334,9 +270,7 @@ impl Session {
         }
         let mut scope = Scope::new();
         scope.push("the_value", value.clone());
-        let text = self
-            .engine
-            .eval_with_scope::<String>(&mut scope, "the_value.to_string()");
+        let text = self.engine.eval_with_scope::<String>(&mut scope, "the_value.to_string()");
         Some(text.unwrap_or_else(|_| value.to_string()))
     }
 
@@ -360,9 +294,7 @@ impl Session {
     /// Signatures of the functions this engine was given for the API, to review in a test.
     pub fn signatures(&self) -> Vec<String> {
         let signature = |info: FuncInfo| {
-            let own = super::catalog::catalog()
-                .iter()
-                .any(|e| e.name == info.metadata.name.as_str());
+            let own = super::catalog::catalog().iter().any(|e| e.name == info.metadata.name.as_str());
             own.then(|| info.metadata.gen_signature(|t| t.into()))
         };
         self.engine.collect_fn_metadata(None, signature, false)
@@ -382,19 +314,16 @@ impl Session {
 fn is_terminated(error: &EvalAltResult) -> bool {
     match error {
         EvalAltResult::ErrorTerminated(..) => true,
-        EvalAltResult::ErrorInFunctionCall(_, _, inner, _)
-        | EvalAltResult::ErrorInModule(_, inner, _) => is_terminated(inner),
+        EvalAltResult::ErrorInFunctionCall(_, _, inner, _) | EvalAltResult::ErrorInModule(_, inner, _) => {
+            is_terminated(inner)
+        }
         _ => false,
     }
 }
 
 /// The first line of an executable script, kept as an empty comment so that positions stay true.
 fn without_shebang(text: &str) -> String {
-    if text.starts_with("#!") {
-        text.replacen("#!", "// ", 1)
-    } else {
-        text.to_string()
-    }
+    if text.starts_with("#!") { text.replacen("#!", "// ", 1) } else { text.to_string() }
 }
 
 /// Takes the width of the repeated imports off a position in the first line.

@@ -115,15 +115,9 @@ impl Thrown {
         map.insert("code".into(), this.code.into());
         map.insert("exit".into(), i64::from(this.exit).into());
         map.insert("message".into(), this.message.into());
-        let refusals = this
-            .refusals
-            .into_iter()
-            .map(|r| Dynamic::from(RefusalRecord(r)));
+        let refusals = this.refusals.into_iter().map(|r| Dynamic::from(RefusalRecord(r)));
         map.insert("refusals".into(), refusals.collect::<Vec<_>>().into());
-        let segments = this
-            .segments
-            .into_iter()
-            .map(|s| Dynamic::from(SegmentOutcomeRecord(s)));
+        let segments = this.segments.into_iter().map(|s| Dynamic::from(SegmentOutcomeRecord(s)));
         map.insert("segments".into(), segments.collect::<Vec<_>>().into());
         map.insert("next".into(), this.next.into());
         map.insert("op".into(), this.op.map_or(Dynamic::UNIT, Dynamic::from));
@@ -138,22 +132,12 @@ impl Thrown {
     pub fn from_map(map: &Map) -> Option<Thrown> {
         let text = |key: &str| map.get(key).and_then(|v| v.clone().into_string().ok());
         let number = |key: &str| map.get(key).and_then(|v| v.as_int().ok());
-        let list = |key: &str| {
-            map.get(key)
-                .and_then(|v| v.clone().into_array().ok())
-                .unwrap_or_default()
-        };
+        let list = |key: &str| map.get(key).and_then(|v| v.clone().into_array().ok()).unwrap_or_default();
         Some(Thrown(Box::new(Details {
             code: text("code")?,
-            exit: number("exit")
-                .and_then(|n| i32::try_from(n).ok())
-                .unwrap_or(1),
+            exit: number("exit").and_then(|n| i32::try_from(n).ok()).unwrap_or(1),
             message: text("message").unwrap_or_default(),
-            refusals: list("refusals")
-                .into_iter()
-                .filter_map(|r| r.try_cast::<RefusalRecord>())
-                .map(|r| r.0)
-                .collect(),
+            refusals: list("refusals").into_iter().filter_map(|r| r.try_cast::<RefusalRecord>()).map(|r| r.0).collect(),
             segments: list("segments")
                 .into_iter()
                 .filter_map(|s| s.try_cast::<SegmentOutcomeRecord>())
@@ -163,10 +147,7 @@ impl Thrown {
             op: number("op"),
             verb: text("verb").unwrap_or_default(),
             sqlstate: text("sqlstate").unwrap_or_default(),
-            options: list("options")
-                .into_iter()
-                .filter_map(|o| o.into_string().ok())
-                .collect(),
+            options: list("options").into_iter().filter_map(|o| o.into_string().ok()).collect(),
         })))
     }
 }
@@ -178,10 +159,7 @@ impl From<Thrown> for Box<EvalAltResult> {
             let token = Dynamic::from("interrupted");
             return Box::new(EvalAltResult::ErrorTerminated(token, Position::NONE));
         }
-        Box::new(EvalAltResult::ErrorRuntime(
-            Dynamic::from(thrown.into_map()),
-            Position::NONE,
-        ))
+        Box::new(EvalAltResult::ErrorRuntime(Dynamic::from(thrown.into_map()), Position::NONE))
     }
 }
 
@@ -189,9 +167,7 @@ impl From<ClusterError> for Thrown {
     fn from(error: ClusterError) -> Thrown {
         let message = error.to_string();
         match error {
-            ClusterError::Unreachable { next, .. } => {
-                Thrown::with_exit("unreachable", 7, message).next(next)
-            }
+            ClusterError::Unreachable { next, .. } => Thrown::with_exit("unreachable", 7, message).next(next),
             ClusterError::Locked { op, .. } => Thrown::with_exit("locked", 8, message).op(Some(op)),
             ClusterError::Sql { sqlstate, .. } => {
                 let mut thrown = Thrown::script("sql", message);
@@ -199,9 +175,7 @@ impl From<ClusterError> for Thrown {
                 thrown
             }
             ClusterError::Invalid { next, .. } => Thrown::script("invalid", message).next(next),
-            ClusterError::NotDrill => {
-                Thrown::with_exit("not_drill", 4, message).next("help(\"not_drill\")")
-            }
+            ClusterError::NotDrill => Thrown::with_exit("not_drill", 4, message).next("help(\"not_drill\")"),
             ClusterError::Interrupted => Thrown::interrupted(),
         }
     }

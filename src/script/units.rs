@@ -9,11 +9,7 @@ pub enum UnitError {
     #[error("`{text}` has no unit; write \"{example}\"")]
     NoUnit { text: String, example: &'static str },
     #[error("`{unit}` is not a unit of {what}; write \"{example}\"")]
-    UnknownUnit {
-        unit: String,
-        what: &'static str,
-        example: &'static str,
-    },
+    UnknownUnit { unit: String, what: &'static str, example: &'static str },
     #[error("`{text}` is not a number with a unit; write \"{example}\"")]
     NotANumber { text: String, example: &'static str },
     #[error("`{text}` is out of range")]
@@ -29,14 +25,7 @@ struct Scale {
 const DURATION: Scale = Scale {
     what: "time",
     example: "10m",
-    units: &[
-        ("ms", 1),
-        ("s", 1_000),
-        ("m", 60_000),
-        ("min", 60_000),
-        ("h", 3_600_000),
-        ("d", 86_400_000),
-    ],
+    units: &[("ms", 1), ("s", 1_000), ("m", 60_000), ("min", 60_000), ("h", 3_600_000), ("d", 86_400_000)],
 };
 
 const SIZE: Scale = Scale {
@@ -67,10 +56,7 @@ pub fn size_bytes(text: &str) -> Result<i64, UnitError> {
 
 /// `"50 MiB/s"` in bytes per second.
 pub fn rate_bytes(text: &str) -> Result<i64, UnitError> {
-    let no_unit = || UnitError::NoUnit {
-        text: text.trim().to_string(),
-        example: "50 MiB/s",
-    };
+    let no_unit = || UnitError::NoUnit { text: text.trim().to_string(), example: "50 MiB/s" };
     let size = text.trim().strip_suffix("/s").ok_or_else(no_unit)?;
     parse(size, &SIZE)
 }
@@ -78,38 +64,26 @@ pub fn rate_bytes(text: &str) -> Result<i64, UnitError> {
 /// Reads one or more numbers, each with its unit, and adds them up.
 fn parse(text: &str, scale: &Scale) -> Result<i64, UnitError> {
     let whole = text.trim();
-    let not_a_number = || UnitError::NotANumber {
-        text: whole.to_string(),
-        example: scale.example,
-    };
+    let not_a_number = || UnitError::NotANumber { text: whole.to_string(), example: scale.example };
     let mut rest = whole;
     let mut total: i64 = 0;
     if rest.is_empty() {
         return Err(not_a_number());
     }
     while !rest.is_empty() {
-        let digits = rest
-            .find(|c: char| !c.is_ascii_digit() && c != '.')
-            .unwrap_or(rest.len());
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
         let number: f64 = rest[..digits].parse().map_err(|_| not_a_number())?;
         let after = rest[digits..].trim_start();
-        let letters = after
-            .find(|c: char| !c.is_ascii_alphabetic())
-            .unwrap_or(after.len());
+        let letters = after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len());
         let unit = &after[..letters];
         if unit.is_empty() {
-            return Err(UnitError::NoUnit {
-                text: whole.to_string(),
-                example: scale.example,
-            });
+            return Err(UnitError::NoUnit { text: whole.to_string(), example: scale.example });
         }
         let factor = factor(unit, scale)?;
         let value = number * factor as f64;
         // 2^53 is where f64 stops counting one by one; no quantity here comes near it.
         if value > 9e15 {
-            return Err(UnitError::OutOfRange {
-                text: whole.to_string(),
-            });
+            return Err(UnitError::OutOfRange { text: whole.to_string() });
         }
         total = total.saturating_add(value.round() as i64);
         rest = after[letters..].trim_start();
@@ -118,16 +92,11 @@ fn parse(text: &str, scale: &Scale) -> Result<i64, UnitError> {
 }
 
 fn factor(unit: &str, scale: &Scale) -> Result<i64, UnitError> {
-    scale
-        .units
-        .iter()
-        .find(|(name, _)| *name == unit)
-        .map(|(_, f)| *f)
-        .ok_or_else(|| UnitError::UnknownUnit {
-            unit: unit.to_string(),
-            what: scale.what,
-            example: scale.example,
-        })
+    scale.units.iter().find(|(name, _)| *name == unit).map(|(_, f)| *f).ok_or_else(|| UnitError::UnknownUnit {
+        unit: unit.to_string(),
+        what: scale.what,
+        example: scale.example,
+    })
 }
 
 #[cfg(test)]

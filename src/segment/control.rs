@@ -7,8 +7,8 @@ use super::process::Segment;
 use crate::core::report::{FromSegment, Order, ToSegment};
 use crate::engine::Then;
 use crate::net::{FrameReceiver, FrameSender, Framed, NetError, Stream};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError};
 use tokio::sync::{mpsc, watch};
 
 /// Answers that may wait for a coordinator that does not read.

@@ -3,8 +3,8 @@
 
 use super::vfs::{self, CheckpointConfig, Checkpointer, Gate, Handle, VfsError};
 use crate::core::ids::Content;
-use crate::engine::storage::{Storage, StorageError};
 use crate::engine::Engine;
+use crate::engine::storage::{Storage, StorageError};
 use crate::sql::{self, Client, Sessions, SqlError, SqlHost, WriteQueue};
 use rusqlite::Connection;
 use std::sync::{Arc, Mutex, OnceLock};

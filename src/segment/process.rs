@@ -9,7 +9,7 @@ use super::identity::{self, Owner};
 use crate::core::report::{FromSegment, Order, PeerAddress, Phase, Report, StopMode};
 use crate::engine::storage::StorageError;
 use crate::engine::{Connector, Engine, EngineError};
-use crate::hosts::{self, DirLock, LockError, SegmentConfig, NEW_COPY_SUFFIX};
+use crate::hosts::{self, DirLock, LockError, NEW_COPY_SUFFIX, SegmentConfig};
 use crate::net::{self, ClusterKey, Credentials, Endpoint, Identity, KeyError, NetError, Purpose};
 use std::io;
 use std::net::TcpStream;
@@ -211,7 +211,9 @@ impl Segment {
     pub async fn drain(self: Arc<Segment>, seq: u64, out: mpsc::Sender<FromSegment>) {
         let answer = match self.clone().quiet().await {
             Ok(Phase::InSync) => FromSegment::Drained { seq },
-            Ok(phase) => FromSegment::Failed { seq, message: format!("it is {phase:?}, not in sync: it may not leave") },
+            Ok(phase) => {
+                FromSegment::Failed { seq, message: format!("it is {phase:?}, not in sync: it may not leave") }
+            }
             Err(error) => FromSegment::Failed { seq, message: error.to_string() },
         };
         if matches!(answer, FromSegment::Failed { .. }) {

@@ -111,11 +111,7 @@ impl Batch {
         }
     }
 
-    fn codes(
-        &self,
-        codes: &[String],
-        evaluator: &mut dyn Evaluator,
-    ) -> Result<Evaluated, Box<Failure>> {
+    fn codes(&self, codes: &[String], evaluator: &mut dyn Evaluator) -> Result<Evaluated, Box<Failure>> {
         let mut last = Evaluated::default();
         for code in codes {
             last = evaluator.eval_line(code)?;
@@ -140,11 +136,7 @@ impl Batch {
     fn finish(&self, value: Evaluated, judgement: Judgement) -> i32 {
         let code = value.exit.unwrap_or_else(|| judgement.exit(&value));
         if self.json {
-            let kind = if value.kind.is_empty() {
-                "value"
-            } else {
-                &value.kind
-            };
+            let kind = if value.kind.is_empty() { "value" } else { &value.kind };
             self.document(kind, value.json);
         }
         code
@@ -236,18 +228,9 @@ mod tests {
                 failure.view.exit = code;
                 return Err(Box::new(failure));
             }
-            Ok(Evaluated {
-                json: text.into(),
-                exit: number("exit"),
-                ..Evaluated::default()
-            })
+            Ok(Evaluated { json: text.into(), exit: number("exit"), ..Evaluated::default() })
         }
-        fn run_source(
-            &mut self,
-            _: &str,
-            text: &str,
-            _: &[String],
-        ) -> Result<Evaluated, Box<Failure>> {
+        fn run_source(&mut self, _: &str, text: &str, _: &[String]) -> Result<Evaluated, Box<Failure>> {
             self.eval_line(text)
         }
         fn run_file(&mut self, path: &Path, _: &[String]) -> Result<Evaluated, Box<Failure>> {
@@ -258,17 +241,8 @@ mod tests {
     fn run(codes: &[&str]) -> (i32, Vec<String>) {
         let screens = Screens::new(Style::default(), "demo");
         let signals = Signals::unattached();
-        let ui = ShellUi::new(
-            Manner::default(),
-            screens.clone(),
-            signals,
-            Output::to_stdout(),
-        );
-        let batch = Batch {
-            ui: Rc::new(ui),
-            screens,
-            json: false,
-        };
+        let ui = ShellUi::new(Manner::default(), screens.clone(), signals, Output::to_stdout());
+        let batch = Batch { ui: Rc::new(ui), screens, json: false };
         let mut echo = Echo::default();
         let codes = codes.iter().map(ToString::to_string).collect();
         let code = batch.run(&Source::Codes(codes), &mut echo);
@@ -278,10 +252,7 @@ mod tests {
     #[test]
     fn codes_run_in_order_until_one_fails_or_leaves() {
         assert_eq!(run(&["a", "b"]), (0, vec!["a".into(), "b".into()]));
-        assert_eq!(
-            run(&["a", "fail 4", "b"]),
-            (4, vec!["a".into(), "fail 4".into()])
-        );
+        assert_eq!(run(&["a", "fail 4", "b"]), (4, vec!["a".into(), "fail 4".into()]));
         assert_eq!(run(&["exit 3", "b"]), (3, vec!["exit 3".into()]));
     }
 

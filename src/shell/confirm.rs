@@ -95,26 +95,14 @@ mod tests {
     #[test]
     fn without_yes_nothing_is_covered_and_the_flag_is_named() {
         let policy = YesPolicy::default();
-        assert_eq!(
-            policy.covers("recover", &Damage::Reversible),
-            Err("--yes".into())
-        );
-        assert_eq!(
-            policy.covers("full_recover", &full()),
-            Err("--yes=full_recover".into())
-        );
-        assert_eq!(
-            policy.covers("restart", &everything()),
-            Err("--yes=restart".into())
-        );
+        assert_eq!(policy.covers("recover", &Damage::Reversible), Err("--yes".into()));
+        assert_eq!(policy.covers("full_recover", &full()), Err("--yes=full_recover".into()));
+        assert_eq!(policy.covers("restart", &everything()), Err("--yes=restart".into()));
     }
 
     #[test]
     fn yes_covers_the_reversible_and_what_the_command_line_names() {
-        let mut policy = YesPolicy {
-            yes: true,
-            ..YesPolicy::default()
-        };
+        let mut policy = YesPolicy { yes: true, ..YesPolicy::default() };
         assert_eq!(policy.covers("rebalance", &Damage::Reversible), Ok(()));
         assert!(policy.covers("restart", &everything()).is_err());
         policy.verb = Some("restart".into());
@@ -124,11 +112,7 @@ mod tests {
 
     #[test]
     fn a_list_covers_what_it_names_and_the_reversible() {
-        let policy = YesPolicy {
-            yes: true,
-            grants: [Grant::FullRecover].into(),
-            verb: None,
-        };
+        let policy = YesPolicy { yes: true, grants: [Grant::FullRecover].into(), verb: None };
         assert_eq!(policy.covers("full_recover", &full()), Ok(()));
         assert_eq!(policy.covers("recover", &Damage::Reversible), Ok(()));
         assert!(policy.covers("restart", &everything()).is_err());

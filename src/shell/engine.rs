@@ -38,14 +38,7 @@ impl ScriptEngine {
     /// The names that the prompt completes, each with the first sentence about it.
     pub fn names(&self) -> Vec<Name> {
         let about = |name: &str| script::find(name).map_or("", |entry| entry.doc).to_string();
-        self.0
-            .names()
-            .into_iter()
-            .map(|name| Name {
-                about: about(&name),
-                name,
-            })
-            .collect()
+        self.0.names().into_iter().map(|name| Name { about: about(&name), name }).collect()
     }
 
     fn result(&self, result: Result<ScriptValue, Box<ScriptError>>) -> Result<Evaluated, Box<Failure>> {
@@ -59,10 +52,7 @@ impl ScriptEngine {
                 state: value.state(),
                 exit: value.exit,
             }),
-            Err(error) => Err(Box::new(Failure {
-                json: error.to_json(),
-                view: view(*error),
-            })),
+            Err(error) => Err(Box::new(Failure { json: error.to_json(), view: view(*error) })),
         }
     }
 }
@@ -72,12 +62,7 @@ impl Evaluator for ScriptEngine {
         let result = self.0.eval_line(text);
         self.result(result)
     }
-    fn run_source(
-        &mut self,
-        name: &str,
-        text: &str,
-        args: &[String],
-    ) -> Result<Evaluated, Box<Failure>> {
+    fn run_source(&mut self, name: &str, text: &str, args: &[String]) -> Result<Evaluated, Box<Failure>> {
         self.0.set_args(args);
         let result = self.0.run_source(name, text);
         self.result(result)
@@ -105,10 +90,7 @@ pub fn view(error: ScriptError) -> ErrorView {
         calls: error
             .call_stack
             .into_iter()
-            .map(|frame| Call {
-                function: frame.function,
-                at: frame.called_at.map(position),
-            })
+            .map(|frame| Call { function: frame.function, at: frame.called_at.map(position) })
             .collect(),
         position: error.position.map(position),
         source_line: error.source_line,
@@ -125,11 +107,7 @@ pub fn view(error: ScriptError) -> ErrorView {
 }
 
 fn position(pos: Pos) -> Position {
-    Position {
-        file: pos.file,
-        line: pos.line,
-        column: pos.col,
-    }
+    Position { file: pos.file, line: pos.line, column: pos.col }
 }
 
 /// An error that begins with the function it is about is explained by that function's help.
@@ -142,18 +120,11 @@ fn more(message: &str) -> String {
 
 /// The message of a refused call is `refused: VERB. ...`.
 fn refused_verb(message: &str) -> String {
-    message
-        .strip_prefix("refused: ")
-        .and_then(|rest| rest.split('.').next())
-        .unwrap_or_default()
-        .to_string()
+    message.strip_prefix("refused: ").and_then(|rest| rest.split('.').next()).unwrap_or_default().to_string()
 }
 
 fn still_runs(record: &OpRecord) -> Option<i64> {
-    let runs = matches!(
-        record.status,
-        OutcomeStatus::Started | OutcomeStatus::Unknown
-    );
+    let runs = matches!(record.status, OutcomeStatus::Started | OutcomeStatus::Unknown);
     record.op.filter(|_| runs)
 }
 
@@ -216,10 +187,7 @@ mod tests {
         let screen = Screens::new(Style::default(), "demo");
         let text = screen.error(&failure("let a = 1;\nlet b = a +  nothing;\n").view);
         assert!(text.contains("--> nightly.rhai:2:14"), "{text}");
-        assert!(
-            text.contains("nothing;\n   |              ^^^^^^^"),
-            "{text}"
-        );
+        assert!(text.contains("nothing;\n   |              ^^^^^^^"), "{text}");
         assert!(text.trim_end().ends_with("exit 1"), "{text}");
     }
 
@@ -233,10 +201,7 @@ mod tests {
 
     #[test]
     fn the_verb_of_a_refusal_comes_from_its_message() {
-        assert_eq!(
-            refused_verb("refused: rebalance. Nothing was changed. 1 reason"),
-            "rebalance"
-        );
+        assert_eq!(refused_verb("refused: rebalance. Nothing was changed. 1 reason"), "rebalance");
         assert_eq!(refused_verb("something else"), "");
         assert_eq!(more("recover() has no option `x`"), "help(\"recover\")");
         assert_eq!(more("nobody() knows"), "");

@@ -36,12 +36,7 @@ pub trait Evaluator {
     /// One entry of the prompt or one `-e`; the scope stays for the next.
     fn eval_line(&mut self, text: &str) -> Result<Evaluated, Box<Failure>>;
     /// A whole script under a name for its errors.
-    fn run_source(
-        &mut self,
-        name: &str,
-        text: &str,
-        args: &[String],
-    ) -> Result<Evaluated, Box<Failure>>;
+    fn run_source(&mut self, name: &str, text: &str, args: &[String]) -> Result<Evaluated, Box<Failure>>;
     /// A script file with its arguments.
     fn run_file(&mut self, path: &Path, args: &[String]) -> Result<Evaluated, Box<Failure>>;
 }

@@ -37,46 +37,23 @@ impl Front {
     /// Looks at the streams and takes the signals. `cluster` is what is typed to confirm what
     /// concerns everything.
     pub fn new(cluster: &str, options: FrontOptions) -> io::Result<Front> {
-        let style = |style: Style| Style {
-            evidence: options.evidence,
-            ..style
-        };
+        let style = |style: Style| Style { evidence: options.evidence, ..style };
         let out = Screens::new(style(terminal::stdout_style()), cluster);
         let err = Screens::new(style(terminal::stderr_style()), cluster);
-        let manner = Manner {
-            interactive: terminal::is_interactive(),
-            quiet: options.quiet,
-            policy: options.policy.clone(),
-        };
-        let output = if options.json {
-            Output::kept()
-        } else {
-            Output::to_stdout()
-        };
+        let manner =
+            Manner { interactive: terminal::is_interactive(), quiet: options.quiet, policy: options.policy.clone() };
+        let output = if options.json { Output::kept() } else { Output::to_stdout() };
         let ui = ShellUi::new(manner, err.clone(), Signals::install()?, output);
-        Ok(Front {
-            options,
-            ui: Rc::new(ui),
-            out,
-            err,
-        })
+        Ok(Front { options, ui: Rc::new(ui), out, err })
     }
 
     /// A run without a prompt.
     pub fn batch(&self) -> Batch {
-        Batch {
-            ui: Rc::clone(&self.ui),
-            screens: self.err.clone(),
-            json: self.options.json,
-        }
+        Batch { ui: Rc::clone(&self.ui), screens: self.err.clone(), json: self.options.json }
     }
 
     /// The prompt; its exit code.
-    pub fn prompt(
-        &self,
-        config: ReplConfig,
-        evaluator: &mut dyn Evaluator,
-    ) -> Result<i32, ReplError> {
+    pub fn prompt(&self, config: ReplConfig, evaluator: &mut dyn Evaluator) -> Result<i32, ReplError> {
         Repl::new(config, Rc::clone(&self.ui), self.out.clone(), evaluator)?.run()
     }
 }

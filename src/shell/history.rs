@@ -13,14 +13,7 @@ pub fn path() -> Option<PathBuf> {
 /// Whether a line may be kept. A leading blank hides it, as in other shells, and so does anything
 /// that looks like a secret.
 pub fn keeps(line: &str) -> bool {
-    const SECRETS: [&str; 6] = [
-        "password",
-        "passwd",
-        "passphrase",
-        "secret",
-        "credential",
-        "api_key",
-    ];
+    const SECRETS: [&str; 6] = ["password", "passwd", "passphrase", "secret", "credential", "api_key"];
     let lower = line.to_lowercase();
     let blank = line.trim().is_empty() || line.starts_with(char::is_whitespace);
     !blank && !SECRETS.iter().any(|word| lower.contains(word)) && !has_url_password(&lower)
@@ -30,9 +23,7 @@ pub fn keeps(line: &str) -> bool {
 fn has_url_password(line: &str) -> bool {
     line.split("://").skip(1).any(|rest| {
         let authority = rest.split(['/', ' ', '"']).next().unwrap_or(rest);
-        authority
-            .split_once('@')
-            .is_some_and(|(user, _)| user.contains(':'))
+        authority.split_once('@').is_some_and(|(user, _)| user.contains(':'))
     })
 }
 
@@ -41,11 +32,7 @@ pub fn prepare(path: &Path) -> io::Result<()> {
     if let Some(dir) = path.parent() {
         DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     }
-    let file = OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .open(path)?;
+    let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
     let mut permissions = file.metadata()?.permissions();
     if permissions.mode() & 0o077 != 0 {
         permissions.set_mode(0o600);
@@ -70,11 +57,7 @@ mod tests {
         ] {
             assert!(!keeps(line), "{line}");
         }
-        for line in [
-            "recover()",
-            "sql(2, \"select 1\")",
-            "connect(\"postgres://me@host\")",
-        ] {
+        for line in ["recover()", "sql(2, \"select 1\")", "connect(\"postgres://me@host\")"] {
             assert!(keeps(line), "{line}");
         }
     }

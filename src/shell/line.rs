@@ -44,12 +44,7 @@ impl LineHelper {
 impl Completer for LineHelper {
     type Candidate = Pair;
 
-    fn complete(
-        &self,
-        line: &str,
-        pos: usize,
-        _: &Context<'_>,
-    ) -> rustyline::Result<(usize, Vec<Pair>)> {
+    fn complete(&self, line: &str, pos: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {
         let start = word_start(line, pos);
         let word = &line[start..pos];
         if word.is_empty() || in_string(&line[..pos]) {
@@ -63,9 +58,7 @@ impl Completer for LineHelper {
 fn word_start(line: &str, pos: usize) -> usize {
     line[..pos]
         .rfind(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':'))
-        .map_or(0, |at| {
-            at + line[at..].chars().next().map_or(1, char::len_utf8)
-        })
+        .map_or(0, |at| at + line[at..].chars().next().map_or(1, char::len_utf8))
 }
 
 /// Whether the text ends inside a string literal.
@@ -85,28 +78,16 @@ fn in_string(text: &str) -> bool {
 
 impl Validator for LineHelper {
     fn validate(&self, ctx: &mut ValidationContext) -> rustyline::Result<ValidationResult> {
-        Ok(if (self.is_incomplete)(ctx.input()) {
-            ValidationResult::Incomplete
-        } else {
-            ValidationResult::Valid(None)
-        })
+        Ok(if (self.is_incomplete)(ctx.input()) { ValidationResult::Incomplete } else { ValidationResult::Valid(None) })
     }
 }
 
 impl Highlighter for LineHelper {
     fn highlight<'l>(&self, line: &'l str, _pos: usize) -> Cow<'l, str> {
-        if self.style.color {
-            Cow::Owned(self.colored(line))
-        } else {
-            Cow::Borrowed(line)
-        }
+        if self.style.color { Cow::Owned(self.colored(line)) } else { Cow::Borrowed(line) }
     }
 
-    fn highlight_prompt<'b, 's: 'b, 'p: 'b>(
-        &'s self,
-        prompt: &'p str,
-        _default: bool,
-    ) -> Cow<'b, str> {
+    fn highlight_prompt<'b, 's: 'b, 'p: 'b>(&'s self, prompt: &'p str, _default: bool) -> Cow<'b, str> {
         Cow::Owned(prompt::painted(prompt, &self.style))
     }
 
@@ -180,17 +161,11 @@ mod tests {
     use super::*;
 
     fn helper() -> LineHelper {
-        let name = |name: &str| Name {
-            name: name.into(),
-            about: String::new(),
-        };
+        let name = |name: &str| Name { name: name.into(), about: String::new() };
         LineHelper {
             names: vec![name("recover"), name("rebalance"), name("fault::kill")],
             is_incomplete: Rc::new(|text| text.ends_with('{')),
-            style: Style {
-                color: true,
-                ..Style::default()
-            },
+            style: Style { color: true, ..Style::default() },
         }
     }
 
@@ -220,12 +195,7 @@ mod tests {
 
     #[test]
     fn the_pieces_of_a_line_are_the_line() {
-        for line in [
-            "recover(#{ hosts: \"sdw2\" }) // now",
-            "\"open \\",
-            "é + \"ü\"",
-            "",
-        ] {
+        for line in ["recover(#{ hosts: \"sdw2\" }) // now", "\"open \\", "é + \"ü\"", ""] {
             let joined: String = tokens(line).into_iter().map(|t| t.1).collect();
             assert_eq!(joined, line);
         }

@@ -32,19 +32,12 @@ pub fn install(directory: &Path, name: &str) -> io::Result<()> {
 }
 
 fn open(directory: &Path, name: &str) -> io::Result<File> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(directory)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     let path = directory.join(format!("{name}.log"));
     if path.metadata().is_ok_and(|m| m.len() > ROTATE_AT) {
         std::fs::rename(&path, directory.join(format!("{name}.log.1")))?;
     }
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .open(path)
+    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
 }
 
 #[cfg(test)]

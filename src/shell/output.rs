@@ -19,10 +19,7 @@ impl Output {
 
     /// Kept until [`Output::take`].
     pub fn kept() -> Output {
-        Output {
-            kept: Some(RefCell::default()),
-            gone: Cell::new(false),
-        }
+        Output { kept: Some(RefCell::default()), gone: Cell::new(false) }
     }
 
     /// Whether the lines are kept.
@@ -50,9 +47,7 @@ impl Output {
             return;
         }
         let mut stdout = io::stdout().lock();
-        let written = stdout
-            .write_all(text.as_bytes())
-            .and_then(|()| stdout.flush());
+        let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
         if let Err(error) = written {
             if error.kind() != io::ErrorKind::BrokenPipe {
                 tracing::warn!(%error, "stdout cannot be written");

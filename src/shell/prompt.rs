@@ -7,17 +7,9 @@ use crate::cluster::State;
 /// state only the name is known.
 pub fn text(name: &str, drill: bool, state: Option<&State>) -> String {
     // A demo's name says what it is; any other cluster that takes faults must not look like a real one.
-    let drill = if drill && name != "demo" {
-        " (drill)"
-    } else {
-        ""
-    };
+    let drill = if drill && name != "demo" { " (drill)" } else { "" };
     let hints = state.map(hints).unwrap_or_default();
-    if hints.is_empty() {
-        format!("{name}{drill}> ")
-    } else {
-        format!("{name}{drill} [{}]> ", hints.join(", "))
-    }
+    if hints.is_empty() { format!("{name}{drill}> ") } else { format!("{name}{drill} [{}]> ", hints.join(", ")) }
 }
 
 fn hints(state: &State) -> Vec<String> {
@@ -54,11 +46,7 @@ pub fn painted(prompt: &str, style: &Style) -> String {
     };
     let bad = hints.contains("OPERATIONAL") || hints.contains("COORDINATOR");
     let paint = if bad { Paint::Bad } else { Paint::Warn };
-    format!(
-        "{} [{}]{end}",
-        style.paint(Paint::Strong, name),
-        style.paint(paint, hints)
-    )
+    format!("{} [{}]{end}", style.paint(Paint::Strong, name), style.paint(paint, hints))
 }
 
 #[cfg(test)]
@@ -70,18 +58,9 @@ mod tests {
     fn the_prompt_shows_danger_and_nothing_else() {
         assert_eq!(text("demo", true, None), "demo> ");
         assert_eq!(text("demo", true, Some(&healthy())), "demo> ");
-        assert_eq!(
-            text("demo", true, Some(&broken())),
-            "demo [7/8 up, 2 single copy]> "
-        );
-        assert_eq!(
-            text("prod", false, Some(&double_fault())),
-            "prod [NOT OPERATIONAL, 6/8 up]> "
-        );
-        assert_eq!(
-            text("prod", true, Some(&coordinator_down())),
-            "prod (drill) [COORDINATOR DOWN]> "
-        );
+        assert_eq!(text("demo", true, Some(&broken())), "demo [7/8 up, 2 single copy]> ");
+        assert_eq!(text("prod", false, Some(&double_fault())), "prod [NOT OPERATIONAL, 6/8 up]> ");
+        assert_eq!(text("prod", true, Some(&coordinator_down())), "prod (drill) [COORDINATOR DOWN]> ");
     }
 
     #[test]

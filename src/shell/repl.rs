@@ -72,20 +72,13 @@ impl<'a> Repl<'a> {
             .history_ignore_space(true)
             .auto_add_history(false)
             .build();
-        let mut editor =
-            Editor::with_history(settings.clone(), FileHistory::with_config(&settings))?;
+        let mut editor = Editor::with_history(settings.clone(), FileHistory::with_config(&settings))?;
         editor.set_helper(Some(LineHelper {
             names: config.names.clone(),
             is_incomplete: Rc::clone(&config.is_incomplete),
             style: screens.style().clone(),
         }));
-        let mut repl = Repl {
-            config,
-            ui,
-            screens,
-            evaluator,
-            editor,
-        };
+        let mut repl = Repl { config, ui, screens, evaluator, editor };
         repl.load_history();
         Ok(repl)
     }
@@ -173,9 +166,7 @@ impl<'a> Repl<'a> {
         let Some(path) = &self.config.history else {
             return;
         };
-        let loaded = history::prepare(path)
-            .map_err(ReadlineError::from)
-            .and_then(|()| self.editor.load_history(path));
+        let loaded = history::prepare(path).map_err(ReadlineError::from).and_then(|()| self.editor.load_history(path));
         if let Err(error) = loaded {
             tracing::warn!(%error, path = %path.display(), "no history is kept");
             self.config.history = None;
@@ -187,13 +178,10 @@ impl<'a> Repl<'a> {
         if !history::keeps(line) {
             return;
         }
-        let kept =
-            self.editor
-                .add_history_entry(line)
-                .and_then(|added| match &self.config.history {
-                    Some(path) if added => self.editor.append_history(path),
-                    _ => Ok(()),
-                });
+        let kept = self.editor.add_history_entry(line).and_then(|added| match &self.config.history {
+            Some(path) if added => self.editor.append_history(path),
+            _ => Ok(()),
+        });
         if let Err(error) = kept {
             tracing::warn!(%error, "the line was not written to the history");
         }
@@ -202,11 +190,7 @@ impl<'a> Repl<'a> {
 
 /// A text that ends its line.
 pub(super) fn ended_line(text: &str) -> String {
-    if text.ends_with('\n') {
-        text.to_string()
-    } else {
-        format!("{text}\n")
-    }
+    if text.ends_with('\n') { text.to_string() } else { format!("{text}\n") }
 }
 
 /// First words that work without parentheses; everything else is Rhai.
@@ -228,8 +212,7 @@ fn entry(line: &str) -> Entry {
 
 /// `help recover` is a question; `help == 3` is Rhai that says what is wrong with it.
 fn is_topic(text: &str) -> bool {
-    text.chars()
-        .all(|c| c.is_alphanumeric() || matches!(c, '_' | ':' | '(' | ')'))
+    text.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | ':' | '(' | ')'))
 }
 
 fn help_call(topic: &str) -> String {
@@ -256,22 +239,13 @@ mod tests {
         assert_eq!(entry("? recover"), evaluates("help(\"recover\")"));
         assert_eq!(entry("help"), evaluates("help()"));
         assert_eq!(entry("help recover()"), evaluates("help(\"recover\")"));
-        assert_eq!(
-            entry("help fault::kill"),
-            evaluates("help(\"fault::kill\")")
-        );
+        assert_eq!(entry("help fault::kill"), evaluates("help(\"fault::kill\")"));
         assert_eq!(entry("   "), Entry::Nothing);
     }
 
     #[test]
     fn everything_else_is_rhai() {
-        for line in [
-            "exit(3)",
-            "help(\"x\")",
-            "help == 3",
-            "let quit = 1",
-            "recover()",
-        ] {
+        for line in ["exit(3)", "help(\"x\")", "help == 3", "let quit = 1", "recover()"] {
             assert_eq!(entry(line), Entry::Evaluate(line.into()));
         }
     }

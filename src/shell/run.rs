@@ -35,11 +35,7 @@ pub enum Task {
 
 /// Runs it to its end; the process's exit code. Without a cluster the language works, and every call
 /// on a cluster fails with exit 7.
-pub fn run(
-    cluster: Option<Arc<dyn Cluster>>,
-    mut options: FrontOptions,
-    task: Task,
-) -> Result<i32, RunError> {
+pub fn run(cluster: Option<Arc<dyn Cluster>>, mut options: FrontOptions, task: Task) -> Result<i32, RunError> {
     // A person at a prompt reads screens; `--json` is for what reads documents.
     options.json &= matches!(task, Task::Batch(_));
     let name = cluster.as_ref().map_or_else(String::new, |c| c.name());
@@ -55,10 +51,7 @@ pub fn run(
     let mut engine = ScriptEngine(session);
     match task {
         Task::Batch(source) => Ok(front.batch().run(&source, &mut engine)),
-        Task::Prompt {
-            greeting,
-            may_leave,
-        } => {
+        Task::Prompt { greeting, may_leave } => {
             let config = prompt_config(cluster, greeting, may_leave, &engine);
             Ok(front.prompt(config, &mut engine)?)
         }

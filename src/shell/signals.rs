@@ -50,12 +50,8 @@ impl Signals {
         let signals = Signals::unattached();
         let (ready, is_ready) = std::sync::mpsc::sync_channel(1);
         let flags = signals.clone();
-        std::thread::Builder::new()
-            .name("signals".into())
-            .spawn(move || listen(&flags, &ready))?;
-        is_ready
-            .recv()
-            .map_err(|_| io::Error::other("the signal thread ended"))??;
+        std::thread::Builder::new().name("signals".into()).spawn(move || listen(&flags, &ready))?;
+        is_ready.recv().map_err(|_| io::Error::other("the signal thread ended"))??;
         Ok(signals)
     }
 
@@ -121,9 +117,7 @@ impl Signals {
 }
 
 fn listen(signals: &Signals, ready: &std::sync::mpsc::SyncSender<io::Result<()>>) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
     let outcome = runtime.and_then(|runtime| {
         let streams = runtime.block_on(async { Streams::open() })?;
         Ok((runtime, streams))

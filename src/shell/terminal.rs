@@ -77,10 +77,7 @@ pub enum Typed {
 /// typed here is an answer, not a command.
 pub fn ask(prompt: &str) -> Typed {
     flush_type_ahead();
-    let config = Config::builder()
-        .behavior(Behavior::PreferTerm)
-        .bracketed_paste(false)
-        .build();
+    let config = Config::builder().behavior(Behavior::PreferTerm).bracketed_paste(false).build();
     let editor = Editor::<(), MemHistory>::with_history(config, MemHistory::new());
     match editor.and_then(|mut editor| editor.readline(prompt)) {
         Ok(line) => Typed::Line(line),

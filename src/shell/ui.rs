@@ -41,14 +41,7 @@ pub struct ShellUi {
 impl ShellUi {
     /// A shell that writes its screens to stderr and data to `output`.
     pub fn new(manner: Manner, screens: Screens, signals: Signals, output: Output) -> ShellUi {
-        ShellUi {
-            manner,
-            screens,
-            signals,
-            output,
-            outcomes: RefCell::default(),
-            shown: RefCell::default(),
-        }
+        ShellUi { manner, screens, signals, output, outcomes: RefCell::default(), shown: RefCell::default() }
     }
 
     /// Whether a person can be asked.
@@ -136,10 +129,7 @@ impl Ui for ShellUi {
 
     fn ended(&self, outcome: &Outcome) {
         self.outcomes.borrow_mut().push(outcome.clone());
-        let good = matches!(
-            outcome.status,
-            OutcomeStatus::Done | OutcomeStatus::Started | OutcomeStatus::Planned
-        );
+        let good = matches!(outcome.status, OutcomeStatus::Done | OutcomeStatus::Started | OutcomeStatus::Planned);
         if self.manner.quiet && good {
             return;
         }
@@ -168,11 +158,7 @@ mod tests {
     use crate::shell::render::samples::{done_outcome, full_plan, plain, recover_plan};
 
     fn batch(policy: YesPolicy) -> ShellUi {
-        let manner = Manner {
-            interactive: false,
-            quiet: true,
-            policy,
-        };
+        let manner = Manner { interactive: false, quiet: true, policy };
         let screens = Screens::new(plain(), "demo");
         ShellUi::new(manner, screens, Signals::unattached(), Output::kept())
     }
@@ -181,29 +167,15 @@ mod tests {
     fn batch_never_asks() {
         let ui = batch(YesPolicy::default());
         let answer = ui.confirm(&recover_plan(), &Damage::Reversible);
-        assert_eq!(
-            answer,
-            Answer::CannotAsk {
-                hint: "--yes".into()
-            }
-        );
+        assert_eq!(answer, Answer::CannotAsk { hint: "--yes".into() });
     }
 
     #[test]
     fn yes_does_not_cover_a_full_copy_that_nobody_named() {
-        let ui = batch(YesPolicy {
-            yes: true,
-            ..YesPolicy::default()
-        });
-        assert_eq!(
-            ui.confirm(&recover_plan(), &Damage::Reversible),
-            Answer::Yes
-        );
+        let ui = batch(YesPolicy { yes: true, ..YesPolicy::default() });
+        assert_eq!(ui.confirm(&recover_plan(), &Damage::Reversible), Answer::Yes);
         let damage = Damage::TypeWord("sdw2".into());
-        assert!(matches!(
-            ui.confirm(&full_plan(), &damage),
-            Answer::CannotAsk { .. }
-        ));
+        assert!(matches!(ui.confirm(&full_plan(), &damage), Answer::CannotAsk { .. }));
     }
 
     #[test]

@@ -21,11 +21,7 @@ pub struct BatchWatch {
 impl BatchWatch {
     /// Watches quietly or not.
     pub fn new(signals: Signals, quiet: bool) -> BatchWatch {
-        BatchWatch {
-            signals,
-            quiet,
-            said: BTreeMap::new(),
-        }
+        BatchWatch { signals, quiet, said: BTreeMap::new() }
     }
 
     /// The lines that are new since the last call.
@@ -84,23 +80,14 @@ impl TerminalWatch {
         let lines = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
         let hint = lines.add(line_bar());
         hint.set_message(progress::hint(&style));
-        TerminalWatch {
-            signals,
-            style,
-            lines,
-            contents: BTreeMap::new(),
-            hint,
-        }
+        TerminalWatch { signals, style, lines, contents: BTreeMap::new(), hint }
     }
 
     fn show(&mut self, content: &ContentProgress) {
         let line = self
             .contents
             .entry(content.content)
-            .or_insert_with(|| Line {
-                bar: self.lines.insert_before(&self.hint, line_bar()),
-                next: 1,
-            });
+            .or_insert_with(|| Line { bar: self.lines.insert_before(&self.hint, line_bar()), next: 1 });
         for done in over(&mut line.next, content) {
             if let Some(p) = &content.progress {
                 let text = progress::done(content.content, done, p, &self.style);
@@ -113,9 +100,7 @@ impl TerminalWatch {
 
     /// Ctrl-C: the operation goes on at the coordinator while the person decides.
     fn decide(&self, op: i64) -> Control {
-        let answer = self
-            .lines
-            .suspend(|| self.signals.while_asking(|| ask(QUESTION)));
+        let answer = self.lines.suspend(|| self.signals.while_asking(|| ask(QUESTION)));
         let control = meaning(&answer);
         if control == Control::KeepWatching {
             self.signals.clear();
@@ -176,32 +161,19 @@ fn meaning(answer: &Typed) -> Control {
 }
 
 fn line_bar() -> ProgressBar {
-    let style =
-        ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
+    let style = ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::new_spinner().with_style(style)
 }
 
 /// The stages that ended since the last look; `next` is the number of the first not yet told.
 fn over(next: &mut u8, content: &ContentProgress) -> Vec<Stage> {
-    const STAGES: [Stage; 4] = [
-        Stage::Preparation,
-        Stage::DataCopy,
-        Stage::FlatFiles,
-        Stage::Claimed,
-    ];
+    const STAGES: [Stage; 4] = [Stage::Preparation, Stage::DataCopy, Stage::FlatFiles, Stage::Claimed];
     let Some(p) = &content.progress else {
         return Vec::new();
     };
-    let running = if content.finished {
-        Stage::Claimed.number() + 1
-    } else {
-        p.stage.number()
-    };
+    let running = if content.finished { Stage::Claimed.number() + 1 } else { p.stage.number() };
     let told = std::mem::replace(next, running.max(*next));
-    STAGES
-        .into_iter()
-        .filter(|s| s.number() >= told && s.number() < running)
-        .collect()
+    STAGES.into_iter().filter(|s| s.number() >= told && s.number() < running).collect()
 }
 
 #[cfg(test)]
@@ -245,10 +217,7 @@ mod tests {
     fn without_a_terminal_an_interrupt_cancels() {
         let signals = Signals::unattached();
         let mut watch = BatchWatch::new(signals.clone(), true);
-        assert_eq!(
-            watch.progress(&at(Stage::DataCopy, 1)),
-            Control::KeepWatching
-        );
+        assert_eq!(watch.progress(&at(Stage::DataCopy, 1)), Control::KeepWatching);
         signals.raise();
         assert_eq!(watch.progress(&at(Stage::DataCopy, 1)), Control::Cancel);
     }
@@ -257,15 +226,9 @@ mod tests {
     fn a_skipped_stage_is_still_said_to_be_over_and_none_twice() {
         let mut seen = 1;
         let content = |stage| at(stage, 1).contents.remove(0);
-        assert_eq!(
-            over(&mut seen, &content(Stage::DataCopy)),
-            [Stage::Preparation]
-        );
+        assert_eq!(over(&mut seen, &content(Stage::DataCopy)), [Stage::Preparation]);
         assert!(over(&mut seen, &content(Stage::DataCopy)).is_empty());
-        assert_eq!(
-            over(&mut seen, &content(Stage::Claimed)),
-            [Stage::DataCopy, Stage::FlatFiles]
-        );
+        assert_eq!(over(&mut seen, &content(Stage::Claimed)), [Stage::DataCopy, Stage::FlatFiles]);
         let mut end = content(Stage::Claimed);
         end.finished = true;
         assert_eq!(over(&mut seen, &end), [Stage::Claimed]);

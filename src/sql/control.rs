@@ -22,13 +22,8 @@ impl Stop {
     /// What the client is told.
     pub fn error(&self) -> SqlError {
         match self {
-            Stop::Cancel => {
-                SqlError::new(state::CANCELED, "canceling statement due to user request")
-            }
-            Stop::Timeout => SqlError::new(
-                state::CANCELED,
-                "canceling statement due to statement timeout",
-            ),
+            Stop::Cancel => SqlError::new(state::CANCELED, "canceling statement due to user request"),
+            Stop::Timeout => SqlError::new(state::CANCELED, "canceling statement due to statement timeout"),
             Stop::Drain(why) => SqlError::new(state::SERIALIZATION, why.clone())
                 .hint("Nothing was committed; the transaction may be repeated."),
             Stop::Close(why) => SqlError::fatal(state::SHUTDOWN, why.clone()),
@@ -67,21 +62,14 @@ pub struct Control {
 
 impl std::fmt::Debug for Control {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Control")
-            .field("now", &self.now)
-            .finish_non_exhaustive()
+        f.debug_struct("Control").field("now", &self.now).finish_non_exhaustive()
     }
 }
 
 impl Control {
     pub(super) fn new() -> Control {
         Control {
-            now: Mutex::new(Now {
-                at: At::Idle,
-                number: 0,
-                stop: None,
-                closing: None,
-            }),
+            now: Mutex::new(Now { at: At::Idle, number: 0, stop: None, closing: None }),
             changed: Condvar::new(),
             interrupt: OnceLock::new(),
         }
@@ -142,10 +130,8 @@ impl Control {
     /// Waits until the message is stopped or the time is up.
     pub(super) fn wait_stopped(&self, time: Duration) -> Option<Stop> {
         let now = self.lock();
-        let (now, _) = self
-            .changed
-            .wait_timeout_while(now, time, |n| n.stop.is_none())
-            .unwrap_or_else(PoisonError::into_inner);
+        let (now, _) =
+            self.changed.wait_timeout_while(now, time, |n| n.stop.is_none()).unwrap_or_else(PoisonError::into_inner);
         now.stop.clone()
     }
 
@@ -184,11 +170,7 @@ impl Control {
             return;
         }
         while now.number == number && self.strike(&mut now, why) && Instant::now() < until {
-            now = self
-                .changed
-                .wait_timeout(now, Duration::from_millis(5))
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            now = self.changed.wait_timeout(now, Duration::from_millis(5)).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 

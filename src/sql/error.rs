@@ -24,21 +24,12 @@ pub struct SqlError {
 impl SqlError {
     /// An error that fails the statement.
     pub fn new(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> SqlError {
-        SqlError {
-            fatal: false,
-            code: code.into(),
-            message: message.into(),
-            hint: None,
-            position: None,
-        }
+        SqlError { fatal: false, code: code.into(), message: message.into(), hint: None, position: None }
     }
 
     /// An error that ends the session.
     pub fn fatal(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> SqlError {
-        SqlError {
-            fatal: true,
-            ..SqlError::new(code, message)
-        }
+        SqlError { fatal: true, ..SqlError::new(code, message) }
     }
 
     /// Adds a next step.
@@ -58,11 +49,7 @@ impl SqlError {
 
     pub(super) fn to_info(&self) -> ErrorInfo {
         let severity = if self.fatal { "FATAL" } else { "ERROR" };
-        let mut info = ErrorInfo::new(
-            severity.to_owned(),
-            self.code.to_string(),
-            self.message.clone(),
-        );
+        let mut info = ErrorInfo::new(severity.to_owned(), self.code.to_string(), self.message.clone());
         info.hint = self.hint.clone();
         info.position = self.position.map(|p| p.to_string());
         info
@@ -193,10 +180,8 @@ pub fn translate(error: &rusqlite::Error, fault: Option<FileFault>, phase: Phase
     if extended & 0xff == ffi::SQLITE_IOERR && extended != ffi::SQLITE_IOERR_DATA {
         return io_error(&message, fault, phase);
     }
-    if matches!(
-        extended,
-        ffi::SQLITE_ERROR | ffi::SQLITE_CONSTRAINT_FUNCTION
-    ) && let Some(own) = from_function(&message)
+    if matches!(extended, ffi::SQLITE_ERROR | ffi::SQLITE_CONSTRAINT_FUNCTION)
+        && let Some(own) = from_function(&message)
     {
         return own;
     }
@@ -221,22 +206,18 @@ pub(super) fn explain_catalog(sql: &str, error: SqlError) -> SqlError {
     if !error.code.starts_with("42") || !sql.contains("pg_catalog.") {
         return error;
     }
-    SqlError::new("42P01", "PostgreSQL's catalog (pg_catalog) is not here").hint(
-        "Tables: select name from sqlite_schema. Columns: select * from pragma_table_info('TABLE').",
-    )
+    SqlError::new("42P01", "PostgreSQL's catalog (pg_catalog) is not here")
+        .hint("Tables: select name from sqlite_schema. Columns: select * from pragma_table_info('TABLE').")
 }
 
 /// An I/O error while committing leaves the frames in the log: whether they hold is not known.
 fn io_error(message: &str, fault: Option<FileFault>, phase: Phase) -> SqlError {
-    let why = fault
-        .as_ref()
-        .map_or_else(|| message.to_owned(), FileFault::to_string);
+    let why = fault.as_ref().map_or_else(|| message.to_owned(), FileFault::to_string);
     match (phase, fault) {
-        (Phase::Commit, _) => SqlError::new(
-            state::OUTCOME_UNKNOWN,
-            format!("the outcome of the transaction is unknown: {why}"),
-        )
-        .hint("Look whether it is there before you repeat it."),
+        (Phase::Commit, _) => {
+            SqlError::new(state::OUTCOME_UNKNOWN, format!("the outcome of the transaction is unknown: {why}"))
+                .hint("Look whether it is there before you repeat it.")
+        }
         (Phase::Statement, Some(FileFault::Storage(StorageError::Fenced(why)))) => fenced(&why),
         (Phase::Statement, _) => SqlError::new(state::IO, why),
     }
@@ -246,18 +227,12 @@ fn io_error(message: &str, fault: Option<FileFault>, phase: Phase) -> SqlError {
 /// words, which end with the SQLSTATE.
 fn from_function(message: &str) -> Option<SqlError> {
     let (words, code) = message.strip_suffix(')')?.rsplit_once(" (")?;
-    let is_state = code.len() == 5
-        && code
-            .bytes()
-            .all(|b| b.is_ascii_digit() || b.is_ascii_uppercase());
+    let is_state = code.len() == 5 && code.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_uppercase());
     is_state.then(|| SqlError::new(code.to_owned(), words))
 }
 
 fn fenced(why: &str) -> SqlError {
-    SqlError::fatal(
-        state::SHUTDOWN,
-        format!("this segment no longer serves: {why}"),
-    )
+    SqlError::fatal(state::SHUTDOWN, format!("this segment no longer serves: {why}"))
 }
 
 /// The storage refuses reads: nothing was answered, and this process won't answer again.
@@ -270,28 +245,17 @@ pub fn translate_permit(error: &StorageError) -> SqlError {
 
 fn parts(error: &rusqlite::Error) -> (i32, String, Option<usize>) {
     match error {
-        rusqlite::Error::SqliteFailure(e, message) => (
-            e.extended_code,
-            message.clone().unwrap_or_else(|| e.to_string()),
-            None,
-        ),
-        rusqlite::Error::SqlInputError {
-            error,
-            msg,
-            sql,
-            offset,
-        } => {
-            let position = usize::try_from(*offset)
-                .ok()
-                .and_then(|n| sql.get(..n))
-                .map(|before| before.chars().count() + 1);
+        rusqlite::Error::SqliteFailure(e, message) => {
+            (e.extended_code, message.clone().unwrap_or_else(|| e.to_string()), None)
+        }
+        rusqlite::Error::SqlInputError { error, msg, sql, offset } => {
+            let position =
+                usize::try_from(*offset).ok().and_then(|n| sql.get(..n)).map(|before| before.chars().count() + 1);
             (error.extended_code, msg.clone(), position)
         }
-        rusqlite::Error::MultipleStatement => (
-            ffi::SQLITE_ERROR,
-            "syntax error: a prepared statement is one statement".to_owned(),
-            None,
-        ),
+        rusqlite::Error::MultipleStatement => {
+            (ffi::SQLITE_ERROR, "syntax error: a prepared statement is one statement".to_owned(), None)
+        }
         other => (ffi::SQLITE_INTERNAL, other.to_string(), None),
     }
 }
@@ -343,11 +307,7 @@ mod tests {
             ("select abs(-9223372036854775808)", "22003"),
         ] {
             let error = db.execute_batch(sql).unwrap_err();
-            assert_eq!(
-                translate(&error, None, Phase::Statement).code,
-                expected,
-                "{sql}: {error}"
-            );
+            assert_eq!(translate(&error, None, Phase::Statement).code, expected, "{sql}: {error}");
         }
     }
 
@@ -368,15 +328,10 @@ mod tests {
     #[test]
     fn a_host_s_function_fails_with_its_own_state() {
         let db = rusqlite::Connection::open_in_memory().unwrap();
-        db.create_scalar_function(
-            "f",
-            0,
-            rusqlite::functions::FunctionFlags::SQLITE_UTF8,
-            |_| {
-                let own = SqlError::new("55006", "it is locked");
-                Err::<i64, _>(rusqlite::Error::UserFunctionError(Box::new(own)))
-            },
-        )
+        db.create_scalar_function("f", 0, rusqlite::functions::FunctionFlags::SQLITE_UTF8, |_| {
+            let own = SqlError::new("55006", "it is locked");
+            Err::<i64, _>(rusqlite::Error::UserFunctionError(Box::new(own)))
+        })
         .unwrap();
         let error = db.query_row("select f()", [], |_| Ok(())).unwrap_err();
         let answer = translate(&error, None, Phase::Statement);

@@ -77,10 +77,7 @@ impl Exec<'_> {
             Kind::Ignored("") => return Ok(None),
             Kind::Ignored(tag) => (*tag).to_owned(),
             Kind::Unsupported(what) => {
-                return Err(SqlError::new(
-                    state::NOT_SUPPORTED,
-                    format!("{what} is not supported"),
-                ));
+                return Err(SqlError::new(state::NOT_SUPPORTED, format!("{what} is not supported")));
             }
             Kind::Vacuum => self.vacuum(sql)?,
             Kind::Sql(tag) => self.sql(sql, tag, values, wanted)?,
@@ -108,10 +105,7 @@ impl Exec<'_> {
         }
         // A function of ours that was stopped fails with words; the reason is better.
         if let (Some(stop), rusqlite::Error::SqliteFailure(e, _)) = (self.control.stopped(), error)
-            && matches!(
-                e.extended_code,
-                ffi::SQLITE_ERROR | ffi::SQLITE_CONSTRAINT_FUNCTION
-            )
+            && matches!(e.extended_code, ffi::SQLITE_ERROR | ffi::SQLITE_CONSTRAINT_FUNCTION)
         {
             return stop.error();
         }
@@ -134,12 +128,7 @@ impl Exec<'_> {
 
     fn stop_error(&self) -> SqlError {
         self.control.stopped().map_or_else(
-            || {
-                SqlError::new(
-                    state::LOCK_NOT_AVAILABLE,
-                    "canceling statement due to lock timeout",
-                )
-            },
+            || SqlError::new(state::LOCK_NOT_AVAILABLE, "canceling statement due to lock timeout"),
             |stop| stop.error(),
         )
     }
@@ -165,10 +154,7 @@ impl Exec<'_> {
             if self.core.implicit {
                 self.core.implicit = false;
             } else {
-                self.wire.warning(
-                    state::ACTIVE_TRANSACTION,
-                    "there is already a transaction in progress",
-                );
+                self.wire.warning(state::ACTIVE_TRANSACTION, "there is already a transaction in progress");
             }
             return Ok("BEGIN".to_owned());
         }
@@ -216,8 +202,7 @@ impl Exec<'_> {
     fn commit(&mut self) -> Result<String, SqlError> {
         match self.core.transaction {
             Transaction::None => {
-                self.wire
-                    .warning(state::NO_TRANSACTION, "there is no transaction in progress");
+                self.wire.warning(state::NO_TRANSACTION, "there is no transaction in progress");
                 Ok("COMMIT".to_owned())
             }
             Transaction::Failed => {
@@ -243,8 +228,7 @@ impl Exec<'_> {
 
     fn rollback(&mut self) -> String {
         if self.core.transaction == Transaction::None {
-            self.wire
-                .warning(state::NO_TRANSACTION, "there is no transaction in progress");
+            self.wire.warning(state::NO_TRANSACTION, "there is no transaction in progress");
         }
         self.core.end();
         "ROLLBACK".to_owned()
@@ -257,22 +241,12 @@ impl Exec<'_> {
             _ => "ROLLBACK",
         };
         if !self.core.is_explicit() {
-            return Err(SqlError::new(
-                state::NO_TRANSACTION,
-                format!("{word} can only be used in transaction blocks"),
-            ));
+            return Err(SqlError::new(state::NO_TRANSACTION, format!("{word} can only be used in transaction blocks")));
         }
-        let name = tokens(sql)
-            .filter_map(|t| t.name())
-            .last()
-            .unwrap_or_default()
-            .to_ascii_lowercase();
+        let name = tokens(sql).filter_map(|t| t.name()).last().unwrap_or_default().to_ascii_lowercase();
         let at = self.core.savepoints.iter().rposition(|s| *s == name);
         if at.is_none() && !matches!(kind, Kind::Savepoint) {
-            return Err(SqlError::new(
-                state::NO_SAVEPOINT,
-                format!("savepoint \"{name}\" does not exist"),
-            ));
+            return Err(SqlError::new(state::NO_SAVEPOINT, format!("savepoint \"{name}\" does not exist")));
         }
         if matches!(kind, Kind::Savepoint) {
             // In a deferred transaction this begins reading.
@@ -310,19 +284,14 @@ impl Exec<'_> {
             self.wire.describe(&fields);
         }
         for row in rows {
-            put_row(&mut self.wire.out, &fields, |i| {
-                Ok(ValueRef::Text(row[i].as_bytes()))
-            })?;
+            put_row(&mut self.wire.out, &fields, |i| Ok(ValueRef::Text(row[i].as_bytes())))?;
         }
         Ok("SHOW".to_owned())
     }
 
     fn vacuum(&mut self, sql: &str) -> Result<String, SqlError> {
         if self.core.transaction != Transaction::None {
-            return Err(SqlError::new(
-                state::ACTIVE_TRANSACTION,
-                "VACUUM cannot run inside a transaction block",
-            ));
+            return Err(SqlError::new(state::ACTIVE_TRANSACTION, "VACUUM cannot run inside a transaction block"));
         }
         self.permit()?;
         self.pass()?;
@@ -338,17 +307,6 @@ impl Exec<'_> {
 
 /// The columns of SHOW.
 pub(super) fn show_fields(name: &str) -> Vec<Field> {
-    let names: &[&str] = if name.eq_ignore_ascii_case("all") {
-        &["name", "setting"]
-    } else {
-        &[name]
-    };
-    names
-        .iter()
-        .map(|name| Field {
-            name: (*name).to_owned(),
-            kind: PgType::Text,
-            binary: false,
-        })
-        .collect()
+    let names: &[&str] = if name.eq_ignore_ascii_case("all") { &["name", "setting"] } else { &[name] };
+    names.iter().map(|name| Field { name: (*name).to_owned(), kind: PgType::Text, binary: false }).collect()
 }

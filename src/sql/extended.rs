@@ -13,8 +13,7 @@ use bytes::{Bytes, BytesMut};
 use pgwire::messages::PgWireBackendMessage as B;
 use pgwire::messages::data::{NoData, ParameterDescription};
 use pgwire::messages::extendedquery::{
-    Bind, BindComplete, Close, CloseComplete, Describe, Execute, Parse, ParseComplete,
-    PortalSuspended,
+    Bind, BindComplete, Close, CloseComplete, Describe, Execute, Parse, ParseComplete, PortalSuspended,
 };
 use rusqlite::types::Value;
 use std::collections::VecDeque;
@@ -55,10 +54,7 @@ impl Session {
     pub(super) fn parse(&mut self, core: &mut Core, parse: &Parse) -> Result<(), SqlError> {
         let statements = split(&parse.query);
         if statements.len() > 1 {
-            return Err(SqlError::new(
-                state::SYNTAX,
-                "cannot insert multiple commands into a prepared statement",
-            ));
+            return Err(SqlError::new(state::SYNTAX, "cannot insert multiple commands into a prepared statement"));
         }
         let sql = statements.first().copied().unwrap_or_default();
         let kind = classify(sql);
@@ -69,18 +65,10 @@ impl Session {
             Kind::Sql(_) => self.parameter_types(core, sql, &parse.type_oids)?,
             _ => Vec::new(),
         };
-        let prepared = Prepared {
-            sql: sql.to_owned(),
-            kind,
-            parameters,
-            fields: OnceLock::new(),
-        };
+        let prepared = Prepared { sql: sql.to_owned(), kind, parameters, fields: OnceLock::new() };
         let name = parse.name.clone().unwrap_or_default();
         if !name.is_empty() && self.statements.contains_key(&name) {
-            return Err(SqlError::new(
-                "42P05",
-                format!("prepared statement \"{name}\" already exists"),
-            ));
+            return Err(SqlError::new("42P05", format!("prepared statement \"{name}\" already exists")));
         }
         self.statements.insert(name, Arc::new(prepared));
         self.wire.send(&B::ParseComplete(ParseComplete::new()));
@@ -89,12 +77,7 @@ impl Session {
 
     /// The client's types first, then hints such as `$1::int8`, then what the columns around the
     /// parameter say.
-    fn parameter_types(
-        &mut self,
-        core: &mut Core,
-        sql: &str,
-        given: &[u32],
-    ) -> Result<Vec<u32>, SqlError> {
+    fn parameter_types(&mut self, core: &mut Core, sql: &str, given: &[u32]) -> Result<Vec<u32>, SqlError> {
         let (parameters, _) = self.exec(core).inspect(sql, None, false)?;
         let count = parameters.iter().map(|p| p.number).max().unwrap_or(0);
         if count > usize::from(u16::MAX) {
@@ -120,12 +103,10 @@ impl Session {
 
     fn prepared(&self, name: Option<&String>) -> Result<Arc<Prepared>, SqlError> {
         let name = name.map_or("", String::as_str);
-        self.statements.get(name).cloned().ok_or_else(|| {
-            SqlError::new(
-                state::NO_STATEMENT,
-                format!("prepared statement \"{name}\" does not exist"),
-            )
-        })
+        self.statements
+            .get(name)
+            .cloned()
+            .ok_or_else(|| SqlError::new(state::NO_STATEMENT, format!("prepared statement \"{name}\" does not exist")))
     }
 
     pub(super) fn bind(&mut self, core: &mut Core, bind: &Bind) -> Result<(), SqlError> {
@@ -156,24 +137,16 @@ impl Session {
             fields: None,
             progress: Progress::Ready,
         };
-        self.portals
-            .insert(bind.portal_name.clone().unwrap_or_default(), portal);
+        self.portals.insert(bind.portal_name.clone().unwrap_or_default(), portal);
         self.wire.send(&B::BindComplete(BindComplete::new()));
         Ok(())
     }
 
-    pub(super) fn describe(
-        &mut self,
-        core: &mut Core,
-        describe: &Describe,
-    ) -> Result<(), SqlError> {
+    pub(super) fn describe(&mut self, core: &mut Core, describe: &Describe) -> Result<(), SqlError> {
         if describe.target_type == STATEMENT {
             let prepared = self.prepared(describe.name.as_ref())?;
             let fields = self.fields_of(core, &prepared, None)?;
-            self.wire
-                .send(&B::ParameterDescription(ParameterDescription::new(
-                    prepared.parameters.clone(),
-                )));
+            self.wire.send(&B::ParameterDescription(ParameterDescription::new(prepared.parameters.clone())));
             self.describe_fields(&fields);
             return Ok(());
         }
@@ -195,19 +168,12 @@ impl Session {
     }
 
     fn take_portal(&mut self, name: &str) -> Result<Portal, SqlError> {
-        self.portals.remove(name).ok_or_else(|| {
-            SqlError::new(
-                state::NO_PORTAL,
-                format!("portal \"{name}\" does not exist"),
-            )
-        })
+        self.portals
+            .remove(name)
+            .ok_or_else(|| SqlError::new(state::NO_PORTAL, format!("portal \"{name}\" does not exist")))
     }
 
-    fn portal_fields(
-        &mut self,
-        core: &mut Core,
-        portal: &mut Portal,
-    ) -> Result<Vec<Field>, SqlError> {
+    fn portal_fields(&mut self, core: &mut Core, portal: &mut Portal) -> Result<Vec<Field>, SqlError> {
         if let Some(fields) = &portal.fields {
             return Ok(fields.clone());
         }
@@ -259,31 +225,19 @@ impl Session {
         done
     }
 
-    fn first(
-        &mut self,
-        core: &mut Core,
-        portal: &mut Portal,
-        limit: usize,
-    ) -> Result<(), SqlError> {
+    fn first(&mut self, core: &mut Core, portal: &mut Portal, limit: usize) -> Result<(), SqlError> {
         let prepared = Arc::clone(&portal.prepared);
         let alone = self.wire.sync_follows();
-        if core.transaction == Transaction::None && !alone && matches!(prepared.kind, Kind::Sql(_))
-        {
+        if core.transaction == Transaction::None && !alone && matches!(prepared.kind, Kind::Sql(_)) {
             // Everything up to the Sync is one transaction; a lone statement is its own.
             self.exec(core).begin_implicit()?;
         }
         if portal.fields.is_none() && prepared.fields.get().is_some() {
             self.portal_fields(core, portal)?;
         }
-        let mut wanted = Wanted {
-            fields: portal.fields.clone(),
-            formats: portal.formats.clone(),
-            limit,
-            ..Wanted::default()
-        };
-        let tag =
-            self.exec(core)
-                .run(&prepared.sql, &prepared.kind, &portal.values, &mut wanted)?;
+        let mut wanted =
+            Wanted { fields: portal.fields.clone(), formats: portal.formats.clone(), limit, ..Wanted::default() };
+        let tag = self.exec(core).run(&prepared.sql, &prepared.kind, &portal.values, &mut wanted)?;
         self.after(&prepared.kind);
         match tag {
             None => self.empty(),
@@ -297,11 +251,7 @@ impl Session {
     }
 
     fn next(&mut self, portal: &mut Portal, mut rest: VecDeque<BytesMut>, limit: usize) {
-        let count = if limit == 0 {
-            rest.len()
-        } else {
-            limit.min(rest.len())
-        };
+        let count = if limit == 0 { rest.len() } else { limit.min(rest.len()) };
         for row in rest.drain(..count) {
             self.wire.out.extend_from_slice(&row);
         }

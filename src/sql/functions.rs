@@ -16,16 +16,9 @@ pub(super) fn add(
     control: &Arc<Control>,
 ) -> Result<()> {
     let constant = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
-    let text = |name: &str, value: String| {
-        connection.create_scalar_function(name, 0, constant, move |_| Ok(value.clone()))
-    };
-    text(
-        "version",
-        format!(
-            "PostgreSQL {server_version} on SQLite {}",
-            rusqlite::version()
-        ),
-    )?;
+    let text =
+        |name: &str, value: String| connection.create_scalar_function(name, 0, constant, move |_| Ok(value.clone()));
+    text("version", format!("PostgreSQL {server_version} on SQLite {}", rusqlite::version()))?;
     text("current_database", client.database.clone())?;
     text("current_schema", "main".to_owned())?;
     connection.create_scalar_function("pg_backend_pid", 0, constant, move |_| Ok(pid))?;
@@ -33,8 +26,7 @@ pub(super) fn add(
     let control = Arc::clone(control);
     connection.create_scalar_function("pg_sleep", 1, FunctionFlags::SQLITE_UTF8, move |context| {
         let seconds: f64 = context.get(0)?;
-        let time = Duration::try_from_secs_f64(seconds.max(0.0))
-            .map_err(|e| Error::UserFunctionError(Box::new(e)))?;
+        let time = Duration::try_from_secs_f64(seconds.max(0.0)).map_err(|e| Error::UserFunctionError(Box::new(e)))?;
         match control.wait_stopped(time) {
             None => Ok(String::new()),
             Some(stop) => Err(Error::UserFunctionError(Box::new(stop.error()))),

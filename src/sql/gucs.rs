@@ -68,27 +68,19 @@ const READ_ONLY: &[&str] = &[
 ];
 
 fn known(name: &str) -> Option<&'static str> {
-    TEXTS
-        .iter()
-        .map(|(known, _)| *known)
-        .find(|known| known.eq_ignore_ascii_case(name))
+    TEXTS.iter().map(|(known, _)| *known).find(|known| known.eq_ignore_ascii_case(name))
 }
 
 fn unknown(name: &str) -> SqlError {
-    SqlError::new(
-        state::UNKNOWN_SETTING,
-        format!("unrecognized configuration parameter \"{name}\""),
-    )
-    .hint("SHOW ALL lists those there are.")
+    SqlError::new(state::UNKNOWN_SETTING, format!("unrecognized configuration parameter \"{name}\""))
+        .hint("SHOW ALL lists those there are.")
 }
 
 impl Gucs {
     /// The settings at a session's start.
     pub fn new(timeouts: Timeouts, server_version: &str, client: &Client) -> Gucs {
-        let mut texts: BTreeMap<String, String> = TEXTS
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect();
+        let mut texts: BTreeMap<String, String> =
+            TEXTS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         for (name, value) in [
             ("server_version", server_version),
             ("application_name", &client.application_name),
@@ -96,12 +88,7 @@ impl Gucs {
         ] {
             texts.insert(name.to_owned(), value.to_owned());
         }
-        Gucs {
-            start: timeouts,
-            now: timeouts,
-            text_start: texts.clone(),
-            texts,
-        }
+        Gucs { start: timeouts, now: timeouts, text_start: texts.clone(), texts }
     }
 
     /// The time limits in force.
@@ -111,9 +98,7 @@ impl Gucs {
 
     /// What the client is told at the start.
     pub fn reported(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        REPORTED
-            .iter()
-            .filter_map(|name| Some((*name, self.texts.get(*name)?.as_str())))
+        REPORTED.iter().filter_map(|name| Some((*name, self.texts.get(*name)?.as_str())))
     }
 
     fn timeout(&mut self, name: &str) -> Option<&mut Option<Duration>> {
@@ -126,11 +111,7 @@ impl Gucs {
     }
 
     /// `SET name = value`. Returns what the client must be told of.
-    pub fn set(
-        &mut self,
-        name: &str,
-        value: &str,
-    ) -> Result<Option<(&'static str, String)>, SqlError> {
+    pub fn set(&mut self, name: &str, value: &str) -> Result<Option<(&'static str, String)>, SqlError> {
         if value.eq_ignore_ascii_case("default") {
             return self.reset(Some(name));
         }
@@ -147,32 +128,19 @@ impl Gucs {
             return Err(unknown(name));
         };
         if READ_ONLY.contains(&name) {
-            return Err(SqlError::new(
-                "55P02",
-                format!("parameter \"{name}\" cannot be changed"),
-            ));
+            return Err(SqlError::new("55P02", format!("parameter \"{name}\" cannot be changed")));
         }
         if name == "client_encoding" && !is_utf8(value) {
-            return Err(SqlError::new(
-                state::BAD_SETTING,
-                format!("client_encoding \"{value}\" is not supported"),
-            )
-            .hint("UTF8 is the only one."));
+            return Err(SqlError::new(state::BAD_SETTING, format!("client_encoding \"{value}\" is not supported"))
+                .hint("UTF8 is the only one."));
         }
-        let value = if name == "client_encoding" {
-            "UTF8"
-        } else {
-            value
-        };
+        let value = if name == "client_encoding" { "UTF8" } else { value };
         self.texts.insert(name.to_owned(), value.to_owned());
         Ok(REPORTED.contains(&name).then(|| (name, value.to_owned())))
     }
 
     /// `RESET name`, or `RESET ALL`.
-    pub fn reset(
-        &mut self,
-        name: Option<&str>,
-    ) -> Result<Option<(&'static str, String)>, SqlError> {
+    pub fn reset(&mut self, name: Option<&str>) -> Result<Option<(&'static str, String)>, SqlError> {
         let start = self.start;
         match name {
             None => {
@@ -206,32 +174,19 @@ impl Gucs {
         let timeouts = [
             ("statement_timeout", self.now.statement),
             ("lock_timeout", self.now.lock),
-            (
-                "idle_in_transaction_session_timeout",
-                self.now.idle_in_transaction,
-            ),
+            ("idle_in_transaction_session_timeout", self.now.idle_in_transaction),
         ];
         if let Some((_, timeout)) = timeouts.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)) {
             return Ok(format_timeout(*timeout));
         }
-        self.texts
-            .get(known(name).unwrap_or(name))
-            .cloned()
-            .ok_or_else(|| unknown(name))
+        self.texts.get(known(name).unwrap_or(name)).cloned().ok_or_else(|| unknown(name))
     }
 
     /// `SHOW ALL`, in the order of their names.
     pub fn all(&self) -> Vec<(String, String)> {
-        let mut all: Vec<(String, String)> = self
-            .texts
-            .iter()
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect();
-        for name in [
-            "statement_timeout",
-            "lock_timeout",
-            "idle_in_transaction_session_timeout",
-        ] {
+        let mut all: Vec<(String, String)> =
+            self.texts.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        for name in ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"] {
             all.push((name.to_owned(), self.show(name).unwrap_or_default()));
         }
         all.sort_by_key(|(name, _)| name.to_ascii_lowercase());
@@ -247,16 +202,11 @@ pub fn is_utf8(name: &str) -> bool {
 
 fn parse_timeout(name: &str, value: &str) -> Result<Option<Duration>, SqlError> {
     let bad = || {
-        SqlError::new(
-            state::BAD_SETTING,
-            format!("invalid value for parameter \"{name}\": \"{value}\""),
-        )
-        .hint("Valid units for this parameter are \"ms\", \"s\", \"min\", \"h\", and \"d\".")
+        SqlError::new(state::BAD_SETTING, format!("invalid value for parameter \"{name}\": \"{value}\""))
+            .hint("Valid units for this parameter are \"ms\", \"s\", \"min\", \"h\", and \"d\".")
     };
     let text = value.trim();
-    let digits = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let number: u64 = text[..digits].parse().map_err(|_| bad())?;
     let unit = match text[digits..].trim() {
         "" | "ms" => 1,
@@ -272,24 +222,15 @@ fn parse_timeout(name: &str, value: &str) -> Result<Option<Duration>, SqlError> 
 
 fn format_timeout(timeout: Option<Duration>) -> String {
     let millis = timeout.map_or(0, |t| t.as_millis());
-    [
-        (86_400_000, "d"),
-        (3_600_000, "h"),
-        (60_000, "min"),
-        (1000, "s"),
-    ]
-    .iter()
-    .find(|(size, _)| millis > 0 && millis.is_multiple_of(*size))
-    .map_or_else(
-        || {
-            if millis == 0 {
-                "0".to_owned()
-            } else {
-                format!("{millis}ms")
-            }
-        },
-        |(size, unit)| format!("{}{unit}", millis / size),
-    )
+    [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1000, "s")]
+        .iter()
+        .find(|(size, _)| millis > 0 && millis.is_multiple_of(*size))
+        .map_or_else(
+            || {
+                if millis == 0 { "0".to_owned() } else { format!("{millis}ms") }
+            },
+            |(size, unit)| format!("{}{unit}", millis / size),
+        )
 }
 
 #[cfg(test)]
@@ -297,38 +238,21 @@ mod tests {
     use super::*;
 
     fn gucs() -> Gucs {
-        let client = Client {
-            user: "u".into(),
-            database: "d".into(),
-            application_name: "app".into(),
-        };
+        let client = Client { user: "u".into(), database: "d".into(), application_name: "app".into() };
         Gucs::new(Timeouts::default(), "15.0", &client)
     }
 
     #[test]
     fn a_timeout_is_shown_as_it_was_set() {
         let mut gucs = gucs();
-        for (set, shown) in [
-            ("5s", "5s"),
-            ("90000", "90s"),
-            ("1min", "1min"),
-            ("0", "0"),
-            ("7", "7ms"),
-        ] {
+        for (set, shown) in [("5s", "5s"), ("90000", "90s"), ("1min", "1min"), ("0", "0"), ("7", "7ms")] {
             gucs.set("statement_timeout", set).unwrap();
             assert_eq!(gucs.show("Statement_Timeout").unwrap(), shown);
         }
-        assert_eq!(
-            gucs.set("lock_timeout", "5 parsecs").unwrap_err().code,
-            "22023"
-        );
-        gucs.set("idle_in_transaction_session_timeout", "0")
-            .unwrap();
+        assert_eq!(gucs.set("lock_timeout", "5 parsecs").unwrap_err().code, "22023");
+        gucs.set("idle_in_transaction_session_timeout", "0").unwrap();
         gucs.reset(None).unwrap();
-        assert_eq!(
-            gucs.show("idle_in_transaction_session_timeout").unwrap(),
-            "1min"
-        );
+        assert_eq!(gucs.show("idle_in_transaction_session_timeout").unwrap(), "1min");
     }
 
     #[test]
@@ -338,19 +262,13 @@ mod tests {
         gucs.set("my.own", "1").unwrap();
         assert_eq!(gucs.show("my.own").unwrap(), "1");
         assert_eq!(gucs.set("server_version", "9").unwrap_err().code, "55P02");
-        assert_eq!(
-            gucs.set("client_encoding", "LATIN1").unwrap_err().code,
-            "22023"
-        );
+        assert_eq!(gucs.set("client_encoding", "LATIN1").unwrap_err().code, "22023");
     }
 
     #[test]
     fn a_change_the_client_must_know_is_reported() {
         let mut gucs = gucs();
-        assert_eq!(
-            gucs.set("datestyle", "ISO").unwrap(),
-            Some(("DateStyle", "ISO".to_owned()))
-        );
+        assert_eq!(gucs.set("datestyle", "ISO").unwrap(), Some(("DateStyle", "ISO".to_owned())));
         assert_eq!(gucs.set("search_path", "x").unwrap(), None);
     }
 }

@@ -18,11 +18,7 @@ pub struct Timeouts {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Timeouts {
-            statement: None,
-            lock: None,
-            idle_in_transaction: Some(Duration::from_secs(60)),
-        }
+        Timeouts { statement: None, lock: None, idle_in_transaction: Some(Duration::from_secs(60)) }
     }
 }
 

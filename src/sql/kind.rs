@@ -75,9 +75,7 @@ pub fn classify(sql: &str) -> Kind {
         return Kind::Ignored("");
     };
     match first.text.to_ascii_uppercase().as_str() {
-        "BEGIN" => Kind::Begin {
-            write: word(1, "immediate") || word(1, "exclusive"),
-        },
+        "BEGIN" => Kind::Begin { write: word(1, "immediate") || word(1, "exclusive") },
         "START" if word(1, "transaction") => Kind::Begin { write: false },
         "COMMIT" | "END" if word(1, "prepared") => Kind::Unsupported("two-phase commit"),
         "COMMIT" | "END" => Kind::Commit,
@@ -106,20 +104,10 @@ pub fn classify(sql: &str) -> Kind {
 }
 
 fn names(words: &[Token<'_>]) -> String {
-    let names: Vec<_> = words
-        .iter()
-        .take_while(|w| w.text != ";")
-        .filter_map(Token::name)
-        .collect();
-    match names
-        .iter()
-        .map(|n| n.to_ascii_lowercase())
-        .collect::<Vec<_>>()
-    {
+    let names: Vec<_> = words.iter().take_while(|w| w.text != ";").filter_map(Token::name).collect();
+    match names.iter().map(|n| n.to_ascii_lowercase()).collect::<Vec<_>>() {
         words if words == ["time", "zone"] => "timezone".to_owned(),
-        words if words == ["transaction", "isolation", "level"] => {
-            "transaction_isolation".to_owned()
-        }
+        words if words == ["transaction", "isolation", "level"] => "transaction_isolation".to_owned(),
         words => words.join("."),
     }
 }
@@ -135,10 +123,7 @@ fn deallocate(words: &[Token<'_>]) -> Kind {
 
 fn set(sql: &str) -> Kind {
     let mut rest = tokens(sql).skip(1).peekable();
-    if rest
-        .peek()
-        .is_some_and(|w| w.is("session") || w.is("local"))
-    {
+    if rest.peek().is_some_and(|w| w.is("session") || w.is("local")) {
         rest.next();
     }
     let Some(name) = rest.next() else {
@@ -155,10 +140,7 @@ fn set(sql: &str) -> Kind {
     } else {
         while rest.peek().is_some_and(|w| w.text == ".") {
             rest.next();
-            name = format!(
-                "{name}.{}",
-                rest.next().and_then(|w| w.name()).unwrap_or_default()
-            );
+            name = format!("{name}.{}", rest.next().and_then(|w| w.name()).unwrap_or_default());
         }
         if rest.peek().is_some_and(|w| w.text == "=" || w.is("to")) {
             rest.next();
@@ -171,10 +153,7 @@ fn set(sql: &str) -> Kind {
             _ => w.text.to_owned(),
         })
         .collect();
-    Kind::Set {
-        name: name.to_ascii_lowercase(),
-        value: value.concat(),
-    }
+    Kind::Set { name: name.to_ascii_lowercase(), value: value.concat() }
 }
 
 fn tag(sql: &str, words: &[Token<'_>]) -> Tag {
@@ -189,11 +168,8 @@ fn tag(sql: &str, words: &[Token<'_>]) -> Tag {
         "DELETE" => Tag::Delete,
         "WITH" => main_verb(sql),
         verb @ ("CREATE" | "DROP" | "ALTER") => {
-            let object = words.iter().skip(1).find(|w| {
-                !["temp", "temporary", "unique", "virtual"]
-                    .iter()
-                    .any(|k| w.is(k))
-            });
+            let object =
+                words.iter().skip(1).find(|w| !["temp", "temporary", "unique", "virtual"].iter().any(|k| w.is(k)));
             let object = object.map_or("", |w| w.text).to_ascii_uppercase();
             Tag::Plain(format!("{verb} {object}"))
         }
@@ -236,10 +212,7 @@ mod tests {
             ("rollback to a", Kind::RollbackTo),
             ("/* x */ rollback", Kind::Rollback),
             ("deallocate all", Kind::Deallocate(None)),
-            (
-                "show Statement_Timeout",
-                Kind::Show("statement_timeout".into()),
-            ),
+            ("show Statement_Timeout", Kind::Show("statement_timeout".into())),
         ] {
             assert_eq!(classify(sql), kind, "{sql}");
         }
@@ -254,10 +227,7 @@ mod tests {
             ("set search_path to a, b", "search_path", "a,b"),
             ("set my.own = 1", "my.own", "1"),
         ] {
-            let expected = Kind::Set {
-                name: name.to_owned(),
-                value: value.to_owned(),
-            };
+            let expected = Kind::Set { name: name.to_owned(), value: value.to_owned() };
             assert_eq!(classify(sql), expected, "{sql}");
         }
     }
@@ -265,17 +235,11 @@ mod tests {
     #[test]
     fn the_tag_names_what_was_done() {
         for (sql, expected) in [
-            (
-                "with a as (select 1) insert into t select * from a",
-                Tag::Insert,
-            ),
+            ("with a as (select 1) insert into t select * from a", Tag::Insert),
             ("with a as (delete from t) select 1", Tag::Select),
             ("values (1)", Tag::Select),
             ("replace into t values (1)", Tag::Insert),
-            (
-                "create unique index i on t(a)",
-                Tag::Plain("CREATE INDEX".into()),
-            ),
+            ("create unique index i on t(a)", Tag::Plain("CREATE INDEX".into())),
             ("create temp table t(a)", Tag::Plain("CREATE TABLE".into())),
             ("explain select 1", Tag::Plain("EXPLAIN".into())),
         ] {

@@ -17,14 +17,12 @@ impl Token<'_> {
 
     /// Whether this is an unquoted word.
     pub fn is_word(&self) -> bool {
-        self.text
-            .starts_with(|c: char| c.is_alphabetic() || c == '_')
+        self.text.starts_with(|c: char| c.is_alphabetic() || c == '_')
     }
 
     /// The name an identifier means, without its quotes.
     pub fn name(&self) -> Option<String> {
-        let inner =
-            |quote: &str| self.text[1..self.text.len() - 1].replace(&quote.repeat(2), quote);
+        let inner = |quote: &str| self.text[1..self.text.len() - 1].replace(&quote.repeat(2), quote);
         match self.text.as_bytes() {
             [b'"', .., b'"'] => Some(inner("\"")),
             [b'`', .., b'`'] => Some(inner("`")),
@@ -113,10 +111,7 @@ impl<'a> Iterator for Tokens<'a> {
         self.skip_blank();
         let rest = &self.sql[self.at..];
         let first = rest.chars().next()?;
-        let token = Token {
-            text: &rest[..Self::length(rest, first)],
-            start: self.at,
-        };
+        let token = Token { text: &rest[..Self::length(rest, first)], start: self.at };
         self.at += token.text.len();
         Some(token)
     }
@@ -134,11 +129,7 @@ pub fn split(batch: &str) -> Vec<&str> {
             let trigger = is_trigger(&words);
             let body_ended = previous[0] == ";" && previous[1].eq_ignore_ascii_case("end");
             if !trigger || body_ended {
-                push(
-                    &mut statements,
-                    &batch[start..token.start],
-                    words.is_empty(),
-                );
+                push(&mut statements, &batch[start..token.start], words.is_empty());
                 start = token.start + 1;
                 words.clear();
                 previous = ["", ""];
@@ -161,8 +152,7 @@ fn push<'a>(statements: &mut Vec<&'a str>, text: &'a str, empty: bool) {
 }
 
 fn is_trigger(words: &[Token<'_>]) -> bool {
-    words.first().is_some_and(|w| w.is("create"))
-        && words.iter().skip(1).take(2).any(|w| w.is("trigger"))
+    words.first().is_some_and(|w| w.is("create")) && words.iter().skip(1).take(2).any(|w| w.is("trigger"))
 }
 
 #[cfg(test)]
@@ -182,33 +172,13 @@ mod tests {
     fn a_trigger_keeps_its_body() {
         let trigger = "create temp trigger t after insert on a begin \
                        select case when 1 then 2 end; delete from b; end";
-        assert_eq!(
-            split(&format!("{trigger}; select 1")),
-            [trigger, "select 1"]
-        );
+        assert_eq!(split(&format!("{trigger}; select 1")), [trigger, "select 1"]);
     }
 
     #[test]
     fn a_doubled_quote_does_not_end_a_string() {
-        let found: Vec<_> = tokens("select 'it''s', \"a\"\"b\", [c d], $1::int8 = x'00'")
-            .map(|t| t.text)
-            .collect();
-        assert_eq!(
-            found,
-            [
-                "select",
-                "'it''s'",
-                ",",
-                "\"a\"\"b\"",
-                ",",
-                "[c d]",
-                ",",
-                "$1::int8",
-                "=",
-                "x",
-                "'00'"
-            ]
-        );
+        let found: Vec<_> = tokens("select 'it''s', \"a\"\"b\", [c d], $1::int8 = x'00'").map(|t| t.text).collect();
+        assert_eq!(found, ["select", "'it''s'", ",", "\"a\"\"b\"", ",", "[c d]", ",", "$1::int8", "=", "x", "'00'"]);
         assert_eq!(tokens("\"a\"\"b\"").next().unwrap().name().unwrap(), "a\"b");
     }
 

@@ -37,6 +37,6 @@ pub use lexer::split;
 pub use queue::{WriteQueue, WriteTurn};
 pub use registry::{Drained, Sessions};
 pub use serve::{
-    SocketError, StartupParameters, accept_unix, listen_unix, serve_started, serve_stream,
-    serve_unix, serve_unix_started,
+    SocketError, StartupParameters, accept_unix, listen_unix, serve_started, serve_stream, serve_unix,
+    serve_unix_started,
 };

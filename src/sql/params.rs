@@ -42,11 +42,7 @@ pub(super) fn infer(connection: &Connection, sql: &str) -> HashMap<usize, PgType
         let Some(number) = number(token) else {
             continue;
         };
-        let alone = |i: usize| {
-            tokens
-                .get(i + 1)
-                .is_none_or(|t| matches!(t.text, "," | ")"))
-        };
+        let alone = |i: usize| tokens.get(i + 1).is_none_or(|t| matches!(t.text, "," | ")"));
         let kind = if in_values && depth == 1 && alone(i) {
             inserted.get(place).copied().flatten()
         } else {
@@ -69,18 +65,11 @@ fn beside(tokens: &[Token<'_>], at: usize, columns: &Columns) -> Option<PgType> 
     if before.is("limit") || before.is("offset") {
         return Some(PgType::Int8);
     }
-    let operator =
-        |t: &Token<'_>| OPERATORS.contains(&t.text) || WORD_OPERATORS.iter().any(|w| t.is(w));
+    let operator = |t: &Token<'_>| OPERATORS.contains(&t.text) || WORD_OPERATORS.iter().any(|w| t.is(w));
     let left = tokens[..at]
         .iter()
         .rev()
-        .skip_while(|t| {
-            operator(t)
-                || matches!(t.text, "(" | ",")
-                || number(t).is_some()
-                || t.is("in")
-                || t.is("not")
-        })
+        .skip_while(|t| operator(t) || matches!(t.text, "(" | ",") || number(t).is_some() || t.is("in") || t.is("not"))
         .find_map(Token::name);
     if (operator(before) || matches!(before.text, "(" | ","))
         && let Some(kind) = left.and_then(|name| columns.get(&name))
@@ -89,10 +78,7 @@ fn beside(tokens: &[Token<'_>], at: usize, columns: &Columns) -> Option<PgType> 
     }
     let mut after = tokens[at + 1..].iter().skip_while(|t| operator(t));
     tokens.get(at + 1).filter(|t| operator(t))?;
-    after
-        .next()
-        .and_then(Token::name)
-        .and_then(|name| columns.get(&name))
+    after.next().and_then(Token::name).and_then(|name| columns.get(&name))
 }
 
 /// The declared columns of every table the statement names.
@@ -104,9 +90,7 @@ impl Columns {
     fn of(connection: &Connection, tokens: &[Token<'_>]) -> Columns {
         let mut by_name: HashMap<String, Option<PgType>> = HashMap::new();
         for pair in tokens.windows(2) {
-            let introduces = ["from", "join", "into", "update", "replace", "or", ","]
-                .iter()
-                .any(|k| pair[0].is(k));
+            let introduces = ["from", "join", "into", "update", "replace", "or", ","].iter().any(|k| pair[0].is(k));
             let Some(table) = pair[1].name().filter(|_| introduces) else {
                 continue;
             };
@@ -126,17 +110,13 @@ impl Columns {
     }
 
     fn get(&self, name: &str) -> Option<PgType> {
-        self.by_name
-            .get(&name.to_ascii_lowercase())
-            .copied()
-            .flatten()
+        self.by_name.get(&name.to_ascii_lowercase()).copied().flatten()
     }
 }
 
 fn table_columns(connection: &Connection, table: &str) -> Vec<(String, PgType)> {
     let read = || -> rusqlite::Result<Vec<(String, PgType)>> {
-        let mut statement =
-            connection.prepare_cached("select name, type from pragma_table_info(?1)")?;
+        let mut statement = connection.prepare_cached("select name, type from pragma_table_info(?1)")?;
         let rows = statement.query_map([table], |row| {
             let (name, declared): (String, String) = (row.get(0)?, row.get(1)?);
             Ok((name.to_ascii_lowercase(), PgType::of_declaration(&declared)))
@@ -177,41 +157,20 @@ mod tests {
     #[test]
     fn a_parameter_has_the_type_of_the_column_beside_it() {
         let db = Connection::open_in_memory().unwrap();
-        db.execute_batch("create table t(id bigint, v text, f double, b bytea)")
-            .unwrap();
+        db.execute_batch("create table t(id bigint, v text, f double, b bytea)").unwrap();
         for (sql, expected) in [
             ("select v from t where id = $1", vec![(1, PgType::Int8)]),
             ("select v from t where $1 < f", vec![(1, PgType::Float8)]),
             (
                 "insert into t values ($1, $2, $3, $4)",
-                vec![
-                    (1, PgType::Int8),
-                    (2, PgType::Text),
-                    (3, PgType::Float8),
-                    (4, PgType::Bytea),
-                ],
+                vec![(1, PgType::Int8), (2, PgType::Text), (3, PgType::Float8), (4, PgType::Bytea)],
             ),
-            (
-                "insert into t(v, id) values ($2, $1), ('x', 3)",
-                vec![(1, PgType::Int8), (2, PgType::Text)],
-            ),
-            (
-                "update t set v = $1 where id = $2",
-                vec![(1, PgType::Text), (2, PgType::Int8)],
-            ),
+            ("insert into t(v, id) values ($2, $1), ('x', 3)", vec![(1, PgType::Int8), (2, PgType::Text)]),
+            ("update t set v = $1 where id = $2", vec![(1, PgType::Text), (2, PgType::Int8)]),
             ("update t set id = id + $1", vec![]),
-            (
-                "select * from t where id in ($1, $2)",
-                vec![(1, PgType::Int8), (2, PgType::Int8)],
-            ),
-            (
-                "select * from t where id between $1 and $2",
-                vec![(1, PgType::Int8), (2, PgType::Int8)],
-            ),
-            (
-                "select * from t where id >= $1 limit $2",
-                vec![(1, PgType::Int8), (2, PgType::Int8)],
-            ),
+            ("select * from t where id in ($1, $2)", vec![(1, PgType::Int8), (2, PgType::Int8)]),
+            ("select * from t where id between $1 and $2", vec![(1, PgType::Int8), (2, PgType::Int8)]),
+            ("select * from t where id >= $1 limit $2", vec![(1, PgType::Int8), (2, PgType::Int8)]),
             ("delete from t where v like $1", vec![(1, PgType::Text)]),
             ("select $1", vec![]),
         ] {

@@ -52,10 +52,7 @@ impl WriteQueue {
         let bell = Arc::new(Condvar::new());
         line.waiting.push_back((ticket, Arc::clone(&bell)));
         loop {
-            line = bell
-                .wait_timeout(line, LOOK)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            line = bell.wait_timeout(line, LOOK).unwrap_or_else(PoisonError::into_inner).0;
             if line.called == Some(ticket) {
                 line.called = None;
                 return Some(self.turn());
@@ -68,9 +65,7 @@ impl WriteQueue {
     }
 
     fn turn(self: &Arc<Self>) -> WriteTurn {
-        WriteTurn {
-            queue: Arc::clone(self),
-        }
+        WriteTurn { queue: Arc::clone(self) }
     }
 }
 

@@ -30,21 +30,8 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(
-        pid: i32,
-        secret: i32,
-        control: Arc<Control>,
-        core: Core,
-        socket: Stream,
-    ) -> Shared {
-        Shared {
-            pid,
-            secret,
-            control,
-            core: Mutex::new(core),
-            failed: AtomicBool::new(false),
-            socket,
-        }
+    pub(super) fn new(pid: i32, secret: i32, control: Arc<Control>, core: Core, socket: Stream) -> Shared {
+        Shared { pid, secret, control, core: Mutex::new(core), failed: AtomicBool::new(false), socket }
     }
 
     pub(super) fn core(&self) -> MutexGuard<'_, Core> {
@@ -156,11 +143,7 @@ impl Sessions {
             if !go_on() {
                 return false;
             }
-            state = self
-                .changed
-                .wait_timeout(state, LOOK)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            state = self.changed.wait_timeout(state, LOOK).unwrap_or_else(PoisonError::into_inner).0;
         }
         true
     }
@@ -187,10 +170,7 @@ impl Sessions {
         for session in &all {
             session.control.stop(&stop, None);
         }
-        let mut drained = Drained {
-            sessions: all.len(),
-            ..Drained::default()
-        };
+        let mut drained = Drained { sessions: all.len(), ..Drained::default() };
         for session in &all {
             match session.fail(reason, until) {
                 Outcome::Idle => {}
@@ -218,20 +198,13 @@ impl Sessions {
         }
         self.changed.notify_all();
         for session in &all {
-            if session
-                .seize(&Stop::Close(reason.to_owned()), until)
-                .is_none()
-            {
+            if session.seize(&Stop::Close(reason.to_owned()), until).is_none() {
                 session.socket.shutdown(Shutdown::Both);
             }
         }
         let mut state = self.lock();
         while state.sessions.len() + state.starting > 0 && Instant::now() < until {
-            state = self
-                .changed
-                .wait_timeout(state, LOOK)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            state = self.changed.wait_timeout(state, LOOK).unwrap_or_else(PoisonError::into_inner).0;
         }
         state.sessions.len() + state.starting
     }
@@ -242,9 +215,7 @@ impl Sessions {
         if let Some(session) = session
             && key.eq_value(&SecretKey::I32(session.secret))
         {
-            session
-                .control
-                .stop_until_ended(&Stop::Cancel, None, CANCEL_PATIENCE);
+            session.control.stop_until_ended(&Stop::Cancel, None, CANCEL_PATIENCE);
         }
     }
 
@@ -255,10 +226,7 @@ impl Sessions {
             return Err(reason.clone());
         }
         state.starting += 1;
-        Ok(Starting {
-            sessions: Arc::clone(self),
-            pid: None,
-        })
+        Ok(Starting { sessions: Arc::clone(self), pid: None })
     }
 
     /// A process id nobody else has.

@@ -59,38 +59,21 @@ impl Exec<'_> {
         match self.permit() {
             Err(error) if done.committed => Err(SqlError::new(
                 state::OUTCOME_UNKNOWN,
-                format!(
-                    "the outcome of the transaction is unknown: {}",
-                    error.message
-                ),
+                format!("the outcome of the transaction is unknown: {}", error.message),
             )),
             other => other,
         }
     }
 
-    fn rows(
-        &mut self,
-        sql: &str,
-        values: &[Value],
-        wanted: &mut Wanted,
-        sent: &mut bool,
-    ) -> Result<Done, SqlError> {
+    fn rows(&mut self, sql: &str, values: &[Value], wanted: &mut Wanted, sent: &mut bool) -> Result<Done, SqlError> {
         let autocommit = self.core.transaction == Transaction::None;
         let reads_only = self.reads_only(sql)?;
         if !reads_only {
             self.turn()?;
         }
         let committing = autocommit && !reads_only;
-        let phase = if committing {
-            Phase::Commit
-        } else {
-            Phase::Statement
-        };
-        let mut statement = self
-            .core
-            .connection
-            .prepare_cached(sql)
-            .map_err(|e| self.failure(&e, Phase::Statement))?;
+        let phase = if committing { Phase::Commit } else { Phase::Statement };
+        let mut statement = self.core.connection.prepare_cached(sql).map_err(|e| self.failure(&e, Phase::Statement))?;
         bind(&mut statement, values)?;
         let columns = declared(&statement);
         let mut rows = statement.raw_query();
@@ -98,8 +81,7 @@ impl Exec<'_> {
         let fields = match wanted.fields.take() {
             Some(fields) => fields,
             None => fields(&columns, &wanted.formats, |i| {
-                next.and_then(|row| row.get_ref(i).ok())
-                    .and_then(PgType::of_value)
+                next.and_then(|row| row.get_ref(i).ok()).and_then(PgType::of_value)
             })?,
         };
         if wanted.describe && !fields.is_empty() {
@@ -109,12 +91,8 @@ impl Exec<'_> {
         let mut held_back = 0;
         while let Some(row) = next {
             let value = |i: usize| {
-                row.get_ref(i).map_err(|_| {
-                    SqlError::new(
-                        state::NOT_SUPPORTED,
-                        "cached plan must not change result type",
-                    )
-                })
+                row.get_ref(i)
+                    .map_err(|_| SqlError::new(state::NOT_SUPPORTED, "cached plan must not change result type"))
             };
             count += 1;
             if wanted.limit == 0 || count <= wanted.limit {
@@ -130,35 +108,22 @@ impl Exec<'_> {
                 held_back = self.wire.out.len();
             } else if self.wire.out.len() >= BATCH {
                 self.host.read_permit().map_err(|e| translate_permit(&e))?;
-                self.wire
-                    .flush()
-                    .map_err(|e| SqlError::fatal("08006", format!("the client is gone: {e}")))?;
+                self.wire.flush().map_err(|e| SqlError::fatal("08006", format!("the client is gone: {e}")))?;
                 *sent = true;
             }
             if held_back > HELD_BACK {
-                return Err(SqlError::new(
-                    state::TOO_LARGE,
-                    "too many rows to hold back in memory",
-                )
-                .hint("Fetch without a row limit, or in smaller statements."));
+                return Err(SqlError::new(state::TOO_LARGE, "too many rows to hold back in memory")
+                    .hint("Fetch without a row limit, or in smaller statements."));
             }
             next = rows.next().map_err(|e| self.failure(&e, phase))?;
         }
         drop(rows);
         wanted.fields = Some(fields);
-        Ok(Done {
-            rows: count,
-            changed: self.core.connection.changes(),
-            committed: committing,
-        })
+        Ok(Done { rows: count, changed: self.core.connection.changes(), committed: committing })
     }
 
     fn reads_only(&mut self, sql: &str) -> Result<bool, SqlError> {
-        let statement = self
-            .core
-            .connection
-            .prepare_cached(sql)
-            .map_err(|e| self.failure(&e, Phase::Statement))?;
+        let statement = self.core.connection.prepare_cached(sql).map_err(|e| self.failure(&e, Phase::Statement))?;
         Ok(statement.readonly())
     }
 
@@ -187,11 +152,7 @@ impl Exec<'_> {
         values: Option<&[Value]>,
         look: bool,
     ) -> Result<(Vec<Parameter>, Vec<Field>), SqlError> {
-        let mut statement = self
-            .core
-            .connection
-            .prepare_cached(sql)
-            .map_err(|e| self.failure(&e, Phase::Statement))?;
+        let mut statement = self.core.connection.prepare_cached(sql).map_err(|e| self.failure(&e, Phase::Statement))?;
         let parameters = parameters(&statement)?;
         let columns = declared(&statement);
         let undeclared = columns.iter().any(|(_, kind)| kind.is_none());
@@ -202,11 +163,7 @@ impl Exec<'_> {
         let mut rows = statement.raw_query();
         // An error here comes again, and is told, when the statement is executed.
         let first = rows.next().unwrap_or_default();
-        let fields = fields(&columns, &[], |i| {
-            first
-                .and_then(|row| row.get_ref(i).ok())
-                .and_then(PgType::of_value)
-        })?;
+        let fields = fields(&columns, &[], |i| first.and_then(|row| row.get_ref(i).ok()).and_then(PgType::of_value))?;
         Ok((parameters, fields))
     }
 }
@@ -236,10 +193,7 @@ pub(super) fn binary(formats: &[i16], column: usize, columns: usize) -> Result<b
         [] => Ok(false),
         [one] => Ok(*one == 1),
         many if many.len() == columns => Ok(many[column] == 1),
-        many => Err(SqlError::new(
-            state::PROTOCOL,
-            format!("{} result formats for {columns} columns", many.len()),
-        )),
+        many => Err(SqlError::new(state::PROTOCOL, format!("{} result formats for {columns} columns", many.len()))),
     }
 }
 
@@ -276,24 +230,14 @@ fn parameters(statement: &rusqlite::Statement<'_>) -> Result<Vec<Parameter>, Sql
     (1..=statement.parameter_count())
         .map(|index| {
             let Some(name) = statement.parameter_name(index) else {
-                return Ok(Parameter {
-                    index,
-                    number: index,
-                    hint: None,
-                });
+                return Ok(Parameter { index, number: index, hint: None });
             };
             let bare = name.trim_start_matches(['$', '?']);
             let (digits, hint) = bare.split_once("::").unwrap_or((bare, ""));
             match digits.parse() {
-                Ok(number) if number > 0 => Ok(Parameter {
-                    index,
-                    number,
-                    hint: PgType::of_hint(hint),
-                }),
-                _ => Err(
-                    SqlError::new("42P02", format!("there is no parameter {name}"))
-                        .hint("Parameters are $1, $2 and so on."),
-                ),
+                Ok(number) if number > 0 => Ok(Parameter { index, number, hint: PgType::of_hint(hint) }),
+                _ => Err(SqlError::new("42P02", format!("there is no parameter {name}"))
+                    .hint("Parameters are $1, $2 and so on.")),
             }
         })
         .collect()
@@ -420,9 +364,7 @@ mod tests {
 
     #[test]
     fn a_statement_that_calls_an_admin_function_is_not_run_for_its_types() {
-        assert!(is_harmless(
-            "select count(*), max(a) from t where a in (1, 2)"
-        ));
+        assert!(is_harmless("select count(*), max(a) from t where a in (1, 2)"));
         assert!(!is_harmless("select gp_request_fts_probe_scan()"));
         assert!(!is_harmless("select \"segsh_recover\" ('{}')"));
     }

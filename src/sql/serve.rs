@@ -11,9 +11,7 @@ use super::session::Session;
 use super::wire::{Received, Stream, Wire};
 use pgwire::messages::PgWireBackendMessage as B;
 use pgwire::messages::response::{GssEncResponse, SslResponse};
-use pgwire::messages::startup::{
-    Authentication, BackendKeyData, NegotiateProtocolVersion, SecretKey, Startup,
-};
+use pgwire::messages::startup::{Authentication, BackendKeyData, NegotiateProtocolVersion, SecretKey, Startup};
 use pgwire::messages::{PgWireFrontendMessage as F, SslNegotiationMetaMessage as Negotiation};
 use ring::rand::{SecureRandom, SystemRandom};
 use std::collections::{BTreeMap, HashMap};
@@ -54,11 +52,7 @@ pub struct SocketError {
 
 /// Serves one client of an authenticated TCP stream until it leaves. Dropping the future ends the
 /// session.
-pub async fn serve_stream(
-    host: Arc<dyn SqlHost>,
-    sessions: Arc<Sessions>,
-    stream: TcpStream,
-) -> io::Result<()> {
+pub async fn serve_stream(host: Arc<dyn SqlHost>, sessions: Arc<Sessions>, stream: TcpStream) -> io::Result<()> {
     serve(host, sessions, blocking_tcp(stream)?, None).await
 }
 
@@ -73,11 +67,7 @@ pub async fn serve_started(
 }
 
 /// Serves one client of an owner-only Unix socket until it leaves.
-pub async fn serve_unix(
-    host: Arc<dyn SqlHost>,
-    sessions: Arc<Sessions>,
-    stream: UnixStream,
-) -> io::Result<()> {
+pub async fn serve_unix(host: Arc<dyn SqlHost>, sessions: Arc<Sessions>, stream: UnixStream) -> io::Result<()> {
     serve(host, sessions, blocking_unix(stream)?, None).await
 }
 
@@ -139,17 +129,12 @@ async fn serve(
     startup: Option<StartupParameters>,
 ) -> io::Result<()> {
     let control = Arc::new(OnceLock::new());
-    let hang_up = HangUp {
-        socket: stream.try_clone()?,
-        control: Arc::clone(&control),
-    };
+    let hang_up = HangUp { socket: stream.try_clone()?, control: Arc::clone(&control) };
     let (done, mut finished) = oneshot::channel();
-    std::thread::Builder::new()
-        .name("sql-session".to_owned())
-        .spawn(move || {
-            // The receiver may be gone; then nobody wants to know.
-            let _ = done.send(run(&host, &sessions, stream, startup, &control));
-        })?;
+    std::thread::Builder::new().name("sql-session".to_owned()).spawn(move || {
+        // The receiver may be gone; then nobody wants to know.
+        let _ = done.send(run(&host, &sessions, stream, startup, &control));
+    })?;
     loop {
         match tokio::time::timeout(LOOK, &mut finished).await {
             // Without an answer the thread panicked, which its hook has told; the session is over.
@@ -243,22 +228,12 @@ fn accept(wire: &mut Wire, startup: Startup) -> Option<StartupParameters> {
         let _ = wire.flush();
         return None;
     }
-    let options: Vec<String> = startup
-        .parameters
-        .keys()
-        .filter(|name| name.starts_with("_pq_."))
-        .cloned()
-        .collect();
+    let options: Vec<String> = startup.parameters.keys().filter(|name| name.starts_with("_pq_.")).cloned().collect();
     if startup.protocol_number_minor > 0 || !options.is_empty() {
-        wire.send(&B::NegotiateProtocolVersion(NegotiateProtocolVersion::new(
-            PROTOCOL, options,
-        )));
+        wire.send(&B::NegotiateProtocolVersion(NegotiateProtocolVersion::new(PROTOCOL, options)));
     }
     wire.started();
-    Some(StartupParameters {
-        parameters: startup.parameters,
-        authentication_told: false,
-    })
+    Some(StartupParameters { parameters: startup.parameters, authentication_told: false })
 }
 
 fn random() -> u32 {
@@ -280,10 +255,7 @@ fn begin(
     let refused = |why: String| SqlError::fatal(state::CANNOT_CONNECT, why);
     let mut place = sessions.start().map_err(refused)?;
     let (gucs, (secret, shared)) =
-        set_up(host, sessions, socket, startup).map_err(|error| SqlError {
-            fatal: true,
-            ..error
-        })?;
+        set_up(host, sessions, socket, startup).map_err(|error| SqlError { fatal: true, ..error })?;
     place.enter(&shared).map_err(refused)?;
     if !startup.authentication_told {
         wire.send(&B::Authentication(Authentication::Ok));
@@ -291,10 +263,7 @@ fn begin(
     for (name, value) in gucs.reported() {
         wire.parameter(name, value);
     }
-    wire.send(&B::BackendKeyData(BackendKeyData::new(
-        shared.pid,
-        SecretKey::I32(secret),
-    )));
+    wire.send(&B::BackendKeyData(BackendKeyData::new(shared.pid, SecretKey::I32(secret))));
     Ok((gucs, shared, place))
 }
 
@@ -315,22 +284,12 @@ fn set_up(
     };
     let encoding = parameter("client_encoding").unwrap_or_default();
     if !is_utf8(&encoding) {
-        return Err(SqlError::new(
-            state::BAD_SETTING,
-            format!("client_encoding \"{encoding}\" is not supported"),
-        )
-        .hint("UTF8 is the only one."));
+        return Err(SqlError::new(state::BAD_SETTING, format!("client_encoding \"{encoding}\" is not supported"))
+            .hint("UTF8 is the only one."));
     }
     let version = host.server_version();
     let mut gucs = Gucs::new(host.timeouts(), &version, &client);
-    for name in [
-        "DateStyle",
-        "extra_float_digits",
-        "search_path",
-        "TimeZone",
-        "statement_timeout",
-        "lock_timeout",
-    ] {
+    for name in ["DateStyle", "extra_float_digits", "search_path", "TimeZone", "statement_timeout", "lock_timeout"] {
         if let Some(value) = parameter(name) {
             gucs.set(name, &value)?;
         }
@@ -354,9 +313,7 @@ fn start_options(gucs: &mut Gucs, options: &str) -> Result<(), SqlError> {
     while let Some(word) = words.next() {
         let setting = match word {
             "-c" => words.next(),
-            other => other
-                .strip_prefix("-c")
-                .or_else(|| other.strip_prefix("--")),
+            other => other.strip_prefix("-c").or_else(|| other.strip_prefix("--")),
         };
         if let Some((name, value)) = setting.and_then(|s| s.split_once('=')) {
             gucs.set(name, value)?;
@@ -370,10 +327,7 @@ fn start_options(gucs: &mut Gucs, options: &str) -> Result<(), SqlError> {
 pub fn listen_unix(dir: &Path, port: u16) -> Result<UnixListener, SocketError> {
     let path = dir.join(format!(".s.PGSQL.{port}"));
     let made = || -> io::Result<UnixListener> {
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(dir)?;
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         // The directory is what keeps others out from the first moment; it may have been there.
         std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))?;
         match std::fs::remove_file(&path) {

@@ -100,10 +100,7 @@ impl Session {
             }
             // COPY is never begun, so its messages are late ones of a refused one.
             M::CopyData(_) | M::CopyDone(_) | M::CopyFail(_) => Flow::Go,
-            other => self.end_with(&SqlError::fatal(
-                state::PROTOCOL,
-                format!("unexpected message {other:?}"),
-            )),
+            other => self.end_with(&SqlError::fatal(state::PROTOCOL, format!("unexpected message {other:?}"))),
         }
     }
 
@@ -157,28 +154,17 @@ impl Session {
             return;
         }
         shared.control.set_held(true);
-        self.sessions.wait_while_held(&|| {
-            shared.control.stopped().is_none() && !shared.failed.load(Ordering::Acquire)
-        });
+        self.sessions.wait_while_held(&|| shared.control.stopped().is_none() && !shared.failed.load(Ordering::Acquire));
         shared.control.set_held(false);
     }
 
     pub(super) fn exec<'a>(&'a mut self, core: &'a mut Core) -> Exec<'a> {
-        Exec {
-            wire: &mut self.wire,
-            host: &*self.host,
-            control: &self.shared.control,
-            gucs: &mut self.gucs,
-            core,
-        }
+        Exec { wire: &mut self.wire, host: &*self.host, control: &self.shared.control, gucs: &mut self.gucs, core }
     }
 
     /// A batch of the simple protocol. Several statements without BEGIN are one transaction.
     fn simple(&mut self, batch: &str) -> Flow {
-        let statements: Vec<(&str, Kind)> = split(batch)
-            .into_iter()
-            .map(|sql| (sql, classify(sql)))
-            .collect();
+        let statements: Vec<(&str, Kind)> = split(batch).into_iter().map(|sql| (sql, classify(sql))).collect();
         self.portals.remove("");
         self.statements.remove("");
         let flow = if statements.is_empty() {
@@ -195,9 +181,7 @@ impl Session {
     }
 
     pub(super) fn empty(&mut self) {
-        self.wire.send(&PgWireBackendMessage::EmptyQueryResponse(
-            EmptyQueryResponse::new(),
-        ));
+        self.wire.send(&PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new()));
     }
 
     fn told(&mut self, answer: Result<(), SqlError>) -> Flow {
@@ -213,25 +197,20 @@ impl Session {
     fn batch(&mut self, core: &mut Core, statements: &[(&str, Kind)]) -> Result<(), SqlError> {
         let together = statements.len() > 1
             && core.transaction == Transaction::None
-            && !statements
-                .iter()
-                .any(|(_, kind)| kind.controls_transaction());
+            && !statements.iter().any(|(_, kind)| kind.controls_transaction());
         if together {
             self.exec(core).begin_implicit()?;
         }
         let mut last = String::new();
-        let answer = statements
-            .iter()
-            .enumerate()
-            .try_for_each(|(i, (sql, kind))| {
-                let tag = self.statement(core, sql, kind)?;
-                if i + 1 == statements.len() {
-                    last = tag;
-                } else {
-                    self.wire.complete(&tag);
-                }
-                Ok(())
-            });
+        let answer = statements.iter().enumerate().try_for_each(|(i, (sql, kind))| {
+            let tag = self.statement(core, sql, kind)?;
+            if i + 1 == statements.len() {
+                last = tag;
+            } else {
+                self.wire.complete(&tag);
+            }
+            Ok(())
+        });
         let answer = match answer {
             // The last completion is told only when the transaction holds.
             Ok(()) if together => self.exec(core).end_implicit(),
@@ -248,10 +227,7 @@ impl Session {
     }
 
     fn statement(&mut self, core: &mut Core, sql: &str, kind: &Kind) -> Result<String, SqlError> {
-        let mut wanted = Wanted {
-            describe: true,
-            ..Wanted::default()
-        };
+        let mut wanted = Wanted { describe: true, ..Wanted::default() };
         let tag = self.exec(core).run(sql, kind, &[], &mut wanted)?;
         self.after(kind);
         Ok(tag.unwrap_or_default())
@@ -271,10 +247,7 @@ impl Session {
         }
     }
 
-    fn extended(
-        &mut self,
-        work: impl FnOnce(&mut Session, &mut Core) -> Result<(), SqlError>,
-    ) -> Flow {
+    fn extended(&mut self, work: impl FnOnce(&mut Session, &mut Core) -> Result<(), SqlError>) -> Flow {
         let answer = self.guarded(work);
         self.skipping = answer.is_err();
         self.told(answer)

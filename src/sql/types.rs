@@ -99,12 +99,7 @@ impl PgType {
 }
 
 /// Appends a value as a data row carries it: its length, and its bytes.
-pub fn encode(
-    out: &mut BytesMut,
-    value: ValueRef<'_>,
-    kind: PgType,
-    binary: bool,
-) -> Result<(), SqlError> {
+pub fn encode(out: &mut BytesMut, value: ValueRef<'_>, kind: PgType, binary: bool) -> Result<(), SqlError> {
     if value == ValueRef::Null {
         out.put_i32(-1);
         return Ok(());
@@ -170,10 +165,7 @@ fn encode_text(out: &mut BytesMut, value: ValueRef<'_>, kind: PgType) {
 
 fn hex(byte: u8) -> [u8; 2] {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    [
-        DIGITS[usize::from(byte >> 4)],
-        DIGITS[usize::from(byte & 15)],
-    ]
+    [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]
 }
 
 fn encode_binary(out: &mut BytesMut, value: ValueRef<'_>, kind: PgType) -> Result<(), SqlError> {
@@ -190,10 +182,7 @@ fn encode_binary(out: &mut BytesMut, value: ValueRef<'_>, kind: PgType) -> Resul
         (kind, value) => {
             return Err(SqlError::new(
                 state::TYPE_MISMATCH,
-                format!(
-                    "a column described as {kind:?} holds a value of type {}",
-                    value.data_type()
-                ),
+                format!("a column described as {kind:?} holds a value of type {}", value.data_type()),
             )
             .hint("Ask for the text format, or CAST the column."));
         }
@@ -211,10 +200,7 @@ pub fn decode(bytes: Option<&Bytes>, type_oid: u32, binary: bool) -> Result<Valu
 }
 
 fn bad(type_oid: u32, shown: &str) -> SqlError {
-    SqlError::new(
-        state::BAD_PARAMETER,
-        format!("invalid input for a parameter of type {type_oid}: \"{shown}\""),
-    )
+    SqlError::new(state::BAD_PARAMETER, format!("invalid input for a parameter of type {type_oid}: \"{shown}\""))
 }
 
 fn decode_text(bytes: &[u8], type_oid: u32) -> Result<Value, SqlError> {
@@ -222,9 +208,7 @@ fn decode_text(bytes: &[u8], type_oid: u32) -> Result<Value, SqlError> {
         .map_err(|_| SqlError::new("22021", "invalid byte sequence for encoding \"UTF8\""))?;
     let wrong = || bad(type_oid, text);
     Ok(match type_oid {
-        oid::INT2 | oid::INT4 | oid::INT8 | oid::OID => {
-            Value::Integer(text.trim().parse().map_err(|_| wrong())?)
-        }
+        oid::INT2 | oid::INT4 | oid::INT8 | oid::OID => Value::Integer(text.trim().parse().map_err(|_| wrong())?),
         oid::FLOAT4 | oid::FLOAT8 => Value::Real(text.trim().parse().map_err(|_| wrong())?),
         oid::BOOL => Value::Integer(parse_bool(text).ok_or_else(wrong)?.into()),
         oid::BYTEA => Value::Blob(parse_bytea(text).ok_or_else(wrong)?),
@@ -247,9 +231,7 @@ fn parse_bytea(text: &str) -> Option<Vec<u8>> {
     if !digits.is_ascii() || !digits.len().is_multiple_of(2) {
         return None;
     }
-    (0..digits.len() / 2)
-        .map(|i| u8::from_str_radix(&digits[2 * i..2 * i + 2], 16).ok())
-        .collect()
+    (0..digits.len() / 2).map(|i| u8::from_str_radix(&digits[2 * i..2 * i + 2], 16).ok()).collect()
 }
 
 fn decode_binary(bytes: &[u8], type_oid: u32) -> Result<Value, SqlError> {
@@ -305,10 +287,7 @@ mod tests {
         assert_eq!(text(ValueRef::Real(1e20), PgType::Float8), "1e+20");
         assert_eq!(text(ValueRef::Real(1.5e-7), PgType::Float8), "1.5e-07");
         assert_eq!(text(ValueRef::Real(0.0), PgType::Float8), "0");
-        assert_eq!(
-            text(ValueRef::Blob(&[0xde, 0x0a]), PgType::Bytea),
-            "\\xde0a"
-        );
+        assert_eq!(text(ValueRef::Blob(&[0xde, 0x0a]), PgType::Bytea), "\\xde0a");
     }
 
     #[test]
@@ -343,10 +322,7 @@ mod tests {
         assert_eq!(ok(b(b"7"), oid::INT4, false), Value::Integer(7));
         assert_eq!(ok(b(&[0, 0, 0, 7]), oid::INT4, true), Value::Integer(7));
         assert_eq!(ok(b(b"7"), 0, false), Value::Text("7".into()));
-        assert_eq!(
-            ok(b(b"\\x0aff"), oid::BYTEA, false),
-            Value::Blob(vec![10, 255])
-        );
+        assert_eq!(ok(b(b"\\x0aff"), oid::BYTEA, false), Value::Blob(vec![10, 255]));
         assert_eq!(ok(None, oid::INT8, true), Value::Null);
         for (bytes, o, f) in [
             (&b"x"[..], oid::INT8, false),

@@ -53,9 +53,7 @@ impl Watchdog {
         watched.deadlines.insert(key, (Arc::clone(control), number));
         if !watched.running {
             let shared = Arc::clone(&self.shared);
-            let started = std::thread::Builder::new()
-                .name("sql-watchdog".to_owned())
-                .spawn(move || run(&shared));
+            let started = std::thread::Builder::new().name("sql-watchdog".to_owned()).spawn(move || run(&shared));
             match started {
                 Ok(_) => watched.running = true,
                 Err(e) => tracing::error!(error = %e, "no thread for statement timeouts"),
@@ -63,10 +61,7 @@ impl Watchdog {
         }
         drop(watched);
         self.shared.changed.notify_all();
-        Deadline {
-            shared: Arc::clone(&self.shared),
-            key,
-        }
+        Deadline { shared: Arc::clone(&self.shared), key }
     }
 }
 
@@ -97,17 +92,8 @@ fn run(shared: &Shared) {
             wait = Some(AGAIN);
         }
         watched = match wait {
-            Some(time) => {
-                shared
-                    .changed
-                    .wait_timeout(watched, time)
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .0
-            }
-            None => shared
-                .changed
-                .wait(watched)
-                .unwrap_or_else(PoisonError::into_inner),
+            Some(time) => shared.changed.wait_timeout(watched, time).unwrap_or_else(PoisonError::into_inner).0,
+            None => shared.changed.wait(watched).unwrap_or_else(PoisonError::into_inner),
         };
     }
 }

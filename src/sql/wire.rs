@@ -7,13 +7,9 @@ use super::error::SqlError;
 use super::types::{PgType, encode};
 use bytes::{BufMut, BytesMut};
 use pgwire::messages::data::{FieldDescription, RowDescription};
-use pgwire::messages::response::{
-    CommandComplete, NoticeResponse, ReadyForQuery, TransactionStatus,
-};
+use pgwire::messages::response::{CommandComplete, NoticeResponse, ReadyForQuery, TransactionStatus};
 use pgwire::messages::startup::ParameterStatus;
-use pgwire::messages::{
-    DecodeContext, PgWireBackendMessage, PgWireFrontendMessage, ProtocolVersion,
-};
+use pgwire::messages::{DecodeContext, PgWireBackendMessage, PgWireFrontendMessage, ProtocolVersion};
 use rusqlite::types::ValueRef;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -160,12 +156,7 @@ impl Wire {
                 Ok(0) => return Ok(Received::Closed),
                 Ok(n) => self.input.extend_from_slice(&self.chunk[..n]),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e)
-                    if matches!(
-                        e.kind(),
-                        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
-                    ) =>
-                {
+                Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
                     return Ok(Received::TimedOut);
                 }
                 Err(e) => return Err(e),
@@ -175,9 +166,7 @@ impl Wire {
 
     fn decode(&mut self) -> Result<Option<PgWireFrontendMessage>, String> {
         // The decoder trusts the counts inside a message and panics when they lie.
-        let decoded = catch_unwind(AssertUnwindSafe(|| {
-            PgWireFrontendMessage::decode(&mut self.input, &self.context)
-        }));
+        let decoded = catch_unwind(AssertUnwindSafe(|| PgWireFrontendMessage::decode(&mut self.input, &self.context)));
         match decoded {
             Ok(Ok(message)) => Ok(message),
             Ok(Err(e)) => Err(e.to_string()),
@@ -213,47 +202,27 @@ impl Wire {
 
     pub(super) fn warning(&mut self, code: &str, text: &str) {
         let info = pgwire::error::ErrorInfo::new("WARNING".into(), code.into(), text.into());
-        self.send(&PgWireBackendMessage::NoticeResponse(NoticeResponse::from(
-            info,
-        )));
+        self.send(&PgWireBackendMessage::NoticeResponse(NoticeResponse::from(info)));
     }
 
     pub(super) fn complete(&mut self, tag: &str) {
-        self.send(&PgWireBackendMessage::CommandComplete(
-            CommandComplete::new(tag.to_owned()),
-        ));
+        self.send(&PgWireBackendMessage::CommandComplete(CommandComplete::new(tag.to_owned())));
     }
 
     pub(super) fn ready(&mut self, status: TransactionStatus) {
-        self.send(&PgWireBackendMessage::ReadyForQuery(ReadyForQuery::new(
-            status,
-        )));
+        self.send(&PgWireBackendMessage::ReadyForQuery(ReadyForQuery::new(status)));
     }
 
     pub(super) fn parameter(&mut self, name: &str, value: &str) {
-        self.send(&PgWireBackendMessage::ParameterStatus(
-            ParameterStatus::new(name.to_owned(), value.to_owned()),
-        ));
+        self.send(&PgWireBackendMessage::ParameterStatus(ParameterStatus::new(name.to_owned(), value.to_owned())));
     }
 
     pub(super) fn describe(&mut self, fields: &[Field]) {
         let fields = fields
             .iter()
-            .map(|f| {
-                FieldDescription::new(
-                    f.name.clone(),
-                    0,
-                    0,
-                    f.kind.oid(),
-                    f.kind.size(),
-                    -1,
-                    i16::from(f.binary),
-                )
-            })
+            .map(|f| FieldDescription::new(f.name.clone(), 0, 0, f.kind.oid(), f.kind.size(), -1, i16::from(f.binary)))
             .collect();
-        self.send(&PgWireBackendMessage::RowDescription(RowDescription::new(
-            fields,
-        )));
+        self.send(&PgWireBackendMessage::RowDescription(RowDescription::new(fields)));
     }
 }
 
@@ -282,10 +251,7 @@ pub(super) fn put_row<'v>(
         }
         Err(_) => {
             out.truncate(at);
-            Err(SqlError::new(
-                "54000",
-                "a row is too large for the protocol",
-            ))
+            Err(SqlError::new("54000", "a row is too large for the protocol"))
         }
     }
 }

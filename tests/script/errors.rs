@@ -7,34 +7,22 @@ use segsh::script::ErrorKind;
 fn an_error_names_file_line_column_source_line_and_the_way_there() {
     let mut bench = Bench::new(healthy());
     let text = "fn heal(o) {\n    recover(o);\n}\n\nheal(#{ contens: 2 });\n";
-    let error = bench
-        .session
-        .run_source("site/nightly.rhai", text)
-        .expect_err("error");
+    let error = bench.session.run_source("site/nightly.rhai", text).expect_err("error");
     let at = error.position.as_ref().map(ToString::to_string);
     assert_eq!(at.as_deref(), Some("site/nightly.rhai:2:5"));
     assert_eq!(error.source_line.as_deref(), Some("    recover(o);"));
     assert_eq!(error.call_stack.len(), 1);
     assert_eq!(error.call_stack[0].function, "heal");
-    let called = error.call_stack[0]
-        .called_at
-        .as_ref()
-        .map(ToString::to_string);
+    let called = error.call_stack[0].called_at.as_ref().map(ToString::to_string);
     assert_eq!(called.as_deref(), Some("site/nightly.rhai:5:1"));
-    assert_eq!(
-        (error.code.as_str(), error.exit, error.kind),
-        ("unknown_option", 1, ErrorKind::Api)
-    );
+    assert_eq!((error.code.as_str(), error.exit, error.kind), ("unknown_option", 1, ErrorKind::Api));
 }
 
 #[test]
 fn a_text_that_is_not_rhai_is_a_syntax_error_with_its_place() {
     let mut bench = Bench::new(healthy());
     let error = bench.error("let a = 1;\nlet b = ;\n");
-    assert_eq!(
-        (error.code.as_str(), error.kind),
-        ("syntax", ErrorKind::Syntax)
-    );
+    assert_eq!((error.code.as_str(), error.kind), ("syntax", ErrorKind::Syntax));
     assert_eq!(error.position.map(|p| p.line), Some(2));
     assert_eq!(error.source_line.as_deref(), Some("let b = ;"));
 }
@@ -43,39 +31,15 @@ fn a_text_that_is_not_rhai_is_a_syntax_error_with_its_place() {
 fn the_check_finds_unknown_functions_wrong_arities_and_shadowing_before_anything_runs() {
     let mut bench = Bench::new(healthy());
     for (text, code, said) in [
-        (
-            "print(1); recoverr()",
-            "unknown_function",
-            "is it `recover`?",
-        ),
-        (
-            "print(1); fault::kil(1)",
-            "unknown_function",
-            "is it `kill`?",
-        ),
+        ("print(1); recoverr()", "unknown_function", "is it `recover`?"),
+        ("print(1); fault::kil(1)", "unknown_function", "is it `kill`?"),
         ("print(1); rebalance(1, 2)", "wrong_arity", "0 or 1"),
         ("print(1); fault::kill()", "wrong_arity", "1 arguments"),
-        (
-            "print(1); if false { stat() }",
-            "unknown_function",
-            "is it `state`?",
-        ),
-        (
-            "print(1); state().contnt(2)",
-            "unknown_function",
-            "is it `content`?",
-        ),
+        ("print(1); if false { stat() }", "unknown_function", "is it `state`?"),
+        ("print(1); state().contnt(2)", "unknown_function", "is it `content`?"),
         ("fn state() { [] } print(1)", "shadows_api", "state()"),
-        (
-            "import \"std/recover_double_fault\" as p; p::rum(#{})",
-            "unknown_function",
-            "is it `run`?",
-        ),
-        (
-            "import \"std/nothing\" as p; print(1)",
-            "module",
-            "std/nothing",
-        ),
+        ("import \"std/recover_double_fault\" as p; p::rum(#{})", "unknown_function", "is it `run`?"),
+        ("import \"std/nothing\" as p; print(1)", "module", "std/nothing"),
     ] {
         let error = bench.error(text);
         assert_eq!(error.code, code, "{text}: {}", error.message);
@@ -120,30 +84,17 @@ fn lines_at_the_prompt_share_variables_functions_and_imports() {
     assert_eq!(error.source_line.as_deref(), Some("nope(a)"));
     assert!(line("let f = |x| x + a;").is_ok());
     assert_eq!(line("f.call(1)").ok().as_deref(), Some("2"));
-    assert_eq!(
-        line("a").ok().as_deref(),
-        Some("1"),
-        "an error loses nothing"
-    );
+    assert_eq!(line("a").ok().as_deref(), Some("1"), "an error loses nothing");
 }
 
 #[test]
 fn an_error_that_is_thrown_again_keeps_its_code() {
     let mut bench = Bench::new(healthy());
     let error = bench.error("try { full_recover(#{ dbids: 5 }) } catch (e) { throw e; }");
-    assert_eq!(
-        (error.code.as_str(), error.exit, error.refusals.len()),
-        ("refused", 4, 1)
-    );
-    assert_eq!(
-        bench.error("try { 1 / 0 } catch (e) { throw e; }").code,
-        "arithmetic"
-    );
+    assert_eq!((error.code.as_str(), error.exit, error.refusals.len()), ("refused", 4, 1));
+    assert_eq!(bench.error("try { 1 / 0 } catch (e) { throw e; }").code, "arithmetic");
     let error = bench.error("throw \"mine\"");
-    assert_eq!(
-        (error.code.as_str(), error.message.as_str(), error.exit),
-        ("thrown", "mine", 1)
-    );
+    assert_eq!((error.code.as_str(), error.message.as_str(), error.exit), ("thrown", "mine", 1));
 }
 
 #[test]
@@ -156,11 +107,7 @@ fn help_explains_every_function_record_and_code() {
         assert!(segsh::script::help_about(code.code()).is_ok(), "{code:?}");
     }
     for field in segsh::script::record_docs() {
-        assert!(
-            segsh::script::help_about(field.record).is_ok(),
-            "{}",
-            field.record
-        );
+        assert!(segsh::script::help_about(field.record).is_ok(), "{}", field.record);
     }
     let near = segsh::script::help_about("recovr").expect_err("near");
     assert!(near.message.contains("is it `recover`?"));

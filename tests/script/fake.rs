@@ -28,12 +28,7 @@ pub fn healthy() -> State {
         datadir: format!("/srv/seg/{dbid}"),
     };
     let segment = |row: SegmentRow| Segment {
-        alive: Alive {
-            alive: true,
-            pid: Some(1000 + row.dbid.0 as u32),
-            cause: String::new(),
-            age_ms: 300,
-        },
+        alive: Alive { alive: true, pid: Some(1000 + row.dbid.0 as u32), cause: String::new(), age_ms: 300 },
         row,
         free_bytes: Some(100 << 30),
         data_bytes: Some(512 << 20),
@@ -45,12 +40,7 @@ pub fn healthy() -> State {
         segments.push(segment(row(2 + n, n, Role::Primary, hosts[n as usize / 2])));
     }
     for n in 0..4 {
-        segments.push(segment(row(
-            6 + n,
-            n,
-            Role::Mirror,
-            hosts[1 - n as usize / 2],
-        )));
+        segments.push(segment(row(6 + n, n, Role::Mirror, hosts[1 - n as usize / 2])));
     }
     let mut coordinator_row = row(1, -1, Role::Primary, "mdw");
     coordinator_row.replication_port = None;
@@ -58,12 +48,7 @@ pub fn healthy() -> State {
         cluster: "demo".into(),
         cluster_id: "c1".into(),
         drill: true,
-        coordinator: CoordinatorState {
-            host: "mdw".into(),
-            port: 5432,
-            socket_dir: "/tmp".into(),
-            pid: Some(900),
-        },
+        coordinator: CoordinatorState { host: "mdw".into(), port: 5432, socket_dir: "/tmp".into(), pid: Some(900) },
         hosts: hosts
             .iter()
             .map(|h| HostState {
@@ -99,13 +84,7 @@ pub fn healthy() -> State {
 
 /// The transitions that tests need, on the value itself.
 pub trait Break {
-    fn set_pair(
-        &mut self,
-        content: i64,
-        health: PairHealth,
-        primary: (Mode, Status),
-        mirror: (Mode, Status),
-    );
+    fn set_pair(&mut self, content: i64, health: PairHealth, primary: (Mode, Status), mirror: (Mode, Status));
     /// The mirror is lost: p,c,u / m,s,d.
     fn lose_mirror(&mut self, content: i64);
     /// The primary is lost and the mirror takes over: roles exchanged, p,c,u / m,s,d.
@@ -119,24 +98,12 @@ pub trait Break {
 
 impl Break for State {
     fn detail(&mut self, content: i64) -> &mut ContentState {
-        self.contents
-            .iter_mut()
-            .find(|c| c.content.0 == content)
-            .expect("content")
+        self.contents.iter_mut().find(|c| c.content.0 == content).expect("content")
     }
     fn member(&mut self, content: i64, role: Role) -> &mut Segment {
-        self.segments
-            .iter_mut()
-            .find(|s| s.row.content.0 == content && s.row.role == role)
-            .expect("member")
+        self.segments.iter_mut().find(|s| s.row.content.0 == content && s.row.role == role).expect("member")
     }
-    fn set_pair(
-        &mut self,
-        content: i64,
-        health: PairHealth,
-        primary: (Mode, Status),
-        mirror: (Mode, Status),
-    ) {
+    fn set_pair(&mut self, content: i64, health: PairHealth, primary: (Mode, Status), mirror: (Mode, Status)) {
         for (role, (mode, status)) in [(Role::Primary, primary), (Role::Mirror, mirror)] {
             let member = self.member(content, role);
             member.row.mode = mode;
@@ -148,27 +115,13 @@ impl Break for State {
     }
     fn lose_mirror(&mut self, content: i64) {
         let up = (Mode::ChangeTracking, Status::Up);
-        self.set_pair(
-            content,
-            PairHealth::ChangeTracking,
-            up,
-            (Mode::Synchronized, Status::Down),
-        );
+        self.set_pair(content, PairHealth::ChangeTracking, up, (Mode::Synchronized, Status::Down));
         let mirror = self.member(content, Role::Mirror);
-        mirror.alive = Alive {
-            alive: false,
-            pid: None,
-            cause: "process gone".into(),
-            age_ms: 300,
-        };
+        mirror.alive = Alive { alive: false, pid: None, cause: "process gone".into(), age_ms: 300 };
         self.detail(content).to_copy_blocks = Some(307);
     }
     fn swap(&mut self, content: i64) {
-        for segment in self
-            .segments
-            .iter_mut()
-            .filter(|s| s.row.content.0 == content)
-        {
+        for segment in self.segments.iter_mut().filter(|s| s.row.content.0 == content) {
             segment.row.role = match segment.row.role {
                 Role::Primary => Role::Mirror,
                 Role::Mirror => Role::Primary,
@@ -182,20 +135,11 @@ impl Break for State {
     fn break_both(&mut self, content: i64) {
         self.lose_mirror(content);
         let primary = self.member(content, Role::Primary);
-        primary.alive = Alive {
-            alive: false,
-            pid: None,
-            cause: "process gone".into(),
-            age_ms: 300,
-        };
+        primary.alive = Alive { alive: false, pid: None, cause: "process gone".into(), age_ms: 300 };
         self.detail(content).health = PairHealth::DoubleFault;
     }
     fn host_down(&mut self, host: &str) {
-        let host = self
-            .hosts
-            .iter_mut()
-            .find(|h| h.host == host)
-            .expect("host");
+        let host = self.hosts.iter_mut().find(|h| h.host == host).expect("host");
         host.alive = false;
         host.pid = None;
         host.cause = "refused".into();
@@ -211,11 +155,7 @@ pub struct Fake {
 
 impl Fake {
     pub fn new(state: State) -> Arc<Fake> {
-        Arc::new(Fake {
-            state: Mutex::new(state),
-            calls: Mutex::default(),
-            next_op: AtomicI64::new(116),
-        })
+        Arc::new(Fake { state: Mutex::new(state), calls: Mutex::default(), next_op: AtomicI64::new(116) })
     }
     pub fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("state")
@@ -230,10 +170,7 @@ impl Fake {
         let part = |s: &PlanStep| SegmentOutcome {
             content: s.content,
             dbid: s.dbid,
-            host: plan
-                .place(s.dbid)
-                .map(|p| p.host.clone())
-                .unwrap_or_default(),
+            host: plan.place(s.dbid).map(|p| p.host.clone()).unwrap_or_default(),
             status: OutcomeStatus::Done,
             how: "incremental".into(),
             copied_blocks: s.copy_blocks.unwrap_or(0),
@@ -269,22 +206,13 @@ impl Cluster for Fake {
         self.called("probe".into());
         Ok(Fake::state(self).clone())
     }
-    fn apply(
-        &self,
-        plan: &Plan,
-        wait: bool,
-        observer: &mut dyn Observer,
-    ) -> Result<Outcome, ClusterError> {
+    fn apply(&self, plan: &Plan, wait: bool, observer: &mut dyn Observer) -> Result<Outcome, ClusterError> {
         let contents: Vec<String> = plan.steps.iter().map(|s| s.content.to_string()).collect();
         self.called(format!("{} {}", plan.verb(), contents.join(",")));
         if !wait {
             return Ok(self.outcome(plan, OutcomeStatus::Started));
         }
-        let now = Progressing {
-            op: 1,
-            elapsed_ms: 0,
-            contents: Vec::new(),
-        };
+        let now = Progressing { op: 1, elapsed_ms: 0, contents: Vec::new() };
         match observer.progress(&now) {
             Control::Detach => return Ok(self.outcome(plan, OutcomeStatus::Started)),
             Control::Cancel => return Ok(self.outcome(plan, OutcomeStatus::Cancelled)),
@@ -298,17 +226,11 @@ impl Cluster for Fake {
     fn sql(&self, target: SqlTarget, text: &str, params: &[Value]) -> Result<Rows, ClusterError> {
         self.called(format!("sql {target:?} {text} {params:?}"));
         if text == "bad" {
-            return Err(ClusterError::Sql {
-                sqlstate: "42601".into(),
-                message: "syntax".into(),
-            });
+            return Err(ClusterError::Sql { sqlstate: "42601".into(), message: "syntax".into() });
         }
         Ok(Rows {
             columns: vec!["id".into(), "case".into()],
-            rows: vec![
-                vec![Value::Int(7), Value::Text("x".into())],
-                vec![Value::Int(8), Value::Null],
-            ],
+            rows: vec![vec![Value::Int(7), Value::Text("x".into())], vec![Value::Int(8), Value::Null]],
             affected: 0,
         })
     }
@@ -323,11 +245,7 @@ impl Cluster for Fake {
             ok,
             rtt_us: ok.then_some(50),
             cause: if ok { String::new() } else { "refused".into() },
-            message: if ok {
-                String::new()
-            } else {
-                "connection refused".into()
-            },
+            message: if ok { String::new() } else { "connection refused".into() },
         })
     }
     fn setting(&self, name: &str, value: Option<&str>) -> Result<String, ClusterError> {
@@ -341,17 +259,10 @@ impl Cluster for Fake {
     fn pg_endpoint(&self) -> (String, u16) {
         ("127.0.0.1".into(), 0)
     }
-    fn restart_all(
-        &self,
-        mode: StopMode,
-        _observer: &mut dyn Observer,
-    ) -> Result<Outcome, ClusterError> {
+    fn restart_all(&self, mode: StopMode, _observer: &mut dyn Observer) -> Result<Outcome, ClusterError> {
         self.called(format!("restart all {}", mode.word()));
         let mut state = Fake::state(self);
-        let intent = Intent::Restart {
-            selection: Selection::default(),
-            mode,
-        };
+        let intent = Intent::Restart { selection: Selection::default(), mode };
         let made = plan(&state, &intent, 0);
         *state = state_after(&state, &made);
         drop(state);
@@ -418,16 +329,10 @@ impl Renderer for Plain {
         format!("{} {}\n", outcome.verb, outcome.status.word())
     }
     fn refusals(&self, _verb: &str, refusals: &[Refusal]) -> String {
-        refusals
-            .iter()
-            .map(|r| format!("{} {}\n", r.code.code(), r.cause))
-            .collect()
+        refusals.iter().map(|r| format!("{} {}\n", r.code.code(), r.cause)).collect()
     }
     fn segments(&self, segments: &[Segment]) -> String {
-        segments
-            .iter()
-            .map(|s| format!("segment {}\n", s.row.dbid))
-            .collect()
+        segments.iter().map(|s| format!("segment {}\n", s.row.dbid)).collect()
     }
     fn rows(&self, rows: &Rows) -> String {
         format!("{} rows\n", rows.rows.len())
@@ -457,11 +362,7 @@ impl Bench {
             system_dir: None,
             dry_run,
         });
-        Bench {
-            fake,
-            person,
-            session,
-        }
+        Bench { fake, person, session }
     }
     /// The value of a text, as text.
     pub fn eval(&mut self, text: &str) -> String {

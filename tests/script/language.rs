@@ -17,11 +17,7 @@ fn a_script_cannot_swallow_the_interrupt() {
             bench.person.interrupt_at.set(Some(8));
         }
         let error = bench.error(text);
-        assert_eq!(
-            (error.code.as_str(), error.exit),
-            ("interrupted", 130),
-            "{text}"
-        );
+        assert_eq!((error.code.as_str(), error.exit), ("interrupted", 130), "{text}");
         assert!(bench.person.printed.borrow().is_empty(), "{text}");
     }
 }
@@ -32,10 +28,7 @@ fn exit_ends_the_script_even_inside_a_closure_within_try() {
         ("exit(3); print(1)", 3),
         ("exit(); print(1)", 0),
         ("try { exit(4) } catch { } print(1)", 4),
-        (
-            "try { [1].for_each(|x| { exit(5) }) } catch { } print(1)",
-            5,
-        ),
+        ("try { [1].for_each(|x| { exit(5) }) } catch { } print(1)", 5),
         ("fn f() { exit(6) } try { f() } catch { } print(1)", 6),
     ] {
         let mut bench = Bench::new(healthy());
@@ -48,10 +41,7 @@ fn exit_ends_the_script_even_inside_a_closure_within_try() {
 #[test]
 fn a_missing_property_is_an_error_on_maps_and_on_records() {
     let mut bench = Bench::new(healthy());
-    assert_eq!(
-        bench.error("let m = #{ a: 1 }; m.b == 1").code,
-        "property_not_found"
-    );
+    assert_eq!(bench.error("let m = #{ a: 1 }; m.b == 1").code, "property_not_found");
     let error = bench.error("state().dwon");
     assert_eq!(error.code, "unknown_property");
     assert!(error.message.contains("is it `down`?"), "{}", error.message);
@@ -60,12 +50,7 @@ fn a_missing_property_is_an_error_on_maps_and_on_records() {
 #[test]
 fn compiling_calls_nothing() {
     let bench = Bench::new(healthy());
-    assert!(
-        bench
-            .session
-            .check("t", "if false { restart() } recover()")
-            .is_empty()
-    );
+    assert!(bench.session.check("t", "if false { restart() } recover()").is_empty());
     assert!(bench.fake.calls().is_empty());
 }
 
@@ -97,10 +82,7 @@ fn deep_recursion_ends_as_an_error_of_the_script() {
     let mut bench = Bench::new(healthy());
     let error = bench.error("fn f(n) { f(n + 1) } f(0)");
     assert_eq!((error.code.as_str(), error.exit), ("stack_overflow", 1));
-    assert_eq!(
-        bench.eval("fn f(n) { if n == 0 { 0 } else { f(n - 1) } } f(50)"),
-        "0"
-    );
+    assert_eq!(bench.eval("fn f(n) { if n == 0 { 0 } else { f(n - 1) } } f(50)"), "0");
 }
 
 #[test]
@@ -143,19 +125,9 @@ fn a_role_equals_its_letter_and_its_word_and_nothing_else_goes_unnoticed() {
     }
     let error = bench.error("state().segment(2).status == \"donw\"");
     assert_eq!(error.code, "unknown_value");
-    assert!(
-        error.message.contains("is it \"down\"?"),
-        "{}",
-        error.message
-    );
-    assert_eq!(
-        bench.error("state().segment(2).role == 5").code,
-        "unknown_value"
-    );
-    assert_eq!(
-        bench.error("5 == state().segment(2).role").code,
-        "unknown_value"
-    );
+    assert!(error.message.contains("is it \"down\"?"), "{}", error.message);
+    assert_eq!(bench.error("state().segment(2).role == 5").code, "unknown_value");
+    assert_eq!(bench.error("5 == state().segment(2).role").code, "unknown_value");
 }
 
 #[test]
@@ -207,20 +179,9 @@ fn no_name_of_the_api_is_a_reserved_word() {
     for entry in segsh::script::catalog() {
         for option in entry.options {
             let text = format!("let r = #{{ {0}: 1 }}; r.{0}", option.name);
-            assert_eq!(
-                findings(&text),
-                vec![],
-                "{}: {}",
-                entry.full_name(),
-                option.name
-            );
+            assert_eq!(findings(&text), vec![], "{}: {}", entry.full_name(), option.name);
         }
-        assert_eq!(
-            findings(entry.example),
-            vec![],
-            "the example of {}",
-            entry.full_name()
-        );
+        assert_eq!(findings(entry.example), vec![], "the example of {}", entry.full_name());
     }
 }
 
@@ -230,9 +191,7 @@ fn every_entry_of_the_catalog_is_bound_in_every_form() {
     for entry in segsh::script::catalog() {
         for form in entry.forms {
             let shown = form.join(", ");
-            let found = signatures
-                .iter()
-                .any(|s| s.contains(&format!("{}({shown})", entry.name)));
+            let found = signatures.iter().any(|s| s.contains(&format!("{}({shown})", entry.name)));
             assert!(found, "{}({shown}) in {signatures:#?}", entry.full_name());
         }
     }

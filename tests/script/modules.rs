@@ -15,13 +15,10 @@ fn a_module_comes_from_the_scripts_folder_first_and_then_from_the_site() {
     write(scripts.path().join("a.rhai"), "fn from() { \"script\" }");
     write(site.path().join("a.rhai"), "fn from() { \"site\" }");
     write(site.path().join("b.rhai"), "fn from() { \"site\" }");
-    let text =
-        "import \"a\" as a; import \"b\" as b; a::from() + \" \" + b::from() + \" \" + args()[0]";
+    let text = "import \"a\" as a; import \"b\" as b; a::from() + \" \" + b::from() + \" \" + args()[0]";
     write(scripts.path().join("main.rhai"), text);
     let mut bench = Bench::with(healthy(), Some(site.path().to_path_buf()), false);
-    let value = bench
-        .session
-        .run_file(&scripts.path().join("main.rhai"), &["x".into()]);
+    let value = bench.session.run_file(&scripts.path().join("main.rhai"), &["x".into()]);
     assert_eq!(value.expect("run").value.to_string(), "script site x");
 }
 

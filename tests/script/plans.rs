@@ -15,28 +15,16 @@ fn select(contents: &[i64], dbids: &[i64], hosts: &[&str]) -> Selection {
     }
 }
 fn recover(selection: Selection) -> Intent {
-    Intent::Recover {
-        selection,
-        rate_bytes: None,
-        jobs: None,
-    }
+    Intent::Recover { selection, rate_bytes: None, jobs: None }
 }
 fn full(selection: Selection) -> Intent {
-    Intent::FullRecover {
-        selection,
-        rate_bytes: None,
-        jobs: None,
-        in_place: false,
-    }
+    Intent::FullRecover { selection, rate_bytes: None, jobs: None, in_place: false }
 }
 fn rebalance(selection: Selection) -> Intent {
     Intent::Rebalance { selection }
 }
 fn restart(selection: Selection) -> Intent {
-    Intent::Restart {
-        selection,
-        mode: StopMode::Fast,
-    }
+    Intent::Restart { selection, mode: StopMode::Fast }
 }
 fn codes(plan: &Plan) -> Vec<&'static str> {
     plan.refusals.iter().map(|r| r.code.code()).collect()
@@ -48,11 +36,7 @@ fn contents(plan: &Plan) -> Vec<i64> {
 #[test]
 fn on_a_healthy_cluster_nothing_is_to_be_done_and_nothing_is_refused() {
     let state = healthy();
-    for intent in [
-        recover(select(&[], &[], &[])),
-        full(select(&[], &[], &[])),
-        rebalance(select(&[], &[], &[])),
-    ] {
+    for intent in [recover(select(&[], &[], &[])), full(select(&[], &[], &[])), rebalance(select(&[], &[], &[]))] {
         let made = plan(&state, &intent, 1);
         assert!(made.is_empty() && made.refusals.is_empty(), "{intent:?}");
         assert_eq!(made.damage("demo"), PlanDamage::None);
@@ -68,18 +52,11 @@ fn recover_copies_what_changed_to_every_mirror_that_is_down() {
     let made = plan(&state, &recover(select(&[], &[], &[])), 1);
     assert_eq!(contents(&made), [1, 2]);
     let step = &made.steps[1];
-    assert_eq!(
-        (step.kind, step.dbid, step.source),
-        (StepKind::Incremental, Dbid(4), Dbid(8))
-    );
+    assert_eq!((step.kind, step.dbid, step.source), (StepKind::Incremental, Dbid(4), Dbid(8)));
     assert_eq!(step.copy_blocks, Some(307));
     assert_eq!(made.place(Dbid(4)).map(|p| p.host.as_str()), Some("sdw2"));
     assert_eq!(made.after[1].pairing(), Some(Pairing::Synchronized));
-    assert_eq!(
-        made.after[1].primary.dbid,
-        Dbid(8),
-        "recovery keeps the roles"
-    );
+    assert_eq!(made.after[1].primary.dbid, Dbid(8), "recovery keeps the roles");
     assert_eq!(made.damage("demo"), PlanDamage::Reversible);
 }
 
@@ -90,10 +67,7 @@ fn without_a_selection_the_rest_is_named_and_a_named_target_refuses_the_call() {
     state.lose_mirror(3);
     state.detail(3).incremental_impossible = Some("another copy".into());
     let all = plan(&state, &recover(select(&[], &[], &[])), 1);
-    assert_eq!(
-        (contents(&all), codes(&all)),
-        (vec![1], vec!["incremental_impossible"])
-    );
+    assert_eq!((contents(&all), codes(&all)), (vec![1], vec!["incremental_impossible"]));
     assert!(!all.refuses);
     assert_eq!(all.predicted(), OutcomeStatus::Partial);
     assert_eq!(all.refusals[0].next, "full_recover(#{ dbids: 9 })");
@@ -122,33 +96,17 @@ fn all_refusals_of_a_content_come_together() {
     state.detail(0).incremental_impossible = Some("map damaged".into());
     state.detail(0).source_damaged = Some("block 881".into());
     let made = plan(&state, &recover(select(&[0], &[], &[])), 1);
-    assert_eq!(
-        codes(&made),
-        ["host_down", "source_damaged", "incremental_impossible"]
-    );
+    assert_eq!(codes(&made), ["host_down", "source_damaged", "incremental_impossible"]);
     for refusal in &made.refusals {
-        assert!(
-            !refusal.cause.is_empty() && !refusal.next.is_empty(),
-            "{refusal:?}"
-        );
+        assert!(!refusal.cause.is_empty() && !refusal.next.is_empty(), "{refusal:?}");
     }
 }
 
 #[test]
 fn each_precondition_refuses_its_own_case() {
-    type Case = (
-        &'static str,
-        Intent,
-        fn(&mut State),
-        &'static [&'static str],
-    );
+    type Case = (&'static str, Intent, fn(&mut State), &'static [&'static str]);
     let table: Vec<Case> = vec![
-        (
-            "double fault",
-            recover(select(&[2], &[], &[])),
-            |s| s.break_both(2),
-            &["double_fault"],
-        ),
+        ("double fault", recover(select(&[2], &[], &[])), |s| s.break_both(2), &["double_fault"]),
         (
             "quarantine",
             recover(select(&[2], &[], &[])),
@@ -160,12 +118,7 @@ fn each_precondition_refuses_its_own_case() {
             &["quarantined"],
         ),
         ("up", full(select(&[], &[8], &[])), |_| {}, &["segment_up"]),
-        (
-            "up primary",
-            full(select(&[], &[2], &[])),
-            |_| {},
-            &["segment_up"],
-        ),
+        ("up primary", full(select(&[], &[2], &[])), |_| {}, &["segment_up"]),
         (
             "full without room",
             full(select(&[], &[8], &[])),
@@ -183,40 +136,17 @@ fn each_precondition_refuses_its_own_case() {
             },
             &["segment_down"],
         ),
-        (
-            "unknown content",
-            recover(select(&[17], &[], &[])),
-            |_| {},
-            &["unknown_target"],
-        ),
-        (
-            "unknown host",
-            recover(select(&[], &[], &["sdw9"])),
-            |_| {},
-            &["unknown_target"],
-        ),
-        (
-            "restart on a dead host",
-            restart(select(&[0], &[], &[])),
-            |s| s.host_down("sdw1"),
-            &["host_down"],
-        ),
-        (
-            "coordinator",
-            recover(select(&[], &[], &[])),
-            |s| s.coordinator.pid = None,
-            &["coordinator_down"],
-        ),
+        ("unknown content", recover(select(&[17], &[], &[])), |_| {}, &["unknown_target"]),
+        ("unknown host", recover(select(&[], &[], &["sdw9"])), |_| {}, &["unknown_target"]),
+        ("restart on a dead host", restart(select(&[0], &[], &[])), |s| s.host_down("sdw1"), &["host_down"]),
+        ("coordinator", recover(select(&[], &[], &[])), |s| s.coordinator.pid = None, &["coordinator_down"]),
     ];
     for (name, intent, break_it, expected) in table {
         let mut state = healthy();
         break_it(&mut state);
         let made = plan(&state, &intent, 1);
         assert_eq!(codes(&made), expected, "{name}");
-        assert!(
-            made.refuses && made.steps.is_empty() && made.after.is_empty(),
-            "{name}"
-        );
+        assert!(made.refuses && made.steps.is_empty() && made.after.is_empty(), "{name}");
     }
 }
 
@@ -233,10 +163,7 @@ fn rebalance_is_all_or_nothing_even_when_nothing_is_out_of_place() {
     state.swap(0);
     let made = plan(&state, &rebalance(select(&[0], &[], &[])), 1);
     assert!(!made.refuses);
-    assert_eq!(
-        (made.steps[0].kind, made.steps[0].dbid),
-        (StepKind::Switch, Dbid(2))
-    );
+    assert_eq!((made.steps[0].kind, made.steps[0].dbid), (StepKind::Switch, Dbid(2)));
     assert_eq!(made.after[0].primary.dbid, Dbid(2));
 }
 
@@ -257,10 +184,7 @@ fn a_running_copy_is_joined_and_never_begun_twice() {
     });
     let made = plan(&state, &recover(select(&[], &[], &[])), 1);
     assert!(made.steps.is_empty());
-    assert_eq!(
-        (made.joined[0].content, made.joined[0].percent),
-        (Content(3), Some(38))
-    );
+    assert_eq!((made.joined[0].content, made.joined[0].percent), (Content(3), Some(38)));
     assert!(!made.is_empty(), "a joined operation is waited for");
     assert_eq!(made.damage("demo"), PlanDamage::None, "and asks nothing");
 }
@@ -293,12 +217,7 @@ fn a_restart_of_everything_is_never_refused_because_it_may_be_the_way_out() {
     assert!(!made.refuses && made.refusals.is_empty());
     assert_eq!(contents(&made), [0, 1, 2, 3]);
     let after = state_after(&state, &made);
-    assert!(
-        after
-            .contents
-            .iter()
-            .all(|c| c.health == PairHealth::ChangeTracking)
-    );
+    assert!(after.contents.iter().all(|c| c.health == PairHealth::ChangeTracking));
 }
 
 #[test]
@@ -309,22 +228,12 @@ fn a_plan_holds_until_what_it_depends_on_changes() {
     assert_eq!(still_holds(&made, &state), None);
     let mut elsewhere = state.clone();
     elsewhere.lose_mirror(3);
-    assert_eq!(
-        still_holds(&made, &elsewhere),
-        None,
-        "another content is another matter"
-    );
+    assert_eq!(still_holds(&made, &elsewhere), None, "another content is another matter");
     let mut moved = state.clone();
     moved.detail(1).epoch = moved.detail(1).epoch.next();
-    assert_eq!(
-        still_holds(&made, &moved).map(|r| r.code),
-        Some(RefusalCode::StalePlan)
-    );
+    assert_eq!(still_holds(&made, &moved).map(|r| r.code), Some(RefusalCode::StalePlan));
     state.cluster_id = "c2".into();
-    assert_eq!(
-        still_holds(&made, &state).map(|r| r.code),
-        Some(RefusalCode::OtherCluster)
-    );
+    assert_eq!(still_holds(&made, &state).map(|r| r.code), Some(RefusalCode::OtherCluster));
 }
 
 #[test]
@@ -368,24 +277,19 @@ fn any_state() -> impl Strategy<Value = State> {
 }
 
 fn any_intent() -> impl Strategy<Value = Intent> {
-    (
-        0..4_u8,
-        proptest::option::of(0..5_i64),
-        proptest::option::of(2..10_i64),
-    )
-        .prop_map(|(verb, content, dbid)| {
-            let selection = Selection {
-                contents: content.into_iter().map(Content).collect(),
-                dbids: dbid.into_iter().map(Dbid).collect(),
-                hosts: Vec::new(),
-            };
-            match verb {
-                0 => recover(selection),
-                1 => full(selection),
-                2 => rebalance(selection),
-                _ => restart(selection),
-            }
-        })
+    (0..4_u8, proptest::option::of(0..5_i64), proptest::option::of(2..10_i64)).prop_map(|(verb, content, dbid)| {
+        let selection = Selection {
+            contents: content.into_iter().map(Content).collect(),
+            dbids: dbid.into_iter().map(Dbid).collect(),
+            hosts: Vec::new(),
+        };
+        match verb {
+            0 => recover(selection),
+            1 => full(selection),
+            2 => rebalance(selection),
+            _ => restart(selection),
+        }
+    })
 }
 
 proptest! {

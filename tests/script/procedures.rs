@@ -4,10 +4,7 @@ use crate::fake::{Bench, Break, healthy};
 use segsh::script::ui::{Answer, Damage};
 
 fn run(bench: &mut Bench, name: &str) -> Result<String, Box<segsh::script::ScriptError>> {
-    bench
-        .session
-        .run_procedure(name, Default::default())
-        .map(|v| v.value.type_name().to_string())
+    bench.session.run_procedure(name, Default::default()).map(|v| v.value.type_name().to_string())
 }
 
 #[test]
@@ -19,10 +16,7 @@ fn every_procedure_is_listed_passes_the_check_and_has_a_plan() {
         assert_eq!(bench.eval(&text), "true", "{name}");
     }
     assert_eq!(bench.eval("procedures().len()"), "3");
-    assert_eq!(
-        bench.error("procedure(\"recover_duoble_fault\")").code,
-        "unknown_procedure"
-    );
+    assert_eq!(bench.error("procedure(\"recover_duoble_fault\")").code, "unknown_procedure");
     let error = bench.error("procedure(\"recover_double_fault\", #{ contents: 2 })");
     assert_eq!(error.code, "unknown_option");
 }
@@ -48,11 +42,7 @@ fn recovery_with_mirroring_names_the_host_that_does_not_answer() {
     let mut bench = Bench::new(state);
     let error = run(&mut bench, "recover_with_mirroring").expect_err("host");
     assert_eq!((error.code.as_str(), error.exit), ("host_down", 4));
-    assert!(
-        error
-            .position
-            .is_some_and(|p| p.file == "std/recover_with_mirroring")
-    );
+    assert!(error.position.is_some_and(|p| p.file == "std/recover_with_mirroring"));
 }
 
 #[test]
@@ -78,18 +68,10 @@ fn a_double_fault_is_restarted_recovered_and_where_needed_copied_in_full() {
     let asked = bench.person.asked.borrow().clone();
     assert_eq!(
         asked,
-        [
-            Damage::TypeCluster("demo".into()),
-            Damage::TypeWord("sdw2".into())
-        ],
+        [Damage::TypeCluster("demo".into()), Damage::TypeWord("sdw2".into())],
         "once for what the plan holds, and the full copy by itself"
     );
-    let calls: Vec<String> = bench
-        .fake
-        .calls()
-        .into_iter()
-        .filter(|c| c != "probe")
-        .collect();
+    let calls: Vec<String> = bench.fake.calls().into_iter().filter(|c| c != "probe").collect();
     assert_eq!(calls, ["restart all fast", "recover 2", "full_recover 0"]);
 }
 

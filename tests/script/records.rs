@@ -69,20 +69,14 @@ fn every_record_prints_compares_and_converts() {
         let script = format!(
             "let a = {text}; let b = a; [a == b, a != b, `${{a}}`.len() > 0, a.to_debug().len() > 0, type_of(a.to_map()) == \"map\", a.to_json().len() > 2].to_string()"
         );
-        assert_eq!(
-            bench.eval(&script),
-            "[true, false, true, true, true, true]",
-            "{text}"
-        );
+        assert_eq!(bench.eval(&script), "[true, false, true, true, true, true]", "{text}");
     }
 }
 
 #[test]
 fn printing_goes_through_the_screens() {
     let mut bench = Bench::new(healthy());
-    bench.eval(
-        "print(state()); print(state().segments.len()); print(state().down.len()); debug(state())",
-    );
+    bench.eval("print(state()); print(state().segments.len()); print(state().down.len()); debug(state())");
     assert_eq!(*bench.person.printed.borrow(), ["state of demo", "8", "0"]);
     assert!(bench.person.noted.borrow()[0].contains("state of demo"));
 }
@@ -92,25 +86,16 @@ fn a_list_of_segments_iterates_indexes_filters_and_maps() {
     let mut state = healthy();
     state.fail_over(2);
     let mut bench = Bench::new(state);
-    assert_eq!(
-        bench.eval("let n = 0; for s in state().segments { n += s.dbid; } n"),
-        "44"
-    );
+    assert_eq!(bench.eval("let n = 0; for s in state().segments { n += s.dbid; } n"), "44");
     assert_eq!(bench.eval("state().segments[0].dbid"), "2");
     assert_eq!(bench.eval("state().segments[-1].dbid"), "9");
     assert_eq!(bench.error("state().segments[8]").code, "out_of_bounds");
-    assert_eq!(
-        bench.eval("state().down.map(|s| s.dbid).to_string()"),
-        "[4]"
-    );
+    assert_eq!(bench.eval("state().down.map(|s| s.dbid).to_string()"), "[4]");
     assert_eq!(bench.eval("state().unbalanced.dbids.to_string()"), "[4, 8]");
     assert_eq!(bench.eval("state().single_copy.to_string()"), "[2]");
     assert_eq!(bench.eval("state().segment(4) in state().down"), "true");
     assert_eq!(bench.eval("state().content(2).primary.dbid"), "8");
-    assert_eq!(
-        bench.error("state().segments.filter(|s| 1)").code,
-        "type_mismatch"
-    );
+    assert_eq!(bench.error("state().segments.filter(|s| 1)").code, "type_mismatch");
     assert_eq!(bench.error("state().segment(99)").code, "unknown_target");
     assert_eq!(bench.error("state().host(\"sdw\")").next, "state()");
 }
@@ -120,48 +105,22 @@ fn rows_index_by_position_and_by_column_and_null_is_unit() {
     let mut bench = Bench::new(healthy());
     assert_eq!(bench.eval("sql(\"s\")[0][\"case\"]"), "x");
     assert_eq!(bench.eval("sql(\"s\")[1][\"case\"] == ()"), "true");
-    assert_eq!(
-        bench.eval("let t = 0; for r in sql(2, \"s\", [7]) { t += r[\"id\"]; } t"),
-        "15"
-    );
-    assert_eq!(
-        bench.eval("sql(\"s\").columns.to_string()"),
-        "[\"id\", \"case\"]"
-    );
+    assert_eq!(bench.eval("let t = 0; for r in sql(2, \"s\", [7]) { t += r[\"id\"]; } t"), "15");
+    assert_eq!(bench.eval("sql(\"s\").columns.to_string()"), "[\"id\", \"case\"]");
     assert_eq!(bench.eval("sql_all(\"s\").len()"), "2");
     assert_eq!(bench.error("sql(\"s\").one()").code, "not_one_row");
-    assert_eq!(
-        bench.error("sql(\"s\")[0][\"csae\"]").code,
-        "unknown_column"
-    );
+    assert_eq!(bench.error("sql(\"s\")[0][\"csae\"]").code, "unknown_column");
     let error = bench.error("sql(\"bad\")");
-    assert_eq!(
-        (error.code.as_str(), error.sqlstate.as_str()),
-        ("sql", "42601")
-    );
-    assert!(
-        bench
-            .fake
-            .calls()
-            .contains(&"sql Content(Content(2)) s [Int(7)]".to_string())
-    );
+    assert_eq!((error.code.as_str(), error.sqlstate.as_str()), ("sql", "42601"));
+    assert!(bench.fake.calls().contains(&"sql Content(Content(2)) s [Int(7)]".to_string()));
 }
 
 #[test]
 fn traffic_counts_nothing_where_nobody_listens_and_is_one_a_session() {
     let mut bench = Bench::new(healthy());
-    bench
-        .session
-        .eval_line("let t = demo::traffic();")
-        .expect("traffic");
-    let same = bench
-        .session
-        .eval_line("t == demo::traffic()")
-        .expect("same");
+    bench.session.eval_line("let t = demo::traffic();").expect("traffic");
+    let same = bench.session.eval_line("t == demo::traffic()").expect("same");
     assert_eq!(same.value.to_string(), "true");
-    let report = bench
-        .session
-        .eval_line("let r = t.stop(); [r.acknowledged, r.lost, r.found]")
-        .expect("stop");
+    let report = bench.session.eval_line("let r = t.stop(); [r.acknowledged, r.lost, r.found]").expect("stop");
     assert_eq!(report.value.to_string(), "[0, 0, 0]");
 }

@@ -158,7 +158,9 @@ pub fn stop(invocation: &Invocation, dir: &Path, mode: StopMode) -> i32 {
             Ok(stopped) => {
                 let killed = stopped.segments_killed;
                 if killed > 0 {
-                    eprintln!("{killed} segments did not answer and were killed; their logs are replayed at the next start");
+                    eprintln!(
+                        "{killed} segments did not answer and were killed; their logs are replayed at the next start"
+                    );
                 }
                 match &stopped.outcome {
                     Some(outcome) => told(outcome, handle.name(), invocation.quiet),

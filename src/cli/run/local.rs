@@ -1,12 +1,12 @@
 //! What the filerep backend needs of the cluster's directory.
 
+use super::watched::watched;
 use crate::backend::filerep::{Address, Filerep, Local};
 use crate::cluster::request::Owner;
 use crate::cluster::{ClusterError, Observer, Outcome, State};
 use crate::cluster_dir::{self, ClusterDirError, ClusterHandle};
 use crate::core::report::StopMode;
 use crate::net::{Endpoint, Identity};
-use super::watched::watched;
 use std::sync::Arc;
 
 /// The directory of a cluster on this machine.
@@ -18,9 +18,8 @@ pub struct Directory {
 /// A cluster by its directory, connected lazily.
 pub fn connect(handle: &ClusterHandle) -> Result<Arc<Filerep>, String> {
     let config = handle.config();
-    let hosts = (config.hosts.iter())
-        .map(|h| (h.name.clone(), Endpoint::new(h.address.clone(), h.agent_port)))
-        .collect();
+    let hosts =
+        (config.hosts.iter()).map(|h| (h.name.clone(), Endpoint::new(h.address.clone(), h.agent_port))).collect();
     let address = Address {
         name: handle.name().to_owned(),
         dir: handle.dir().to_owned(),

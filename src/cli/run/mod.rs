@@ -46,7 +46,9 @@ fn person(invocation: &Invocation, action: &Action) -> i32 {
         Action::Prompt => with_cluster(invocation, session::prompt),
         Action::Script(source) => session::script(invocation, source),
         Action::Call(call) => session::call(invocation, call),
-        Action::Host(_) | Action::Segment(_) | Action::Coordinator(_) | Action::DemoKeeper(_) => Exit::Usage.process_code(),
+        Action::Host(_) | Action::Segment(_) | Action::Coordinator(_) | Action::DemoKeeper(_) => {
+            Exit::Usage.process_code()
+        }
     }
 }
 

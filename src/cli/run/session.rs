@@ -12,12 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 pub fn options(invocation: &Invocation) -> FrontOptions {
-    FrontOptions {
-        json: invocation.json,
-        quiet: invocation.quiet,
-        policy: invocation.policy.clone(),
-        evidence: false,
-    }
+    FrontOptions { json: invocation.json, quiet: invocation.quiet, policy: invocation.policy.clone(), evidence: false }
 }
 
 /// Runs a task; what keeps it from running at all is said, and is an exit code too.

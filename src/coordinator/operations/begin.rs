@@ -23,9 +23,10 @@ impl From<Answer> for Reply {
             Answer::Begun { op, joined } => Reply::Begun { op, joined },
             Answer::Refused(refusals) => Reply::Refused { refusals },
             Answer::Locked { op, owner, message } => Reply::Locked { op, owner, message },
-            Answer::NothingToDo => {
-                Reply::Failed { message: "the plan has no steps: there is nothing to do".into(), next: "state()".into() }
-            }
+            Answer::NothingToDo => Reply::Failed {
+                message: "the plan has no steps: there is nothing to do".into(),
+                next: "state()".into(),
+            },
         }
     }
 }

@@ -102,18 +102,20 @@ fn refusal(shared: &Shared, target: &Target) -> Option<Refusal> {
     let (content, dbid) = (target.content, target.dbid);
     let host = shared.host_of(dbid);
     let (code, next) = match why {
-        Why::HostDown => (RefusalCode::HostDown, format!("bring host {host} back, then recover(#{{ contents: [{content}] }})")),
+        Why::HostDown => {
+            (RefusalCode::HostDown, format!("bring host {host} back, then recover(#{{ contents: [{content}] }})"))
+        }
         Why::CannotStop => (RefusalCode::CannotStop, format!("end the process on {host} by hand")),
-        Why::IncrementalImpossible => (RefusalCode::IncrementalImpossible, format!("full_recover(#{{ dbids: {dbid} }})")),
+        Why::IncrementalImpossible => {
+            (RefusalCode::IncrementalImpossible, format!("full_recover(#{{ dbids: {dbid} }})"))
+        }
         Why::NoSpace => (RefusalCode::NoSpace, format!("free space on {host}")),
         Why::DoubleFault => (RefusalCode::DoubleFault, format!("restart(#{{ contents: [{content}] }})")),
         Why::Quarantined => (RefusalCode::Quarantined, format!("why(\"content {content}\")")),
         Why::NoMirror => (RefusalCode::NoMirror, String::new()),
         Why::SegmentUp => (RefusalCode::SegmentUp, "state()".into()),
         Why::SourceDamaged => (RefusalCode::SourceDamaged, format!("why(\"content {content}\")")),
-        Why::NotSynchronized => {
-            (RefusalCode::NotSynchronized, format!("recover(#{{ contents: [{content}] }})"))
-        }
+        Why::NotSynchronized => (RefusalCode::NotSynchronized, format!("recover(#{{ contents: [{content}] }})")),
     };
     Some(Refusal { code, content: Some(content), dbid: Some(dbid), host: Some(host), cause: cause.clone(), next })
 }

@@ -104,7 +104,8 @@ impl Runner {
                 Err(error) => error,
             };
             failures += 1;
-            if self.heard.send((self.dbid, Heard::Failed { failure: failure(&ended), why: ended.to_string() })).is_err() {
+            if self.heard.send((self.dbid, Heard::Failed { failure: failure(&ended), why: ended.to_string() })).is_err()
+            {
                 return;
             }
             if matches!(ended, NetError::Timeout { .. }) {

@@ -296,17 +296,13 @@ impl Round {
 
     fn peer(&self, row: &PairRow, dbid: Dbid) -> Option<PeerAddress> {
         let peer = self.rows.get(&row.peer_of(dbid)?)?;
-        Some(PeerAddress {
-            dbid: peer.dbid,
-            address: peer.address.clone(),
-            replication_port: peer.replication_port?,
-        })
+        Some(PeerAddress { dbid: peer.dbid, address: peer.address.clone(), replication_port: peer.replication_port? })
     }
 
     /// A fault that makes every segment silent at once may be this side's own.
     fn notice_silence(&mut self) {
-        let silent = !self.rows.is_empty()
-            && self.rows.keys().all(|dbid| self.last.get(dbid).is_some_and(|last| last.silent));
+        let silent =
+            !self.rows.is_empty() && self.rows.keys().all(|dbid| self.last.get(dbid).is_some_and(|last| last.silent));
         if std::mem::replace(&mut self.all_silent, silent) != silent {
             self.step_all(&Event::AllSilent(silent));
         }

@@ -135,7 +135,8 @@ impl Store {
     /// Every content with its pair.
     pub fn contents(&self) -> Result<Vec<ContentRow>, StoreError> {
         let db = self.lock();
-        let numbers: Vec<i64> = self.at(query(&db, "SELECT content FROM segsh_content ORDER BY content", |r| r.get(0)))?;
+        let numbers: Vec<i64> =
+            self.at(query(&db, "SELECT content FROM segsh_content ORDER BY content", |r| r.get(0)))?;
         numbers.into_iter().map(|n| self.content_in(&db, Content(n))).collect()
     }
 
@@ -182,9 +183,8 @@ impl Store {
     pub fn setting(&self, name: &str) -> Result<String, StoreError> {
         let known = settings::find(name)?;
         let db = self.lock();
-        let stored: Option<String> = self.at(db
-            .query_row("SELECT value FROM segsh_setting WHERE name = ?1", [name], |r| r.get(0))
-            .optional())?;
+        let stored: Option<String> =
+            self.at(db.query_row("SELECT value FROM segsh_setting WHERE name = ?1", [name], |r| r.get(0)).optional())?;
         Ok(stored.unwrap_or_else(|| known.default.into()))
     }
 
@@ -202,7 +202,13 @@ impl Store {
     }
 
     /// Takes a content out of all decisions until a person has looked.
-    pub fn quarantine(&self, content: Content, reason: &str, evidence: &[String], at_ms: i64) -> Result<(), StoreError> {
+    pub fn quarantine(
+        &self,
+        content: Content,
+        reason: &str,
+        evidence: &[String],
+        at_ms: i64,
+    ) -> Result<(), StoreError> {
         let mut db = self.lock();
         let tx = self.at(db.transaction_with_behavior(TransactionBehavior::Immediate))?;
         let sql = "UPDATE segsh_content SET quarantine = ?2, last_event = ?2 WHERE content = ?1";
@@ -306,9 +312,7 @@ fn pair(content: Content, epoch: Epoch, members: &[SegmentRow]) -> Result<PairRo
     let member = |m: &SegmentRow| Member { dbid: m.dbid, mode: m.mode, status: m.status };
     match (&of(Role::Primary)[..], &of(Role::Mirror)[..]) {
         ([primary], []) => Ok(PairRow { content, epoch, primary: member(primary), mirror: None }),
-        ([primary], [mirror]) => {
-            Ok(PairRow { content, epoch, primary: member(primary), mirror: Some(member(mirror)) })
-        }
+        ([primary], [mirror]) => Ok(PairRow { content, epoch, primary: member(primary), mirror: Some(member(mirror)) }),
         (primaries, mirrors) => Err(format!(
             "content {content} has {} acting primaries and {} acting mirrors in the catalog",
             primaries.len(),

@@ -118,15 +118,8 @@ impl Known {
 type Units = [(&'static str, u64)];
 const DURATIONS: [(&str, u64); 6] =
     [("ms", 1), ("s", 1000), ("min", 60_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
-const SIZES: [(&str, u64); 7] = [
-    ("B", 1),
-    ("KiB", 1 << 10),
-    ("MiB", 1 << 20),
-    ("GiB", 1 << 30),
-    ("kB", 1 << 10),
-    ("MB", 1 << 20),
-    ("GB", 1 << 30),
-];
+const SIZES: [(&str, u64); 7] =
+    [("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("kB", 1 << 10), ("MB", 1 << 20), ("GB", 1 << 30)];
 
 fn with_unit(text: &str, units: &Units) -> Result<u64, String> {
     let names = || units.iter().map(|u| u.0).collect::<Vec<_>>().join(", ");

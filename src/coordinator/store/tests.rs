@@ -75,7 +75,8 @@ fn every_changed_member_has_a_line_of_history_with_the_reason() {
     let (_dir, store) = store();
     let lines = |store: &Store| -> Vec<(i64, String)> {
         let db = store.lock();
-        query(&db, "SELECT dbid, desc FROM gp_configuration_history ORDER BY number", |r| Ok((r.get(0)?, r.get(1)?))).unwrap()
+        query(&db, "SELECT dbid, desc FROM gp_configuration_history ORDER BY number", |r| Ok((r.get(0)?, r.get(1)?)))
+            .unwrap()
     };
     store.change(&change(&apply(&pair_of(&store), Event::PrimaryLost).unwrap(), None)).unwrap();
     let first = lines(&store);

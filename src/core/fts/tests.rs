@@ -4,7 +4,7 @@ use super::*;
 use crate::core::ids::{Content, CopyId};
 use crate::core::report::{CopyState, MirrorLoss};
 use crate::core::row::{Member, Mode, Status};
-use crate::core::transition::{letters, Event as Happening};
+use crate::core::transition::{Event as Happening, letters};
 
 const P: Dbid = Dbid(2);
 const M: Dbid = Dbid(3);

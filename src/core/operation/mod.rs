@@ -227,10 +227,8 @@ impl Facts {
     /// The acting primary's answer under the present row, when it serves.
     fn serving(&self) -> Option<Report> {
         let report = self.member(self.row.primary.dbid).report?;
-        let serves = matches!(
-            report.phase,
-            Phase::Tracking | Phase::Resynchronizing | Phase::InSync | Phase::Mirrorless
-        );
+        let serves =
+            matches!(report.phase, Phase::Tracking | Phase::Resynchronizing | Phase::InSync | Phase::Mirrorless);
         (serves && report.epoch == self.row.epoch && report.sick.is_none()).then_some(report)
     }
 }

@@ -8,24 +8,8 @@ use tokio_postgres::{Config, NoTls, SimpleQueryMessage};
 
 async fn psql(host: &str, port: u16, database: &str, sql: &str, password: &str) -> Output {
     Command::new("psql")
-        .args([
-            "-X",
-            "-At",
-            "-v",
-            "ON_ERROR_STOP=1",
-            "-v",
-            "VERBOSITY=verbose",
-        ])
-        .args([
-            "-h",
-            host,
-            "-p",
-            &port.to_string(),
-            "-U",
-            "ann",
-            "-d",
-            database,
-        ])
+        .args(["-X", "-At", "-v", "ON_ERROR_STOP=1", "-v", "VERBOSITY=verbose"])
+        .args(["-h", host, "-p", &port.to_string(), "-U", "ann", "-d", database])
         .args(["-w", "-c", sql])
         .env("PGPASSWORD", password)
         .stdin(Stdio::null())
@@ -37,11 +21,7 @@ async fn psql(host: &str, port: u16, database: &str, sql: &str, password: &str) 
 
 fn unix(stage: &Stage, database: &str) -> Config {
     let mut config = Config::new();
-    config
-        .host_path(stage.socket_dir())
-        .port(5432)
-        .user("ann")
-        .dbname(database);
+    config.host_path(stage.socket_dir()).port(5432).user("ann").dbname(database);
     config
 }
 
@@ -66,10 +46,7 @@ async fn psql_is_told_which_databases_there_are() {
     let stage = Stage::new().await;
     let output = psql(&stage.socket_dir(), 5432, "other", "select 1", "").await;
     let text = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        text.contains("there are postgres, content0, content1"),
-        "{text}"
-    );
+    assert!(text.contains("there are postgres, content0, content1"), "{text}");
 }
 
 #[tokio::test]
@@ -136,23 +113,14 @@ async fn over_tcp_only_the_right_password_is_taken() {
     let stage = Stage::with_tcp("*:*:*:ann:right\n*:*:content0:bob:other\n").await;
     let address = stage.front.tcp_address().unwrap();
     let mut config = Config::new();
-    config
-        .host(address.ip().to_string())
-        .port(address.port())
-        .user("ann")
-        .password("right")
-        .dbname("content0");
+    config.host(address.ip().to_string()).port(address.port()).user("ann").password("right").dbname("content0");
     let client = connect(&config).await;
     let messages = client.simple_query("select 1").await.unwrap();
-    let rows = messages
-        .iter()
-        .filter(|m| matches!(m, SimpleQueryMessage::Row(_)));
+    let rows = messages.iter().filter(|m| matches!(m, SimpleQueryMessage::Row(_)));
     assert_eq!(rows.count(), 1);
-    for (user, password, database) in [
-        ("ann", "wrong", "content0"),
-        ("eve", "right", "content0"),
-        ("bob", "other", "postgres"),
-    ] {
+    for (user, password, database) in
+        [("ann", "wrong", "content0"), ("eve", "right", "content0"), ("bob", "other", "postgres")]
+    {
         config.user(user).password(password).dbname(database);
         let error = config.connect(NoTls).await.err().unwrap();
         assert_eq!(error.code().unwrap().code(), "28P01", "{user}");

@@ -45,15 +45,8 @@ impl Stage {
         config.primary_wait = Duration::from_secs(20);
         change(&mut config);
         let catalog = Catalog(Segment::start().await);
-        let front = Front::start(config, router.clone(), Arc::new(catalog))
-            .await
-            .expect("the front listens");
-        Stage {
-            front,
-            router,
-            segment,
-            directory,
-        }
+        let front = Front::start(config, router.clone(), Arc::new(catalog)).await.expect("the front listens");
+        Stage { front, router, segment, directory }
     }
 
     async fn with_tcp(passwords: &str) -> Stage {
@@ -65,10 +58,7 @@ impl Stage {
         std::fs::set_permissions(&password_file, owner_only).expect("its mode is set");
         let address = "127.0.0.1:0".parse().expect("an address");
         Stage::with(|c| {
-            c.tcp = Some(TcpConfig {
-                address,
-                password_file,
-            });
+            c.tcp = Some(TcpConfig { address, password_file });
         })
         .await
     }

@@ -64,9 +64,7 @@ async fn a_pipeline_larger_than_any_buffer_does_not_stall() {
     let (stream, buffer) = client.stream.into_parts();
     let (read, mut write) = stream.into_split();
     let sending = tokio::spawn(async move {
-        tokio::io::AsyncWriteExt::write_all(&mut write, &batch)
-            .await
-            .unwrap();
+        tokio::io::AsyncWriteExt::write_all(&mut write, &batch).await.unwrap();
         write
     });
     let mut frames = crate::gateway::frame::FrameStream::with_buffer(read, buffer);
@@ -94,9 +92,7 @@ async fn an_error_discards_what_follows_up_to_the_sync() {
     let batch = Extended::default().run("fail").flush();
     client.write(&batch).await;
     assert_eq!(client.until(|t| t == b'E').await, ["1", "2", "E 42601"]);
-    client
-        .write(&Extended::default().run("insert 2").sync())
-        .await;
+    client.write(&Extended::default().run("insert 2").sync()).await;
     assert_eq!(client.until_ready().await, ["Z I"]);
     assert_eq!(stage.segment.executed(), ["fail", "fail"]);
 }
@@ -105,19 +101,12 @@ async fn an_error_discards_what_follows_up_to_the_sync() {
 async fn a_flush_brings_the_answers_before_the_sync() {
     let stage = Stage::new().await;
     let mut client = Client::new(&stage).await;
-    let prepare = Extended::default()
-        .parse("a", "select 1")
-        .describe(b'S', "a");
+    let prepare = Extended::default().parse("a", "select 1").describe(b'S', "a");
     client.write(&prepare.flush()).await;
     let answer = client.until(|t| t == b'T').await;
     assert_eq!(answer[answer.len() - 3..], ["1", "t", "T"]);
-    client
-        .write(&Extended::default().bind("", "a").execute("").sync())
-        .await;
-    assert_eq!(
-        client.until_ready().await,
-        ["2", "D 1", "C SELECT 1", "Z I"]
-    );
+    client.write(&Extended::default().bind("", "a").execute("").sync()).await;
+    assert_eq!(client.until_ready().await, ["2", "D 1", "C SELECT 1", "Z I"]);
 }
 
 #[tokio::test]
@@ -126,9 +115,7 @@ async fn copy_data_goes_through() {
     let mut client = Client::new(&stage).await;
     client.send("copy t from stdin").await;
     client.until(|t| t == b'G').await;
-    client
-        .write(b"d\0\0\0\x06a\nd\0\0\0\x06b\nc\0\0\0\x04")
-        .await;
+    client.write(b"d\0\0\0\x06a\nd\0\0\0\x06b\nc\0\0\0\x04").await;
     assert_eq!(client.until_ready().await, ["C COPY 2", "Z I"]);
     assert_eq!(client.query("insert 1").await, ["C INSERT 0 1", "Z I"]);
 }
@@ -136,12 +123,7 @@ async fn copy_data_goes_through() {
 #[tokio::test]
 async fn a_message_that_cannot_be_framed_is_answered_and_ends_the_session() {
     let stage = Stage::new().await;
-    for bad in [
-        &b"Q\0\0\0\x01"[..],
-        b"Q\x7f\xff\xff\xff",
-        b"?\0\0\0\x04",
-        b"\0\0\0\0\x04",
-    ] {
+    for bad in [&b"Q\0\0\0\x01"[..], b"Q\x7f\xff\xff\xff", b"?\0\0\0\x04", b"\0\0\0\0\x04"] {
         let mut client = Client::new(&stage).await;
         client.write(bad).await;
         assert_eq!(client.until_ready().await, ["E 08P01", "end"], "{bad:?}");
@@ -152,28 +134,15 @@ async fn a_message_that_cannot_be_framed_is_answered_and_ends_the_session() {
 async fn a_message_that_cannot_be_read_is_answered_and_the_session_goes_on() {
     let stage = Stage::new().await;
     let mut client = Client::new(&stage).await;
-    for bad in [
-        &b"Q\0\0\0\x04"[..],
-        b"Q\0\0\0\x05x",
-        b"Q\0\0\0\x07a\0b",
-        b"F\0\0\0\x04",
-    ] {
+    for bad in [&b"Q\0\0\0\x04"[..], b"Q\0\0\0\x05x", b"Q\0\0\0\x07a\0b", b"F\0\0\0\x04"] {
         client.write(bad).await;
         let answer = client.until_ready().await;
         assert!(answer[0].starts_with("E 0"), "{bad:?}: {answer:?}");
         assert_eq!(answer[1], "Z I");
     }
-    for bad in [
-        &b"P\0\0\0\x05x"[..],
-        b"B\0\0\0\x04",
-        b"D\0\0\0\x06Xa",
-        b"C\0\0\0\x04",
-        b"E\0\0\0\x05x",
-    ] {
+    for bad in [&b"P\0\0\0\x05x"[..], b"B\0\0\0\x04", b"D\0\0\0\x06Xa", b"C\0\0\0\x04", b"E\0\0\0\x05x"] {
         client.write(bad).await;
-        client
-            .write(&Extended::default().run("insert 1").sync())
-            .await;
+        client.write(&Extended::default().run("insert 1").sync()).await;
         assert_eq!(client.until_ready().await, ["E 08P01", "Z I"], "{bad:?}");
     }
     assert!(stage.segment.executed().is_empty());
@@ -202,9 +171,7 @@ async fn a_cancel_request_reaches_the_segment() {
     stage.segment.has_got("hang").await;
     let (pid, secret) = client.key.clone();
     let mut canceller = Client::raw(&stage).await;
-    canceller
-        .write(&message::cancel_request(pid, &secret))
-        .await;
+    canceller.write(&message::cancel_request(pid, &secret)).await;
     assert_eq!(canceller.until_ready().await, ["end"]);
     let answer = client.until_ready().await;
     assert_eq!(answer[answer.len() - 2..], ["E 57014", "Z I"]);
@@ -241,9 +208,7 @@ async fn a_cancel_request_with_another_key_does_nothing() {
     stage.segment.has_got("hang").await;
     let mut canceller = Client::raw(&stage).await;
     let (pid, _) = client.key;
-    canceller
-        .write(&message::cancel_request(pid, &[0; 4]))
-        .await;
+    canceller.write(&message::cancel_request(pid, &[0; 4])).await;
     assert_eq!(canceller.until_ready().await, ["end"]);
     stage.segment.release();
     assert!(client.until_ready().await.contains(&"D hang".to_owned()));

@@ -27,10 +27,7 @@ pub(super) struct TestRouter {
 impl TestRouter {
     pub fn new(segment: &Segment) -> Arc<TestRouter> {
         Arc::new(TestRouter {
-            row: watch::Sender::new(Row {
-                serving: 1,
-                port: Some(segment.port()),
-            }),
+            row: watch::Sender::new(Row { serving: 1, port: Some(segment.port()) }),
             troubles: AtomicUsize::new(0),
             deaf: AtomicBool::new(false),
         })
@@ -93,11 +90,7 @@ impl Router for TestRouter {
         if self.deaf.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }
-        let _ = self
-            .row
-            .subscribe()
-            .wait_for(|r| r.serving != since.0)
-            .await;
+        let _ = self.row.subscribe().wait_for(|r| r.serving != since.0).await;
     }
 
     fn trouble(&self, _: Content) {

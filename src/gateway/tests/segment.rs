@@ -93,10 +93,7 @@ impl Segment {
     /// Waits until a statement with this text has arrived.
     pub async fn has_got(&self, text: &str) {
         let mut executed = self.state.executed.subscribe();
-        executed
-            .wait_for(|all| all.iter().any(|t| t.contains(text)))
-            .await
-            .expect("the state lives");
+        executed.wait_for(|all| all.iter().any(|t| t.contains(text))).await.expect("the state lives");
     }
 }
 
@@ -281,9 +278,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
     /// False when it failed.
     async fn execute(&mut self, text: &str, simple: bool) -> Result<bool, Closed> {
         let released = *self.state.released.borrow();
-        self.state
-            .executed
-            .send_modify(|all| all.push(text.to_owned()));
+        self.state.executed.send_modify(|all| all.push(text.to_owned()));
         if text.contains("die") {
             return Err(Closed);
         }
@@ -326,8 +321,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
             }
             Some("insert") => "INSERT 0 1".to_owned(),
             Some("set") => {
-                self.settings
-                    .insert(words[1].to_owned(), words[3..].join(" "));
+                self.settings.insert(words[1].to_owned(), words[3..].join(" "));
                 "SET".to_owned()
             }
             Some("copy") => self.copy().await,

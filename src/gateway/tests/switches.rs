@@ -4,8 +4,7 @@ use super::Stage;
 use super::client::{Client, Extended};
 use std::time::Duration;
 
-const MOVED: &str =
-    "N content 0 is now served to this session by dbid 3; its temporary tables are gone";
+const MOVED: &str = "N content 0 is now served to this session by dbid 3; its temporary tables are gone";
 
 #[tokio::test]
 async fn an_autocommit_write_in_flight_is_unknown_and_never_sent_again() {
@@ -37,10 +36,7 @@ async fn a_statement_in_a_transaction_fails_it_until_rollback() {
     assert_eq!(client.query("rollback to a").await, ["E 25P02", "Z E"]);
     assert_eq!(client.query(" ; ").await, ["I", "Z E"]);
     assert_eq!(client.query("rollback").await, ["C ROLLBACK", "Z I"]);
-    assert_eq!(
-        client.query("insert 2").await,
-        [MOVED, "C INSERT 0 1", "Z I"]
-    );
+    assert_eq!(client.query("insert 2").await, [MOVED, "C INSERT 0 1", "Z I"]);
     assert_eq!(stage.segment.executed(), ["insert 2"]);
 }
 
@@ -62,15 +58,7 @@ async fn what_follows_the_rollback_of_a_lost_transaction_is_run() {
     client.query("begin").await;
     stage.switch().await;
     let answer = client.query("rollback; select 5; insert 6").await;
-    let expected = [
-        "C ROLLBACK",
-        MOVED,
-        "T",
-        "D 5",
-        "C SELECT 1",
-        "C INSERT 0 1",
-        "Z I",
-    ];
+    let expected = ["C ROLLBACK", MOVED, "T", "D 5", "C SELECT 1", "C INSERT 0 1", "Z I"];
     assert_eq!(answer, expected);
     assert_eq!(stage.segment.executed(), ["select 5", "insert 6"]);
 }
@@ -101,10 +89,7 @@ async fn a_session_on_a_hung_primary_is_freed_by_the_switch() {
     assert_eq!(client.until_ready().await, ["E 08007", "Z I"]);
     assert_eq!(client.query("select 1").await[0], MOVED);
     hung.release();
-    assert_eq!(
-        client.query("select 3").await,
-        ["T", "D 3", "C SELECT 1", "Z I"]
-    );
+    assert_eq!(client.query("select 3").await, ["T", "D 3", "C SELECT 1", "Z I"]);
     assert_eq!(stage.segment.executed(), ["select 1", "select 3"]);
 }
 
@@ -214,10 +199,7 @@ async fn an_upstream_that_ended_while_idle_is_replaced_before_the_write() {
     let mut client = Client::new(&stage).await;
     client.query("select 1").await;
     stage.switch().await.kill();
-    assert_eq!(
-        client.query("insert 1").await,
-        [MOVED, "C INSERT 0 1", "Z I"]
-    );
+    assert_eq!(client.query("insert 1").await, [MOVED, "C INSERT 0 1", "Z I"]);
 }
 
 #[tokio::test]
@@ -229,16 +211,7 @@ async fn prepared_statements_are_parsed_again_on_the_next_segment() {
     let answer = client.until_ready().await;
     assert_eq!(answer[answer.len() - 2..], ["1", "Z I"]);
     for expected in [
-        vec![
-            MOVED,
-            "2",
-            "D 7",
-            "C SELECT 1",
-            "2",
-            "D 7",
-            "C SELECT 1",
-            "Z I",
-        ],
+        vec![MOVED, "2", "D 7", "C SELECT 1", "2", "D 7", "C SELECT 1", "Z I"],
         vec!["2", "D 7", "C SELECT 1", "2", "D 7", "C SELECT 1", "Z I"],
     ] {
         if expected[0] == MOVED {
@@ -257,10 +230,7 @@ async fn a_commit_by_the_extended_protocol_in_flight_is_unknown() {
     client.query("begin; insert 1").await;
     let batch = Extended::default().run("commit /* die */").sync();
     client.write(&batch).await;
-    assert_eq!(
-        client.until_ready().await,
-        ["1", "2", "E 08007", "Z I"][2..]
-    );
+    assert_eq!(client.until_ready().await, ["1", "2", "E 08007", "Z I"][2..]);
 }
 
 #[tokio::test]
@@ -288,15 +258,11 @@ async fn a_pipelined_transaction_that_is_lost_before_its_commit_is_failed() {
 async fn a_loss_between_flush_and_sync_is_answered() {
     let mut stage = Stage::new().await;
     let mut client = Client::new(&stage).await;
-    client
-        .write(&Extended::default().run("insert 1").flush())
-        .await;
+    client.write(&Extended::default().run("insert 1").flush()).await;
     let answer = client.until(|tag| tag == b'C').await;
     assert_eq!(answer.last().unwrap(), "C INSERT 0 1");
     stage.switch().await.kill();
-    client
-        .write(&Extended::default().run("insert 2").sync())
-        .await;
+    client.write(&Extended::default().run("insert 2").sync()).await;
     assert_eq!(client.until_ready().await, ["E 08007", "Z I"]);
     assert!(stage.segment.executed().is_empty());
 }
@@ -316,10 +282,7 @@ async fn settings_follow_the_session_to_the_next_segment() {
 async fn a_transaction_that_had_failed_already_stays_failed_without_its_segment() {
     let mut stage = Stage::new().await;
     let mut client = Client::new(&stage).await;
-    assert_eq!(
-        client.query("begin; fail").await,
-        ["C BEGIN", "E 42601", "Z E"]
-    );
+    assert_eq!(client.query("begin; fail").await, ["C BEGIN", "E 42601", "Z E"]);
     stage.switch().await.kill();
     assert_eq!(client.query("select 1").await, ["E 25P02", "Z E"]);
     assert_eq!(client.query("rollback").await, ["C ROLLBACK", "Z I"]);
@@ -341,8 +304,5 @@ async fn a_segment_that_says_it_stops_does_not_end_the_session() {
     stage.switch().await;
     assert_eq!(client.query("select 1").await, ["E 25P02", "Z E"]);
     assert_eq!(client.query("commit").await, ["C ROLLBACK", "Z I"]);
-    assert_eq!(
-        client.query("insert 1").await,
-        [MOVED, "C INSERT 0 1", "Z I"]
-    );
+    assert_eq!(client.query("insert 1").await, [MOVED, "C INSERT 0 1", "Z I"]);
 }

@@ -3,8 +3,7 @@
 use super::outcome::OutcomeRecord;
 use super::plan::{PlanRecord, joined_outcome};
 use crate::cluster::{
-    Control, Intent, Observer, Outcome, OutcomeStatus, Plan, Progressing, Refusal, State, plan,
-    still_holds,
+    Control, Intent, Observer, Outcome, OutcomeStatus, Plan, Progressing, Refusal, State, plan, still_holds,
 };
 use crate::core::report::StopMode;
 use crate::script::catalog;
@@ -22,25 +21,15 @@ fn intent(verb: &str, options: &Options) -> Intent {
     let rate_bytes = options.number("rate");
     let jobs = options.number("jobs");
     match verb {
-        "full_recover" => Intent::FullRecover {
-            selection,
-            rate_bytes,
-            jobs,
-            in_place: options.flag("in_place", false),
-        },
+        "full_recover" => {
+            Intent::FullRecover { selection, rate_bytes, jobs, in_place: options.flag("in_place", false) }
+        }
         "rebalance" => Intent::Rebalance { selection },
         "restart" => {
-            let mode = options
-                .word("mode")
-                .and_then(StopMode::parse)
-                .unwrap_or(StopMode::Fast);
+            let mode = options.word("mode").and_then(StopMode::parse).unwrap_or(StopMode::Fast);
             Intent::Restart { selection, mode }
         }
-        _ => Intent::Recover {
-            selection,
-            rate_bytes,
-            jobs,
-        },
+        _ => Intent::Recover { selection, rate_bytes, jobs },
     }
 }
 
@@ -74,8 +63,7 @@ fn not_all_by_accident(function: &str, verb: &str, options: &Options) -> Thrower
     if verb != "restart" || !options.selects_nothing() {
         return Ok(());
     }
-    let message =
-        format!("{function}(): the selection is empty; leave it out to restart everything");
+    let message = format!("{function}(): the selection is empty; leave it out to restart everything");
     Err(Thrown::script("bad_option", message).next(format!("help(\"{function}\")")))
 }
 
@@ -89,21 +77,15 @@ fn probe_or_last(context: &Context, verb: &str) -> Thrower<State> {
 }
 
 /// `plan_recover(options)` and the others.
-pub(super) fn planned(
-    context: &Context,
-    function: &'static str,
-    verb: &'static str,
-    argument: &Dynamic,
-) -> Thrower {
+pub(super) fn planned(context: &Context, function: &'static str, verb: &'static str, argument: &Dynamic) -> Thrower {
     let options = Options::read(function, catalog::options_of(function), argument)?;
     not_all_by_accident(function, verb, &options)?;
     let state = match options.plan("after") {
-        Some(before) => before.after.as_deref().cloned().ok_or_else(|| {
-            Thrown::script(
-                "bad_option",
-                "a plan read from a file predicts no state to plan on",
-            )
-        })?,
+        Some(before) => before
+            .after
+            .as_deref()
+            .cloned()
+            .ok_or_else(|| Thrown::script("bad_option", "a plan read from a file predicts no state to plan on"))?,
         None => probe_or_last(context, verb)?,
     };
     let plan = made(&state, &intent(verb, &options), &options);
@@ -119,11 +101,7 @@ pub(super) fn apply(context: &Context, record: &PlanRecord, argument: &Dynamic) 
         let state = probe_or_last(context, made.verb())?;
         // Only the first plan of a sequence was made from a state that was seen; the others are made
         // again from what the ones before have left, and must come out no larger.
-        let plan = if index == 0 {
-            made.clone()
-        } else {
-            again(made, &state)
-        };
+        let plan = if index == 0 { made.clone() } else { again(made, &state) };
         let outcome = match still_holds(&plan, &state).filter(|_| !plan.is_empty()) {
             Some(refusal) => refused(&plan, vec![refusal]),
             None => run(context, &plan, &state, &how)?,
@@ -140,29 +118,18 @@ pub(super) fn apply(context: &Context, record: &PlanRecord, argument: &Dynamic) 
 
 /// The same intent on the present state, kept to the steps that were shown.
 fn again(shown: &Plan, state: &State) -> Plan {
-    let restarts_all =
-        matches!(&shown.intent, Intent::Restart { selection, .. } if selection.is_all());
+    let restarts_all = matches!(&shown.intent, Intent::Restart { selection, .. } if selection.is_all());
     if shown.is_empty() && !restarts_all {
         return shown.clone();
     }
     let mut now = plan(state, &shown.intent, now_ms());
-    now.steps.retain(|s| {
-        shown
-            .steps
-            .iter()
-            .any(|o| (o.content, o.dbid, o.kind) == (s.content, s.dbid, s.kind))
-    });
+    now.steps.retain(|s| shown.steps.iter().any(|o| (o.content, o.dbid, o.kind) == (s.content, s.dbid, s.kind)));
     now
 }
 
 /// `confirm(plan)`: asks once; the calls that the plan holds then ask no more.
 pub(super) fn confirm(context: &Context, record: &PlanRecord) -> Thrower {
-    let plans: Vec<Plan> = record
-        .plans
-        .iter()
-        .filter(|p| !p.steps.is_empty())
-        .cloned()
-        .collect();
+    let plans: Vec<Plan> = record.plans.iter().filter(|p| !p.steps.is_empty()).cloned().collect();
     let name = context.cluster()?.name();
     let Some(damage) = gravest(&plans, &name) else {
         return Ok(Dynamic::UNIT);
@@ -183,10 +150,7 @@ fn gravest(plans: &[Plan], cluster: &str) -> Option<Damage> {
         Damage::TypeWord(_) => 1,
         Damage::TypeCluster(_) => 2,
     };
-    plans
-        .iter()
-        .filter_map(|p| Damage::of(p.damage(cluster)))
-        .max_by_key(rank)
+    plans.iter().filter_map(|p| Damage::of(p.damage(cluster))).max_by_key(rank)
 }
 
 /// The options that say how a call runs, as opposed to on what.
@@ -199,12 +163,7 @@ struct How {
 
 impl From<&Options> for How {
     fn from(options: &Options) -> How {
-        let duration = |name| {
-            options
-                .number(name)
-                .and_then(|ms| u64::try_from(ms).ok())
-                .map(Duration::from_millis)
-        };
+        let duration = |name| options.number(name).and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis);
         How {
             wait: options.flag("wait", true),
             raise: options.flag("raise", true),
@@ -219,8 +178,7 @@ fn run(context: &Context, plan: &Plan, state: &State, how: &How) -> Thrower<Outc
     if plan.refuses {
         return Ok(refused(plan, plan.refusals.clone()));
     }
-    let restarts_all =
-        matches!(&plan.intent, Intent::Restart { selection, .. } if selection.is_all());
+    let restarts_all = matches!(&plan.intent, Intent::Restart { selection, .. } if selection.is_all());
     if plan.is_empty() && !restarts_all {
         let outcome = nothing_to_do(plan.verb());
         context.ui.ended(&outcome);
@@ -241,12 +199,7 @@ fn run(context: &Context, plan: &Plan, state: &State, how: &How) -> Thrower<Outc
 }
 
 /// Asks in proportion to the damage, unless `confirm` has; an outcome when the answer was not yes.
-fn ask(
-    context: &Context,
-    plan: &Plan,
-    state: &State,
-    restarts_all: bool,
-) -> Thrower<Option<Outcome>> {
+fn ask(context: &Context, plan: &Plan, state: &State, restarts_all: bool) -> Thrower<Option<Outcome>> {
     let mut damage = Damage::of(plan.damage(&state.cluster));
     if restarts_all {
         // Also when no content can be planned: the processes of all of them are stopped.
@@ -268,9 +221,7 @@ fn carry_out(context: &Context, plan: &Plan, how: &How) -> Thrower<Outcome> {
     let cluster = context.cluster()?;
     let mut observer = Deadlined::new(context.ui.observer(plan), how);
     let result = match &plan.intent {
-        Intent::Restart { selection, mode } if selection.is_all() => {
-            cluster.restart_all(*mode, &mut observer)
-        }
+        Intent::Restart { selection, mode } if selection.is_all() => cluster.restart_all(*mode, &mut observer),
         _ => cluster.apply(plan, how.wait, &mut observer),
     };
     let mut outcome = result?;
@@ -299,15 +250,7 @@ impl Deadlined {
     fn new(inner: Box<dyn Observer>, how: &How) -> Deadlined {
         let now = Instant::now();
         let (timeout, stall) = (how.timeout, how.stall);
-        Deadlined {
-            inner,
-            began: now,
-            timeout,
-            stall,
-            seen: None,
-            moved: now,
-            gave_up: None,
-        }
+        Deadlined { inner, began: now, timeout, stall, seen: None, moved: now, gave_up: None }
     }
 
     /// A copy that only grows older has not moved.
@@ -335,11 +278,7 @@ impl Observer for Deadlined {
         } else if self.stall.is_some_and(|s| self.moved.elapsed() >= s) {
             self.gave_up = Some("stalled".into());
         }
-        if self.gave_up.is_some() {
-            Control::Detach
-        } else {
-            Control::KeepWatching
-        }
+        if self.gave_up.is_some() { Control::Detach } else { Control::KeepWatching }
     }
 }
 
@@ -384,21 +323,10 @@ fn refused(plan: &Plan, refusals: Vec<Refusal>) -> Outcome {
 fn declined(verb: &str, answer: Answer) -> Thrower<Outcome> {
     let (message, next) = match answer {
         Answer::Interrupted => return Err(Thrown::interrupted()),
-        Answer::CannotAsk { hint } => (
-            format!("declined: {verb} needs a confirmation and there is no terminal"),
-            hint,
-        ),
-        _ => (
-            format!("declined: {verb}. Nothing was changed"),
-            String::new(),
-        ),
+        Answer::CannotAsk { hint } => (format!("declined: {verb} needs a confirmation and there is no terminal"), hint),
+        _ => (format!("declined: {verb}. Nothing was changed"), String::new()),
     };
-    Ok(Outcome {
-        status: OutcomeStatus::Declined,
-        message,
-        next,
-        ..nothing_to_do(verb)
-    })
+    Ok(Outcome { status: OutcomeStatus::Declined, message, next, ..nothing_to_do(verb) })
 }
 
 /// Returns what is done and throws the rest, so that the next line never walks over a failure.
@@ -406,10 +334,7 @@ fn finish(context: &Context, outcome: Outcome, raise: bool) -> Thrower {
     if outcome.status == OutcomeStatus::Cancelled && context.ui.interrupted() {
         return Err(Thrown::interrupted());
     }
-    let returns = matches!(
-        outcome.status,
-        OutcomeStatus::Done | OutcomeStatus::Started | OutcomeStatus::Planned
-    );
+    let returns = matches!(outcome.status, OutcomeStatus::Done | OutcomeStatus::Started | OutcomeStatus::Planned);
     if returns || !raise {
         return Ok(Dynamic::from(OutcomeRecord(Rc::new(outcome))));
     }

@@ -45,18 +45,9 @@ pub(super) fn load(context: &Context, size: &str) -> Thrower {
     Ok(map.into())
 }
 
-fn load_one(
-    context: &Context,
-    cluster: &Arc<dyn Cluster>,
-    content: Content,
-    rows: i64,
-) -> Thrower<()> {
+fn load_one(context: &Context, cluster: &Arc<dyn Cluster>, content: Content, rows: i64) -> Thrower<()> {
     let target = || SqlTarget::Content(content);
-    cluster.sql(
-        target(),
-        "create table if not exists segsh_load(data blob)",
-        &[],
-    )?;
+    cluster.sql(target(), "create table if not exists segsh_load(data blob)", &[])?;
     let mut left = rows;
     while left > 0 {
         if context.ui.interrupted() {
@@ -72,12 +63,7 @@ fn load_one(
 }
 
 fn contents(cluster: &Arc<dyn Cluster>) -> Thrower<Vec<Content>> {
-    Ok(cluster
-        .state()?
-        .contents
-        .iter()
-        .map(|c| c.content)
-        .collect())
+    Ok(cluster.state()?.contents.iter().map(|c| c.content).collect())
 }
 
 fn millis(since: Instant) -> i64 {
@@ -197,10 +183,7 @@ pub(super) fn traffic(context: &Context) -> Thrower {
     }
     let run = start(&contents(cluster)?, cluster.pg_endpoint(), now_ms())
         .map_err(|e| Thrown::script("io", format!("demo::traffic(): {e}")))?;
-    let traffic = Rc::new(Traffic {
-        run: RefCell::new(Some(run)),
-        ended: RefCell::new(None),
-    });
+    let traffic = Rc::new(Traffic { run: RefCell::new(Some(run)), ended: RefCell::new(None) });
     context.traffic.replace(Some(Rc::clone(&traffic)));
     Ok(Dynamic::from(TrafficRecord(traffic)))
 }
@@ -243,12 +226,7 @@ pub(super) fn stop(context: &Context, record: &TrafficRecord) -> Thrower {
 }
 
 /// How often each id of a writer is in its table.
-fn read_back(
-    context: &Context,
-    content: Content,
-    first: i64,
-    next: i64,
-) -> Thrower<HashMap<i64, i64>> {
+fn read_back(context: &Context, content: Content, first: i64, next: i64) -> Thrower<HashMap<i64, i64>> {
     let cluster = context.cluster()?;
     let mut there = HashMap::new();
     let mut from = first;

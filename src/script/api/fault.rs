@@ -14,10 +14,7 @@ pub(super) fn drill<'a>(context: &'a Context, function: &str) -> Thrower<&'a Arc
     if cluster.is_drill() {
         return Ok(cluster);
     }
-    let message = format!(
-        "{function}() is for drill clusters, and {} is none",
-        cluster.name()
-    );
+    let message = format!("{function}() is for drill clusters, and {} is none", cluster.name());
     Err(Thrown::with_exit("not_drill", 4, message).next("help(\"not_drill\")"))
 }
 
@@ -34,20 +31,12 @@ pub(super) fn kill(context: &Context, target: &Dynamic) -> Thrower {
 
 fn not_a_segment(target: &Dynamic) -> Thrown {
     if target.is_int() {
-        let both = format!(
-            "fault::kill(state().segment({target})) or fault::kill(state().content({target}).primary)"
-        );
-        return Thrown::script(
-            "bare_number",
-            format!("fault::kill({target}): content or dbid? Write {both}"),
-        )
-        .next(both);
+        let both = format!("fault::kill(state().segment({target})) or fault::kill(state().content({target}).primary)");
+        return Thrown::script("bare_number", format!("fault::kill({target}): content or dbid? Write {both}"))
+            .next(both);
     }
-    Thrown::script(
-        "type_mismatch",
-        format!("fault::kill() takes a segment, not {}", target.type_name()),
-    )
-    .next("fault::kill(state().content(0).primary)")
+    Thrown::script("type_mismatch", format!("fault::kill() takes a segment, not {}", target.type_name()))
+        .next("fault::kill(state().content(0).primary)")
 }
 
 /// `fault::stop_host(name)`.

@@ -25,8 +25,8 @@ use outcome::{OutcomeRecord, SegmentOutcomeRecord};
 use plan::PlanRecord;
 use refusal::RefusalRecord;
 use rhai::{
-    Array, Dynamic, Engine, EvalAltResult, FnPtr, FuncRegistration, ImmutableString, Map, Module,
-    NativeCallContext, RhaiNativeFunc, Variant,
+    Array, Dynamic, Engine, EvalAltResult, FnPtr, FuncRegistration, ImmutableString, Map, Module, NativeCallContext,
+    RhaiNativeFunc, Variant,
 };
 use segments::Segments;
 use serde_json::Value;
@@ -75,13 +75,9 @@ fn bind<A: 'static, const N: usize, const X: bool, R, const F: bool, FUNC>(
     let mut registration = FuncRegistration::new(plain).with_volatility(true);
     if let Some(entry) = entry {
         let params = entry.forms.get(form).copied().unwrap_or_default();
-        let info = params
-            .iter()
-            .map(|p| (*p).to_string())
-            .chain([entry.returns.to_string()]);
-        registration = registration
-            .with_params_info(info.collect::<Vec<_>>())
-            .with_comments([format!("/// {}", entry.doc)]);
+        let info = params.iter().map(|p| (*p).to_string()).chain([entry.returns.to_string()]);
+        registration =
+            registration.with_params_info(info.collect::<Vec<_>>()).with_comments([format!("/// {}", entry.doc)]);
     }
     registration.set_into_module(module, function);
 }
@@ -99,33 +95,11 @@ macro_rules! api {
 }
 
 fn bind_states(module: &mut Module, context: &Rc<Context>) {
-    api!(module, context, "state", 0, |c| {
-        Ok(Dynamic::from(StateRecord(Rc::new(c.cluster()?.state()?))))
-    });
-    api!(module, context, "probe", 0, |c| {
-        Ok(Dynamic::from(StateRecord(Rc::new(c.cluster()?.probe()?))))
-    });
-    api!(
-        module,
-        context,
-        "state.content",
-        0,
-        |_c, s: &mut StateRecord, n: i64| { state::content(s, n) }
-    );
-    api!(
-        module,
-        context,
-        "state.segment",
-        0,
-        |_c, s: &mut StateRecord, n: i64| { state::segment(s, n) }
-    );
-    api!(
-        module,
-        context,
-        "state.host",
-        0,
-        |_c, s: &mut StateRecord, n: ImmutableString| { state::host(s, &n) }
-    );
+    api!(module, context, "state", 0, |c| { Ok(Dynamic::from(StateRecord(Rc::new(c.cluster()?.state()?)))) });
+    api!(module, context, "probe", 0, |c| { Ok(Dynamic::from(StateRecord(Rc::new(c.cluster()?.probe()?)))) });
+    api!(module, context, "state.content", 0, |_c, s: &mut StateRecord, n: i64| { state::content(s, n) });
+    api!(module, context, "state.segment", 0, |_c, s: &mut StateRecord, n: i64| { state::segment(s, n) });
+    api!(module, context, "state.host", 0, |_c, s: &mut StateRecord, n: ImmutableString| { state::host(s, &n) });
 }
 
 fn bind_changes(module: &mut Module, context: &Rc<Context>) {
@@ -146,202 +120,72 @@ fn bind_changes(module: &mut Module, context: &Rc<Context>) {
 }
 
 fn bind_plans(module: &mut Module, context: &Rc<Context>) {
-    api!(module, context, "plan_sequence", 0, |_c, plans: Array| {
-        plan::sequence(&plans)
-    });
-    api!(
-        module,
-        context,
-        "load_plan",
-        0,
-        |_c, file: ImmutableString| plan::load(&file)
-    );
-    api!(module, context, "confirm", 0, |c, p: PlanRecord| {
-        change::confirm(c, &p)
-    });
-    api!(module, context, "plan.apply", 0, |c, p: &mut PlanRecord| {
-        change::apply(c, p, &Dynamic::UNIT)
-    });
-    api!(
-        module,
-        context,
-        "plan.apply",
-        1,
-        |c, p: &mut PlanRecord, o: Dynamic| { change::apply(c, p, &o) }
-    );
-    api!(
-        module,
-        context,
-        "plan.save",
-        0,
-        |_c, p: &mut PlanRecord, file: ImmutableString| { plan::save(p, &file) }
-    );
+    api!(module, context, "plan_sequence", 0, |_c, plans: Array| { plan::sequence(&plans) });
+    api!(module, context, "load_plan", 0, |_c, file: ImmutableString| plan::load(&file));
+    api!(module, context, "confirm", 0, |c, p: PlanRecord| { change::confirm(c, &p) });
+    api!(module, context, "plan.apply", 0, |c, p: &mut PlanRecord| { change::apply(c, p, &Dynamic::UNIT) });
+    api!(module, context, "plan.apply", 1, |c, p: &mut PlanRecord, o: Dynamic| { change::apply(c, p, &o) });
+    api!(module, context, "plan.save", 0, |_c, p: &mut PlanRecord, file: ImmutableString| { plan::save(p, &file) });
 }
 
 fn bind_sql(module: &mut Module, context: &Rc<Context>) {
     use crate::cluster::SqlTarget::Catalog;
-    api!(module, context, "sql", 0, |c, t: ImmutableString| sql::sql(
-        c,
-        Catalog,
-        &t,
-        &Array::new()
-    ));
-    api!(
-        module,
-        context,
-        "sql",
-        1,
-        |c, t: ImmutableString, p: Array| sql::sql(c, Catalog, &t, &p)
-    );
-    api!(
-        module,
-        context,
-        "sql",
-        2,
-        |c, n: i64, t: ImmutableString| { sql::sql(c, sql::target(n), &t, &Array::new()) }
-    );
-    api!(
-        module,
-        context,
-        "sql",
-        3,
-        |c, n: i64, t: ImmutableString, p: Array| { sql::sql(c, sql::target(n), &t, &p) }
-    );
-    api!(module, context, "sql_all", 0, |c, t: ImmutableString| {
-        sql::sql_all(c, &t, &Array::new())
-    });
-    api!(
-        module,
-        context,
-        "sql_all",
-        1,
-        |c, t: ImmutableString, p: Array| sql::sql_all(c, &t, &p)
-    );
+    api!(module, context, "sql", 0, |c, t: ImmutableString| sql::sql(c, Catalog, &t, &Array::new()));
+    api!(module, context, "sql", 1, |c, t: ImmutableString, p: Array| sql::sql(c, Catalog, &t, &p));
+    api!(module, context, "sql", 2, |c, n: i64, t: ImmutableString| { sql::sql(c, sql::target(n), &t, &Array::new()) });
+    api!(module, context, "sql", 3, |c, n: i64, t: ImmutableString, p: Array| { sql::sql(c, sql::target(n), &t, &p) });
+    api!(module, context, "sql_all", 0, |c, t: ImmutableString| { sql::sql_all(c, &t, &Array::new()) });
+    api!(module, context, "sql_all", 1, |c, t: ImmutableString, p: Array| sql::sql_all(c, &t, &p));
 }
 
 fn bind_waits(module: &mut Module, context: &Rc<Context>) {
-    api!(module, context, "wait_until", 0, |c, s: ImmutableString| {
-        wait::named(c, &s, &Dynamic::UNIT)
-    });
-    api!(
-        module,
-        context,
-        "wait_until",
-        1,
-        |c, s: ImmutableString, o: Dynamic| { wait::named(c, &s, &o) }
-    );
+    api!(module, context, "wait_until", 0, |c, s: ImmutableString| { wait::named(c, &s, &Dynamic::UNIT) });
+    api!(module, context, "wait_until", 1, |c, s: ImmutableString, o: Dynamic| { wait::named(c, &s, &o) });
     let shared = Rc::clone(context);
-    bind(
-        module,
-        "wait_until",
-        2,
-        move |native: NativeCallContext, f: FnPtr| -> Fallible {
-            wait::closure(&native, &shared, &f, &Dynamic::UNIT)
-        },
-    );
-    let shared = Rc::clone(context);
-    bind(
-        module,
-        "wait_until",
-        3,
-        move |native: NativeCallContext, f: FnPtr, o: Dynamic| -> Fallible {
-            wait::closure(&native, &shared, &f, &o)
-        },
-    );
-    api!(module, context, "sleep", 0, |c, time: Dynamic| {
-        session::sleep(c, &time)
+    bind(module, "wait_until", 2, move |native: NativeCallContext, f: FnPtr| -> Fallible {
+        wait::closure(&native, &shared, &f, &Dynamic::UNIT)
     });
+    let shared = Rc::clone(context);
+    bind(module, "wait_until", 3, move |native: NativeCallContext, f: FnPtr, o: Dynamic| -> Fallible {
+        wait::closure(&native, &shared, &f, &o)
+    });
+    api!(module, context, "sleep", 0, |c, time: Dynamic| { session::sleep(c, &time) });
 }
 
 fn bind_session(module: &mut Module, context: &Rc<Context>) {
-    api!(module, context, "ping", 0, |c, h: ImmutableString| {
-        session::ping(c, &h)
-    });
-    api!(module, context, "setting", 0, |c, n: ImmutableString| {
-        session::setting(c, &n, None)
-    });
-    api!(
-        module,
-        context,
-        "setting",
-        1,
-        |c, n: ImmutableString, v: Dynamic| { session::setting(c, &n, Some(&v)) }
-    );
-    api!(
-        module,
-        context,
-        "traffic.report",
-        0,
-        |_c, t: &mut TrafficRecord| demo::report(t)
-    );
-    api!(
-        module,
-        context,
-        "traffic.stop",
-        0,
-        |c, t: &mut TrafficRecord| demo::stop(c, t)
-    );
+    api!(module, context, "ping", 0, |c, h: ImmutableString| { session::ping(c, &h) });
+    api!(module, context, "setting", 0, |c, n: ImmutableString| { session::setting(c, &n, None) });
+    api!(module, context, "setting", 1, |c, n: ImmutableString, v: Dynamic| { session::setting(c, &n, Some(&v)) });
+    api!(module, context, "traffic.report", 0, |_c, t: &mut TrafficRecord| demo::report(t));
+    api!(module, context, "traffic.stop", 0, |c, t: &mut TrafficRecord| demo::stop(c, t));
     api!(module, context, "args", 0, |c| session::args(c));
     api!(module, context, "help", 0, |c| session::help(c, None));
-    api!(module, context, "help", 1, |c, s: ImmutableString| {
-        session::help(c, Some(&s))
-    });
-    api!(module, context, "procedures", 0, |_c| Ok(procedures::list(
-    )
-    .into()));
+    api!(module, context, "help", 1, |c, s: ImmutableString| { session::help(c, Some(&s)) });
+    api!(module, context, "procedures", 0, |_c| Ok(procedures::list().into()));
     let shared = Rc::clone(context);
-    bind(module, "exit", 0, move || -> Fallible {
-        session::exit(&shared, 0)
-    });
+    bind(module, "exit", 0, move || -> Fallible { session::exit(&shared, 0) });
     let shared = Rc::clone(context);
     bind(module, "exit", 1, move |code: Dynamic| -> Fallible {
-        let code = code.as_int().map_err(|found| {
-            Thrown::script(
-                "type_mismatch",
-                format!("exit() takes a number, not {found}"),
-            )
-        })?;
+        let code = code
+            .as_int()
+            .map_err(|found| Thrown::script("type_mismatch", format!("exit() takes a number, not {found}")))?;
         session::exit(&shared, code)
     });
     let shared = Rc::clone(context);
-    bind(
-        module,
-        "procedure",
-        0,
-        move |native: NativeCallContext, name: ImmutableString| -> Fallible {
-            procedures::run(&native, &shared, &name, Map::new())
-        },
-    );
+    bind(module, "procedure", 0, move |native: NativeCallContext, name: ImmutableString| -> Fallible {
+        procedures::run(&native, &shared, &name, Map::new())
+    });
     let shared = Rc::clone(context);
-    bind(
-        module,
-        "procedure",
-        1,
-        move |native: NativeCallContext, name: ImmutableString, options: Map| -> Fallible {
-            procedures::run(&native, &shared, &name, options)
-        },
-    );
+    bind(module, "procedure", 1, move |native: NativeCallContext, name: ImmutableString, options: Map| -> Fallible {
+        procedures::run(&native, &shared, &name, options)
+    });
 }
 
 fn fault_module(context: &Rc<Context>) -> Module {
     let mut module = Module::new();
-    api!(&mut module, context, "fault::kill", 0, |c, s: Dynamic| {
-        fault::kill(c, &s)
-    });
-    api!(
-        &mut module,
-        context,
-        "fault::stop_host",
-        0,
-        |c, h: ImmutableString| { fault::stop_host(c, &h) }
-    );
-    api!(
-        &mut module,
-        context,
-        "fault::start_host",
-        0,
-        |c, h: ImmutableString| { fault::start_host(c, &h) }
-    );
+    api!(&mut module, context, "fault::kill", 0, |c, s: Dynamic| { fault::kill(c, &s) });
+    api!(&mut module, context, "fault::stop_host", 0, |c, h: ImmutableString| { fault::stop_host(c, &h) });
+    api!(&mut module, context, "fault::start_host", 0, |c, h: ImmutableString| { fault::start_host(c, &h) });
     module
 }
 
@@ -349,16 +193,11 @@ fn demo_module(context: &Rc<Context>) -> Module {
     let mut module = Module::new();
     api!(&mut module, context, "demo::load", 0, |c, s: Dynamic| {
         let size = s.clone().into_string().map_err(|found| {
-            Thrown::script(
-                "bad_size",
-                format!("demo::load() takes a size such as \"256 MiB\", not {found}"),
-            )
+            Thrown::script("bad_size", format!("demo::load() takes a size such as \"256 MiB\", not {found}"))
         })?;
         demo::load(c, &size)
     });
-    api!(&mut module, context, "demo::traffic", 0, |c| demo::traffic(
-        c
-    ));
+    api!(&mut module, context, "demo::traffic", 0, |c| demo::traffic(c));
     module
 }
 

@@ -63,20 +63,8 @@ impl Record for SegmentOutcomeRecord {
     }
     fn text(&self, _context: &Context) -> String {
         let s = &self.0;
-        let note = if s.note.is_empty() {
-            String::new()
-        } else {
-            format!("  {}", s.note)
-        };
-        format!(
-            "content {}  dbid {}  {}  {}  {}  {}{note}",
-            s.content,
-            s.dbid,
-            s.host,
-            s.how,
-            s.status.word(),
-            s.pair
-        )
+        let note = if s.note.is_empty() { String::new() } else { format!("  {}", s.note) };
+        format!("content {}  dbid {}  {}  {}  {}  {}{note}", s.content, s.dbid, s.host, s.how, s.status.word(), s.pair)
     }
     fn json(&self) -> Value {
         json::segment_outcome_json(&self.0)

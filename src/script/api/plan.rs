@@ -26,10 +26,7 @@ impl PlanRecord {
     /// A plan just made on `state`.
     pub fn new(plan: Plan, state: &State) -> PlanRecord {
         let after = Some(Rc::new(state_after(state, &plan)));
-        PlanRecord {
-            plans: Rc::new(vec![plan]),
-            after,
-        }
+        PlanRecord { plans: Rc::new(vec![plan]), after }
     }
 
     /// The whole as one plan, to show.
@@ -52,13 +49,8 @@ impl PlanRecord {
     }
 
     fn steps(&self) -> Array {
-        let steps = self
-            .plans
-            .iter()
-            .flat_map(|p| p.steps.iter().map(move |s| (p, s)));
-        steps
-            .map(|(p, s)| json::to_dynamic(&json::step_json(p, s)))
-            .collect()
+        let steps = self.plans.iter().flat_map(|p| p.steps.iter().map(move |s| (p, s)));
+        steps.map(|(p, s)| json::to_dynamic(&json::step_json(p, s))).collect()
     }
 
     fn after_rows(&self) -> Array {
@@ -69,10 +61,7 @@ impl PlanRecord {
 /// The predicted rows of a pair, one map a member.
 fn pair_maps(row: &PairRow) -> Vec<Dynamic> {
     let mut maps = Vec::new();
-    let members = [
-        Some((Role::Primary, row.primary)),
-        row.mirror.map(|m| (Role::Mirror, m)),
-    ];
+    let members = [Some((Role::Primary, row.primary)), row.mirror.map(|m| (Role::Mirror, m))];
     for (role, member) in members.into_iter().flatten() {
         let mut map = Map::new();
         map.insert("content".into(), row.content.0.into());
@@ -87,8 +76,7 @@ fn pair_maps(row: &PairRow) -> Vec<Dynamic> {
 
 fn refusals(record: &PlanRecord) -> Array {
     let all = record.plans.iter().flat_map(|p| p.refusals.iter());
-    all.map(|r| Dynamic::from(RefusalRecord(r.clone())))
-        .collect()
+    all.map(|r| Dynamic::from(RefusalRecord(r.clone()))).collect()
 }
 
 impl Record for PlanRecord {
@@ -110,11 +98,7 @@ impl Record for PlanRecord {
         }
     }
     fn text(&self, context: &Context) -> String {
-        let texts: Vec<String> = self
-            .plans
-            .iter()
-            .map(|p| context.renderer.plan(p))
-            .collect();
+        let texts: Vec<String> = self.plans.iter().map(|p| context.renderer.plan(p)).collect();
         texts.join("\n")
     }
     fn json(&self) -> Value {
@@ -134,10 +118,7 @@ pub(super) fn sequence(parts: &Array) -> Thrower {
         plans.extend(record.plans.iter().cloned());
         after = record.after;
     }
-    Ok(Dynamic::from(PlanRecord {
-        plans: Rc::new(plans),
-        after,
-    }))
+    Ok(Dynamic::from(PlanRecord { plans: Rc::new(plans), after }))
 }
 
 /// `plan.save(file)`.
@@ -153,10 +134,7 @@ pub(super) fn load(file: &str) -> Thrower {
     let failed = |e: String| Thrown::script("io", format!("{file}: {e}"));
     let text = std::fs::read_to_string(file).map_err(|e| failed(e.to_string()))?;
     let plans: Vec<Plan> = serde_json::from_str(&text).map_err(|e| failed(e.to_string()))?;
-    Ok(Dynamic::from(PlanRecord {
-        plans: Rc::new(plans),
-        after: None,
-    }))
+    Ok(Dynamic::from(PlanRecord { plans: Rc::new(plans), after: None }))
 }
 
 /// What applying several plans gives: the last outcome, with what all of them did.

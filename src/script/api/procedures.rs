@@ -23,16 +23,10 @@ pub(super) fn list() -> Array {
 pub(in crate::script) fn call_text(name: &str) -> Result<String, Thrown> {
     let known = procedure_docs();
     if known.iter().any(|(n, _)| n == name) {
-        return Ok(format!(
-            "import \"std/{name}\" as the_procedure; the_procedure::run(options)"
-        ));
+        return Ok(format!("import \"std/{name}\" as the_procedure; the_procedure::run(options)"));
     }
     let near = is_it(name, known.iter().map(|(n, _)| n.as_str()));
-    Err(Thrown::script(
-        "unknown_procedure",
-        format!("there is no procedure `{name}`{near}"),
-    )
-    .next("procedures()"))
+    Err(Thrown::script("unknown_procedure", format!("there is no procedure `{name}`{near}")).next("procedures()"))
 }
 
 /// `procedure(name, options)`: on the same engine, so that limits and Ctrl-C hold inside.
@@ -46,7 +40,5 @@ pub(super) fn run(
     let mut scope = Scope::new();
     scope.push_constant("options", options);
     let ast = native.engine().compile_with_scope(&scope, &text)?;
-    native
-        .engine()
-        .eval_ast_with_scope::<Dynamic>(&mut scope, &ast)
+    native.engine().eval_ast_with_scope::<Dynamic>(&mut scope, &ast)
 }

@@ -19,10 +19,7 @@ impl Segments {
     }
 
     fn array(&self) -> Array {
-        self.0
-            .iter()
-            .map(|s| Dynamic::from(Self::record(s)))
-            .collect()
+        self.0.iter().map(|s| Dynamic::from(Self::record(s))).collect()
     }
 
     pub fn json(&self) -> Value {
@@ -32,17 +29,9 @@ impl Segments {
     fn at(&self, index: i64) -> Result<SegmentRecord, Box<EvalAltResult>> {
         let len = self.0.len() as i64;
         let from_start = if index < 0 { index + len } else { index };
-        usize::try_from(from_start)
-            .ok()
-            .and_then(|i| self.0.get(i))
-            .map(Self::record)
-            .ok_or_else(|| {
-                Thrown::script(
-                    "out_of_bounds",
-                    format!("there is no segment [{index}] in a list of {len}"),
-                )
-                .into()
-            })
+        usize::try_from(from_start).ok().and_then(|i| self.0.get(i)).map(Self::record).ok_or_else(|| {
+            Thrown::script("out_of_bounds", format!("there is no segment [{index}] in a list of {len}")).into()
+        })
     }
 }
 
@@ -50,11 +39,7 @@ impl IntoIterator for Segments {
     type Item = SegmentRecord;
     type IntoIter = std::vec::IntoIter<SegmentRecord>;
     fn into_iter(self) -> Self::IntoIter {
-        self.0
-            .iter()
-            .map(Self::record)
-            .collect::<Vec<_>>()
-            .into_iter()
+        self.0.iter().map(Self::record).collect::<Vec<_>>().into_iter()
     }
 }
 
@@ -72,10 +57,7 @@ fn filter(native: NativeCallContext, list: &mut Segments, f: FnPtr) -> Fallible<
 }
 
 fn map(native: NativeCallContext, list: &mut Segments, f: FnPtr) -> Fallible<Array> {
-    let mapped = list
-        .0
-        .iter()
-        .map(|s| f.call_within_context(&native, (Segments::record(s),)));
+    let mapped = list.0.iter().map(|s| f.call_within_context(&native, (Segments::record(s),)));
     mapped.collect()
 }
 
@@ -96,27 +78,21 @@ pub(super) fn register(engine: &mut Engine, context: &Rc<Context>) {
     engine.register_fn("filter", filter);
     engine.register_fn("map", map);
     engine.register_fn("to_array", |l: &mut Segments| l.array());
-    engine.register_get("dbids", |l: &mut Segments| -> Array {
-        l.0.iter().map(|s| s.row.dbid.0.into()).collect()
-    });
+    engine.register_get("dbids", |l: &mut Segments| -> Array { l.0.iter().map(|s| s.row.dbid.0.into()).collect() });
     engine.register_get("contents", |l: &mut Segments| -> Array {
         let mut contents: Vec<i64> = l.0.iter().map(|s| s.row.content.0).collect();
         contents.sort_unstable();
         contents.dedup();
         contents.into_iter().map(Dynamic::from).collect()
     });
-    engine.register_fn("contains", |l: &mut Segments, s: SegmentRecord| {
-        l.0.iter().any(|x| x.row.dbid == s.0.row.dbid)
-    });
+    engine.register_fn("contains", |l: &mut Segments, s: SegmentRecord| l.0.iter().any(|x| x.row.dbid == s.0.row.dbid));
     engine.register_fn("==", |a: Segments, b: Segments| a == b);
     engine.register_fn("!=", |a: Segments, b: Segments| a != b);
     engine.register_fn("to_json", |l: &mut Segments| l.json().to_string());
     for name in ["to_string", "to_debug", "print", "debug"] {
         let context = Rc::clone(context);
         engine.register_fn(name, move |l: &mut Segments| -> Fallible<ImmutableString> {
-            guard(name, || {
-                Ok(context.renderer.segments(&l.0).trim_end().into())
-            })
+            guard(name, || Ok(context.renderer.segments(&l.0).trim_end().into()))
         });
     }
 }

@@ -25,12 +25,7 @@ pub(super) fn exit(context: &Context, code: i64) -> Result<Dynamic, Box<EvalAltR
     let code = i32::try_from(code)
         .ok()
         .filter(|c| (0..=255).contains(c))
-        .ok_or_else(|| {
-            Thrown::script(
-                "bad_exit",
-                format!("exit({code}): an exit code is 0 to 255"),
-            )
-        })?;
+        .ok_or_else(|| Thrown::script("bad_exit", format!("exit({code}): an exit code is 0 to 255")))?;
     context.exit.set(Some(code));
     Err(EvalAltResult::ErrorTerminated(Dynamic::from("exit"), Position::NONE).into())
 }
@@ -38,11 +33,7 @@ pub(super) fn exit(context: &Context, code: i64) -> Result<Dynamic, Box<EvalAltR
 /// `sleep("5s")`.
 pub(super) fn sleep(context: &Context, time: &Dynamic) -> Thrower {
     let text = time.clone().into_string().map_err(|_| {
-        Thrown::script(
-            "bad_time",
-            format!("sleep({time}): write a text with a unit"),
-        )
-        .next("sleep(\"5s\")")
+        Thrown::script("bad_time", format!("sleep({time}): write a text with a unit")).next("sleep(\"5s\")")
     })?;
     let ms = units::duration_ms(&text).map_err(|e| Thrown::script("bad_time", e.to_string()))?;
     context.sleep(Duration::from_millis(u64::try_from(ms).unwrap_or(0)))?;
@@ -51,9 +42,7 @@ pub(super) fn sleep(context: &Context, time: &Dynamic) -> Thrower {
 
 /// `ping(host)`.
 pub(super) fn ping(context: &Context, host: &str) -> Thrower {
-    Ok(json::to_dynamic(&json::ping_json(
-        &context.cluster()?.ping(host)?,
-    )))
+    Ok(json::to_dynamic(&json::ping_json(&context.cluster()?.ping(host)?)))
 }
 
 /// `setting(name)` and `setting(name, value)`.
@@ -62,10 +51,7 @@ pub(super) fn setting(context: &Context, name: &str, value: Option<&Dynamic>) ->
         if v.is_string() || v.is_int() || v.is_bool() || v.is_float() {
             Ok(v.to_string())
         } else {
-            Err(Thrown::script(
-                "bad_setting",
-                format!("a setting can't be {}", v.type_name()),
-            ))
+            Err(Thrown::script("bad_setting", format!("a setting can't be {}", v.type_name())))
         }
     });
     let value = value.transpose()?;
@@ -75,19 +61,13 @@ pub(super) fn setting(context: &Context, name: &str, value: Option<&Dynamic>) ->
 /// `args()`.
 pub(super) fn args(context: &Context) -> Thrower {
     let arguments = context.arguments.borrow();
-    Ok(arguments
-        .iter()
-        .map(|a| Dynamic::from(a.clone()))
-        .collect::<rhai::Array>()
-        .into())
+    Ok(arguments.iter().map(|a| Dynamic::from(a.clone())).collect::<rhai::Array>().into())
 }
 
 /// Gives `code`, `exit`, `message` and `next` to whatever a script may catch: Rhai hands built-in
 /// errors over as maps without a code, and `throw "text"` as the text itself.
 pub(super) fn register_errors(engine: &mut Engine) {
-    engine.register_get("code", |_: &mut ImmutableString| {
-        ImmutableString::from("thrown")
-    });
+    engine.register_get("code", |_: &mut ImmutableString| ImmutableString::from("thrown"));
     engine.register_get("message", |text: &mut ImmutableString| text.clone());
     engine.register_get("exit", |_: &mut ImmutableString| 1_i64);
     engine.register_get("next", |_: &mut ImmutableString| ImmutableString::new());

@@ -75,10 +75,7 @@ pub(super) fn sql_all(context: &Context, text: &str, values: &Array) -> Thrower 
 
 impl RowsRecord {
     fn row(&self, at: usize) -> SqlRow {
-        SqlRow {
-            rows: Rc::clone(&self.0),
-            at,
-        }
+        SqlRow { rows: Rc::clone(&self.0), at }
     }
 
     fn at(&self, index: i64) -> Thrower<SqlRow> {
@@ -88,21 +85,13 @@ impl RowsRecord {
             .ok()
             .filter(|i| *i < len)
             .map(|i| self.row(i))
-            .ok_or_else(|| {
-                Thrown::script(
-                    "out_of_bounds",
-                    format!("there is no row [{index}] among {len}"),
-                )
-            })
+            .ok_or_else(|| Thrown::script("out_of_bounds", format!("there is no row [{index}] among {len}")))
     }
 
     fn one(&self) -> Thrower<SqlRow> {
         match self.0.rows.len() {
             1 => Ok(self.row(0)),
-            n => Err(Thrown::script(
-                "not_one_row",
-                format!("expected one row, found {n}"),
-            )),
+            n => Err(Thrown::script("not_one_row", format!("expected one row, found {n}"))),
         }
     }
 
@@ -110,10 +99,7 @@ impl RowsRecord {
         let row = self.one()?;
         match self.0.columns.len() {
             1 => Ok(row.cell(0)),
-            n => Err(Thrown::script(
-                "not_one_value",
-                format!("expected one column, found {n}"),
-            )),
+            n => Err(Thrown::script("not_one_value", format!("expected one column, found {n}"))),
         }
     }
 }
@@ -121,8 +107,7 @@ impl RowsRecord {
 impl SqlRow {
     fn cell(&self, column: usize) -> Dynamic {
         let row = self.rows.rows.get(self.at);
-        row.and_then(|r| r.get(column))
-            .map_or(Dynamic::UNIT, to_dynamic)
+        row.and_then(|r| r.get(column)).map_or(Dynamic::UNIT, to_dynamic)
     }
 
     fn column(&self, name: &str) -> Thrower {
@@ -131,27 +116,19 @@ impl SqlRow {
             None => {
                 let near = is_it(name, self.rows.columns.iter().map(String::as_str));
                 let message = format!("there is no column `{name}`{near}");
-                Err(Thrown::script("unknown_column", message)
-                    .next(format!("columns: {}", self.rows.columns.join(" "))))
+                Err(Thrown::script("unknown_column", message).next(format!("columns: {}", self.rows.columns.join(" "))))
             }
         }
     }
 
     fn map(&self) -> rhai::Map {
         let columns = self.rows.columns.iter().enumerate();
-        columns
-            .map(|(i, c)| (c.as_str().into(), self.cell(i)))
-            .collect()
+        columns.map(|(i, c)| (c.as_str().into(), self.cell(i))).collect()
     }
 
     /// The row as one object, in the order of its columns.
     pub fn json(&self) -> Value {
-        let row = self
-            .rows
-            .rows
-            .get(self.at)
-            .map(Vec::as_slice)
-            .unwrap_or_default();
+        let row = self.rows.rows.get(self.at).map(Vec::as_slice).unwrap_or_default();
         let cells = self.rows.columns.iter().zip(row);
         Value::Object(cells.map(|(c, v)| (c.clone(), json::sql_json(v))).collect())
     }
@@ -161,10 +138,7 @@ impl IntoIterator for RowsRecord {
     type Item = SqlRow;
     type IntoIter = std::vec::IntoIter<SqlRow>;
     fn into_iter(self) -> Self::IntoIter {
-        (0..self.0.rows.len())
-            .map(|i| self.row(i))
-            .collect::<Vec<_>>()
-            .into_iter()
+        (0..self.0.rows.len()).map(|i| self.row(i)).collect::<Vec<_>>().into_iter()
     }
 }
 
@@ -194,23 +168,16 @@ pub(super) fn register(engine: &mut Engine, context: &Rc<Context>) {
     engine.register_fn("len", |r: &mut RowsRecord| r.0.rows.len() as i64);
     engine.register_get("len", |r: &mut RowsRecord| r.0.rows.len() as i64);
     engine.register_fn("is_empty", |r: &mut RowsRecord| r.0.rows.is_empty());
-    engine.register_indexer_get(|r: &mut RowsRecord, i: i64| -> Fallible<SqlRow> {
-        guard("rows", || r.at(i))
-    });
-    engine.register_fn("one", |r: &mut RowsRecord| -> Fallible<SqlRow> {
-        guard("one", || r.one())
-    });
-    engine.register_fn("value", |r: &mut RowsRecord| -> Fallible {
-        guard("value", || r.value())
-    });
+    engine.register_indexer_get(|r: &mut RowsRecord, i: i64| -> Fallible<SqlRow> { guard("rows", || r.at(i)) });
+    engine.register_fn("one", |r: &mut RowsRecord| -> Fallible<SqlRow> { guard("one", || r.one()) });
+    engine.register_fn("value", |r: &mut RowsRecord| -> Fallible { guard("value", || r.value()) });
     register_row(engine);
 }
 
 fn register_row(engine: &mut Engine) {
     engine.register_type_with_name::<SqlRow>("SqlRow");
-    engine.register_indexer_get(|r: &mut SqlRow, name: ImmutableString| -> Fallible {
-        guard("row", || r.column(&name))
-    });
+    engine
+        .register_indexer_get(|r: &mut SqlRow, name: ImmutableString| -> Fallible { guard("row", || r.column(&name)) });
     engine.register_indexer_get(|r: &mut SqlRow, at: i64| -> Fallible {
         guard("row", || {
             let columns = r.rows.columns.len();

@@ -83,12 +83,7 @@ impl Record for StateRecord {
 }
 
 fn all_contents(state: &Rc<State>) -> Array {
-    let record = |c: &ContentState| {
-        Dynamic::from(ContentRecord {
-            state: Rc::clone(state),
-            content: c.content,
-        })
-    };
+    let record = |c: &ContentState| Dynamic::from(ContentRecord { state: Rc::clone(state), content: c.content });
     state.contents.iter().map(record).collect()
 }
 
@@ -136,11 +131,7 @@ impl ContentRecord {
     }
 
     fn member(&self, role: Role) -> Dynamic {
-        optional(
-            self.state
-                .acting(self.content, role)
-                .map(|s| SegmentRecord(Rc::new(s.clone()))),
-        )
+        optional(self.state.acting(self.content, role).map(|s| SegmentRecord(Rc::new(s.clone()))))
     }
 
     fn read<T: Clone + 'static>(&self, read: impl Fn(&ContentState) -> Option<T>) -> Dynamic {
@@ -173,9 +164,7 @@ impl Record for ContentRecord {
         let member = |role| {
             self.state
                 .acting(self.content, role)
-                .map_or("-".to_string(), |s| {
-                    format!("{} {}:{}", s.row.dbid, s.row.hostname, s.row.port)
-                })
+                .map_or("-".to_string(), |s| format!("{} {}:{}", s.row.dbid, s.row.hostname, s.row.port))
         };
         format!(
             "content {}  primary {}  mirror {}  {health}",
@@ -185,8 +174,7 @@ impl Record for ContentRecord {
         )
     }
     fn json(&self) -> Value {
-        self.detail()
-            .map_or(Value::Null, |d| json::content_json(&self.state, d))
+        self.detail().map_or(Value::Null, |d| json::content_json(&self.state, d))
     }
 }
 
@@ -203,11 +191,7 @@ impl Record for HostRecord {
     }
     fn text(&self, _context: &Context) -> String {
         let h = &self.0;
-        let answers = if h.alive {
-            "answers".into()
-        } else {
-            format!("does not answer: {}", h.cause)
-        };
+        let answers = if h.alive { "answers".into() } else { format!("does not answer: {}", h.cause) };
         format!("host {} {}  {answers}", h.host, h.address)
     }
     fn json(&self) -> Value {
@@ -282,10 +266,7 @@ pub(super) fn content(state: &StateRecord, number: i64) -> Thrower {
     if state.0.content(content).is_none() {
         return Err(unknown(format!("there is no content {number}")));
     }
-    Ok(Dynamic::from(ContentRecord {
-        state: Rc::clone(&state.0),
-        content,
-    }))
+    Ok(Dynamic::from(ContentRecord { state: Rc::clone(&state.0), content }))
 }
 
 /// `state.segment(dbid)`.

@@ -69,10 +69,7 @@ impl Run {
     pub fn stop(mut self) -> Vec<Written> {
         self.counters.stop.store(true, Ordering::Release);
         // A writer that panicked has no answers to compare; the others still count.
-        self.threads
-            .drain(..)
-            .filter_map(|t| t.join().ok())
-            .collect()
+        self.threads.drain(..).filter_map(|t| t.join().ok()).collect()
     }
 }
 
@@ -95,17 +92,9 @@ pub fn start(contents: &[Content], endpoint: (String, u16), now_ms: i64) -> io::
             next_id: now_ms.saturating_mul(IDS_PER_MS),
         };
         let name = format!("traffic-{content}");
-        threads.push(
-            std::thread::Builder::new()
-                .name(name)
-                .spawn(move || writer.run())?,
-        );
+        threads.push(std::thread::Builder::new().name(name).spawn(move || writer.run())?);
     }
-    Ok(Run {
-        counters,
-        threads,
-        began: Instant::now(),
-    })
+    Ok(Run { counters, threads, began: Instant::now() })
 }
 
 struct Writer {
@@ -136,10 +125,7 @@ impl Writer {
             unknown: 0,
             longest_wait_ms: 0,
         };
-        match tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-        {
+        match tokio::runtime::Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => runtime.block_on(self.write(&mut written)),
             Err(error) => tracing::error!(%error, "a traffic writer could not start"),
         }
@@ -179,9 +165,7 @@ impl Writer {
                 let waited = i64::try_from(last_done.elapsed().as_millis()).unwrap_or(i64::MAX);
                 *last_done = Instant::now();
                 written.longest_wait_ms = written.longest_wait_ms.max(waited);
-                self.counters
-                    .longest_wait_ms
-                    .fetch_max(waited, Ordering::Relaxed);
+                self.counters.longest_wait_ms.fetch_max(waited, Ordering::Relaxed);
                 written.acknowledged.push(id);
                 count(&self.counters.acknowledged);
             }
@@ -221,10 +205,7 @@ impl Writer {
 
 /// One autocommit insert, as a simple query: one message, one answer.
 async fn insert(client: &tokio_postgres::Client, id: i64) -> Answered {
-    let text = format!(
-        "insert into segsh_traffic(id, at_ms) values ({id}, {})",
-        id / IDS_PER_MS
-    );
+    let text = format!("insert into segsh_traffic(id, at_ms) values ({id}, {})", id / IDS_PER_MS);
     match tokio::time::timeout(NO_ANSWER, client.batch_execute(&text)).await {
         Ok(Ok(())) => Answered::Done,
         Ok(Err(error)) => answer_of(error.code()),
@@ -247,18 +228,9 @@ mod tests {
 
     #[test]
     fn only_an_sqlstate_other_than_08007_says_that_nothing_was_committed() {
-        assert_eq!(
-            answer_of(Some(&SqlState::from_code("08007"))),
-            Answered::Unknown
-        );
-        assert_eq!(
-            answer_of(Some(&SqlState::from_code("40001"))),
-            Answered::Refused
-        );
-        assert_eq!(
-            answer_of(Some(&SqlState::from_code("57P03"))),
-            Answered::Refused
-        );
+        assert_eq!(answer_of(Some(&SqlState::from_code("08007"))), Answered::Unknown);
+        assert_eq!(answer_of(Some(&SqlState::from_code("40001"))), Answered::Refused);
+        assert_eq!(answer_of(Some(&SqlState::from_code("57P03"))), Answered::Refused);
         assert_eq!(answer_of(None), Answered::Unknown);
     }
 

@@ -29,21 +29,10 @@ struct Limits {
 
 impl Limits {
     fn new(options: &Options) -> Limits {
-        let duration = |name| {
-            options
-                .number(name)
-                .and_then(|ms| u64::try_from(ms).ok())
-                .map(Duration::from_millis)
-        };
+        let duration = |name| options.number(name).and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis);
         let now = Instant::now();
         let (timeout, stall) = (duration("timeout"), duration("stall"));
-        Limits {
-            began: now,
-            timeout,
-            stall,
-            moved: now,
-            seen: None,
-        }
+        Limits { began: now, timeout, stall, moved: now, seen: None }
     }
 
     /// An error when the wait has lasted too long, or when nothing has moved for too long.
@@ -64,11 +53,7 @@ impl Limits {
 }
 
 fn gave_up(code: &str, what: &str, after: Duration) -> Thrown {
-    let how = if code == "stalled" {
-        "nothing moved for"
-    } else {
-        "not so after"
-    };
+    let how = if code == "stalled" { "nothing moved for" } else { "not so after" };
     let message = format!("wait_until({what}): {how} {:.1} s", after.as_secs_f64());
     Thrown::with_exit(code, 6, message).next("state()")
 }
@@ -88,10 +73,7 @@ fn movement(state: &State) -> String {
         ));
     }
     for content in &state.contents {
-        let copied = content
-            .progress
-            .as_ref()
-            .map(|p| (p.copied_blocks, p.stage));
+        let copied = content.progress.as_ref().map(|p| (p.copied_blocks, p.stage));
         text.push_str(&format!("{copied:?}|"));
     }
     text
@@ -103,10 +85,8 @@ pub(super) fn named(context: &Context, condition: &str, argument: &Dynamic) -> T
     if !CONDITIONS.contains(&condition) {
         let near = is_it(condition, CONDITIONS.iter().copied());
         let message = format!("wait_until() knows no condition `{condition}`{near}");
-        return Err(Thrown::script("unknown_condition", message).next(format!(
-            "conditions: {}, or a closure over the state",
-            CONDITIONS.join(", ")
-        )));
+        return Err(Thrown::script("unknown_condition", message)
+            .next(format!("conditions: {}, or a closure over the state", CONDITIONS.join(", "))));
     }
     let what = format!("\"{condition}\"");
     let mut limits = Limits::new(&options);
@@ -135,9 +115,7 @@ fn holds(condition: &str, state: &State, options: &Options) -> Thrower<bool> {
     let contents = selected(state, options)?;
     Ok(match condition {
         "operational" => state.operational(),
-        _ => contents
-            .iter()
-            .all(|c| matches!(c.health, PairHealth::Synchronized | PairHealth::NoMirror)),
+        _ => contents.iter().all(|c| matches!(c.health, PairHealth::Synchronized | PairHealth::NoMirror)),
     })
 }
 
@@ -146,9 +124,9 @@ fn selected<'a>(state: &'a State, options: &Options) -> Thrower<Vec<&'a ContentS
         return Ok(state.contents.iter().collect());
     };
     let find = |n: &i64| {
-        state.content(Content(*n)).ok_or_else(|| {
-            Thrown::script("unknown_target", format!("there is no content {n}")).next("state()")
-        })
+        state
+            .content(Content(*n))
+            .ok_or_else(|| Thrown::script("unknown_target", format!("there is no content {n}")).next("state()"))
     };
     numbers.iter().map(find).collect()
 }
@@ -192,8 +170,7 @@ pub(super) fn closure(
         let record = StateRecord(Rc::clone(&state));
         let answer: Dynamic = condition.call_within_context(native, (record.clone(),))?;
         let holds = answer.as_bool().map_err(|found| {
-            let message =
-                format!("wait_until() needs a closure that says true or false, not {found}");
+            let message = format!("wait_until() needs a closure that says true or false, not {found}");
             Box::<EvalAltResult>::from(Thrown::script("type_mismatch", message))
         })?;
         if holds {

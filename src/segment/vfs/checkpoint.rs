@@ -99,23 +99,13 @@ impl Checkpointer {
     ) -> rusqlite::Result<Checkpointer> {
         let connection = open(vfs)?;
         let shared = Arc::new(Shared::default());
-        let mut worker = Worker {
-            connection,
-            vfs: vfs.clone(),
-            gate,
-            config,
-            evict,
-            shared: Arc::clone(&shared),
-            copied_to: 0,
-        };
+        let mut worker =
+            Worker { connection, vfs: vfs.clone(), gate, config, evict, shared: Arc::clone(&shared), copied_to: 0 };
         let thread = std::thread::Builder::new()
             .name("checkpointer".to_owned())
             .spawn(move || worker.run())
             .map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))?;
-        Ok(Checkpointer {
-            shared,
-            thread: Some(thread),
-        })
+        Ok(Checkpointer { shared, thread: Some(thread) })
     }
 
     /// Ends the thread after the checkpoint it is in, if any. Called on drop too.

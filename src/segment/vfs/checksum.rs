@@ -41,11 +41,7 @@ pub fn verify_page(page_number: u32, page: &[u8]) -> Result<(), PageFault> {
     let low = crc32c::crc32c(&page[..COVERED]).to_le_bytes();
     if page[COVERED..COVERED + 4] != low {
         let unwritten = page.iter().all(|b| *b == 0);
-        return if unwritten {
-            Ok(())
-        } else {
-            Err(PageFault::Content)
-        };
+        return if unwritten { Ok(()) } else { Err(PageFault::Content) };
     }
     if page[COVERED + 4..] != placed(page_number, low) {
         return Err(PageFault::Misplaced);

@@ -41,9 +41,7 @@ pub(super) fn create_if_empty(storage: &dyn Storage) -> Result<(), VfsError> {
     }
     // To the change tracking this is a checkpoint: a write to `main.db` outside one is an alarm.
     storage.checkpoint(true);
-    let written = storage
-        .write(FileId::Main, 0, &first_page())
-        .and_then(|()| storage.sync(FileId::Main));
+    let written = storage.write(FileId::Main, 0, &first_page()).and_then(|()| storage.sync(FileId::Main));
     storage.checkpoint(false);
     Ok(written?)
 }

@@ -37,9 +37,7 @@ pub(super) fn remember(fault: impl Into<FileFault>, io_code: i32) -> i32 {
     let code = match fault {
         // A failed sync leaves its frames in the log whatever the reason, so there "full" is an
         // I/O error too: its outcome is unknown.
-        FileFault::Storage(StorageError::Full) if io_code != ffi::SQLITE_IOERR_FSYNC => {
-            ffi::SQLITE_FULL
-        }
+        FileFault::Storage(StorageError::Full) if io_code != ffi::SQLITE_IOERR_FSYNC => ffi::SQLITE_FULL,
         FileFault::LogCap(_) => ffi::SQLITE_FULL,
         FileFault::Damage(_) => ffi::SQLITE_IOERR_DATA,
         FileFault::Storage(_) | FileFault::Misuse(_) => io_code,

@@ -49,10 +49,7 @@ impl OpenFile {
     pub(super) fn read(&self, buf: &mut [u8], offset: u64) -> i32 {
         let mut have = 0;
         while have < buf.len() {
-            match self
-                .storage
-                .read(self.id, offset + have as u64, &mut buf[have..])
-            {
+            match self.storage.read(self.id, offset + have as u64, &mut buf[have..]) {
                 Ok(0) => break,
                 Ok(n) => have += n,
                 Err(e) => return remember(e, ffi::SQLITE_IOERR_READ),
@@ -93,10 +90,8 @@ impl OpenFile {
     }
 
     fn write_page(&self, data: &[u8], offset: u64) -> Result<(), FileFault> {
-        let (Some(number), Ok(mut page)) = (
-            self.whole_page(data.len(), offset),
-            <[u8; PAGE_SIZE]>::try_from(data),
-        ) else {
+        let (Some(number), Ok(mut page)) = (self.whole_page(data.len(), offset), <[u8; PAGE_SIZE]>::try_from(data))
+        else {
             // In WAL mode SQLite writes whole pages only; anything else would break a checksum.
             return Err(FileFault::Misuse(format!(
                 "a write of {} bytes at {offset} of main.db is not a page",
@@ -144,17 +139,11 @@ impl OpenFile {
     }
 
     pub(super) fn size(&self) -> Result<u64, i32> {
-        self.storage
-            .len(self.id)
-            .map_err(|e| remember(e, ffi::SQLITE_IOERR_FSTAT))
+        self.storage.len(self.id).map_err(|e| remember(e, ffi::SQLITE_IOERR_FSTAT))
     }
 
     pub(super) fn lock(&mut self, want: Level) -> i32 {
-        if self.node.lock(&mut self.level, want) {
-            ffi::SQLITE_OK
-        } else {
-            ffi::SQLITE_BUSY
-        }
+        if self.node.lock(&mut self.level, want) { ffi::SQLITE_OK } else { ffi::SQLITE_BUSY }
     }
 
     pub(super) fn unlock(&mut self, want: Level) {
@@ -188,11 +177,7 @@ impl OpenFile {
     }
 
     pub(super) fn shm_map(&mut self, index: usize, size: usize, extend: bool) -> Mapped {
-        let mut regions = self
-            .node
-            .regions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut regions = self.node.regions.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.mapped {
             self.mapped = true;
             regions.attach();
@@ -203,26 +188,17 @@ impl OpenFile {
     pub(super) fn shm_unmap(&mut self) {
         if self.mapped {
             self.mapped = false;
-            self.node
-                .regions
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .detach();
+            self.node.regions.lock().unwrap_or_else(PoisonError::into_inner).detach();
         }
     }
 
     pub(super) fn shm_lock(&mut self, first: usize, count: usize, exclusive: bool) -> i32 {
-        if self.node.shm_lock(&mut self.mask, first, count, exclusive) {
-            ffi::SQLITE_OK
-        } else {
-            ffi::SQLITE_BUSY
-        }
+        if self.node.shm_lock(&mut self.mask, first, count, exclusive) { ffi::SQLITE_OK } else { ffi::SQLITE_BUSY }
     }
 
     pub(super) fn shm_unlock(&mut self, first: usize, count: usize, exclusive: bool) {
         self.end_checkpoint();
-        self.node
-            .shm_unlock(&mut self.mask, first, count, exclusive);
+        self.node.shm_unlock(&mut self.mask, first, count, exclusive);
     }
 
     pub(super) fn shm_barrier(&self) {
@@ -245,10 +221,8 @@ impl Drop for OpenFile {
             self.end_checkpoint();
         }
         self.shm_unmap();
-        self.node
-            .shm_unlock(&mut self.mask, 0, super::node::SHM_SLOTS, true);
-        self.node
-            .shm_unlock(&mut self.mask, 0, super::node::SHM_SLOTS, false);
+        self.node.shm_unlock(&mut self.mask, 0, super::node::SHM_SLOTS, true);
+        self.node.shm_unlock(&mut self.mask, 0, super::node::SHM_SLOTS, false);
         self.node.unlock(&mut self.level, Level::None);
     }
 }

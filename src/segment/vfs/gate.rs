@@ -53,16 +53,10 @@ impl Gate {
             if !go_on() {
                 return None;
             }
-            inside = self
-                .changed
-                .wait_timeout(inside, LOOK)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            inside = self.changed.wait_timeout(inside, LOOK).unwrap_or_else(PoisonError::into_inner).0;
         }
         inside.passes += 1;
-        Some(Pass {
-            gate: Arc::clone(self),
-        })
+        Some(Pass { gate: Arc::clone(self) })
     }
 
     /// Closes the gate and waits until everybody has left; opens it again and returns `None` when
@@ -81,11 +75,7 @@ impl Gate {
                 self.changed.notify_all();
                 return None;
             }
-            inside = self
-                .changed
-                .wait_timeout(inside, LOOK)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            inside = self.changed.wait_timeout(inside, LOOK).unwrap_or_else(PoisonError::into_inner).0;
         }
         Some(Closed { gate: self })
     }

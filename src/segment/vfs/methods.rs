@@ -55,11 +55,7 @@ static METHODS: ffi::sqlite3_io_methods = ffi::sqlite3_io_methods {
 
 /// Runs a callback's body. A panic must not cross into C: it poisons the database, because nobody
 /// knows what it left half done.
-fn with(
-    raw: *mut ffi::sqlite3_file,
-    failed: c_int,
-    body: impl FnOnce(&mut OpenFile) -> c_int,
-) -> c_int {
+fn with(raw: *mut ffi::sqlite3_file, failed: c_int, body: impl FnOnce(&mut OpenFile) -> c_int) -> c_int {
     // SAFETY: SQLite hands us only files that `install` filled in, and uses one file from one
     // thread at a time.
     let file = unsafe { (*raw.cast::<RawFile>()).file.as_mut() };
@@ -126,9 +122,7 @@ unsafe extern "C" fn write(
 }
 
 unsafe extern "C" fn truncate(raw: *mut ffi::sqlite3_file, len: ffi::sqlite3_int64) -> c_int {
-    with(raw, ffi::SQLITE_IOERR_TRUNCATE, |file| {
-        file.truncate(unsigned(len))
-    })
+    with(raw, ffi::SQLITE_IOERR_TRUNCATE, |file| file.truncate(unsigned(len)))
 }
 
 unsafe extern "C" fn sync(raw: *mut ffi::sqlite3_file, _flags: c_int) -> c_int {
@@ -167,11 +161,7 @@ unsafe extern "C" fn check_reserved_lock(raw: *mut ffi::sqlite3_file, to: *mut c
     })
 }
 
-unsafe extern "C" fn file_control(
-    raw: *mut ffi::sqlite3_file,
-    op: c_int,
-    arg: *mut c_void,
-) -> c_int {
+unsafe extern "C" fn file_control(raw: *mut ffi::sqlite3_file, op: c_int, arg: *mut c_void) -> c_int {
     with(raw, ffi::SQLITE_IOERR, |file| match op {
         ffi::SQLITE_FCNTL_CKPT_START => {
             file.checkpoint_starts();
@@ -243,10 +233,7 @@ unsafe extern "C" fn shm_map(
     to: *mut *mut c_void,
 ) -> c_int {
     with(raw, ffi::SQLITE_IOERR_SHMMAP, |file| {
-        let (index, size) = (
-            usize::try_from(index).unwrap_or(0),
-            usize::try_from(size).unwrap_or(0),
-        );
+        let (index, size) = (usize::try_from(index).unwrap_or(0), usize::try_from(size).unwrap_or(0));
         let (at, code) = match file.shm_map(index, size, extend != 0) {
             Mapped::At(at) => (at.cast(), ffi::SQLITE_OK),
             Mapped::Absent => (ptr::null_mut(), ffi::SQLITE_OK),
@@ -258,12 +245,7 @@ unsafe extern "C" fn shm_map(
     })
 }
 
-unsafe extern "C" fn shm_lock(
-    raw: *mut ffi::sqlite3_file,
-    first: c_int,
-    count: c_int,
-    flags: c_int,
-) -> c_int {
+unsafe extern "C" fn shm_lock(raw: *mut ffi::sqlite3_file, first: c_int, count: c_int, flags: c_int) -> c_int {
     with(raw, ffi::SQLITE_IOERR_SHMLOCK, |file| {
         let (Ok(first), Ok(count)) = (usize::try_from(first), usize::try_from(count)) else {
             return ffi::SQLITE_IOERR_SHMLOCK;

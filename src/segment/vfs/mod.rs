@@ -20,9 +20,7 @@ mod pragma;
 mod register;
 mod shm;
 
-pub use checkpoint::{
-    CheckpointConfig, Checkpointed, Checkpointer, Mode as CheckpointMode, checkpoint,
-};
+pub use checkpoint::{CheckpointConfig, Checkpointed, Checkpointer, Mode as CheckpointMode, checkpoint};
 pub use checksum::{PAGE_SIZE, PageFault, RESERVED, seal_page, verify_page};
 pub use fault::{FileFault, take_fault};
 pub use gate::{Closed, Gate, Pass};
@@ -74,9 +72,7 @@ pub struct Handle {
 /// `main.db` when it has none.
 pub fn register(name: &str, storage: Arc<dyn Storage>) -> Result<Handle, VfsError> {
     create::create_if_empty(&*storage)?;
-    Ok(Handle {
-        registration: Arc::new(register::register(name, storage)?),
-    })
+    Ok(Handle { registration: Arc::new(register::register(name, storage)?) })
 }
 
 /// Opens a connection: the only way to one.
@@ -92,9 +88,7 @@ pub fn open(vfs: &Handle) -> rusqlite::Result<Connection> {
     // The last session to leave must not pay for a checkpoint, and a demoted primary must not
     // begin one.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    connection.execute_batch(
-        "PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; PRAGMA foreign_keys = ON;",
-    )?;
+    connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; PRAGMA foreign_keys = ON;")?;
     connection.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
     check_contract(&connection)?;
     register::set_attach_limit(&connection, 0);
@@ -111,9 +105,7 @@ fn check_contract(connection: &Connection) -> rusqlite::Result<()> {
             })
         })
     };
-    let reserved = register::reserved_bytes(connection)
-        .unwrap_or(-1)
-        .to_string();
+    let reserved = register::reserved_bytes(connection).unwrap_or(-1).to_string();
     let found = [
         ("journal_mode", "wal", text("journal_mode")?),
         ("synchronous", "2", text("synchronous")?),
@@ -156,10 +148,7 @@ impl Handle {
 
     /// Changes the log's hard limit; a transaction that would pass it fails.
     pub fn set_log_cap(&self, bytes: u64) {
-        self.registration
-            .node
-            .log_cap
-            .store(bytes, Ordering::Relaxed);
+        self.registration.node.log_cap.store(bytes, Ordering::Relaxed);
     }
 
     /// The storage below.

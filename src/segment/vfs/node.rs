@@ -17,15 +17,9 @@ pub(super) enum Level {
 
 impl Level {
     pub(super) fn from_sqlite(level: i32) -> Option<Level> {
-        [
-            Level::None,
-            Level::Shared,
-            Level::Reserved,
-            Level::Pending,
-            Level::Exclusive,
-        ]
-        .into_iter()
-        .find(|l| *l as i32 == level)
+        [Level::None, Level::Shared, Level::Reserved, Level::Pending, Level::Exclusive]
+            .into_iter()
+            .find(|l| *l as i32 == level)
     }
 }
 
@@ -142,20 +136,12 @@ impl Node {
     }
 
     /// Takes `count` slots of the WAL index's locks from `first` on: all of them or none.
-    pub(super) fn shm_lock(
-        &self,
-        mine: &mut ShmMask,
-        first: usize,
-        count: usize,
-        exclusive: bool,
-    ) -> bool {
+    pub(super) fn shm_lock(&self, mine: &mut ShmMask, first: usize, count: usize, exclusive: bool) -> bool {
         let slots = first..first + count;
         let mut locks = locked(&self.shm);
         if exclusive {
-            let taken = |s: usize| {
-                (locks.exclusive[s] && !mine.exclusive[s])
-                    || locks.shared[s] > u32::from(mine.shared[s])
-            };
+            let taken =
+                |s: usize| (locks.exclusive[s] && !mine.exclusive[s]) || locks.shared[s] > u32::from(mine.shared[s]);
             if slots.clone().any(taken) {
                 return false;
             }
@@ -165,10 +151,7 @@ impl Node {
             }
             return true;
         }
-        if slots
-            .clone()
-            .any(|s| locks.exclusive[s] && !mine.exclusive[s])
-        {
+        if slots.clone().any(|s| locks.exclusive[s] && !mine.exclusive[s]) {
             return false;
         }
         for s in slots {
@@ -182,13 +165,7 @@ impl Node {
     }
 
     /// Gives back slots of the WAL index's locks.
-    pub(super) fn shm_unlock(
-        &self,
-        mine: &mut ShmMask,
-        first: usize,
-        count: usize,
-        exclusive: bool,
-    ) {
+    pub(super) fn shm_unlock(&self, mine: &mut ShmMask, first: usize, count: usize, exclusive: bool) {
         let mut locks = locked(&self.shm);
         for s in first..first + count {
             if exclusive && mine.exclusive[s] {

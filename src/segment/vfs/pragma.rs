@@ -28,62 +28,21 @@ impl Rule {
 }
 
 const fn fixed(name: &'static str, allowed: &'static [&'static str], why: &'static str) -> Rule {
-    Rule {
-        name,
-        allowed,
-        reading_changes: false,
-        why,
-    }
+    Rule { name, allowed, reading_changes: false, why }
 }
 
 const RULES: &[Rule] = &[
-    fixed(
-        "journal_mode",
-        &["wal"],
-        "the write-ahead log is the record of what the mirror may lack",
-    ),
-    fixed(
-        "synchronous",
-        &["full", "2"],
-        "a commit is acknowledged only after both sides synced it",
-    ),
-    fixed(
-        "locking_mode",
-        &["normal"],
-        "several sessions share the database",
-    ),
+    fixed("journal_mode", &["wal"], "the write-ahead log is the record of what the mirror may lack"),
+    fixed("synchronous", &["full", "2"], "a commit is acknowledged only after both sides synced it"),
+    fixed("locking_mode", &["normal"], "several sessions share the database"),
     fixed("mmap_size", &["0"], "every byte passes through the engine"),
-    fixed(
-        "temp_store",
-        &["memory", "2"],
-        "temporary files are not replicated",
-    ),
-    fixed(
-        "page_size",
-        &["4096"],
-        "a page is a block of change tracking",
-    ),
-    fixed(
-        "wal_autocheckpoint",
-        &["0"],
-        "the checkpointer works off the commit path",
-    ),
-    fixed(
-        "journal_size_limit",
-        &["-1"],
-        "the checkpointer caps the log",
-    ),
-    fixed(
-        "writable_schema",
-        &["0", "off", "false", "no"],
-        "it corrupts",
-    ),
+    fixed("temp_store", &["memory", "2"], "temporary files are not replicated"),
+    fixed("page_size", &["4096"], "a page is a block of change tracking"),
+    fixed("wal_autocheckpoint", &["0"], "the checkpointer works off the commit path"),
+    fixed("journal_size_limit", &["-1"], "the checkpointer caps the log"),
+    fixed("writable_schema", &["0", "off", "false", "no"], "it corrupts"),
     fixed("schema_version", &[], "it corrupts"),
-    fixed(
-        "read_uncommitted",
-        &["0", "off", "false", "no"],
-        "it has no meaning here",
-    ),
+    fixed("read_uncommitted", &["0", "off", "false", "no"], "it has no meaning here"),
     Rule {
         name: "wal_checkpoint",
         allowed: &["passive"],

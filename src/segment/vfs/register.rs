@@ -44,10 +44,7 @@ impl Registration {
 
 impl AppData {
     fn storage(&self) -> Option<Arc<dyn Storage>> {
-        self.storage
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.storage.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -56,11 +53,7 @@ impl Drop for Registration {
         // SAFETY: it was registered by `register` and is unregistered once. Its memory stays,
         // because open connections still point to it.
         unsafe { ffi::sqlite3_vfs_unregister(self.vfs) };
-        *self
-            .app
-            .storage
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = None;
+        *self.app.storage.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 
@@ -78,10 +71,8 @@ pub(super) fn register(name: &str, storage: Arc<dyn Storage>) -> Result<Registra
     if taken {
         return Err(VfsError::Name(name.to_string_lossy().into_owned()));
     }
-    let app: &'static AppData = Box::leak(Box::new(AppData {
-        storage: Mutex::new(Some(storage)),
-        node: Arc::clone(&node),
-    }));
+    let app: &'static AppData =
+        Box::leak(Box::new(AppData { storage: Mutex::new(Some(storage)), node: Arc::clone(&node) }));
     let static_name: &'static CStr = Box::leak(name.clone().into_boxed_c_str());
     let vfs = Box::into_raw(Box::new(description(static_name, app)));
     // SAFETY: the structure, its name and its data live as long as the process.
@@ -89,12 +80,7 @@ pub(super) fn register(name: &str, storage: Arc<dyn Storage>) -> Result<Registra
     if code != ffi::SQLITE_OK {
         return Err(VfsError::Register(code));
     }
-    Ok(Registration {
-        name,
-        node,
-        app,
-        vfs,
-    })
+    Ok(Registration { name, node, app, vfs })
 }
 
 fn description(name: &'static CStr, app: &'static AppData) -> ffi::sqlite3_vfs {
@@ -143,9 +129,7 @@ unsafe fn file_named(name: *const c_char) -> Option<FileId> {
     }
     // SAFETY: the caller's promise.
     let name = unsafe { CStr::from_ptr(name) };
-    FileId::ALL
-        .into_iter()
-        .find(|f| f.name().as_bytes() == name.to_bytes())
+    FileId::ALL.into_iter().find(|f| f.name().as_bytes() == name.to_bytes())
 }
 
 unsafe extern "C" fn open(
@@ -181,11 +165,7 @@ unsafe extern "C" fn open(
     ffi::SQLITE_OK
 }
 
-unsafe extern "C" fn delete(
-    _vfs: *mut ffi::sqlite3_vfs,
-    name: *const c_char,
-    _sync_dir: c_int,
-) -> c_int {
+unsafe extern "C" fn delete(_vfs: *mut ffi::sqlite3_vfs, name: *const c_char, _sync_dir: c_int) -> c_int {
     // SAFETY: SQLite passes a C string.
     match unsafe { file_named(name) } {
         // Replicated files are truncated, never deleted.
@@ -194,12 +174,7 @@ unsafe extern "C" fn delete(
     }
 }
 
-unsafe extern "C" fn access(
-    vfs: *mut ffi::sqlite3_vfs,
-    name: *const c_char,
-    _flags: c_int,
-    to: *mut c_int,
-) -> c_int {
+unsafe extern "C" fn access(vfs: *mut ffi::sqlite3_vfs, name: *const c_char, _flags: c_int, to: *mut c_int) -> c_int {
     // SAFETY: SQLite's promises about its arguments.
     let (id, app) = unsafe { (file_named(name), data(vfs)) };
     let looked = catch_unwind(AssertUnwindSafe(|| match (id, app.storage()) {
@@ -244,35 +219,21 @@ fn system() -> Option<*mut ffi::sqlite3_vfs> {
 
 unsafe extern "C" fn randomness(_vfs: *mut ffi::sqlite3_vfs, len: c_int, to: *mut c_char) -> c_int {
     // SAFETY: the arguments are passed on as they came.
-    system().map_or(0, |vfs| unsafe {
-        (*vfs).xRandomness.map_or(0, |f| f(vfs, len, to))
-    })
+    system().map_or(0, |vfs| unsafe { (*vfs).xRandomness.map_or(0, |f| f(vfs, len, to)) })
 }
 
 unsafe extern "C" fn sleep(_vfs: *mut ffi::sqlite3_vfs, micros: c_int) -> c_int {
     // SAFETY: the arguments are passed on as they came.
-    system().map_or(0, |vfs| unsafe {
-        (*vfs).xSleep.map_or(0, |f| f(vfs, micros))
-    })
+    system().map_or(0, |vfs| unsafe { (*vfs).xSleep.map_or(0, |f| f(vfs, micros)) })
 }
 
-unsafe extern "C" fn current_time(
-    _vfs: *mut ffi::sqlite3_vfs,
-    to: *mut ffi::sqlite3_int64,
-) -> c_int {
+unsafe extern "C" fn current_time(_vfs: *mut ffi::sqlite3_vfs, to: *mut ffi::sqlite3_int64) -> c_int {
     // SAFETY: the arguments are passed on as they came.
-    system().map_or(ffi::SQLITE_ERROR, |vfs| unsafe {
-        (*vfs)
-            .xCurrentTimeInt64
-            .map_or(ffi::SQLITE_ERROR, |f| f(vfs, to))
-    })
+    system()
+        .map_or(ffi::SQLITE_ERROR, |vfs| unsafe { (*vfs).xCurrentTimeInt64.map_or(ffi::SQLITE_ERROR, |f| f(vfs, to)) })
 }
 
-unsafe extern "C" fn last_error(
-    _vfs: *mut ffi::sqlite3_vfs,
-    _size: c_int,
-    _to: *mut c_char,
-) -> c_int {
+unsafe extern "C" fn last_error(_vfs: *mut ffi::sqlite3_vfs, _size: c_int, _to: *mut c_char) -> c_int {
     0
 }
 
@@ -301,10 +262,7 @@ pub(super) fn reserved_bytes(connection: &rusqlite::Connection) -> Option<c_int>
 }
 
 /// Runs one checkpoint of the main database.
-pub(super) fn run_checkpoint(
-    connection: &rusqlite::Connection,
-    mode: Mode,
-) -> rusqlite::Result<Checkpointed> {
+pub(super) fn run_checkpoint(connection: &rusqlite::Connection, mode: Mode) -> rusqlite::Result<Checkpointed> {
     let mode = match mode {
         Mode::Passive => ffi::SQLITE_CHECKPOINT_PASSIVE,
         Mode::Truncate => ffi::SQLITE_CHECKPOINT_TRUNCATE,

@@ -102,11 +102,7 @@ fn headline(error: &ErrorView, style: &Style) -> String {
     let lead = format!("error[{}]: ", error.code);
     let mut text = String::new();
     for (i, line) in error.message.lines().enumerate() {
-        let para = if i == 0 {
-            Para::new(&style.paint(Paint::Bad, &lead), 2)
-        } else {
-            Para::new("  ", 2)
-        };
+        let para = if i == 0 { Para::new(&style.paint(Paint::Bad, &lead), 2) } else { Para::new("  ", 2) };
         text.push_str(&para.words(line).render(&wider(style, i == 0, &lead)));
     }
     if text.is_empty() {
@@ -117,15 +113,8 @@ fn headline(error: &ErrorView, style: &Style) -> String {
 
 /// The painted lead takes more characters than columns; the paragraph is allowed that many more.
 fn wider(style: &Style, painted: bool, lead: &str) -> Style {
-    let extra = if painted {
-        columns(&style.paint(Paint::Bad, lead)) - columns(lead)
-    } else {
-        0
-    };
-    Style {
-        width: style.width + extra,
-        ..style.clone()
-    }
+    let extra = if painted { columns(&style.paint(Paint::Bad, lead)) - columns(lead) } else { 0 };
+    Style { width: style.width + extra, ..style.clone() }
 }
 
 fn pointer(at: &Position, source: Option<&str>, style: &Style) -> String {
@@ -133,11 +122,7 @@ fn pointer(at: &Position, source: Option<&str>, style: &Style) -> String {
     let Some(source) = source else { return text };
     let number = at.line.to_string();
     let margin = " ".repeat(number.len().max(2));
-    let (shown, column) = window(
-        source,
-        at.column,
-        style.width.saturating_sub(margin.len() + 3),
-    );
+    let (shown, column) = window(source, at.column, style.width.saturating_sub(margin.len() + 3));
     let caret = "^".repeat(caret_width(&shown, column));
     let caret = style.paint(Paint::Bad, &caret);
     text.push_str(&format!("{margin} |\n"));
@@ -148,11 +133,7 @@ fn pointer(at: &Position, source: Option<&str>, style: &Style) -> String {
 
 /// The part of a source line that fits, and the column of the error in it.
 fn window(source: &str, column: usize, width: usize) -> (String, usize) {
-    let chars: Vec<char> = source
-        .trim_end()
-        .chars()
-        .map(|c| if c == '\t' { ' ' } else { c })
-        .collect();
+    let chars: Vec<char> = source.trim_end().chars().map(|c| if c == '\t' { ' ' } else { c }).collect();
     let column = column.clamp(1, chars.len() + 1);
     if chars.len() <= width {
         return (chars.into_iter().collect(), column);
@@ -164,11 +145,7 @@ fn window(source: &str, column: usize, width: usize) -> (String, usize) {
 
 /// The word under the caret is underlined whole.
 fn caret_width(line: &str, column: usize) -> usize {
-    let word = line
-        .chars()
-        .skip(column - 1)
-        .take_while(|c| c.is_alphanumeric() || *c == '_')
-        .count();
+    let word = line.chars().skip(column - 1).take_while(|c| c.is_alphanumeric() || *c == '_').count();
     word.max(1)
 }
 
@@ -183,11 +160,7 @@ fn notes(error: &ErrorView, style: &Style) -> String {
         text.push_str(&para.render(style));
     }
     for (i, call) in error.calls.iter().enumerate() {
-        let at = call
-            .at
-            .as_ref()
-            .map(|p| format!(", {p}"))
-            .unwrap_or_default();
+        let at = call.at.as_ref().map(|p| format!(", {p}")).unwrap_or_default();
         let from = format!("called from: fn {}{at}", call.function);
         let mut para = Para::new("   = ", 7).unit(0, &from, Paint::Plain);
         if let (0, Some(more)) = (i, &more) {
@@ -206,18 +179,10 @@ fn notes(error: &ErrorView, style: &Style) -> String {
 fn account(error: &ErrorView, style: &Style) -> String {
     let running = match error.running.as_slice() {
         [] => "nothing".to_string(),
-        ops => ops
-            .iter()
-            .map(|op| format!("operation {op}"))
-            .collect::<Vec<_>>()
-            .join(", "),
+        ops => ops.iter().map(|op| format!("operation {op}")).collect::<Vec<_>>().join(", "),
     };
     if error.at_prompt {
-        return if error.running.is_empty() {
-            String::new()
-        } else {
-            format!("still running: {running}\n")
-        };
+        return if error.running.is_empty() { String::new() } else { format!("still running: {running}\n") };
     }
     let mut text = String::new();
     if !error.changed_before.is_empty() {
@@ -225,12 +190,7 @@ fn account(error: &ErrorView, style: &Style) -> String {
         text.push_str(&changes(&error.changed_before, style));
     }
     let exit = format!("exit {}", error.exit);
-    text.push_str(&two_ended(
-        &format!("still running: {running}"),
-        &exit,
-        CHANGE_EDGE,
-        style,
-    ));
+    text.push_str(&two_ended(&format!("still running: {running}"), &exit, CHANGE_EDGE, style));
     text
 }
 
@@ -238,12 +198,7 @@ fn account(error: &ErrorView, style: &Style) -> String {
 const CHANGE_EDGE: usize = 78;
 
 fn changes(list: &[Changed], style: &Style) -> String {
-    let mut table = Table::new()
-        .column("", 2)
-        .column("", 2)
-        .column("", 2)
-        .column("", 3)
-        .column("", 0);
+    let mut table = Table::new().column("", 2).column("", 2).column("", 2).column("", 3).column("", 0);
     for change in list {
         table.row(vec![
             clock(change.time_ms, style).into(),
@@ -255,8 +210,7 @@ fn changes(list: &[Changed], style: &Style) -> String {
     }
     let text = table.render(style);
     // The table has no titles, so its first line is empty.
-    text.split_once('\n')
-        .map_or(String::new(), |(_, rows)| rows.to_string())
+    text.split_once('\n').map_or(String::new(), |(_, rows)| rows.to_string())
 }
 
 #[cfg(test)]
@@ -271,17 +225,9 @@ mod tests {
 
     #[test]
     fn at_the_prompt_there_is_no_script_to_account_for() {
-        let error = ErrorView {
-            at_prompt: true,
-            calls: vec![],
-            changed_before: vec![],
-            ..script_error()
-        };
+        let error = ErrorView { at_prompt: true, calls: vec![], changed_before: vec![], ..script_error() };
         let text = render(&error, &plain());
-        assert!(
-            !text.contains("exit") && !text.contains("changed before"),
-            "{text}"
-        );
+        assert!(!text.contains("exit") && !text.contains("changed before"), "{text}");
     }
 
     #[test]
@@ -303,29 +249,19 @@ mod tests {
         assert!(text.starts_with("  --> site/nightly.rhai:14:13"), "{text}");
         error.op = None;
         let text = render(&error, &plain());
-        assert!(
-            text.starts_with("refused. Nothing was changed. 2 reasons:"),
-            "{text}"
-        );
+        assert!(text.starts_with("refused. Nothing was changed. 2 reasons:"), "{text}");
     }
 
     #[test]
     fn a_long_source_line_is_shown_around_its_error() {
         let error = ErrorView {
-            position: Some(Position {
-                file: "-".into(),
-                line: 3,
-                column: 150,
-            }),
+            position: Some(Position { file: "-".into(), line: 3, column: 150 }),
             source_line: Some(format!("{}wrong{}", "x ".repeat(74) + " ", " y".repeat(60))),
             ..script_error()
         };
         let text = render(&error, &plain());
         let caret = text.lines().find(|l| l.contains('^')).expect("a caret");
-        let source = text
-            .lines()
-            .find(|l| l.contains("wrong"))
-            .expect("the source");
+        let source = text.lines().find(|l| l.contains("wrong")).expect("the source");
         assert_eq!(source.find("wrong"), caret.find('^'));
         assert!(text.lines().all(|l| l.len() <= 80), "{text}");
     }
@@ -333,11 +269,7 @@ mod tests {
     #[test]
     fn a_position_outside_its_line_does_no_harm() {
         let error = ErrorView {
-            position: Some(Position {
-                file: "-".into(),
-                line: 1,
-                column: 99,
-            }),
+            position: Some(Position { file: "-".into(), line: 1, column: 99 }),
             source_line: Some(String::new()),
             ..script_error()
         };

@@ -14,21 +14,12 @@ pub fn bytes(n: i64) -> String {
 /// `1.2 of 512 MiB`: both in the unit of the larger.
 pub fn bytes_of(part: i64, whole: i64) -> String {
     let (value, unit) = scaled(whole);
-    let factor = UNITS
-        .iter()
-        .find(|(name, _)| *name == unit)
-        .map_or(1, |u| u.1);
+    let factor = UNITS.iter().find(|(name, _)| *name == unit).map_or(1, |u| u.1);
     let part = one_decimal(part.max(0) as f64 / factor as f64);
     format!("{part} of {value} {unit}")
 }
 
-const UNITS: [(&str, i64); 5] = [
-    ("TiB", 1 << 40),
-    ("GiB", 1 << 30),
-    ("MiB", 1 << 20),
-    ("KiB", 1 << 10),
-    ("B", 1),
-];
+const UNITS: [(&str, i64); 5] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
 fn scaled(n: i64) -> (String, &'static str) {
     let n = n.max(0);
@@ -36,11 +27,7 @@ fn scaled(n: i64) -> (String, &'static str) {
         // A value that would be written `1024 KiB` after rounding belongs to the next unit.
         if factor == 1 || n as f64 >= factor as f64 * 0.9995 {
             let value = n as f64 / factor as f64;
-            let text = if factor == 1 {
-                n.to_string()
-            } else {
-                one_decimal(value)
-            };
+            let text = if factor == 1 { n.to_string() } else { one_decimal(value) };
             return (text, unit);
         }
     }
@@ -48,11 +35,7 @@ fn scaled(n: i64) -> (String, &'static str) {
 }
 
 fn one_decimal(value: f64) -> String {
-    if value < 9.95 {
-        format!("{value:.1}")
-    } else {
-        format!("{value:.0}")
-    }
+    if value < 9.95 { format!("{value:.1}") } else { format!("{value:.0}") }
 }
 
 /// The size of a number of blocks.
@@ -90,11 +73,7 @@ pub fn estimate_ms(ms: i64) -> String {
 /// A time still to come, rounded up to whole seconds: `1 s`, `40 s`, `2m10s`.
 pub fn remaining_ms(ms: i64) -> String {
     let s = (ms.max(0) + 999) / 1000;
-    if s < 60 {
-        format!("{s} s")
-    } else {
-        elapsed_ms(s * 1000)
-    }
+    if s < 60 { format!("{s} s") } else { elapsed_ms(s * 1000) }
 }
 
 /// A pause in milliseconds without its unit: `1.4`, `0.9`, `12`.
@@ -129,31 +108,19 @@ fn civil(day: i64) -> (i64, i64, i64) {
     let of_year = of_era - (365 * year + year / 4 - year / 100);
     let shifted = (5 * of_year + 2) / 153;
     let d = of_year - (153 * shifted + 2) / 5 + 1;
-    let m = if shifted < 10 {
-        shifted + 3
-    } else {
-        shifted - 9
-    };
+    let m = if shifted < 10 { shifted + 3 } else { shifted - 9 };
     (year + era * 400 + i64::from(m <= 2), m, d)
 }
 
 /// `1 segment`, `2 segments`.
 pub fn count(n: usize, noun: &str) -> String {
-    if n == 1 {
-        format!("1 {noun}")
-    } else {
-        format!("{n} {noun}s")
-    }
+    if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
 }
 
 /// `content 2` or `contents 0, 2`.
 pub fn contents(list: &[crate::core::ids::Content]) -> String {
     let words: Vec<String> = list.iter().map(ToString::to_string).collect();
-    let noun = if list.len() == 1 {
-        "content"
-    } else {
-        "contents"
-    };
+    let noun = if list.len() == 1 { "content" } else { "contents" };
     format!("{noun} {}", words.join(", "))
 }
 

@@ -12,10 +12,7 @@ pub struct Cell {
 impl Cell {
     /// A cell with a meaning.
     pub fn painted(text: impl Into<String>, paint: Paint) -> Cell {
-        Cell {
-            text: text.into(),
-            paint,
-        }
+        Cell { text: text.into(), paint }
     }
 }
 
@@ -67,11 +64,7 @@ impl Table {
     /// Adds a column, with the number of blanks that separate it from the next.
     #[must_use]
     pub fn column(mut self, title: &str, gap: usize) -> Table {
-        self.columns.push(Column {
-            title: title.to_string(),
-            gap,
-            optional: false,
-        });
+        self.columns.push(Column { title: title.to_string(), gap, optional: false });
         self
     }
 
@@ -94,10 +87,7 @@ impl Table {
     /// Columns the widest line takes, the leading blank included.
     pub fn width(&self) -> usize {
         let widths = self.widths();
-        let lines = self
-            .rows
-            .iter()
-            .map(|row| self.line_width(&widths, |i| columns(&row[i].text)));
+        let lines = self.rows.iter().map(|row| self.line_width(&widths, |i| columns(&row[i].text)));
         let title = self.line_width(&widths, |i| columns(&self.columns[i].title));
         lines.fold(title, usize::max)
     }
@@ -105,11 +95,7 @@ impl Table {
     /// The table as lines, each ending with a newline, none wider than the style allows.
     pub fn render(&self, style: &Style) -> String {
         let widths = self.widths();
-        let titles: Vec<Cell> = self
-            .columns
-            .iter()
-            .map(|c| Cell::painted(&*c.title, Paint::Dim))
-            .collect();
+        let titles: Vec<Cell> = self.columns.iter().map(|c| Cell::painted(&*c.title, Paint::Dim)).collect();
         let mut text = self.line(&widths, &titles, style);
         for row in &self.rows {
             text.push_str(&self.line(&widths, row, style));
@@ -185,16 +171,8 @@ struct Piece {
 impl Para {
     /// A paragraph whose first line begins with `lead` and whose others are indented by `indent`.
     pub fn new(lead: &str, indent: usize) -> Para {
-        let lead = Piece {
-            gap: 0,
-            text: lead.to_string(),
-            paint: Paint::Plain,
-            new_line: false,
-        };
-        Para {
-            indent,
-            pieces: vec![lead],
-        }
+        let lead = Piece { gap: 0, text: lead.to_string(), paint: Paint::Plain, new_line: false };
+        Para { indent, pieces: vec![lead] }
     }
 
     /// Adds text that may be broken at its blanks.
@@ -223,12 +201,7 @@ impl Para {
     }
 
     fn push(&mut self, gap: usize, text: &str, paint: Paint, new_line: bool) {
-        self.pieces.push(Piece {
-            gap,
-            text: text.to_string(),
-            paint,
-            new_line,
-        });
+        self.pieces.push(Piece { gap, text: text.to_string(), paint, new_line });
     }
 
     /// The paragraph as lines, each ending with a newline.
@@ -273,10 +246,7 @@ fn hard_wrap(word: &str, style: &Style, indent: usize, at: &mut usize) -> String
 }
 
 fn paint_lines(style: &Style, paint: Paint, text: &str) -> String {
-    text.split('\n')
-        .map(|line| style.paint(paint, line))
-        .collect::<Vec<_>>()
-        .join("\n")
+    text.split('\n').map(|line| style.paint(paint, line)).collect::<Vec<_>>().join("\n")
 }
 
 /// One line with `right` at the end of the screen's 74th column, as the outcome's first line has it;
@@ -299,34 +269,24 @@ mod tests {
     use super::*;
 
     fn narrow() -> Style {
-        Style {
-            width: 20,
-            ..Style::default()
-        }
+        Style { width: 20, ..Style::default() }
     }
 
     #[test]
     fn a_paragraph_breaks_at_blanks_and_hangs() {
-        let text = Para::new(" content 2  ", 12)
-            .words("aaa bbb ccc")
-            .render(&narrow());
+        let text = Para::new(" content 2  ", 12).words("aaa bbb ccc").render(&narrow());
         assert_eq!(text, " content 2  aaa bbb\n            ccc\n");
     }
 
     #[test]
     fn a_unit_moves_below_whole_when_it_does_not_fit() {
-        let text = Para::new(" ", 1)
-            .words("aaa bbb")
-            .unit(3, "recover(#{ })", Paint::Code)
-            .render(&narrow());
+        let text = Para::new(" ", 1).words("aaa bbb").unit(3, "recover(#{ })", Paint::Code).render(&narrow());
         assert_eq!(text, " aaa bbb\n recover(#{ })\n");
     }
 
     #[test]
     fn a_word_wider_than_the_line_goes_on_below_uncut() {
-        let text = Para::new("", 1)
-            .words("/a/very/long/path/that/does/not/fit")
-            .render(&narrow());
+        let text = Para::new("", 1).words("/a/very/long/path/that/does/not/fit").render(&narrow());
         assert!(text.lines().all(|l| columns(l) <= 20), "{text}");
         let joined: String = text.split_whitespace().collect();
         assert_eq!(joined, "/a/very/long/path/that/does/not/fit");
@@ -334,10 +294,7 @@ mod tests {
 
     #[test]
     fn an_optional_column_without_content_is_not_drawn() {
-        let mut table = Table::new()
-            .column("a", 2)
-            .optional("empty", 2)
-            .column("b", 2);
+        let mut table = Table::new().column("a", 2).optional("empty", 2).column("b", 2);
         table.row(vec!["1".into(), "".into(), "2".into()]);
         assert_eq!(table.render(&Style::default()), " a  b\n 1  2\n");
     }

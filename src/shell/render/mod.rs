@@ -39,12 +39,7 @@ pub struct Style {
 
 impl Default for Style {
     fn default() -> Self {
-        Style {
-            color: false,
-            width: 80,
-            utc_offset_s: 0,
-            evidence: false,
-        }
+        Style { color: false, width: 80, utc_offset_s: 0, evidence: false }
     }
 }
 

@@ -24,10 +24,7 @@ pub fn render(outcome: &Outcome, style: &Style) -> String {
         text.push_str(&para.render(style));
     }
     if !outcome.refusals.is_empty() {
-        text.push_str(&format!(
-            " refused, left out ({}):\n",
-            outcome.refusals.len()
-        ));
+        text.push_str(&format!(" refused, left out ({}):\n", outcome.refusals.len()));
         text.push_str(&reason_lines(&outcome.refusals, style));
     }
     text.push_str(&last_line(outcome, style));
@@ -57,11 +54,7 @@ fn headline(outcome: &Outcome, style: &Style) -> String {
 
 /// `1 of 1`: of all that was asked for, what was refused included.
 fn tally(outcome: &Outcome) -> String {
-    let done = outcome
-        .segments
-        .iter()
-        .filter(|s| s.status == OutcomeStatus::Done)
-        .count();
+    let done = outcome.segments.iter().filter(|s| s.status == OutcomeStatus::Done).count();
     let all = outcome.segments.len() + outcome.refusals.len();
     match (outcome.status, all) {
         (OutcomeStatus::Started, _) => format!("{}, it goes on at the coordinator", outcome.verb),
@@ -101,10 +94,7 @@ fn table(outcome: &Outcome, detail: Detail) -> Table {
         .optional("copied", 2)
         .optional("paused", 2)
         .column("pair", 0);
-    let all_done = outcome
-        .segments
-        .iter()
-        .all(|s| s.status == OutcomeStatus::Done);
+    let all_done = outcome.segments.iter().all(|s| s.status == OutcomeStatus::Done);
     for segment in &outcome.segments {
         let result = match (all_done, segment.status) {
             (true, _) => Cell::default(),
@@ -139,11 +129,7 @@ fn copied(segment: &SegmentOutcome, detail: Detail) -> String {
         some => bytes(some),
     };
     let n = count(usize::try_from(n).unwrap_or(0), "block");
-    if detail == Detail::BlocksOnly {
-        n
-    } else {
-        format!("{n} {size}")
-    }
+    if detail == Detail::BlocksOnly { n } else { format!("{n} {size}") }
 }
 
 /// `1.4, 0.9 ms`

@@ -23,9 +23,7 @@ impl<'a> Places<'a> {
 
     /// `sdw2:6004`, or `dbid 4`.
     pub fn address(&self, dbid: Dbid) -> String {
-        self.0
-            .place(dbid)
-            .map_or_else(|| format!("dbid {dbid}"), address)
+        self.0.place(dbid).map_or_else(|| format!("dbid {dbid}"), address)
     }
 
     /// `sdw2:6004 /srv/seg/c2-4`, for what is written anew.
@@ -38,9 +36,7 @@ impl<'a> Places<'a> {
 
     /// `sdw2`, or `dbid 4`.
     pub fn host(&self, dbid: Dbid) -> String {
-        self.0
-            .place(dbid)
-            .map_or_else(|| format!("dbid {dbid}"), |place| place.host.clone())
+        self.0.place(dbid).map_or_else(|| format!("dbid {dbid}"), |place| place.host.clone())
     }
 }
 

@@ -37,25 +37,15 @@ pub fn render(plan: &Plan, damage: &PlanDamage, style: &Style) -> String {
 fn head(plan: &Plan, style: &Style) -> String {
     let made = clock(plan.made_ms, style);
     Para::new(&format!("plan {}", plan.id), 1)
-        .unit(
-            3,
-            &format!("{}, {}", plan.verb(), how(&plan.intent)),
-            Paint::Strong,
-        )
-        .unit(
-            3,
-            &format!("made {made} from state {}", plan.state_id),
-            Paint::Dim,
-        )
+        .unit(3, &format!("{}, {}", plan.verb(), how(&plan.intent)), Paint::Strong)
+        .unit(3, &format!("made {made} from state {}", plan.state_id), Paint::Dim)
         .render(style)
 }
 
 fn how(intent: &Intent) -> String {
     match intent {
         Intent::Recover { .. } => "incrementally, in place".to_string(),
-        Intent::FullRecover {
-            in_place: false, ..
-        } => "to a new copy".to_string(),
+        Intent::FullRecover { in_place: false, .. } => "to a new copy".to_string(),
         Intent::FullRecover { in_place: true, .. } => "in place, overwriting".to_string(),
         Intent::Rebalance { .. } => "to the preferred roles".to_string(),
         Intent::Restart { mode, .. } => mode.word().to_string(),
@@ -65,11 +55,7 @@ fn how(intent: &Intent) -> String {
 /// Where a full copy is written is shown when there is room for it.
 fn steps(plan: &Plan, places: &Places, style: &Style) -> Table {
     let with_directories = steps_table(plan, places, true);
-    if with_directories.width() <= style.width {
-        with_directories
-    } else {
-        steps_table(plan, places, false)
-    }
+    if with_directories.width() <= style.width { with_directories } else { steps_table(plan, places, false) }
 }
 
 fn steps_table(plan: &Plan, places: &Places, directories: bool) -> Table {
@@ -124,14 +110,9 @@ fn refused_head(plan: &Plan, style: &Style) -> String {
 }
 
 fn joined_line(joined: &Joined, style: &Style) -> String {
-    let percent = joined
-        .percent
-        .map(|p| format!(", {p} %"))
-        .unwrap_or_default();
+    let percent = joined.percent.map(|p| format!(", {p} %")).unwrap_or_default();
     Para::new(&format!(" content {}  ", joined.content), 12)
-        .words(&format!(
-            "already resynchronizing{percent}: left running, waited for"
-        ))
+        .words(&format!("already resynchronizing{percent}: left running, waited for"))
         .render(style)
 }
 
@@ -144,9 +125,7 @@ fn facts(plan: &Plan, damage: &PlanDamage, places: &Places, style: &Style) -> St
         text.push_str(&fact("exposed").words(&exposed).render(style));
         text.push_str(&after(plan, places, style));
         text.push_str(
-            &fact("again")
-                .words("interrupted anywhere, run it again: nothing is copied twice")
-                .render(style),
+            &fact("again").words("interrupted anywhere, run it again: nothing is copied twice").render(style),
         );
     }
     for note in &plan.notes {
@@ -160,11 +139,7 @@ fn facts(plan: &Plan, damage: &PlanDamage, places: &Places, style: &Style) -> St
 fn exposed(plan: &Plan, touched: &[Content]) -> String {
     let which = contents(touched);
     let one = touched.len() == 1;
-    let whose = if one {
-        "its step ends"
-    } else {
-        "their step ends"
-    };
+    let whose = if one { "its step ends" } else { "their step ends" };
     match plan.intent {
         Intent::Recover { .. } | Intent::FullRecover { .. } => {
             let keep = if one { "keeps" } else { "keep" };
@@ -182,11 +157,7 @@ fn confirm(plan: &Plan, damage: &PlanDamage) -> Para {
     let predicted = plan.predicted().word();
     let asked = asks(damage);
     let gap = SECOND.saturating_sub(asked.len()).max(3);
-    fact("confirm").unit(0, &asked, Paint::Plain).unit(
-        gap,
-        &format!("result will be: {predicted}"),
-        Paint::Plain,
-    )
+    fact("confirm").unit(0, &asked, Paint::Plain).unit(gap, &format!("result will be: {predicted}"), Paint::Plain)
 }
 
 fn fact(name: &str) -> Para {
@@ -208,16 +179,9 @@ fn pauses(plan: &Plan, style: &Style) -> String {
         Intent::Rebalance { .. } => "while the roles switch, then 2 more for each",
         Intent::Restart { .. } => "while each content restarts",
     };
-    let sessions = if cancelled {
-        "running statements   cancelled"
-    } else {
-        "sessions cancelled   0"
-    };
+    let sessions = if cancelled { "running statements   cancelled" } else { "sessions cancelled   0" };
     let gap = SECOND.saturating_sub(pauses.len()).max(3);
-    fact("pauses")
-        .unit(0, pauses, Paint::Plain)
-        .unit(gap, sessions, Paint::Plain)
-        .render(style)
+    fact("pauses").unit(0, pauses, Paint::Plain).unit(gap, sessions, Paint::Plain).render(style)
 }
 
 fn after(plan: &Plan, places: &Places, style: &Style) -> String {
@@ -235,12 +199,7 @@ fn after(plan: &Plan, places: &Places, style: &Style) -> String {
 /// `0: p,s,u sdw1  m,s,u sdw3`
 fn after_row(row: &PairRow, places: &Places) -> String {
     let member = |letter: &str, m: &crate::core::row::Member| {
-        format!(
-            "{letter},{},{} {}",
-            m.mode.letter(),
-            m.status.letter(),
-            places.host(m.dbid)
-        )
+        format!("{letter},{},{} {}", m.mode.letter(), m.status.letter(), places.host(m.dbid))
     };
     let mut text = format!("{}: {}", row.content, member("p", &row.primary));
     if let Some(mirror) = &row.mirror {
@@ -260,11 +219,8 @@ fn asks(damage: &PlanDamage) -> String {
 }
 
 fn next(plan: &Plan, style: &Style) -> String {
-    let steps: &[&str] = if plan.refuses || plan.is_empty() {
-        &["state()"]
-    } else {
-        &["p.apply()", "p.save(\"FILE\")"]
-    };
+    let steps: &[&str] =
+        if plan.refuses || plan.is_empty() { &["state()"] } else { &["p.apply()", "p.save(\"FILE\")"] };
     let mut para = Para::new("next: ", 6);
     for (i, step) in steps.iter().enumerate() {
         para = para.unit(if i == 0 { 0 } else { 3 }, step, Paint::Code);
@@ -313,14 +269,11 @@ fn question_step(step: &PlanStep, places: &Places, style: &Style) -> String {
     let source = places.dbid(step.source);
     let para = match step.kind {
         StepKind::Incremental | StepKind::Full => {
-            para.unit(0, &target, Paint::Plain)
-                .unit(2, &format!("from {source}"), Paint::Plain)
+            para.unit(0, &target, Paint::Plain).unit(2, &format!("from {source}"), Paint::Plain)
         }
-        StepKind::Switch => para.unit(0, &target, Paint::Plain).unit(
-            2,
-            &format!("takes over from {source}"),
-            Paint::Plain,
-        ),
+        StepKind::Switch => {
+            para.unit(0, &target, Paint::Plain).unit(2, &format!("takes over from {source}"), Paint::Plain)
+        }
         StepKind::Restart => para.unit(0, &target, Paint::Plain),
     };
     para.unit(3, &amount(step), Paint::Plain).render(style)
@@ -331,20 +284,14 @@ fn amount(step: &PlanStep) -> String {
     match (step.kind, step.copy_blocks, step.total_bytes) {
         (StepKind::Incremental, Some(n), Some(total)) => {
             let size = bytes_of(n.saturating_mul(super::format::BLOCK_BYTES), total);
-            format!(
-                "{}, {size}",
-                count(usize::try_from(n).unwrap_or(0), "block")
-            )
+            format!("{}, {size}", count(usize::try_from(n).unwrap_or(0), "block"))
         }
         (StepKind::Incremental, Some(n), None) => {
             let counted = count(usize::try_from(n).unwrap_or(0), "block");
             format!("{counted}, {}", blocks(n))
         }
         (StepKind::Full, _, Some(total)) => bytes(total),
-        _ => step
-            .about_ms
-            .map(|ms| format!("about {}", estimate_ms(ms)))
-            .unwrap_or_default(),
+        _ => step.about_ms.map(|ms| format!("about {}", estimate_ms(ms))).unwrap_or_default(),
     }
 }
 
@@ -355,11 +302,7 @@ fn cost(plan: &Plan, style: &Style) -> String {
         return String::new();
     }
     let which = contents(&touched);
-    let verb = if touched.len() == 1 {
-        "pauses"
-    } else {
-        "pause"
-    };
+    let verb = if touched.len() == 1 { "pauses" } else { "pause" };
     let cancelled = plan.steps.iter().any(|s| s.cancels_sessions);
     let text = match (&plan.intent, cancelled) {
         (Intent::Recover { .. } | Intent::FullRecover { .. }, false) => {

@@ -35,10 +35,7 @@ pub fn done(content: Content, over: Stage, p: &Progress, style: &Style) -> Strin
     match over {
         Stage::Preparation if p.files_created + p.files_dropped > 0 => {
             let created = count(p.files_created as usize, "file");
-            line.push_str(&format!(
-                "   {created} created, {} dropped",
-                p.files_dropped
-            ));
+            line.push_str(&format!("   {created} created, {} dropped", p.files_dropped));
         }
         Stage::DataCopy => line.push_str(&format!("    {} blocks", p.copied_blocks)),
         _ => {}
@@ -76,9 +73,7 @@ fn doing(p: &Progress) -> String {
 /// `[=========>..........]  147/307 blocks   1 s left`
 fn data_copy(p: &Progress) -> String {
     let bar = bar(p.copied_blocks, p.total_blocks);
-    let left = eta_ms(p)
-        .map(|ms| format!("   {} left", remaining_ms(ms)))
-        .unwrap_or_default();
+    let left = eta_ms(p).map(|ms| format!("   {} left", remaining_ms(ms))).unwrap_or_default();
     format!("{bar}  {}/{} blocks{left}", p.copied_blocks, p.total_blocks)
 }
 
@@ -131,11 +126,7 @@ mod tests {
     fn progress_shows_the_stages_of_the_documents() {
         let content = at(Stage::DataCopy);
         let p = content.progress.as_ref().expect("the sample has progress");
-        let lines = [
-            done(Content(2), Stage::Preparation, p, &plain()),
-            now(&content, &plain()),
-            hint(&plain()),
-        ];
+        let lines = [done(Content(2), Stage::Preparation, p, &plain()), now(&content, &plain()), hint(&plain())];
         insta::assert_snapshot!(lines.join("\n"));
     }
 
@@ -145,10 +136,7 @@ mod tests {
         content.progress = None;
         assert_eq!(now(&content, &plain()), " content 2  starting the mirror");
         assert_eq!(begins(&content), " content 2  starting the mirror");
-        assert_eq!(
-            begins(&at(Stage::DataCopy)),
-            " content 2  2/4 data copy  307 blocks"
-        );
+        assert_eq!(begins(&at(Stage::DataCopy)), " content 2  2/4 data copy  307 blocks");
     }
 
     #[test]

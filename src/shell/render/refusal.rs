@@ -31,9 +31,7 @@ pub fn reason_lines(refusals: &[Refusal], style: &Style) -> String {
             let lead = format!(" {:<1$}", refusal.code.code(), indent - 1);
             let mut para = Para::new(&lead, indent);
             if let Some(about) = about(refusal) {
-                para = para
-                    .unit(0, &about, Paint::Strong)
-                    .unit(2, "", Paint::Plain);
+                para = para.unit(0, &about, Paint::Strong).unit(2, "", Paint::Plain);
                 para = glue(para, &refusal.cause);
             } else {
                 para = para.words(&refusal.cause);
@@ -69,10 +67,7 @@ fn about(refusal: &Refusal) -> Option<String> {
 
 /// One example is enough; the longest name is the one that says least by itself.
 fn to_explain(refusals: &[Refusal]) -> Option<RefusalCode> {
-    refusals
-        .iter()
-        .map(|r| r.code)
-        .max_by_key(|code| code.code().len())
+    refusals.iter().map(|r| r.code).max_by_key(|code| code.code().len())
 }
 
 #[cfg(test)]
@@ -103,12 +98,7 @@ mod tests {
                 "resynchronizing, 38 %, about 40 s left",
                 "wait_until(\"synchronized\", #{ contents: [3] })",
             ),
-            reason(
-                RefusalCode::NoSpace,
-                2,
-                "sdw2:/srv/seg has 0.1 GiB free, a primary needs 1",
-                "free space on sdw2",
-            ),
+            reason(RefusalCode::NoSpace, 2, "sdw2:/srv/seg has 0.1 GiB free, a primary needs 1", "free space on sdw2"),
         ]
     }
 

@@ -60,11 +60,7 @@ mod tests {
             columns: vec!["id".into(), "name".into(), "raw".into()],
             rows: vec![
                 vec![Value::Int(1), Value::Text("one".into()), Value::Null],
-                vec![
-                    Value::Int(20),
-                    Value::Text("twenty".into()),
-                    Value::Blob(vec![1, 255]),
-                ],
+                vec![Value::Int(20), Value::Text("twenty".into()), Value::Blob(vec![1, 255])],
             ],
             affected: 0,
         };
@@ -73,11 +69,7 @@ mod tests {
 
     #[test]
     fn a_statement_without_rows_counts_what_it_changed() {
-        let rows = Rows {
-            columns: vec![],
-            rows: vec![],
-            affected: 1,
-        };
+        let rows = Rows { columns: vec![], rows: vec![], affected: 1 };
         assert_eq!(render(&rows, &plain()), "1 row changed\n");
     }
 

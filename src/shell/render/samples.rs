@@ -3,9 +3,8 @@
 use super::Style;
 use super::error::{Call, Changed, ErrorView, Position};
 use crate::cluster::{
-    Alive, ContentState, CoordinatorState, HostState, Intent, Joined, Outcome, OutcomeStatus,
-    PairHealth, Place, Plan, PlanStep, Refusal, RefusalCode, Segment, SegmentOutcome, Selection,
-    State, StepKind,
+    Alive, ContentState, CoordinatorState, HostState, Intent, Joined, Outcome, OutcomeStatus, PairHealth, Place, Plan,
+    PlanStep, Refusal, RefusalCode, Segment, SegmentOutcome, Selection, State, StepKind,
 };
 use crate::core::ids::{Content, Dbid, Epoch};
 use crate::core::report::{Progress, Stage};
@@ -15,10 +14,7 @@ use crate::core::row::{Member, Mode, PairRow, Role, SegmentRow, Status};
 pub const NOW: i64 = 1_763_694_857_000;
 
 pub fn plain() -> Style {
-    Style {
-        evidence: true,
-        ..Style::default()
-    }
+    Style { evidence: true, ..Style::default() }
 }
 
 fn row(dbid: i64, content: i64, role: Role, host: &str, port: u16) -> SegmentRow {
@@ -39,12 +35,7 @@ fn row(dbid: i64, content: i64, role: Role, host: &str, port: u16) -> SegmentRow
 
 fn segment(row: SegmentRow) -> Segment {
     Segment {
-        alive: Alive {
-            alive: true,
-            pid: Some(4000 + row.dbid.0 as u32),
-            cause: String::new(),
-            age_ms: 300,
-        },
+        alive: Alive { alive: true, pid: Some(4000 + row.dbid.0 as u32), cause: String::new(), age_ms: 300 },
         row,
         free_bytes: Some(50 << 30),
         data_bytes: Some(512 << 20),
@@ -56,20 +47,10 @@ fn segment(row: SegmentRow) -> Segment {
 pub fn healthy() -> State {
     let mut segments = Vec::new();
     for content in 0..4i64 {
-        let (a, b) = if content < 2 {
-            ("sdw1", "sdw2")
-        } else {
-            ("sdw2", "sdw1")
-        };
+        let (a, b) = if content < 2 { ("sdw1", "sdw2") } else { ("sdw2", "sdw1") };
         let port = 6000 + content as u16 + 2;
         segments.push(segment(row(content + 2, content, Role::Primary, a, port)));
-        segments.push(segment(row(
-            content + 6,
-            content,
-            Role::Mirror,
-            b,
-            port + 1000,
-        )));
+        segments.push(segment(row(content + 6, content, Role::Mirror, b, port + 1000)));
     }
     segments.sort_by_key(|s| s.row.dbid);
     let host = |name: &str, address: &str| HostState {
@@ -116,11 +97,7 @@ fn synchronized(content: i64) -> ContentState {
 }
 
 pub fn at(state: &mut State, dbid: i64) -> &mut Segment {
-    state
-        .segments
-        .iter_mut()
-        .find(|s| s.row.dbid == Dbid(dbid))
-        .expect("the sample has this dbid")
+    state.segments.iter_mut().find(|s| s.row.dbid == Dbid(dbid)).expect("the sample has this dbid")
 }
 
 /// The reference screen: content 2 failed over, content 3 is being resynchronized.
@@ -129,12 +106,7 @@ pub fn broken() -> State {
     let old = at(&mut state, 4);
     old.row.role = Role::Mirror;
     old.row.status = Status::Down;
-    old.alive = Alive {
-        alive: false,
-        pid: None,
-        cause: "process gone, host answers".into(),
-        age_ms: 300,
-    };
+    old.alive = Alive { alive: false, pid: None, cause: "process gone, host answers".into(), age_ms: 300 };
     old.down_since_ms = Some(NOW - 130_000);
     let new = at(&mut state, 8);
     new.row.role = Role::Primary;
@@ -180,8 +152,7 @@ pub fn double_fault() -> State {
     primary.down_since_ms = Some(NOW - 40_000);
     state.contents[2].health = PairHealth::DoubleFault;
     state.contents[2].to_copy_blocks = None;
-    state.contents[2].last_event =
-        "dbid 8 on sdw1, process gone, while dbid 4 on sdw2 was down".into();
+    state.contents[2].last_event = "dbid 8 on sdw1, process gone, while dbid 4 on sdw2 was down".into();
     state
 }
 
@@ -203,21 +174,13 @@ pub fn coordinator_down() -> State {
 }
 
 pub fn recover_plan() -> Plan {
-    let member = |dbid| Member {
-        dbid: Dbid(dbid),
-        mode: Mode::Synchronized,
-        status: Status::Up,
-    };
+    let member = |dbid| Member { dbid: Dbid(dbid), mode: Mode::Synchronized, status: Status::Up };
     Plan {
         id: "9f3c".into(),
         state_id: "a81e".into(),
         cluster_id: "c1".into(),
         made_ms: NOW + 3_000,
-        intent: Intent::Recover {
-            selection: Selection::default(),
-            rate_bytes: None,
-            jobs: None,
-        },
+        intent: Intent::Recover { selection: Selection::default(), rate_bytes: None, jobs: None },
         steps: vec![PlanStep {
             content: Content(2),
             kind: StepKind::Incremental,
@@ -228,64 +191,35 @@ pub fn recover_plan() -> Plan {
             about_ms: Some(600),
             cancels_sessions: false,
         }],
-        joined: vec![Joined {
-            content: Content(3),
-            dbid: Dbid(9),
-            percent: Some(38),
-        }],
+        joined: vec![Joined { content: Content(3), dbid: Dbid(9), percent: Some(38) }],
         refusals: vec![],
         refuses: false,
         epochs: vec![(Content(2), Epoch(2))],
-        after: vec![PairRow {
-            content: Content(2),
-            epoch: Epoch(3),
-            primary: member(8),
-            mirror: Some(member(4)),
-        }],
+        after: vec![PairRow { content: Content(2), epoch: Epoch(3), primary: member(8), mirror: Some(member(4)) }],
         notes: vec![],
         places: vec![place(4, "sdw2", 6004), place(8, "sdw1", 7004)],
     }
 }
 
 fn place(dbid: i64, host: &str, port: u16) -> Place {
-    Place {
-        dbid: Dbid(dbid),
-        host: host.into(),
-        port,
-        datadir: format!("/srv/seg/{dbid}"),
-    }
+    Place { dbid: Dbid(dbid), host: host.into(), port, datadir: format!("/srv/seg/{dbid}") }
 }
 
 /// Two full copies, and two segments that can't have one.
 pub fn full_plan() -> Plan {
     let mut plan = recover_plan();
-    plan.intent = Intent::FullRecover {
-        selection: Selection::default(),
-        rate_bytes: None,
-        jobs: None,
-        in_place: false,
-    };
+    plan.intent =
+        Intent::FullRecover { selection: Selection::default(), rate_bytes: None, jobs: None, in_place: false };
     plan.joined.clear();
     plan.steps[0].kind = StepKind::Full;
-    plan.steps.insert(
-        0,
-        PlanStep {
-            content: Content(0),
-            dbid: Dbid(6),
-            source: Dbid(2),
-            ..plan.steps[0].clone()
-        },
-    );
+    plan.steps.insert(0, PlanStep { content: Content(0), dbid: Dbid(6), source: Dbid(2), ..plan.steps[0].clone() });
     plan.places.push(place(6, "sdw2", 7002));
     plan.places.push(place(2, "sdw1", 6002));
     plan.after.insert(
         0,
         PairRow {
             content: Content(0),
-            primary: Member {
-                dbid: Dbid(2),
-                ..plan.after[0].primary
-            },
+            primary: Member { dbid: Dbid(2), ..plan.after[0].primary },
             mirror: plan.after[0].mirror.map(|m| Member { dbid: Dbid(6), ..m }),
             ..plan.after[0]
         },
@@ -299,27 +233,15 @@ pub fn full_plan() -> Plan {
         next: next.into(),
     };
     plan.refusals = vec![
-        refusal(
-            RefusalCode::SourceDamaged,
-            1,
-            "dbid 3 main.db: block 881 unreadable",
-            "",
-        ),
-        refusal(
-            RefusalCode::DoubleFault,
-            3,
-            "dbid 5 and dbid 9 do not answer",
-            "procedure(\"recover_double_fault\")",
-        ),
+        refusal(RefusalCode::SourceDamaged, 1, "dbid 3 main.db: block 881 unreadable", ""),
+        refusal(RefusalCode::DoubleFault, 3, "dbid 5 and dbid 9 do not answer", "procedure(\"recover_double_fault\")"),
     ];
     plan
 }
 
 pub fn rebalance_plan() -> Plan {
     let mut plan = recover_plan();
-    plan.intent = Intent::Rebalance {
-        selection: Selection::default(),
-    };
+    plan.intent = Intent::Rebalance { selection: Selection::default() };
     plan.joined.clear();
     plan.steps[0].kind = StepKind::Switch;
     plan.steps[0].copy_blocks = None;
@@ -352,11 +274,7 @@ pub fn done_outcome() -> Outcome {
 }
 
 pub fn script_error() -> ErrorView {
-    let at = |line, column| Position {
-        file: "site/nightly.rhai".into(),
-        line,
-        column,
-    };
+    let at = |line, column| Position { file: "site/nightly.rhai".into(), line, column };
     let changed = |ago: i64, op, verb: &str| Changed {
         time_ms: NOW - ago,
         op,
@@ -371,15 +289,9 @@ pub fn script_error() -> ErrorView {
         position: Some(at(14, 13)),
         source_line: Some("    recover(opts);".into()),
         notes: vec!["options: contents dbids hosts to wait timeout stall rate jobs raise".into()],
-        calls: vec![Call {
-            function: "heal".into(),
-            at: Some(at(31, 5)),
-        }],
+        calls: vec![Call { function: "heal".into(), at: Some(at(31, 5)) }],
         more: "help(\"recover\")".into(),
-        changed_before: vec![
-            changed(97_000, 116, "recover"),
-            changed(93_000, 117, "rebalance"),
-        ],
+        changed_before: vec![changed(97_000, 116, "recover"), changed(93_000, 117, "rebalance")],
         ..ErrorView::default()
     }
 }

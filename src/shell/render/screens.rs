@@ -15,10 +15,7 @@ pub struct Screens {
 impl Screens {
     /// Screens in this style for the cluster of this name.
     pub fn new(style: Style, cluster: impl Into<String>) -> Screens {
-        Screens {
-            style,
-            cluster: cluster.into(),
-        }
+        Screens { style, cluster: cluster.into() }
     }
 
     /// The style of this stream.

@@ -1,8 +1,6 @@
 //! The `state()` screen: the header, the contents, the hosts, and what to do next for each content.
 
-use super::format::{
-    age_ms, blocks, bytes, contents, count, elapsed_ms, percent, remaining_ms, when,
-};
+use super::format::{age_ms, blocks, bytes, contents, count, elapsed_ms, percent, remaining_ms, when};
 use super::layout::{Cell, Para, Table, columns};
 use super::{Paint, Style};
 use crate::cluster::{ContentState, HostState, PairHealth, Segment, State};
@@ -25,11 +23,7 @@ pub fn render(state: &State, style: &Style) -> String {
 
 /// With the coordinator down nobody has probed, so only the catalog's word counts.
 fn is_down(state: &State, segment: &Segment) -> bool {
-    if coordinator_down(state) {
-        segment.row.status == Status::Down
-    } else {
-        segment.is_down()
-    }
+    if coordinator_down(state) { segment.row.status == Status::Down } else { segment.is_down() }
 }
 
 fn coordinator_down(state: &State) -> bool {
@@ -42,15 +36,15 @@ fn header(state: &State, style: &Style) -> String {
     let hosts = count(state.hosts.len(), "host");
     let size = format!("{}, {hosts}", count(state.contents.len(), "content"));
     let up = format!("{} of {} up", all - down, count(all, "segment"));
-    let mut line = Para::new("", 1)
-        .unit(0, &state.cluster, Paint::Strong)
-        .unit(2, &size, Paint::Plain)
-        .unit(3, &up, if down > 0 { Paint::Warn } else { Paint::Plain });
+    let mut line = Para::new("", 1).unit(0, &state.cluster, Paint::Strong).unit(2, &size, Paint::Plain).unit(
+        3,
+        &up,
+        if down > 0 { Paint::Warn } else { Paint::Plain },
+    );
     for (text, paint) in warnings(state) {
         line = line.unit(3, &text, paint);
     }
-    line.unit(age_gap(state), &age(state), Paint::Dim)
-        .render(style)
+    line.unit(age_gap(state), &age(state), Paint::Dim).render(style)
 }
 
 /// The screen sets the age apart by two blanks behind a warning and by three otherwise.
@@ -68,11 +62,7 @@ fn warnings(state: &State) -> Vec<(String, Paint)> {
     }
     // A content that lost both its members still has mode `c`, but nobody would call it one copy.
     let lost = state.double_fault();
-    let single = state
-        .single_copy()
-        .iter()
-        .filter(|c| !lost.contains(c))
-        .count();
+    let single = state.single_copy().iter().filter(|c| !lost.contains(c)).count();
     if single > 0 {
         found.push((format!("{single} SINGLE COPY"), Paint::Warn));
     }
@@ -81,11 +71,7 @@ fn warnings(state: &State) -> Vec<(String, Paint)> {
 
 fn age(state: &State) -> String {
     let age = age_ms(state.age_ms);
-    if coordinator_down(state) {
-        format!("last catalog, {age} old")
-    } else {
-        format!("probed {age} ago")
-    }
+    if coordinator_down(state) { format!("last catalog, {age} old") } else { format!("probed {age} ago") }
 }
 
 /// How much a segment's cell says; less when the screen is too narrow for all of it.
@@ -98,26 +84,18 @@ enum Detail {
 fn contents_table(state: &State, style: &Style) -> String {
     let full = Detail::WithDuration;
     let short = Detail::DownOnly;
-    [
-        side_by_side(state, full),
-        side_by_side(state, short),
-        stacked(state, full),
-    ]
-    .into_iter()
-    .find(|table| table.width() <= style.width)
-    .unwrap_or_else(|| stacked(state, short))
-    .render(style)
+    [side_by_side(state, full), side_by_side(state, short), stacked(state, full)]
+        .into_iter()
+        .find(|table| table.width() <= style.width)
+        .unwrap_or_else(|| stacked(state, short))
+        .render(style)
 }
 
 /// Primary and mirror of a content on one line.
 fn side_by_side(state: &State, detail: Detail) -> Table {
     // A mirror that is down takes all the room there is; others stand as far apart as the rest.
     let is_mirror_down = |s: &Segment| s.row.role == Role::Mirror && is_down(state, s);
-    let gap = if state.segments.iter().any(is_mirror_down) {
-        1
-    } else {
-        2
-    };
+    let gap = if state.segments.iter().any(is_mirror_down) { 1 } else { 2 };
     let mut table = Table::new()
         .column("content", 2)
         .column("primary", 2)
@@ -138,11 +116,8 @@ fn side_by_side(state: &State, detail: Detail) -> Table {
 
 /// Two lines a content, for host names that leave no room side by side.
 fn stacked(state: &State, detail: Detail) -> Table {
-    let mut table = Table::new()
-        .column("content", 2)
-        .column("pair", 3)
-        .column("to copy", 2)
-        .column("primary, mirror below", 0);
+    let mut table =
+        Table::new().column("content", 2).column("pair", 3).column("to copy", 2).column("primary, mirror below", 0);
     for content in &state.contents {
         table.row(vec![
             content.content.to_string().into(),
@@ -201,9 +176,7 @@ fn pair(content: &ContentState) -> Cell {
 fn to_copy(state: &State, content: &ContentState) -> String {
     match content.health {
         PairHealth::ChangeTracking if content.incremental_impossible.is_some() => {
-            let data = state
-                .acting(content.content, Role::Primary)
-                .and_then(|p| p.data_bytes);
+            let data = state.acting(content.content, Role::Primary).and_then(|p| p.data_bytes);
             data.map_or("full".to_string(), |n| format!("full {}", bytes(n)))
         }
         PairHealth::ChangeTracking | PairHealth::Resynchronizing => {
@@ -237,16 +210,9 @@ fn hosts_table(state: &State, style: &Style) -> String {
 }
 
 fn host_row(state: &State, host: &HostState) -> Vec<Cell> {
-    let here = || {
-        state
-            .segments
-            .iter()
-            .filter(|s| s.row.hostname == host.host)
-    };
+    let here = || state.segments.iter().filter(|s| s.row.hostname == host.host);
     let now = here().filter(|s| s.row.role == Role::Primary).count();
-    let preferred = here()
-        .filter(|s| s.row.preferred_role == Role::Primary)
-        .count();
+    let preferred = here().filter(|s| s.row.preferred_role == Role::Primary).count();
     let mirrors = here().filter(|s| s.row.role == Role::Mirror).count();
     let down = here().filter(|s| is_down(state, s)).count();
     let answers = match (coordinator_down(state), host.alive) {
@@ -269,20 +235,13 @@ fn notes(state: &State, style: &Style) -> String {
     if coordinator_down(state) {
         return coordinator_note(state, style);
     }
-    let mut text: String = state
-        .hosts
-        .iter()
-        .filter(|h| !h.alive)
-        .map(|h| host_note(state, h, style))
-        .collect();
+    let mut text: String = state.hosts.iter().filter(|h| !h.alive).map(|h| host_note(state, h, style)).collect();
     for content in &state.contents {
         text.push_str(&content_note(state, content, style));
     }
     if let Some(until) = state.fts_paused_until_ms {
         let until = when(until, state.time_ms, style);
-        text.push_str(&format!(
-            " FTS is paused until {until}: no failover happens before.\n"
-        ));
+        text.push_str(&format!(" FTS is paused until {until}: no failover happens before.\n"));
     }
     text
 }
@@ -302,20 +261,13 @@ fn coordinator_note(state: &State, style: &Style) -> String {
 fn host_note(state: &State, host: &HostState, style: &Style) -> String {
     let lead = format!(" host {}  ", host.host);
     let indent = columns(&lead).min(style.width / 2);
-    let cause = if host.cause.is_empty() {
-        "its agent does not answer"
-    } else {
-        &host.cause
-    };
+    let cause = if host.cause.is_empty() { "its agent does not answer" } else { &host.cause };
     let next = if state.drill {
         format!("next: fault::start_host(\"{}\")", host.host)
     } else {
         "next: bring the host back, then: segsh start DIR".to_string()
     };
-    Para::new(&lead, indent)
-        .words(&format!("does not answer: {cause}."))
-        .unit_below(&next, Paint::Code)
-        .render(style)
+    Para::new(&lead, indent).words(&format!("does not answer: {cause}.")).unit_below(&next, Paint::Code).render(style)
 }
 
 fn content_note(state: &State, content: &ContentState, style: &Style) -> String {
@@ -326,29 +278,21 @@ fn content_note(state: &State, content: &ContentState, style: &Style) -> String 
         PairHealth::Resynchronizing => resync_note(content, para),
         PairHealth::DoubleFault => double_fault_note(state, content, para, style),
         PairHealth::Quarantined => {
-            let why = content
-                .quarantine
-                .as_deref()
-                .unwrap_or("its rows are impossible");
+            let why = content.quarantine.as_deref().unwrap_or("its rows are impossible");
             para.words(&format!("QUARANTINED: {why}. Nothing is decided for it."))
                 .unit_below("next: help(\"quarantined\")", Paint::Code)
         }
-        PairHealth::Synchronized | PairHealth::NoMirror => {
-            match unanswered(state, content.content) {
-                Some(cause) => para.words(&cause).unit(6, "next: probe()", Paint::Code),
-                None => return String::new(),
-            }
-        }
+        PairHealth::Synchronized | PairHealth::NoMirror => match unanswered(state, content.content) {
+            Some(cause) => para.words(&cause).unit(6, "next: probe()", Paint::Code),
+            None => return String::new(),
+        },
     };
     para.render(style)
 }
 
 /// A member that does not answer although the catalog still counts on it.
 fn unanswered(state: &State, content: Content) -> Option<String> {
-    let gone = state
-        .segments
-        .iter()
-        .find(|s| s.row.content == content && s.is_down())?;
+    let gone = state.segments.iter().find(|s| s.row.content == content && s.is_down())?;
     let cause = &gone.alive.cause;
     let cause = if cause.is_empty() { "no answer" } else { cause };
     let row = &gone.row;
@@ -365,26 +309,19 @@ fn evidence(para: Para, content: Content, style: &Style) -> Para {
 }
 
 fn tracking_note(state: &State, content: &ContentState, para: Para, style: &Style) -> Para {
-    let since = content
-        .single_copy_since_ms
-        .map(|ms| format!(" since {}", when(ms, state.time_ms, style)))
-        .unwrap_or_default();
+    let since =
+        content.single_copy_since_ms.map(|ms| format!(" since {}", when(ms, state.time_ms, style))).unwrap_or_default();
     let para = para.words(&format!("single copy{since}:{}", event(content)));
     let mut para = evidence(para, content.content, style);
     let mirror = state.acting(content.content, Role::Mirror);
     if let Some(op) = content.operation {
-        return para.unit_below(
-            &format!("operation {op} works on it      next: wait"),
-            Paint::Code,
-        );
+        return para.unit_below(&format!("operation {op} works on it      next: wait"), Paint::Code);
     }
     if let Some(why) = &content.source_damaged {
         para = para.words(&format!("The acting primary is damaged: {why}."));
         return para.unit_below("next: help(\"source_damaged\")", Paint::Code);
     }
-    let host_gone = mirror
-        .and_then(|m| state.host(&m.row.hostname))
-        .is_some_and(|h| !h.alive);
+    let host_gone = mirror.and_then(|m| state.host(&m.row.hostname)).is_some_and(|h| !h.alive);
     let step = match (&content.incremental_impossible, mirror) {
         (Some(why), Some(mirror)) => {
             para = para.words(&format!("Incremental recovery is impossible: {why}."));
@@ -392,11 +329,7 @@ fn tracking_note(state: &State, content: &ContentState, para: Para, style: &Styl
         }
         _ => "recover()".to_string(),
     };
-    let first = if host_gone {
-        "when the host is back: "
-    } else {
-        ""
-    };
+    let first = if host_gone { "when the host is back: " } else { "" };
     para = para.unit_below(&format!("next: {first}{step}"), Paint::Code);
     if unbalanced(state, content.content) {
         para = para.unit(5, "then, at a quiet time: rebalance()", Paint::Code);
@@ -407,11 +340,7 @@ fn tracking_note(state: &State, content: &ContentState, para: Para, style: &Styl
 /// The coordinator's words about what happened, as the end of a sentence.
 fn event(content: &ContentState) -> String {
     let event = content.last_event.trim().trim_end_matches('.');
-    if event.is_empty() {
-        " changes are tracked.".to_string()
-    } else {
-        format!(" {event}.")
-    }
+    if event.is_empty() { " changes are tracked.".to_string() } else { format!(" {event}.") }
 }
 
 fn unbalanced(state: &State, content: Content) -> bool {
@@ -425,8 +354,7 @@ fn resync_note(content: &ContentState, para: Para) -> Para {
         .and_then(eta_ms)
         .map(|ms| format!(", about {}", remaining_ms(ms)))
         .unwrap_or_default();
-    para.words(&format!("single copy until synchronized{about}"))
-        .unit(6, "next: wait", Paint::Code)
+    para.words(&format!("single copy until synchronized{about}")).unit(6, "next: wait", Paint::Code)
 }
 
 /// How long the rest takes at the speed so far; `None` before there is a speed.
@@ -435,16 +363,12 @@ pub fn eta_ms(progress: &Progress) -> Option<i64> {
     if progress.copied_blocks == 0 || progress.elapsed_ms == 0 {
         return None;
     }
-    let ms =
-        u128::from(left) * u128::from(progress.elapsed_ms) / u128::from(progress.copied_blocks);
+    let ms = u128::from(left) * u128::from(progress.elapsed_ms) / u128::from(progress.copied_blocks);
     i64::try_from(ms).ok()
 }
 
 fn double_fault_note(state: &State, content: &ContentState, para: Para, style: &Style) -> Para {
-    let para = para.words(&format!(
-        "DOUBLE FAULT, no member can serve:{}",
-        event(content)
-    ));
+    let para = para.words(&format!("DOUBLE FAULT, no member can serve:{}", event(content)));
     let para = evidence(para, content.content, style);
     let mirrored = state.acting(content.content, Role::Mirror).is_some();
     let next = if mirrored {
@@ -463,11 +387,7 @@ fn footer(state: &State, style: &Style) -> String {
     }
     // Rebalancing is all or nothing, so it is proposed here only when nothing stands in its way;
     // otherwise the content's own note has it as the later step.
-    let ready = state
-        .contents
-        .iter()
-        .all(|c| c.health == PairHealth::Synchronized)
-        && state.down().is_empty();
+    let ready = state.contents.iter().all(|c| c.health == PairHealth::Synchronized) && state.down().is_empty();
     let mut para = Para::new(" ", 3).words("* not in its preferred role");
     if ready {
         let mut list: Vec<Content> = out.iter().map(|s| s.row.content).collect();

@@ -28,10 +28,7 @@ fn a_synchronized_cluster_out_of_balance_is_told_to_rebalance() {
     at(&mut state, 4).row.role = Role::Mirror;
     at(&mut state, 8).row.role = Role::Primary;
     let text = render(&state, &plain());
-    assert!(
-        text.contains("* not in its preferred role (content 2)   next: rebalance()"),
-        "{text}"
-    );
+    assert!(text.contains("* not in its preferred role (content 2)   next: rebalance()"), "{text}");
 }
 
 #[test]
@@ -49,10 +46,7 @@ fn a_host_that_does_not_answer_has_a_note() {
     state.hosts[1].alive = false;
     state.hosts[1].cause = "connection refused".into();
     let text = render(&state, &plain());
-    assert!(
-        text.contains("host sdw2  does not answer: connection refused."),
-        "{text}"
-    );
+    assert!(text.contains("host sdw2  does not answer: connection refused."), "{text}");
     assert!(text.contains("fault::start_host(\"sdw2\")"), "{text}");
 }
 
@@ -62,15 +56,9 @@ fn a_dead_member_of_a_synchronized_pair_asks_for_a_probe() {
     let mirror = at(&mut state, 6);
     mirror.alive.alive = false;
     mirror.alive.cause = "process gone".into();
-    assert_eq!(
-        state.segment(crate::core::ids::Dbid(6)).map(|s| s.row.mode),
-        Some(Mode::Synchronized)
-    );
+    assert_eq!(state.segment(crate::core::ids::Dbid(6)).map(|s| s.row.mode), Some(Mode::Synchronized));
     let text = render(&state, &plain());
-    assert!(
-        text.contains("content 0  dbid 6 on sdw2: process gone.      next: probe()"),
-        "{text}"
-    );
+    assert!(text.contains("content 0  dbid 6 on sdw2: process gone.      next: probe()"), "{text}");
 }
 
 #[test]
@@ -83,11 +71,7 @@ fn evidence_is_offered_only_where_it_can_be_asked_for() {
 #[test]
 fn no_line_of_any_state_is_wider_than_the_screen() {
     for mut state in [healthy(), broken(), double_fault(), coordinator_down()] {
-        for name in [
-            "sdw1",
-            "a-host-name-of-thirty-columns.x",
-            &"long".repeat(30),
-        ] {
+        for name in ["sdw1", "a-host-name-of-thirty-columns.x", &"long".repeat(30)] {
             for segment in &mut state.segments {
                 segment.row.hostname = name.to_string();
             }
@@ -116,10 +100,7 @@ fn a_long_host_name_is_whole_while_a_line_has_room_for_it() {
 
 #[test]
 fn colour_only_repeats_what_the_words_say() {
-    let colored = Style {
-        color: true,
-        ..plain()
-    };
+    let colored = Style { color: true, ..plain() };
     for state in [healthy(), broken(), double_fault(), coordinator_down()] {
         let text = render(&state, &colored);
         assert!(text.contains('\u{1b}'));
