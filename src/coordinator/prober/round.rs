@@ -68,9 +68,14 @@ impl Round {
     }
 
     fn adopt(&mut self, content: ContentRow) {
-        let row = content.pair.clone().unwrap_or_else(|_| impossible(content.content));
-        self.extras.insert(content.content, (content.full_copy, content.rate_bytes));
-        self.contents.insert(content.content, Fts::new(row, self.patience));
+        let row = content
+            .pair
+            .clone()
+            .unwrap_or_else(|_| impossible(content.content));
+        self.extras
+            .insert(content.content, (content.full_copy, content.rate_bytes));
+        self.contents
+            .insert(content.content, Fts::new(row, self.patience));
         self.publish(&content, Vec::new());
     }
 
@@ -78,7 +83,10 @@ impl Round {
         let (heard_tx, mut heard) = mpsc::unbounded_channel();
         for (dbid, row) in &self.rows {
             let (to, me) = (Site::endpoint(row), self.setup.me.clone());
-            self.links.insert(*dbid, link::start(*dbid, to, me, self.pace.subscribe(), heard_tx.clone()));
+            self.links.insert(
+                *dbid,
+                link::start(*dbid, to, me, self.pace.subscribe(), heard_tx.clone()),
+            );
         }
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -105,12 +113,20 @@ impl Round {
     }
 
     fn take_heard(&mut self, dbid: Dbid, what: Heard) {
-        let Some(content) = self.content_of(dbid) else { return };
+        let Some(content) = self.content_of(dbid) else {
+            return;
+        };
         match what {
             Heard::Message(message) => self.take_message(dbid, content, *message),
             Heard::Failed { failure, why } => {
                 let silent = matches!(failure, Failure::Timeout | Failure::HostSilent);
-                self.last.insert(dbid, Last { at: Instant::now(), silent });
+                self.last.insert(
+                    dbid,
+                    Last {
+                        at: Instant::now(),
+                        silent,
+                    },
+                );
                 self.show_failure(dbid, &why);
                 self.notice_silence();
                 self.step(content, Event::Failed { dbid, failure, why });
@@ -120,11 +136,19 @@ impl Round {
 
     fn take_message(&mut self, dbid: Dbid, content: Content, message: FromSegment) {
         match message {
-            FromSegment::Report { report, .. } if report.dbid != dbid || report.content != content => {
+            FromSegment::Report { report, .. }
+                if report.dbid != dbid || report.content != content =>
+            {
                 tracing::warn!(dbid = dbid.0, "a report of another segment was dropped");
             }
             FromSegment::Report { report, .. } => {
-                self.last.insert(dbid, Last { at: Instant::now(), silent: false });
+                self.last.insert(
+                    dbid,
+                    Last {
+                        at: Instant::now(),
+                        silent: false,
+                    },
+                );
                 self.show_report(dbid, &report);
                 self.notice_silence();
                 self.step(content, Event::Heard(Box::new(report)));
@@ -134,7 +158,11 @@ impl Round {
                 self.kick(Some(dbid));
             }
             FromSegment::Failed { message, .. } => {
-                tracing::warn!(dbid = dbid.0, message, "a segment can't follow its order now");
+                tracing::warn!(
+                    dbid = dbid.0,
+                    message,
+                    "a segment can't follow its order now"
+                );
             }
         }
     }
@@ -149,7 +177,10 @@ impl Round {
             }
             Command::Kick(dbid) => self.kick(dbid),
             Command::ProbeNow(reply) => {
-                self.asked.push(Asked { at: Instant::now(), reply });
+                self.asked.push(Asked {
+                    at: Instant::now(),
+                    reply,
+                });
                 self.kick(None);
             }
             Command::Drain(dbid, reply) => match self.links.get(&dbid) {
@@ -177,7 +208,11 @@ impl Round {
     }
 
     fn kick(&self, dbid: Option<Dbid>) {
-        for (_, link) in self.links.iter().filter(|(d, _)| dbid.is_none_or(|wanted| wanted == **d)) {
+        for (_, link) in self
+            .links
+            .iter()
+            .filter(|(d, _)| dbid.is_none_or(|wanted| wanted == **d))
+        {
             link.kick.notify_one();
         }
     }
@@ -190,7 +225,9 @@ impl Round {
 
     fn step(&mut self, content: Content, event: Event) {
         let now = self.now_ms();
-        let Some(fts) = self.contents.get_mut(&content) else { return };
+        let Some(fts) = self.contents.get_mut(&content) else {
+            return;
+        };
         let mut decisions = fts.step(now, event);
         // A changed row is a new event, which may decide again; a row settles in a few steps.
         while !decisions.is_empty() {
@@ -209,12 +246,20 @@ impl Round {
             Decision::Say(text) => tracing::warn!(content = content.0, text),
             Decision::DoubleFault { reason, evidence } => {
                 tracing::error!(content = content.0, reason);
-                self.tried(self.setup.store.note(content, &reason, &evidence, unix_ms()));
+                self.tried(
+                    self.setup
+                        .store
+                        .note(content, &reason, &evidence, unix_ms()),
+                );
                 self.show_content(content);
             }
             Decision::Quarantine { reason, evidence } => {
                 tracing::error!(content = content.0, reason, "quarantined");
-                self.tried(self.setup.store.quarantine(content, &reason, &evidence, unix_ms()));
+                self.tried(
+                    self.setup
+                        .store
+                        .quarantine(content, &reason, &evidence, unix_ms()),
+                );
                 self.show_content(content);
             }
             Decision::Change(change) => return self.change(content, &change),
@@ -250,7 +295,11 @@ impl Round {
             self.extras.remove(&content);
         }
         let now = self.now_ms();
-        let decisions = self.contents.get_mut(&content).map(|fts| fts.step(now, Event::Row(row))).unwrap_or_default();
+        let decisions = self
+            .contents
+            .get_mut(&content)
+            .map(|fts| fts.step(now, Event::Row(row)))
+            .unwrap_or_default();
         self.show_content(content);
         if let Some(op) = begun {
             // Nobody listens only when the coordinator ends; the goal is in the catalog.
@@ -280,12 +329,21 @@ impl Round {
 
     /// Every member's order is the row that stands; a link sends it at once when it changes.
     fn send_orders(&self, content: Content) {
-        let Some(fts) = self.contents.get(&content) else { return };
+        let Some(fts) = self.contents.get(&content) else {
+            return;
+        };
         let row = *fts.row();
         let (full_copy, rate_bytes) = self.extras.get(&content).copied().unwrap_or_default();
         for dbid in std::iter::once(row.primary.dbid).chain(row.mirror.map(|m| m.dbid)) {
-            let Some(link) = self.links.get(&dbid) else { continue };
-            let order = fts.may_order(dbid).then(|| Order { row, peer: self.peer(&row, dbid), full_copy, rate_bytes });
+            let Some(link) = self.links.get(&dbid) else {
+                continue;
+            };
+            let order = fts.may_order(dbid).then(|| Order {
+                row,
+                peer: self.peer(&row, dbid),
+                full_copy,
+                rate_bytes,
+            });
             link.order.send_if_modified(|old| {
                 let changed = *old != order;
                 *old = order;
@@ -306,7 +364,10 @@ impl Round {
     /// A fault that makes every segment silent at once may be this side's own.
     fn notice_silence(&mut self) {
         let silent = !self.rows.is_empty()
-            && self.rows.keys().all(|dbid| self.last.get(dbid).is_some_and(|last| last.silent));
+            && self
+                .rows
+                .keys()
+                .all(|dbid| self.last.get(dbid).is_some_and(|last| last.silent));
         if std::mem::replace(&mut self.all_silent, silent) != silent {
             self.step_all(&Event::AllSilent(silent));
         }
@@ -318,12 +379,19 @@ impl Round {
         }
         let now = self.now_ms();
         let undecided = self.contents.values().any(|fts| fts.is_undecided(now));
-        let oldest = self.rows.keys().map(|d| self.last.get(d).map(|l| l.at)).min().flatten();
+        let oldest = self
+            .rows
+            .keys()
+            .map(|d| self.last.get(d).map(|l| l.at))
+            .min()
+            .flatten();
         let is_done = |asked: &Asked| {
             let seen = oldest.is_some_and(|oldest| oldest >= asked.at);
             (seen && !undecided) || asked.at.elapsed() >= PROBE_LIMIT
         };
-        let (done, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut self.asked).into_iter().partition(is_done);
+        let (done, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut self.asked)
+            .into_iter()
+            .partition(is_done);
         self.asked = waiting;
         if !done.is_empty() {
             self.setup.board.write(|k| k.probed = Some(Instant::now()));
@@ -335,7 +403,14 @@ impl Round {
 
     fn show_report(&self, dbid: Dbid, report: &Report) {
         self.setup.board.write(|k| {
-            k.segments.insert(dbid, Seen { report: Some(report.clone()), heard: Some(Instant::now()), failing: None });
+            k.segments.insert(
+                dbid,
+                Seen {
+                    report: Some(report.clone()),
+                    heard: Some(Instant::now()),
+                    failing: None,
+                },
+            );
             k.probed = Some(Instant::now());
         });
     }
@@ -344,8 +419,16 @@ impl Round {
         self.setup.board.write(|k| {
             let seen = k.segments.entry(dbid).or_default();
             let (now, now_ms) = (Instant::now(), unix_ms());
-            let (since, since_ms) = seen.failing.as_ref().map_or((now, now_ms), |f| (f.since, f.since_ms));
-            seen.failing = Some(Failing { since, since_ms, last: now, why: why.into() });
+            let (since, since_ms) = seen
+                .failing
+                .as_ref()
+                .map_or((now, now_ms), |f| (f.since, f.since_ms));
+            seen.failing = Some(Failing {
+                since,
+                since_ms,
+                last: now,
+                why: why.into(),
+            });
         });
     }
 
@@ -353,7 +436,11 @@ impl Round {
         let now = self.now_ms();
         match self.setup.store.content(content) {
             Ok(row) => {
-                let evidence = self.contents.get(&content).map(|fts| fts.evidence(now)).unwrap_or_default();
+                let evidence = self
+                    .contents
+                    .get(&content)
+                    .map(|fts| fts.evidence(now))
+                    .unwrap_or_default();
                 self.publish(&row, evidence);
             }
             Err(error) => tracing::error!(content = content.0, %error, "the row could not be read"),
@@ -370,14 +457,25 @@ impl Round {
             single_copy_since_ms: row.single_copy_since_ms,
             evidence,
         };
-        self.setup.board.write(|k| k.contents.insert(row.content, seen));
+        self.setup
+            .board
+            .write(|k| k.contents.insert(row.content, seen));
     }
 }
 
 /// A row that is no pair at all, so that its content is quarantined by the rule for impossible rows.
 fn impossible(content: Content) -> PairRow {
-    let primary = Member { dbid: Dbid(0), mode: Mode::ChangeTracking, status: Status::Down };
-    PairRow { content, epoch: Epoch(0), primary, mirror: None }
+    let primary = Member {
+        dbid: Dbid(0),
+        mode: Mode::ChangeTracking,
+        status: Status::Down,
+    };
+    PairRow {
+        content,
+        epoch: Epoch(0),
+        primary,
+        mirror: None,
+    }
 }
 
 fn read_settings(store: &Store) -> Result<(Patience, Pace), StoreError> {
@@ -389,5 +487,12 @@ fn read_settings(store: &Store) -> Result<(Patience, Pace), StoreError> {
         interval: Duration::from_millis(number("gp_fts_probe_interval")?),
         timeout: Duration::from_millis(timeout_ms),
     };
-    Ok((Patience { timeout_ms, retries, tick_ms }, pace))
+    Ok((
+        Patience {
+            timeout_ms,
+            retries,
+            tick_ms,
+        },
+        pace,
+    ))
 }

@@ -15,7 +15,9 @@ use crate::cluster::request::Owner;
 use crate::core::ids::{Content, Dbid, Epoch};
 use crate::core::operation::Goal;
 use crate::core::row::{Member, Mode, PairRow, Role, SegmentRow, Status};
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior, params};
+use rusqlite::{
+    Connection, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior, params,
+};
 use settings::SettingError;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -32,13 +34,24 @@ pub const CATALOG_FILE: &str = "catalog.db";
 #[derive(Debug, Error)]
 pub enum StoreError {
     #[error("catalog {}: {source}", path.display())]
-    Sqlite { path: PathBuf, source: rusqlite::Error },
+    Sqlite {
+        path: PathBuf,
+        source: rusqlite::Error,
+    },
     #[error("catalog {} exists already", path.display())]
     Exists { path: PathBuf },
     #[error("catalog {} is of version {found}, this release reads version {expected}", path.display())]
-    Version { path: PathBuf, found: i64, expected: i64 },
+    Version {
+        path: PathBuf,
+        found: i64,
+        expected: i64,
+    },
     #[error("catalog {}: {what} is damaged: {why}", path.display())]
-    Damaged { path: PathBuf, what: String, why: String },
+    Damaged {
+        path: PathBuf,
+        what: String,
+        why: String,
+    },
     #[error("content {0} is not in the catalog")]
     NoContent(Content),
     #[error(transparent)]
@@ -72,12 +85,19 @@ pub struct Store {
 
 impl Store {
     /// Makes the catalog of a new cluster.
-    pub fn create(path: &Path, rows: &[SegmentRow], set: &[(String, String)]) -> Result<(), StoreError> {
+    pub fn create(
+        path: &Path,
+        rows: &[SegmentRow],
+        set: &[(String, String)],
+    ) -> Result<(), StoreError> {
         if path.exists() {
             return Err(StoreError::Exists { path: path.into() });
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
-        let at = |source| StoreError::Sqlite { path: path.into(), source };
+        let at = |source| StoreError::Sqlite {
+            path: path.into(),
+            source,
+        };
         let mut db = Connection::open_with_flags(path, flags).map_err(at)?;
         prepare(&db).map_err(at)?;
         let values = set
@@ -96,29 +116,52 @@ impl Store {
         )
         .map_err(at)?;
         for (name, value) in values {
-            tx.execute("INSERT INTO segsh_setting VALUES (?1, ?2)", params![name, value]).map_err(at)?;
+            tx.execute(
+                "INSERT INTO segsh_setting VALUES (?1, ?2)",
+                params![name, value],
+            )
+            .map_err(at)?;
         }
         tx.commit().map_err(at)
     }
 
     /// Opens the catalog of a cluster.
     pub fn open(path: &Path) -> Result<Store, StoreError> {
-        let at = |source| StoreError::Sqlite { path: path.into(), source };
-        let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(at)?;
+        let at = |source| StoreError::Sqlite {
+            path: path.into(),
+            source,
+        };
+        let db =
+            Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(at)?;
         prepare(&db).map_err(at)?;
-        let found: i64 = db.query_row("PRAGMA user_version", [], |r| r.get(0)).map_err(at)?;
+        let found: i64 = db
+            .query_row("PRAGMA user_version", [], |r| r.get(0))
+            .map_err(at)?;
         if found != schema::VERSION {
-            return Err(StoreError::Version { path: path.into(), found, expected: schema::VERSION });
+            return Err(StoreError::Version {
+                path: path.into(),
+                found,
+                expected: schema::VERSION,
+            });
         }
-        Ok(Store { path: path.into(), db: Mutex::new(db) })
+        Ok(Store {
+            path: path.into(),
+            db: Mutex::new(db),
+        })
     }
 
     /// Opens the last catalog to look at it, as when the coordinator is down.
     pub fn open_read_only(path: &Path) -> Result<Store, StoreError> {
-        let at = |source| StoreError::Sqlite { path: path.into(), source };
+        let at = |source| StoreError::Sqlite {
+            path: path.into(),
+            source,
+        };
         let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(at)?;
         db.busy_timeout(BUSY).map_err(at)?;
-        Ok(Store { path: path.into(), db: Mutex::new(db) })
+        Ok(Store {
+            path: path.into(),
+            db: Mutex::new(db),
+        })
     }
 
     /// Where the catalog is.
@@ -129,14 +172,21 @@ impl Store {
     /// Exactly the catalog, by dbid; the coordinator's row included.
     pub fn rows(&self) -> Result<Vec<SegmentRow>, StoreError> {
         let db = self.lock();
-        self.at(segments(&db, None))?
+        self.at(segments(&db, None))
     }
 
     /// Every content with its pair.
     pub fn contents(&self) -> Result<Vec<ContentRow>, StoreError> {
         let db = self.lock();
-        let numbers: Vec<i64> = self.at(query(&db, "SELECT content FROM segsh_content ORDER BY content", |r| r.get(0)))?;
-        numbers.into_iter().map(|n| self.content_in(&db, Content(n))).collect()
+        let numbers: Vec<i64> = self.at(query(
+            &db,
+            "SELECT content FROM segsh_content ORDER BY content",
+            |r| r.get(0),
+        ))?;
+        numbers
+            .into_iter()
+            .map(|n| self.content_in(&db, Content(n)))
+            .collect()
     }
 
     /// One content with its pair.
@@ -145,37 +195,35 @@ impl Store {
     }
 
     fn content_in(&self, db: &Connection, content: Content) -> Result<ContentRow, StoreError> {
-        let row = self.at(db
-            .query_row(
-                "SELECT content, epoch, serving_epoch, full_copy, rate_bytes, must_copy_all,
-                        single_copy_since_ms, last_event, quarantine
-                 FROM segsh_content WHERE content = ?1",
-                [content.0],
-                |r| {
-                    Ok(ContentRow {
-                        content: Content(r.get(0)?),
-                        pair: Err(String::new()),
-                        serving_epoch: Epoch(number(r, 2)?),
-                        full_copy: r.get(3)?,
-                        rate_bytes: r.get::<_, Option<i64>>(4)?.and_then(|n| u64::try_from(n).ok()),
-                        must_copy_all: r.get(5)?,
-                        single_copy_since_ms: r.get(6)?,
-                        last_event: r.get(7)?,
-                        quarantine: r.get(8)?,
-                    })
-                    .and_then(|row: ContentRow| Ok((row, Epoch(number(r, 1)?))))
-                },
-            )
-            .optional())?;
-        let (mut row, epoch) = row.ok_or(StoreError::NoContent(content))?;
-        row.pair = self.at(segments(db, Some(content)))?.map(|members| pair(content, epoch, &members))?;
-        Ok(row)
+        let members = self.at(segments(db, Some(content)))?;
+        let sql = "SELECT epoch, serving_epoch, full_copy, rate_bytes, must_copy_all,
+                          single_copy_since_ms, last_event, quarantine
+                   FROM segsh_content WHERE content = ?1";
+        let row = db.query_row(sql, [content.0], |r| {
+            Ok(ContentRow {
+                content,
+                pair: pair(content, Epoch(number(r, 0)?), &members),
+                serving_epoch: Epoch(number(r, 1)?),
+                full_copy: r.get(2)?,
+                rate_bytes: r
+                    .get::<_, Option<i64>>(3)?
+                    .and_then(|n| u64::try_from(n).ok()),
+                must_copy_all: r.get(4)?,
+                single_copy_since_ms: r.get(5)?,
+                last_event: r.get(6)?,
+                quarantine: r.get(7)?,
+            })
+        });
+        self.at(row.optional())?
+            .ok_or(StoreError::NoContent(content))
     }
 
     /// Since when segments have been down by the catalog, in Unix milliseconds.
     pub fn down_since(&self) -> Result<Vec<(Dbid, i64)>, StoreError> {
         let db = self.lock();
-        self.at(query(&db, "SELECT dbid, since_ms FROM segsh_down", |r| Ok((Dbid(r.get(0)?), r.get(1)?))))
+        self.at(query(&db, "SELECT dbid, since_ms FROM segsh_down", |r| {
+            Ok((Dbid(r.get(0)?), r.get(1)?))
+        }))
     }
 
     /// A setting's value with its unit.
@@ -183,7 +231,11 @@ impl Store {
         let known = settings::find(name)?;
         let db = self.lock();
         let stored: Option<String> = self.at(db
-            .query_row("SELECT value FROM segsh_setting WHERE name = ?1", [name], |r| r.get(0))
+            .query_row(
+                "SELECT value FROM segsh_setting WHERE name = ?1",
+                [name],
+                |r| r.get(0),
+            )
             .optional())?;
         Ok(stored.unwrap_or_else(|| known.default.into()))
     }
@@ -196,13 +248,20 @@ impl Store {
     /// Writes a setting; returns its value in its one spelling.
     pub fn set_setting(&self, name: &str, value: &str) -> Result<String, StoreError> {
         let value = settings::find(name)?.normalize(value)?;
-        let sql = "INSERT INTO segsh_setting VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2";
+        let sql =
+            "INSERT INTO segsh_setting VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2";
         self.at(self.lock().execute(sql, params![name, value]))?;
         Ok(value)
     }
 
     /// Takes a content out of all decisions until a person has looked.
-    pub fn quarantine(&self, content: Content, reason: &str, evidence: &[String], at_ms: i64) -> Result<(), StoreError> {
+    pub fn quarantine(
+        &self,
+        content: Content,
+        reason: &str,
+        evidence: &[String],
+        at_ms: i64,
+    ) -> Result<(), StoreError> {
         let mut db = self.lock();
         let tx = self.at(db.transaction_with_behavior(TransactionBehavior::Immediate))?;
         let sql = "UPDATE segsh_content SET quarantine = ?2, last_event = ?2 WHERE content = ?1";
@@ -212,7 +271,13 @@ impl Store {
     }
 
     /// Records what was seen and decided nothing, such as a double fault.
-    pub fn note(&self, content: Content, text: &str, evidence: &[String], at_ms: i64) -> Result<(), StoreError> {
+    pub fn note(
+        &self,
+        content: Content,
+        text: &str,
+        evidence: &[String],
+        at_ms: i64,
+    ) -> Result<(), StoreError> {
         let mut db = self.lock();
         let tx = self.at(db.transaction_with_behavior(TransactionBehavior::Immediate))?;
         let sql = "UPDATE segsh_content SET last_event = ?2 WHERE content = ?1";
@@ -227,11 +292,18 @@ impl Store {
     }
 
     fn at<T>(&self, result: rusqlite::Result<T>) -> Result<T, StoreError> {
-        result.map_err(|source| StoreError::Sqlite { path: self.path.clone(), source })
+        result.map_err(|source| StoreError::Sqlite {
+            path: self.path.clone(),
+            source,
+        })
     }
 
     fn damaged(&self, what: impl Into<String>, why: impl ToString) -> StoreError {
-        StoreError::Damaged { path: self.path.clone(), what: what.into(), why: why.to_string() }
+        StoreError::Damaged {
+            path: self.path.clone(),
+            what: what.into(),
+            why: why.to_string(),
+        }
     }
 }
 
@@ -244,7 +316,11 @@ fn prepare(db: &Connection) -> rusqlite::Result<()> {
     db.pragma_update(None, "foreign_keys", true)
 }
 
-fn query<T>(db: &Connection, sql: &str, map: impl FnMut(&Row<'_>) -> rusqlite::Result<T>) -> rusqlite::Result<Vec<T>> {
+fn query<T>(
+    db: &Connection,
+    sql: &str,
+    map: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Vec<T>> {
     db.prepare_cached(sql)?.query_map([], map)?.collect()
 }
 
@@ -272,16 +348,16 @@ fn insert_segment(tx: &Transaction<'_>, row: &SegmentRow) -> rusqlite::Result<us
     )
 }
 
-type Segments = Result<Vec<SegmentRow>, StoreError>;
-
 /// The rows of one content, or of all. A letter that is none is an error of the catalog itself.
-fn segments(db: &Connection, content: Option<Content>) -> rusqlite::Result<Segments> {
+fn segments(db: &Connection, content: Option<Content>) -> rusqlite::Result<Vec<SegmentRow>> {
     let sql = "SELECT dbid, content, role, preferred_role, mode, status, port, hostname, address,
                       replication_port, datadir
                FROM gp_segment_configuration WHERE ?1 IS NULL OR content = ?1 ORDER BY dbid";
     let mut statement = db.prepare_cached(sql)?;
     let rows = statement.query_map([content.map(|c| c.0)], |r| {
-        let bad = |i: usize| rusqlite::Error::InvalidColumnType(i, "letter".into(), rusqlite::types::Type::Text);
+        let bad = |i: usize| {
+            rusqlite::Error::InvalidColumnType(i, "letter".into(), rusqlite::types::Type::Text)
+        };
         let text = |i: usize| r.get::<_, String>(i);
         Ok(SegmentRow {
             dbid: Dbid(r.get(0)?),
@@ -297,18 +373,35 @@ fn segments(db: &Connection, content: Option<Content>) -> rusqlite::Result<Segme
             datadir: r.get(10)?,
         })
     })?;
-    Ok(Ok(rows.collect::<rusqlite::Result<Vec<_>>>()?))
+    rows.collect()
 }
 
 /// The pair that a content's rows make, or why they make none.
 fn pair(content: Content, epoch: Epoch, members: &[SegmentRow]) -> Result<PairRow, String> {
-    let of = |role: Role| members.iter().filter(move |m| m.role == role).collect::<Vec<_>>();
-    let member = |m: &SegmentRow| Member { dbid: m.dbid, mode: m.mode, status: m.status };
+    let of = |role: Role| {
+        members
+            .iter()
+            .filter(move |m| m.role == role)
+            .collect::<Vec<_>>()
+    };
+    let member = |m: &SegmentRow| Member {
+        dbid: m.dbid,
+        mode: m.mode,
+        status: m.status,
+    };
     match (&of(Role::Primary)[..], &of(Role::Mirror)[..]) {
-        ([primary], []) => Ok(PairRow { content, epoch, primary: member(primary), mirror: None }),
-        ([primary], [mirror]) => {
-            Ok(PairRow { content, epoch, primary: member(primary), mirror: Some(member(mirror)) })
-        }
+        ([primary], []) => Ok(PairRow {
+            content,
+            epoch,
+            primary: member(primary),
+            mirror: None,
+        }),
+        ([primary], [mirror]) => Ok(PairRow {
+            content,
+            epoch,
+            primary: member(primary),
+            mirror: Some(member(mirror)),
+        }),
         (primaries, mirrors) => Err(format!(
             "content {content} has {} acting primaries and {} acting mirrors in the catalog",
             primaries.len(),
