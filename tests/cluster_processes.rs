@@ -3,8 +3,8 @@
 use segsh::cluster::request::{Owner, Reply, Request};
 use segsh::cluster::{Outcome, OutcomeStatus, Progressing};
 use segsh::cluster_dir::{
-    ClusterDirError, ClusterHandle, Demo, InitOptions, destroy, init, open, start, start_host,
-    start_processes, stop, stop_host,
+    ClusterDirError, ClusterHandle, Demo, InitOptions, destroy, init, open, start, start_host, start_processes, stop,
+    stop_host,
 };
 use segsh::core::ids::Content;
 use segsh::core::report::StopMode;
@@ -35,18 +35,12 @@ impl Site {
     }
 
     fn options(&self) -> InitOptions {
-        InitOptions {
-            program: Some(self.program.clone()),
-            ..InitOptions::default()
-        }
+        InitOptions { program: Some(self.program.clone()), ..InitOptions::default() }
     }
 
     fn init(&self, drill: bool) -> Cluster {
         let dir = self.root.path().join("prod");
-        let options = InitOptions {
-            drill,
-            ..self.options()
-        };
+        let options = InitOptions { drill, ..self.options() };
         Cluster(init(&dir, &options, &|_| Ok(()), &|_| Ok(())).unwrap())
     }
 }
@@ -72,13 +66,7 @@ impl std::ops::Deref for Cluster {
 }
 
 fn owner() -> Owner {
-    Owner {
-        user: "u".into(),
-        host: "h".into(),
-        pid: 1,
-        terminal: String::new(),
-        script: String::new(),
-    }
+    Owner { user: "u".into(), host: "h".into(), pid: 1, terminal: String::new(), script: String::new() }
 }
 
 fn done(verb: &str) -> Outcome {
@@ -104,9 +92,7 @@ impl Coordinator {
     async fn of(handle: &ClusterHandle) -> Coordinator {
         let to = handle.control_endpoint();
         Coordinator {
-            listener: TcpListener::bind((to.address.as_str(), to.port))
-                .await
-                .unwrap(),
+            listener: TcpListener::bind((to.address.as_str(), to.port)).await.unwrap(),
             lock: DirLock::take(&handle.coordinator_dir()).unwrap(),
         }
     }
@@ -123,16 +109,9 @@ impl Coordinator {
             let Ok(request) = framed.recv::<Request>().await else {
                 continue;
             };
-            let now = Progressing {
-                op: 1,
-                elapsed_ms: 1,
-                contents: Vec::new(),
-            };
+            let now = Progressing { op: 1, elapsed_ms: 1, contents: Vec::new() };
             framed.send(&Reply::Progress { now }).await.unwrap();
-            framed
-                .send(&Reply::Ended { outcome: done("x") })
-                .await
-                .unwrap();
+            framed.send(&Reply::Ended { outcome: done("x") }).await.unwrap();
             drop(self.lock);
             return request;
         }
@@ -143,17 +122,9 @@ impl Coordinator {
 async fn start_segments(handle: &ClusterHandle) -> Vec<ProcessId> {
     let me = handle.credentials(Identity::Coordinator).unwrap();
     let mut started = Vec::new();
-    for row in handle
-        .config()
-        .segments
-        .iter()
-        .filter(|r| r.content != Content::COORDINATOR)
-    {
+    for row in handle.config().segments.iter().filter(|r| r.content != Content::COORDINATOR) {
         let host = handle.host(&row.hostname, &me).unwrap();
-        let pid = host
-            .start_segment(&handle.segment_config(row))
-            .await
-            .unwrap();
+        let pid = host.start_segment(&handle.segment_config(row)).await.unwrap();
         assert_eq!(handle.segment_pid(row), Some(pid));
         started.push(ProcessId::of_pid(pid).unwrap());
     }
@@ -161,12 +132,7 @@ async fn start_segments(handle: &ClusterHandle) -> Vec<ProcessId> {
 }
 
 fn agents(handle: &ClusterHandle) -> Vec<ProcessId> {
-    handle
-        .config()
-        .hosts
-        .iter()
-        .map(|h| holder(&h.dir).unwrap())
-        .collect()
+    handle.config().hosts.iter().map(|h| holder(&h.dir).unwrap()).collect()
 }
 
 fn signal(pid: u32, signal: rustix::process::Signal) {
@@ -189,9 +155,7 @@ async fn start_takes_over_what_runs_and_starts_the_rest() {
         tokio::task::yield_now().await;
     }
     let mut steps = 0;
-    let outcome = start(&cluster, &site.program, owner(), &mut |_| steps += 1)
-        .await
-        .unwrap();
+    let outcome = start(&cluster, &site.program, owner(), &mut |_| steps += 1).await.unwrap();
     assert_eq!((outcome.status, steps), (OutcomeStatus::Done, 1));
     assert_eq!(serving.await.unwrap(), Request::Start { owner: owner() });
     let after = agents(&cluster);
@@ -207,13 +171,9 @@ async fn a_coordinator_that_holds_its_lock_and_says_ready_was_started() {
     assert!(started.coordinator_started);
     assert!(cluster.coordinator_pid().is_some());
     // The stand-in never answers: it is named, not waited for, and not killed uninvited.
-    let error = stop(&cluster, StopMode::Fast, owner(), &mut |_| {})
-        .await
-        .unwrap_err();
+    let error = stop(&cluster, StopMode::Fast, owner(), &mut |_| {}).await.unwrap_err();
     assert!(matches!(error, ClusterDirError::Hung { .. }), "{error}");
-    let stopped = stop(&cluster, StopMode::Immediate, owner(), &mut |_| {})
-        .await
-        .unwrap();
+    let stopped = stop(&cluster, StopMode::Immediate, owner(), &mut |_| {}).await.unwrap();
     assert_eq!((stopped.outcome, stopped.agents), (None, 2));
     assert_eq!(cluster.coordinator_pid(), None);
 }
@@ -226,22 +186,12 @@ async fn stop_goes_through_the_coordinator_and_leaves_nothing_running() {
     let serving = tokio::spawn(coordinator.serve(cluster.0.clone()));
     start_processes(&cluster, &site.program).await.unwrap();
     let before = agents(&cluster);
-    let stopped = stop(&cluster, StopMode::Smart, owner(), &mut |_| {})
-        .await
-        .unwrap();
-    assert_eq!(
-        serving.await.unwrap(),
-        Request::Stop {
-            mode: StopMode::Smart,
-            owner: owner()
-        }
-    );
+    let stopped = stop(&cluster, StopMode::Smart, owner(), &mut |_| {}).await.unwrap();
+    assert_eq!(serving.await.unwrap(), Request::Stop { mode: StopMode::Smart, owner: owner() });
     assert_eq!(stopped.outcome.map(|o| o.status), Some(OutcomeStatus::Done));
     assert_eq!((stopped.agents, stopped.segments_killed), (2, 0));
     assert!(before.iter().all(|p| !p.is_alive()));
-    let again = stop(&cluster, StopMode::Fast, owner(), &mut |_| {})
-        .await
-        .unwrap();
+    let again = stop(&cluster, StopMode::Fast, owner(), &mut |_| {}).await.unwrap();
     assert!(again.was_stopped());
 }
 
@@ -258,13 +208,8 @@ async fn with_the_coordinator_down_stop_still_ends_every_segment() {
     // One agent is gone, and a segment hangs: the locks are enough.
     signal(agents(&cluster)[0].pid(), rustix::process::Signal::STOP);
     signal(segments[0].pid(), rustix::process::Signal::STOP);
-    let stopped = stop(&cluster, StopMode::Fast, owner(), &mut |_| {})
-        .await
-        .unwrap();
-    assert_eq!(
-        (stopped.outcome, stopped.agents, stopped.segments_killed),
-        (None, 2, 8)
-    );
+    let stopped = stop(&cluster, StopMode::Fast, owner(), &mut |_| {}).await.unwrap();
+    assert_eq!((stopped.outcome, stopped.agents, stopped.segments_killed), (None, 2, 8));
     assert!(segments.iter().all(|p| !p.is_alive()));
 }
 
@@ -277,31 +222,14 @@ async fn a_stopped_host_loses_agent_and_segments_and_a_started_one_only_gets_its
     start_segments(&cluster).await;
     assert_eq!(stop_host(&cluster, "sdw1").unwrap(), 4);
     assert_eq!(cluster.agent_pid("sdw1").unwrap(), None);
-    for row in cluster
-        .config()
-        .segments
-        .iter()
-        .filter(|r| r.content != Content::COORDINATOR)
-    {
+    for row in cluster.config().segments.iter().filter(|r| r.content != Content::COORDINATOR) {
         assert_eq!(cluster.segment_pid(row).is_some(), row.hostname == "sdw2");
     }
     assert!(start_host(&cluster, &site.program, "sdw1").await.unwrap());
     assert!(!start_host(&cluster, &site.program, "sdw1").await.unwrap());
     let me = cluster.credentials(Identity::Client).unwrap();
-    assert_eq!(
-        cluster
-            .host("sdw1", &me)
-            .unwrap()
-            .ping()
-            .await
-            .unwrap()
-            .running,
-        []
-    );
-    assert!(matches!(
-        stop_host(&cluster, "sdw9"),
-        Err(ClusterDirError::NoSuchHost { .. })
-    ));
+    assert_eq!(cluster.host("sdw1", &me).unwrap().ping().await.unwrap().running, []);
+    assert!(matches!(stop_host(&cluster, "sdw9"), Err(ClusterDirError::NoSuchHost { .. })));
     serving.abort();
     let _ = serving.await;
 }
@@ -310,10 +238,7 @@ async fn a_stopped_host_loses_agent_and_segments_and_a_started_one_only_gets_its
 async fn faults_are_refused_where_nobody_asked_for_drills() {
     let site = Site::new();
     let cluster = site.init(false);
-    assert!(matches!(
-        stop_host(&cluster, "sdw1"),
-        Err(ClusterDirError::NotDrill)
-    ));
+    assert!(matches!(stop_host(&cluster, "sdw1"), Err(ClusterDirError::NotDrill)));
     let started = start_host(&cluster, &site.program, "sdw1").await;
     assert!(matches!(started, Err(ClusterDirError::NotDrill)));
 }
@@ -323,17 +248,9 @@ async fn an_agent_that_can_not_listen_says_so_in_the_error() {
     let site = Site::new();
     let cluster = site.init(false);
     let host = &cluster.config().hosts[1];
-    let _taken = TcpListener::bind((host.address.as_str(), host.agent_port))
-        .await
-        .unwrap();
-    let error = start_processes(&cluster, &site.program)
-        .await
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("the agent of host sdw2 did not start"),
-        "{error}"
-    );
+    let _taken = TcpListener::bind((host.address.as_str(), host.agent_port)).await.unwrap();
+    let error = start_processes(&cluster, &site.program).await.unwrap_err().to_string();
+    assert!(error.contains("the agent of host sdw2 did not start"), "{error}");
     assert!(error.contains("Address already in use"), "{error}");
 }
 
@@ -347,14 +264,8 @@ async fn destroy_ends_everything_and_touches_only_a_cluster() {
     destroy(cluster.dir()).unwrap();
     assert!(!cluster.dir().exists());
     assert!(processes.iter().all(|p| !p.is_alive()));
-    assert!(matches!(
-        destroy(cluster.dir()),
-        Err(ClusterDirError::Missing { .. })
-    ));
-    assert!(matches!(
-        destroy(site.root.path()),
-        Err(ClusterDirError::NotACluster { .. })
-    ));
+    assert!(matches!(destroy(cluster.dir()), Err(ClusterDirError::Missing { .. })));
+    assert!(matches!(destroy(site.root.path()), Err(ClusterDirError::NotACluster { .. })));
     assert!(site.program.exists());
 }
 

@@ -14,7 +14,7 @@ mod traits;
 
 pub use error::ClusterError;
 pub use outcome::{ContentProgress, Outcome, OutcomeStatus, Progressing, SegmentOutcome};
-pub use plan::{plan, Intent, Joined, Plan, PlanStep, Selection, StepKind};
+pub use plan::{Intent, Joined, Plan, PlanStep, Selection, StepKind, plan};
 pub use refusal::{Refusal, RefusalCode};
 pub use state::{Alive, ContentState, CoordinatorState, HostState, PairHealth, Segment, State};
 pub use traits::{Cluster, Control, Fault, Observer, OperationId, PingResult, Rows, SqlTarget, Value};

@@ -31,36 +31,75 @@ pub enum Request {
     /// FTS looks now, then the state.
     Probe,
     /// Makes the plan's operation durable and begins it.
-    Begin { plan: Box<Plan>, owner: Owner },
+    Begin {
+        plan: Box<Plan>,
+        owner: Owner,
+    },
     /// Follows an operation to its end.
-    Watch { op: i64 },
+    Watch {
+        op: i64,
+    },
     /// Begin no further segment of it; finish what is under way.
-    StopAfterSegment { op: i64 },
-    Cancel { op: i64 },
+    StopAfterSegment {
+        op: i64,
+    },
+    Cancel {
+        op: i64,
+    },
     /// Reads a setting, or writes it.
-    Setting { name: String, value: Option<String> },
+    Setting {
+        name: String,
+        value: Option<String>,
+    },
     /// SIGKILL of a segment, drill clusters only.
-    Kill { dbid: Dbid },
+    Kill {
+        dbid: Dbid,
+    },
     /// Start every segment that is not running, recover the pairs that were synchronized.
-    Start { owner: Owner },
+    Start {
+        owner: Owner,
+    },
     /// Stop every segment, primaries first, then the coordinator itself.
-    Stop { mode: StopMode, owner: Owner },
+    Stop {
+        mode: StopMode,
+        owner: Owner,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Reply {
-    State { state: Box<State> },
+    State {
+        state: Box<State>,
+    },
     /// The operation is durable. `joined` says that a like one was already running.
-    Begun { op: i64, joined: bool },
+    Begun {
+        op: i64,
+        joined: bool,
+    },
     /// Nothing was begun.
-    Refused { refusals: Vec<Refusal> },
+    Refused {
+        refusals: Vec<Refusal>,
+    },
     /// Another operation holds a content of the plan.
-    Locked { op: i64, owner: Owner, message: String },
-    Progress { now: Progressing },
-    Ended { outcome: Outcome },
-    Setting { value: String },
+    Locked {
+        op: i64,
+        owner: Owner,
+        message: String,
+    },
+    Progress {
+        now: Progressing,
+    },
+    Ended {
+        outcome: Outcome,
+    },
+    Setting {
+        value: String,
+    },
     Ok,
     /// The request itself can't be answered, with a next step.
-    Failed { message: String, next: String },
+    Failed {
+        message: String,
+        next: String,
+    },
 }

@@ -151,7 +151,8 @@ impl State {
     }
     /// The pair's row, from its segments' rows; `None` without a primary.
     pub fn pair(&self, content: Content) -> Option<PairRow> {
-        let member = |s: &Segment| crate::core::row::Member { dbid: s.row.dbid, mode: s.row.mode, status: s.row.status };
+        let member =
+            |s: &Segment| crate::core::row::Member { dbid: s.row.dbid, mode: s.row.mode, status: s.row.status };
         Some(PairRow {
             content,
             epoch: self.content(content)?.epoch,
@@ -164,9 +165,14 @@ impl State {
     }
     /// Contents with one copy: mode `c` or `r`.
     pub fn single_copy(&self) -> Vec<Content> {
-        self.contents.iter().map(|c| c.content).filter(|c| {
-            self.acting(*c, Role::Primary).is_some_and(|p| matches!(p.row.mode, Mode::ChangeTracking | Mode::Resynchronizing))
-        }).collect()
+        self.contents
+            .iter()
+            .map(|c| c.content)
+            .filter(|c| {
+                self.acting(*c, Role::Primary)
+                    .is_some_and(|p| matches!(p.row.mode, Mode::ChangeTracking | Mode::Resynchronizing))
+            })
+            .collect()
     }
     /// Contents with no usable member.
     pub fn double_fault(&self) -> Vec<Content> {

@@ -32,19 +32,15 @@ fn draw() -> io::Result<Prefix> {
 
 /// Binds every port at once, and lets them go.
 fn all_free(ports: &[(String, u16)]) -> io::Result<()> {
-    let bound: io::Result<Vec<TcpListener>> = ports
-        .iter()
-        .map(|(address, port)| TcpListener::bind((address.as_str(), *port)))
-        .collect();
+    let bound: io::Result<Vec<TcpListener>> =
+        ports.iter().map(|(address, port)| TcpListener::bind((address.as_str(), *port))).collect();
     bound.map(drop)
 }
 
 /// Random bytes.
 pub(super) fn random<const N: usize>() -> io::Result<[u8; N]> {
     let mut bytes = [0; N];
-    SystemRandom::new()
-        .fill(&mut bytes)
-        .map_err(|_| io::Error::other("the system gives no random bytes"))?;
+    SystemRandom::new().fill(&mut bytes).map_err(|_| io::Error::other("the system gives no random bytes"))?;
     Ok(bytes)
 }
 
@@ -64,11 +60,7 @@ mod tests {
         let calls = std::cell::Cell::new(0);
         let chosen = choose(|_| {
             calls.set(calls.get() + 1);
-            if calls.get() < 3 {
-                vec![("127.0.0.1".into(), port)]
-            } else {
-                Vec::new()
-            }
+            if calls.get() < 3 { vec![("127.0.0.1".into(), port)] } else { Vec::new() }
         });
         assert!(chosen.is_ok());
         assert_eq!(calls.get(), 3);

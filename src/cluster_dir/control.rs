@@ -26,11 +26,7 @@ pub(super) async fn reach(handle: &ClusterHandle) -> Result<Framed, ClusterDirEr
 
 /// Sends a request that is answered by progress and an end (`Start`, `Stop`, `Watch`), and follows it
 /// to that end, however long it takes.
-pub async fn follow(
-    handle: &ClusterHandle,
-    request: &Request,
-    watch: Watch<'_>,
-) -> Result<Outcome, ClusterDirError> {
+pub async fn follow(handle: &ClusterHandle, request: &Request, watch: Watch<'_>) -> Result<Outcome, ClusterDirError> {
     follow_on(reach(handle).await?, request, watch).await
 }
 
@@ -39,10 +35,7 @@ pub(super) async fn follow_on(
     request: &Request,
     watch: Watch<'_>,
 ) -> Result<Outcome, ClusterDirError> {
-    framed
-        .send(request)
-        .await
-        .map_err(ClusterDirError::Coordinator)?;
+    framed.send(request).await.map_err(ClusterDirError::Coordinator)?;
     loop {
         match framed.recv().await.map_err(ClusterDirError::Coordinator)? {
             Reply::Progress { now } => watch(&now),

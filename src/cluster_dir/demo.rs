@@ -50,11 +50,7 @@ impl Demo {
             Err(cause) => {
                 let log = handle.log_file("keeper");
                 tear_down(handle.dir(), &handle.config().socket_dir)?;
-                Err(ClusterDirError::DidNotStart {
-                    what: "the demo's keeper".into(),
-                    cause,
-                    log,
-                })
+                Err(ClusterDirError::DidNotStart { what: "the demo's keeper".into(), cause, log })
             }
         }
     }

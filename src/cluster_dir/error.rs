@@ -49,18 +49,10 @@ pub enum ClusterDirError {
     NotDrill,
     /// A process of the cluster did not come up.
     #[error("{what} did not start: {cause} (log: {log})")]
-    DidNotStart {
-        what: String,
-        cause: LaunchError,
-        log: PathBuf,
-    },
+    DidNotStart { what: String, cause: LaunchError, log: PathBuf },
     /// A process of the cluster is there, and does not answer.
     #[error("{what} (process {pid}) does not answer: {cause}")]
-    Hung {
-        what: String,
-        pid: u32,
-        cause: String,
-    },
+    Hung { what: String, pid: u32, cause: String },
     /// A process of the cluster can't be killed.
     #[error(transparent)]
     Fence(#[from] FenceError),
@@ -95,9 +87,7 @@ impl ClusterDirError {
                 format!("mv {} {}", dir.display(), made_in.display())
             }
             ClusterDirError::NotEmpty { .. } => "name a directory that is new or empty".into(),
-            ClusterDirError::Impossible { next, .. } | ClusterDirError::Failed { next, .. } => {
-                next.clone()
-            }
+            ClusterDirError::Impossible { next, .. } | ClusterDirError::Failed { next, .. } => next.clone(),
             ClusterDirError::Hung { pid, .. } | ClusterDirError::StillRunning { pid } => {
                 format!("segsh stop --mode immediate, or look at process {pid}")
             }

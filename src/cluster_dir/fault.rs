@@ -23,11 +23,7 @@ pub fn stop_host(handle: &ClusterHandle, name: &str) -> Result<usize, ClusterDir
 
 /// Starts a host's agent again; its segments stay down until they are recovered. True when it did
 /// not run.
-pub async fn start_host(
-    handle: &ClusterHandle,
-    program: &Path,
-    name: &str,
-) -> Result<bool, ClusterDirError> {
+pub async fn start_host(handle: &ClusterHandle, program: &Path, name: &str) -> Result<bool, ClusterDirError> {
     handle.host_entry(name)?;
     if !handle.config().drill {
         return Err(ClusterDirError::NotDrill);

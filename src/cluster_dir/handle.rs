@@ -28,20 +28,14 @@ pub fn open(dir: &Path) -> Result<ClusterHandle, ClusterDirError> {
         read => read?,
     };
     if config.dir != dir {
-        return Err(ClusterDirError::Moved {
-            dir,
-            made_in: config.dir,
-        });
+        return Err(ClusterDirError::Moved { dir, made_in: config.dir });
     }
     Ok(ClusterHandle { dir, config })
 }
 
 impl ClusterHandle {
     pub(super) fn new(config: ClusterConfig) -> ClusterHandle {
-        ClusterHandle {
-            dir: config.dir.clone(),
-            config,
-        }
+        ClusterHandle { dir: config.dir.clone(), config }
     }
 
     /// The cluster's directory, absolute.
@@ -81,10 +75,7 @@ impl ClusterHandle {
 
     /// The cluster's key with an identity.
     pub fn credentials(&self, identity: Identity) -> Result<Credentials, ClusterDirError> {
-        Ok(Credentials::new(
-            ClusterKey::load(&self.key_file())?,
-            identity,
-        ))
+        Ok(Credentials::new(ClusterKey::load(&self.key_file())?, identity))
     }
 
     /// Where the coordinator takes requests of clients.
@@ -100,17 +91,10 @@ impl ClusterHandle {
 
     /// A host's entry.
     pub fn host_entry(&self, name: &str) -> Result<&HostEntry, ClusterDirError> {
-        self.config
-            .hosts
-            .iter()
-            .find(|h| h.name == name)
-            .ok_or_else(|| {
-                let known: Vec<&str> = self.config.hosts.iter().map(|h| h.name.as_str()).collect();
-                ClusterDirError::NoSuchHost {
-                    name: name.into(),
-                    known: known.join(", "),
-                }
-            })
+        self.config.hosts.iter().find(|h| h.name == name).ok_or_else(|| {
+            let known: Vec<&str> = self.config.hosts.iter().map(|h| h.name.as_str()).collect();
+            ClusterDirError::NoSuchHost { name: name.into(), known: known.join(", ") }
+        })
     }
 
     /// The client of a host's agent.

@@ -79,18 +79,10 @@ pub fn init(
 }
 
 fn check(options: &InitOptions) -> Result<(), ClusterDirError> {
-    let impossible = |message: String, next: &str| {
-        Err(ClusterDirError::Impossible {
-            message,
-            next: next.into(),
-        })
-    };
+    let impossible = |message: String, next: &str| Err(ClusterDirError::Impossible { message, next: next.into() });
     if !(1..=MAX_CONTENTS).contains(&options.contents) {
         return impossible(
-            format!(
-                "{} contents: a cluster has 1 to {MAX_CONTENTS}",
-                options.contents
-            ),
+            format!("{} contents: a cluster has 1 to {MAX_CONTENTS}", options.contents),
             "segsh init DIR --contents 4",
         );
     }
@@ -134,10 +126,7 @@ impl Claimed {
             if let Some(parent) = dir.parent() {
                 fs::create_dir_all(parent).map_err(failed())?;
             }
-            fs::DirBuilder::new()
-                .mode(0o700)
-                .create(dir)
-                .map_err(failed())?;
+            fs::DirBuilder::new().mode(0o700).create(dir).map_err(failed())?;
         }
         let dir = dir.canonicalize().map_err(failed())?;
         Ok(Claimed { dir, existed })
@@ -161,11 +150,7 @@ impl Claimed {
 }
 
 fn configure(dir: &Path, options: &InitOptions) -> Result<ClusterConfig, ClusterDirError> {
-    let shape = Shape {
-        contents: options.contents,
-        hosts: options.hosts,
-        mirrors: options.mirrors,
-    };
+    let shape = Shape { contents: options.contents, hosts: options.hosts, mirrors: options.mirrors };
     let lay_out = |prefix: Prefix| {
         let at = place::coordinator(prefix);
         let hosts = place::hosts(prefix, shape.hosts, dir);
@@ -195,16 +180,10 @@ fn configure(dir: &Path, options: &InitOptions) -> Result<ClusterConfig, Cluster
 
 /// Every port that the cluster will listen on.
 fn ports(rows: &[SegmentRow], hosts: &[HostEntry], control: (&str, u16)) -> Vec<(String, u16)> {
-    let of_rows = rows.iter().flat_map(|r| {
-        std::iter::once(r.port)
-            .chain(r.replication_port)
-            .map(|p| (r.address.clone(), p))
-    });
+    let of_rows =
+        rows.iter().flat_map(|r| std::iter::once(r.port).chain(r.replication_port).map(|p| (r.address.clone(), p)));
     let of_hosts = hosts.iter().map(|h| (h.address.clone(), h.agent_port));
-    of_rows
-        .chain(of_hosts)
-        .chain([(control.0.to_string(), control.1)])
-        .collect()
+    of_rows.chain(of_hosts).chain([(control.0.to_string(), control.1)]).collect()
 }
 
 fn fill(
@@ -223,11 +202,7 @@ fn fill(
         make_private_dir(&host.dir)?;
         agent_config(&handle, host, options).store(&host.dir)?;
     }
-    for row in config
-        .segments
-        .iter()
-        .filter(|r| r.content != Content::COORDINATOR)
-    {
+    for row in config.segments.iter().filter(|r| r.content != Content::COORDINATOR) {
         let segment = handle.segment_config(row);
         make_private_dir(&segment.datadir)?;
         segment.store()?;
@@ -236,10 +211,7 @@ fn fill(
             message,
         })?;
     }
-    init_catalog(config).map_err(|message| ClusterDirError::Init {
-        part: "the catalog".into(),
-        message,
-    })?;
+    init_catalog(config).map_err(|message| ClusterDirError::Init { part: "the catalog".into(), message })?;
     // Last of all: a directory without it is no cluster.
     files::write_json(&config.dir.join(CLUSTER_FILE), SCHEMA, config)?;
     Ok(())
@@ -261,20 +233,13 @@ fn agent_config(handle: &ClusterHandle, host: &HostEntry, options: &InitOptions)
 /// The letters of a text that a name may have; the others become `-`.
 fn plain_name(text: &str) -> String {
     let plain = |c: char| {
-        if c.is_ascii_alphanumeric() || c == '_' {
-            c
-        } else {
-            '-'
-        }
+        if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }
     };
     text.chars().map(plain).take(40).collect()
 }
 
 fn name_of(dir: &Path) -> String {
-    let base = dir
-        .file_name()
-        .map(|n| n.to_string_lossy())
-        .unwrap_or_default();
+    let base = dir.file_name().map(|n| n.to_string_lossy()).unwrap_or_default();
     match plain_name(&base).trim_matches('-') {
         "" => "cluster".into(),
         name => name.into(),
@@ -300,10 +265,7 @@ pub(super) fn ensure_socket_dir(config: &ClusterConfig) -> Result<(), ClusterDir
     let me = rustix::process::geteuid().as_raw();
     if !meta.is_dir() || meta.uid() != me || meta.mode() & 0o077 != 0 {
         return Err(ClusterDirError::Impossible {
-            message: format!(
-                "socket directory {} is not this user's alone",
-                dir.display()
-            ),
+            message: format!("socket directory {} is not this user's alone", dir.display()),
             next: format!("remove {}", dir.display()),
         });
     }
@@ -348,10 +310,7 @@ mod tests {
             assert_eq!(AgentConfig::load(&host.dir).unwrap().host, host.name);
         }
         assert_eq!(opened.coordinator_pid(), None);
-        assert!(matches!(
-            quick(&dir, &InitOptions::default()),
-            Err(ClusterDirError::NotEmpty { .. })
-        ));
+        assert!(matches!(quick(&dir, &InitOptions::default()), Err(ClusterDirError::NotEmpty { .. })));
     }
 
     #[test]
@@ -359,19 +318,10 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let new = root.path().join("new");
         let failing: InitSegment<'_> = &|s| {
-            if s.dbid.0 == 5 {
-                Err("no space".into())
-            } else {
-                Ok(())
-            }
+            if s.dbid.0 == 5 { Err("no space".into()) } else { Ok(()) }
         };
-        let error = init(&new, &InitOptions::default(), failing, &|_| Ok(()))
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("dbid 5") && error.contains("no space"),
-            "{error}"
-        );
+        let error = init(&new, &InitOptions::default(), failing, &|_| Ok(())).unwrap_err().to_string();
+        assert!(error.contains("dbid 5") && error.contains("no space"), "{error}");
         assert!(!new.exists());
         let old = root.path().join("old");
         fs::create_dir(&old).unwrap();
@@ -387,33 +337,16 @@ mod tests {
         for options in [
             InitOptions { hosts: 1, ..base() },
             InitOptions { hosts: 0, ..base() },
-            InitOptions {
-                contents: 0,
-                ..base()
-            },
-            InitOptions {
-                contents: 501,
-                ..base()
-            },
-            InitOptions {
-                name: Some("a b".into()),
-                ..base()
-            },
+            InitOptions { contents: 0, ..base() },
+            InitOptions { contents: 501, ..base() },
+            InitOptions { name: Some("a b".into()), ..base() },
         ] {
             let error = quick(&dir, &options).unwrap_err();
             assert!(matches!(error, ClusterDirError::Impossible { .. }));
             assert!(!error.next().is_empty());
             assert!(!dir.exists());
         }
-        quick(
-            &dir,
-            &InitOptions {
-                hosts: 1,
-                mirrors: false,
-                ..base()
-            },
-        )
-        .unwrap();
+        quick(&dir, &InitOptions { hosts: 1, mirrors: false, ..base() }).unwrap();
     }
 
     #[test]
@@ -434,16 +367,10 @@ mod tests {
         let dir = root.path().join("x");
         assert!(matches!(open(&dir), Err(ClusterDirError::Missing { .. })));
         fs::create_dir(&dir).unwrap();
-        assert!(matches!(
-            open(&dir),
-            Err(ClusterDirError::NotACluster { .. })
-        ));
+        assert!(matches!(open(&dir), Err(ClusterDirError::NotACluster { .. })));
         fs::write(dir.join(CLUSTER_FILE), "{\"schema\": 1, \"name\": 5}").unwrap();
         let error = open(&dir).unwrap_err().to_string();
-        assert!(
-            error.contains("cluster.json is damaged: invalid type: integer `5`"),
-            "{error}"
-        );
+        assert!(error.contains("cluster.json is damaged: invalid type: integer `5`"), "{error}");
         fs::write(dir.join(CLUSTER_FILE), "{\"schema\": 99}").unwrap();
         assert!(open(&dir).unwrap_err().to_string().contains("schema 99"));
     }

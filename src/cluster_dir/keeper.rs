@@ -37,9 +37,7 @@ pub async fn run_keeper(dir: &Path) -> Result<(), ClusterDirError> {
         }
         last
     });
-    ended
-        .await
-        .map_err(|e| system("end the demo")(io::Error::other(e)))?
+    ended.await.map_err(|e| system("end the demo")(io::Error::other(e)))?
 }
 
 fn ignore_signals() -> io::Result<()> {

@@ -38,12 +38,7 @@ pub(super) struct Shape {
 
 /// The coordinator's place.
 pub(super) fn coordinator(prefix: Prefix) -> CoordinatorEntry {
-    CoordinatorEntry {
-        host: "cdw".into(),
-        address: prefix.address(1),
-        port: PG_PORT,
-        control_port: CONTROL_PORT,
-    }
+    CoordinatorEntry { host: "cdw".into(), address: prefix.address(1), port: PG_PORT, control_port: CONTROL_PORT }
 }
 
 /// The hosts: sdw1 on .11, sdw2 on .12, and so on.
@@ -77,12 +72,7 @@ pub(super) fn rows(
             Role::Primary => (home(content), PRIMARY_PORT, PRIMARY_LINK_PORT, 2 + content),
             Role::Mirror => {
                 let next = (home(content) + 1) % count;
-                (
-                    next,
-                    MIRROR_PORT,
-                    MIRROR_LINK_PORT,
-                    2 + shape.contents + content,
-                )
+                (next, MIRROR_PORT, MIRROR_LINK_PORT, 2 + shape.contents + content)
             }
         };
         SegmentRow {
@@ -96,24 +86,12 @@ pub(super) fn rows(
             hostname: hosts[host].name.clone(),
             address: hosts[host].address.clone(),
             replication_port: Some(link + content),
-            datadir: hosts[host]
-                .dir
-                .join(format!("c{content}-{dbid}"))
-                .display()
-                .to_string(),
+            datadir: hosts[host].dir.join(format!("c{content}-{dbid}")).display().to_string(),
         }
     };
-    let roles = if shape.mirrors {
-        Role::ALL
-    } else {
-        &[Role::Primary]
-    };
-    let members = roles
-        .iter()
-        .flat_map(|role| (0..shape.contents).map(|c| member(c, *role)));
-    std::iter::once(coordinator_row(at, coordinator_dir))
-        .chain(members)
-        .collect()
+    let roles = if shape.mirrors { Role::ALL } else { &[Role::Primary] };
+    let members = roles.iter().flat_map(|role| (0..shape.contents).map(|c| member(c, *role)));
+    std::iter::once(coordinator_row(at, coordinator_dir)).chain(members).collect()
 }
 
 fn coordinator_row(at: &CoordinatorEntry, dir: PathBuf) -> SegmentRow {
@@ -140,11 +118,7 @@ mod tests {
         let prefix = Prefix(7, 9);
         let at = coordinator(prefix);
         let hosts = hosts(prefix, hosts_count, Path::new("/d"));
-        let shape = Shape {
-            contents,
-            hosts: hosts_count,
-            mirrors,
-        };
+        let shape = Shape { contents, hosts: hosts_count, mirrors };
         rows(shape, &at, &hosts, "/d/coordinator".into())
             .iter()
             .map(|r| {
@@ -183,11 +157,7 @@ mod tests {
     fn a_pair_is_never_on_one_host_and_no_port_is_given_twice() {
         for (contents, count) in [(1, 2), (3, 2), (5, 3), (7, 7), (3, 8), (500, 200)] {
             let hosts = hosts(Prefix(1, 1), count, Path::new("/d"));
-            let shape = Shape {
-                contents,
-                hosts: count,
-                mirrors: true,
-            };
+            let shape = Shape { contents, hosts: count, mirrors: true };
             let all = rows(shape, &coordinator(Prefix(1, 1)), &hosts, "/d/c".into());
             let mut taken = std::collections::HashSet::new();
             for row in &all {

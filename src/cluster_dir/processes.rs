@@ -33,16 +33,9 @@ pub fn this_program() -> Result<PathBuf, ClusterDirError> {
 
 /// Starts what does not answer: the agents all at once, then the coordinator. They outlive this
 /// process. A process that is there and does not answer is an error that names it.
-pub async fn start_processes(
-    handle: &ClusterHandle,
-    program: &Path,
-) -> Result<Processes, ClusterDirError> {
+pub async fn start_processes(handle: &ClusterHandle, program: &Path) -> Result<Processes, ClusterDirError> {
     ensure_socket_dir(handle.config())?;
-    let agents = handle
-        .config()
-        .hosts
-        .iter()
-        .map(|host| ensure_agent(handle, program, &host.name));
+    let agents = handle.config().hosts.iter().map(|host| ensure_agent(handle, program, &host.name));
     let started = futures::future::try_join_all(agents).await?;
     let agents_started = handle
         .config()
@@ -52,18 +45,11 @@ pub async fn start_processes(
         .filter_map(|(host, started)| started.then(|| host.name.clone()))
         .collect();
     let coordinator_started = ensure_coordinator(handle, program).await?;
-    Ok(Processes {
-        agents_started,
-        coordinator_started,
-    })
+    Ok(Processes { agents_started, coordinator_started })
 }
 
 /// Starts a host's agent unless it answers; true when it was started.
-pub(super) async fn ensure_agent(
-    handle: &ClusterHandle,
-    program: &Path,
-    name: &str,
-) -> Result<bool, ClusterDirError> {
+pub(super) async fn ensure_agent(handle: &ClusterHandle, program: &Path, name: &str) -> Result<bool, ClusterDirError> {
     let dir = handle.host_entry(name)?.dir.clone();
     let agent = handle.host(name, &handle.credentials(Identity::Client)?)?;
     let server = Server {
@@ -72,26 +58,17 @@ pub(super) async fn ensure_agent(
         log: handle.log_file(&format!("host-{name}")),
         dir,
     };
-    ensure(server, program, || async {
-        agent.ping().await.map(drop).map_err(|e| e.to_string())
-    })
-    .await
+    ensure(server, program, || async { agent.ping().await.map(drop).map_err(|e| e.to_string()) }).await
 }
 
-async fn ensure_coordinator(
-    handle: &ClusterHandle,
-    program: &Path,
-) -> Result<bool, ClusterDirError> {
+async fn ensure_coordinator(handle: &ClusterHandle, program: &Path) -> Result<bool, ClusterDirError> {
     let server = Server {
         what: "the coordinator".into(),
         args: vec!["coordinator".into(), "--dir".into(), handle.dir().into()],
         log: handle.log_file("coordinator"),
         dir: handle.coordinator_dir(),
     };
-    ensure(server, program, || async {
-        reach(handle).await.map(drop).map_err(|e| e.to_string())
-    })
-    .await
+    ensure(server, program, || async { reach(handle).await.map(drop).map_err(|e| e.to_string()) }).await
 }
 
 /// A process that serves a locked directory.
@@ -113,19 +90,11 @@ where
     if holder(&server.dir).is_some() {
         return await_answer(&server, ask).await.map(|()| false);
     }
-    let launch = Launch {
-        program: program.into(),
-        args: server.args.clone(),
-        log: server.log.clone(),
-        within: READY_WITHIN,
-    };
+    let launch =
+        Launch { program: program.into(), args: server.args.clone(), log: server.log.clone(), within: READY_WITHIN };
     let launched = tokio::task::spawn_blocking(move || launch.start())
         .await
-        .unwrap_or_else(|e| {
-            Err(LaunchError::Failed {
-                message: e.to_string(),
-            })
-        });
+        .unwrap_or_else(|e| Err(LaunchError::Failed { message: e.to_string() }));
     match launched {
         Ok(pid) => {
             tracing::info!(pid, "started {}", server.what);
@@ -133,11 +102,7 @@ where
         }
         // Someone else was faster and holds the directory: that one is as good.
         Err(_) if holder(&server.dir).is_some() => await_answer(&server, ask).await.map(|()| false),
-        Err(cause) => Err(ClusterDirError::DidNotStart {
-            what: server.what,
-            cause,
-            log: server.log,
-        }),
+        Err(cause) => Err(ClusterDirError::DidNotStart { what: server.what, cause, log: server.log }),
     }
 }
 
@@ -159,11 +124,7 @@ where
         };
         if since.elapsed() >= ANSWER_WITHIN {
             let what = server.what.clone();
-            return Err(ClusterDirError::Hung {
-                what,
-                pid: process.pid(),
-                cause,
-            });
+            return Err(ClusterDirError::Hung { what, pid: process.pid(), cause });
         }
         tokio::time::sleep(PAUSE).await;
     }

@@ -49,18 +49,10 @@ pub async fn stop(
     if let Some(outcome) = &outcome
         && !matches!(outcome.status, OutcomeStatus::Done | OutcomeStatus::Partial)
     {
-        return Ok(Stopped {
-            outcome: Some(outcome.clone()),
-            agents: 0,
-            segments_killed: 0,
-        });
+        return Ok(Stopped { outcome: Some(outcome.clone()), agents: 0, segments_killed: 0 });
     }
     await_coordinators_end(handle, mode).await?;
-    let mut stopped = Stopped {
-        outcome,
-        agents: 0,
-        segments_killed: 0,
-    };
+    let mut stopped = Stopped { outcome, agents: 0, segments_killed: 0 };
     for host in &handle.config().hosts {
         let (agents, killed) = stop_agent(handle, &host.name).await?;
         stopped.agents += agents;
@@ -96,10 +88,7 @@ async fn stop_coordinator(
     }
 }
 
-async fn await_coordinators_end(
-    handle: &ClusterHandle,
-    mode: StopMode,
-) -> Result<(), ClusterDirError> {
+async fn await_coordinators_end(handle: &ClusterHandle, mode: StopMode) -> Result<(), ClusterDirError> {
     let dir = handle.coordinator_dir();
     if mode == StopMode::Immediate {
         return fence_one(dir).await.map(drop);
@@ -144,6 +133,5 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, FenceError> + Send + 'static,
 ) -> Result<T, ClusterDirError> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|e| system("fence a directory")(std::io::Error::other(e)))?
-        .map_err(Into::into)
+    done.map_err(|e| system("fence a directory")(std::io::Error::other(e)))?.map_err(Into::into)
 }

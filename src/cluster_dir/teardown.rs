@@ -26,10 +26,7 @@ pub(super) fn tear_down(dir: &Path, socket_dir: &Path) -> Result<(), ClusterDirE
     let starters = starters(dir);
     kill(&starters);
     fence_each(&starters, &mut locks)?;
-    let segments: Vec<PathBuf> = host_dirs(dir)
-        .iter()
-        .flat_map(|host| data_dirs(host))
-        .collect();
+    let segments: Vec<PathBuf> = host_dirs(dir).iter().flat_map(|host| data_dirs(host)).collect();
     kill(&segments);
     fence_each(&segments, &mut locks)?;
     remove(dir, socket_dir).map_err(system(format!("remove {}", dir.display())))
@@ -59,11 +56,7 @@ fn sub_dirs(dir: &Path) -> Vec<PathBuf> {
         return Vec::new();
     };
     let is_dir = |e: &fs::DirEntry| e.file_type().is_ok_and(|t| t.is_dir());
-    entries
-        .filter_map(Result::ok)
-        .filter(is_dir)
-        .map(|e| e.path())
-        .collect()
+    entries.filter_map(Result::ok).filter(is_dir).map(|e| e.path()).collect()
 }
 
 /// Kills the holders of all the directories at once, as the failure of a machine would.

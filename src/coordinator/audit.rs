@@ -20,9 +20,7 @@ pub struct Audit {
 impl Audit {
     /// The log in the coordinator's directory.
     pub fn new(dir: &std::path::Path) -> Audit {
-        Audit {
-            path: dir.join(AUDIT_FILE),
-        }
+        Audit { path: dir.join(AUDIT_FILE) }
     }
 
     /// Appends the line of an operation that has ended. The log is a record, not a truth: what can't

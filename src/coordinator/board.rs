@@ -34,9 +34,7 @@ impl Seen {
     /// The last answer, if it is not older than `age` and nothing failed since.
     pub fn answer(&self, age: Duration) -> Option<&Report> {
         let fresh = self.heard.is_some_and(|at| at.elapsed() <= age);
-        self.report
-            .as_ref()
-            .filter(|_| self.failing.is_none() && fresh)
+        self.report.as_ref().filter(|_| self.failing.is_none() && fresh)
     }
 }
 
@@ -98,10 +96,7 @@ pub struct Board {
 
 impl Default for Board {
     fn default() -> Self {
-        Board {
-            known: Mutex::default(),
-            version: watch::Sender::new(0),
-        }
+        Board { known: Mutex::default(), version: watch::Sender::new(0) }
     }
 }
 

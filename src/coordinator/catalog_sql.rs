@@ -60,11 +60,7 @@ pub fn open(coordinator: &Arc<Coordinator>, runtime: &Handle) -> Result<Connecti
     Ok(db)
 }
 
-fn register(
-    db: &Connection,
-    coordinator: &Arc<Coordinator>,
-    runtime: &Handle,
-) -> Result<(), Error> {
+fn register(db: &Connection, coordinator: &Arc<Coordinator>, runtime: &Handle) -> Result<(), Error> {
     // They act on the world: never from a view or a trigger, never folded into one call.
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DIRECTONLY;
     let (c, r) = (coordinator.clone(), runtime.clone());
@@ -115,9 +111,7 @@ fn wait<T: Send + 'static>(
         // The session may be gone by then.
         let _ = reply.send(work.await);
     });
-    done.recv()
-        .unwrap_or(Err(FunctionError::Ending))
-        .map_err(failed)
+    done.recv().unwrap_or(Err(FunctionError::Ending)).map_err(failed)
 }
 
 fn failed(error: FunctionError) -> Error {
@@ -125,11 +119,7 @@ fn failed(error: FunctionError) -> Error {
 }
 
 /// Plans, begins and follows a change; its outcome as JSON.
-async fn change(
-    coordinator: &Coordinator,
-    verb: &str,
-    options: Options,
-) -> Result<String, FunctionError> {
+async fn change(coordinator: &Coordinator, verb: &str, options: Options) -> Result<String, FunctionError> {
     coordinator.prober.probe().await;
     let waits = options.wait.unwrap_or(true);
     let plan = make_plan(&coordinator.state()?, &intent(verb, options)?);
@@ -153,35 +143,18 @@ async fn end_of(coordinator: &Coordinator, op: i64) -> Result<Outcome, FunctionE
         Watching::Ended(outcome) => Ok(*outcome),
         Watching::Unknown => Err(FunctionError::Unknown),
         Watching::Running { mut outcome, .. } => {
-            let ended = outcome
-                .wait_for(Option::is_some)
-                .await
-                .ok()
-                .and_then(|outcome| outcome.clone());
+            let ended = outcome.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone());
             ended.ok_or(FunctionError::Unknown)
         }
     }
 }
 
 fn intent(verb: &str, options: Options) -> Result<Intent, FunctionError> {
-    let selection = Selection {
-        contents: options.contents,
-        dbids: options.dbids,
-        hosts: options.hosts,
-    };
+    let selection = Selection { contents: options.contents, dbids: options.dbids, hosts: options.hosts };
     let (rate_bytes, jobs) = (options.rate_bytes, options.jobs);
     Ok(match verb {
-        "recover" => Intent::Recover {
-            selection,
-            rate_bytes,
-            jobs,
-        },
-        "full_recover" => Intent::FullRecover {
-            selection,
-            rate_bytes,
-            jobs,
-            in_place: options.in_place,
-        },
+        "recover" => Intent::Recover { selection, rate_bytes, jobs },
+        "full_recover" => Intent::FullRecover { selection, rate_bytes, jobs, in_place: options.in_place },
         "rebalance" => Intent::Rebalance { selection },
         _ => {
             let mode = match options.mode {

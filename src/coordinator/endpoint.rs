@@ -62,10 +62,7 @@ impl Coordinator {
                 self.prober.probe().await;
                 self.state_reply()
             }
-            Request::Begin { plan, owner } => self
-                .operations
-                .begin(&plan, &owner)
-                .map_or_else(failed, Reply::from),
+            Request::Begin { plan, owner } => self.operations.begin(&plan, &owner).map_or_else(failed, Reply::from),
             Request::Watch { op } => return self.follow(framed, op).await,
             Request::StopAfterSegment { op } => self.flag(op, false),
             Request::Cancel { op } => self.flag(op, true),
@@ -78,18 +75,13 @@ impl Coordinator {
     }
 
     fn state_reply(&self) -> Reply {
-        self.state().map_or_else(failed, |state| Reply::State {
-            state: Box::new(state),
-        })
+        self.state().map_or_else(failed, |state| Reply::State { state: Box::new(state) })
     }
 
     fn flag(&self, op: i64, cancel: bool) -> Reply {
         match self.operations.flag(op, cancel) {
             Ok(true) => Reply::Ok,
-            Ok(false) => Reply::Failed {
-                message: format!("operation {op} is not running"),
-                next: "state()".into(),
-            },
+            Ok(false) => Reply::Failed { message: format!("operation {op} is not running"), next: "state()".into() },
             Err(error) => failed(error),
         }
     }
@@ -109,33 +101,19 @@ impl Coordinator {
         let next = || "state()".to_string();
         if !self.site.drill {
             let message = "faults are injected only on drill clusters".into();
-            return Reply::Failed {
-                message,
-                next: next(),
-            };
+            return Reply::Failed { message, next: next() };
         }
         let Some(row) = self.segments.iter().find(|r| r.dbid == dbid) else {
-            return Reply::Failed {
-                message: format!("there is no segment dbid {dbid}"),
-                next: next(),
-            };
+            return Reply::Failed { message: format!("there is no segment dbid {dbid}"), next: next() };
         };
         let Some(host) = self.hosts.get(&row.hostname) else {
-            return Reply::Failed {
-                message: format!("there is no host {}", row.hostname),
-                next: next(),
-            };
+            return Reply::Failed { message: format!("there is no host {}", row.hostname), next: next() };
         };
-        let killed = host
-            .kill_segment(&self.site.segment_config(row).datadir)
-            .await;
+        let killed = host.kill_segment(&self.site.segment_config(row).datadir).await;
         self.prober.kick(None);
         match killed {
             Ok(_) => Reply::Ok,
-            Err(error) => Reply::Failed {
-                message: error.to_string(),
-                next: next(),
-            },
+            Err(error) => Reply::Failed { message: error.to_string(), next: next() },
         }
     }
 
@@ -148,12 +126,7 @@ impl Coordinator {
             }
             Ok(Watching::Unknown) => {
                 let message = format!("there is no operation {op}");
-                return framed
-                    .send(&Reply::Failed {
-                        message,
-                        next: "state()".into(),
-                    })
-                    .await;
+                return framed.send(&Reply::Failed { message, next: "state()".into() }).await;
             }
             Err(error) => return framed.send(&failed(error)).await,
         };
@@ -181,30 +154,15 @@ impl Coordinator {
         use super::operations::Answer;
         match self.operations.begin_start(owner) {
             Ok(Answer::Begun { op, .. }) => self.follow(framed, op).await,
-            Ok(Answer::NothingToDo) => {
-                framed
-                    .send(&Reply::Ended {
-                        outcome: nothing_to_start(),
-                    })
-                    .await
-            }
+            Ok(Answer::NothingToDo) => framed.send(&Reply::Ended { outcome: nothing_to_start() }).await,
             Ok(answer) => framed.send(&Reply::from(answer)).await,
             Err(error) => framed.send(&failed(error)).await,
         }
     }
 
     /// Stops everything, tells the client, and then the coordinator itself ends.
-    async fn stop_all(
-        &self,
-        framed: &mut Framed,
-        mode: StopMode,
-        owner: &Owner,
-    ) -> Result<(), NetError> {
-        let (now, mut progress) = watch::channel(Progressing {
-            op: 0,
-            elapsed_ms: 0,
-            contents: Vec::new(),
-        });
+    async fn stop_all(&self, framed: &mut Framed, mode: StopMode, owner: &Owner) -> Result<(), NetError> {
+        let (now, mut progress) = watch::channel(Progressing { op: 0, elapsed_ms: 0, contents: Vec::new() });
         let started_ms = super::clock::unix_ms();
         let mut told = Ok(());
         let mut work = std::pin::pin!(self.operations.stop_all(mode, &now));
@@ -231,11 +189,7 @@ impl Coordinator {
 
 /// The outcome once there is one; `None` when the operation went away without.
 async fn end_of(outcome: &mut watch::Receiver<Option<Outcome>>) -> Option<Outcome> {
-    outcome
-        .wait_for(Option::is_some)
-        .await
-        .ok()
-        .and_then(|outcome| outcome.clone())
+    outcome.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone())
 }
 
 fn failed(error: super::store::StoreError) -> Reply {
@@ -243,10 +197,7 @@ fn failed(error: super::store::StoreError) -> Reply {
         super::store::StoreError::Setting(_) => "setting(\"NAME\", \"VALUE\")",
         _ => "look at the coordinator's log",
     };
-    Reply::Failed {
-        message: error.to_string(),
-        next: next.into(),
-    }
+    Reply::Failed { message: error.to_string(), next: next.into() }
 }
 
 fn nothing_to_start() -> Outcome {

@@ -27,17 +27,10 @@ pub fn watch(hosts: &Hosts, board: &Arc<Board>) {
 /// Asks one host now.
 pub async fn look(host: &dyn Host, board: &Board) -> HostSeen {
     let seen = match host.ping().await {
-        Ok(pong) => HostSeen {
-            pid: Some(pong.pid),
-            running: pong.running,
-            cause: String::new(),
-            at: Some(Instant::now()),
-        },
-        Err(error) => HostSeen {
-            cause: error.to_string(),
-            at: Some(Instant::now()),
-            ..HostSeen::default()
-        },
+        Ok(pong) => {
+            HostSeen { pid: Some(pong.pid), running: pong.running, cause: String::new(), at: Some(Instant::now()) }
+        }
+        Err(error) => HostSeen { cause: error.to_string(), at: Some(Instant::now()), ..HostSeen::default() },
     };
     board.write(|k| k.hosts.insert(host.name().to_string(), seen.clone()));
     seen

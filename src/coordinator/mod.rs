@@ -59,10 +59,7 @@ pub enum CoordinatorError {
     #[error(transparent)]
     Prober(#[from] ProberError),
     #[error("cannot listen on {address}: {source}")]
-    Listen {
-        address: String,
-        source: std::io::Error,
-    },
+    Listen { address: String, source: std::io::Error },
 }
 
 /// A running coordinator.
@@ -82,11 +79,7 @@ pub struct Coordinator {
 /// Makes the catalog of a new cluster: what `init` calls.
 pub fn create_catalog(config: &ClusterConfig) -> Result<(), StoreError> {
     let dir = coordinator_dir(&config.dir);
-    let settings: Vec<_> = config
-        .settings
-        .iter()
-        .map(|(n, v)| (n.clone(), v.clone()))
-        .collect();
+    let settings: Vec<_> = config.settings.iter().map(|(n, v)| (n.clone(), v.clone())).collect();
     Store::create(&dir.join(CATALOG_FILE), &config.segments, &settings)
 }
 
@@ -112,11 +105,7 @@ pub fn site_of(handle: &ClusterHandle) -> Result<Site, ClusterDirError> {
         hosts: config
             .hosts
             .iter()
-            .map(|h| HostPlace {
-                name: h.name.clone(),
-                address: h.address.clone(),
-                agent_port: h.agent_port,
-            })
+            .map(|h| HostPlace { name: h.name.clone(), address: h.address.clone(), agent_port: h.agent_port })
             .collect(),
     })
 }
@@ -130,10 +119,7 @@ pub fn last_state(handle: &ClusterHandle) -> Result<State, CoordinatorError> {
 
 /// Runs the coordinator of a cluster directory until the cluster is stopped. `front` starts what
 /// serves PostgreSQL clients, before the process says that it is ready.
-pub async fn run<F>(
-    cluster_dir: &Path,
-    front: impl FnOnce(Arc<Coordinator>) -> F,
-) -> Result<(), CoordinatorError>
+pub async fn run<F>(cluster_dir: &Path, front: impl FnOnce(Arc<Coordinator>) -> F) -> Result<(), CoordinatorError>
 where
     F: Future<Output = Result<(), CoordinatorError>>,
 {
@@ -143,10 +129,7 @@ where
     let at = (site.address.clone(), site.control_port);
     let listener = TcpListener::bind((at.0.as_str(), at.1))
         .await
-        .map_err(|source| CoordinatorError::Listen {
-            address: format!("{}:{}", at.0, at.1),
-            source,
-        })?;
+        .map_err(|source| CoordinatorError::Listen { address: format!("{}:{}", at.0, at.1), source })?;
     let coordinator = Coordinator::start(site)?;
     front(coordinator.clone()).await?;
     announce_ready();
@@ -166,11 +149,7 @@ impl Coordinator {
         let site = Arc::new(site);
         let store = Arc::new(Store::open(&site.dir.join(CATALOG_FILE))?);
         let board = Arc::new(Board::default());
-        let segments: Vec<_> = store
-            .rows()?
-            .into_iter()
-            .filter(|r| r.content != Content::COORDINATOR)
-            .collect();
+        let segments: Vec<_> = store.rows()?.into_iter().filter(|r| r.content != Content::COORDINATOR).collect();
         let (begun, mut to_pick_up) = mpsc::unbounded_channel();
         let prober = Prober::start(prober::Setup {
             store: store.clone(),
@@ -199,17 +178,7 @@ impl Coordinator {
             }
         });
         let stopped = watch::Sender::new(false);
-        Ok(Arc::new(Coordinator {
-            site,
-            store,
-            board,
-            prober,
-            operations,
-            hosts,
-            segments,
-            audit,
-            stopped,
-        }))
+        Ok(Arc::new(Coordinator { site, store, board, prober, operations, hosts, segments, audit, stopped }))
     }
 
     /// Serves clients until the cluster is stopped.
@@ -221,19 +190,12 @@ impl Coordinator {
     pub fn state(&self) -> Result<State, StoreError> {
         // Copied out: the catalog is read without holding the board.
         let known = self.board.read(Clone::clone);
-        state::build(&self.site, &self.store, &known, |content| {
-            self.operations.working_on(content)
-        })
+        state::build(&self.site, &self.store, &known, |content| self.operations.working_on(content))
     }
 
     /// The way to acting primaries, for the gateway.
     pub fn routes(&self) -> Routes {
-        Routes::new(
-            self.board.clone(),
-            self.prober.clone(),
-            self.site.credentials(),
-            &self.segments,
-        )
+        Routes::new(self.board.clone(), self.prober.clone(), self.site.credentials(), &self.segments)
     }
 
     /// Resolves when the cluster has been stopped.
@@ -258,8 +220,7 @@ fn fts_owner(site: &Site) -> Owner {
 fn hosts(site: &Site) -> Hosts {
     let host = |place: &HostPlace| {
         let at = Endpoint::new(place.address.clone(), place.agent_port);
-        let host: Arc<dyn Host> =
-            Arc::new(AgentHost::new(place.name.clone(), at, site.credentials()));
+        let host: Arc<dyn Host> = Arc::new(AgentHost::new(place.name.clone(), at, site.credentials()));
         (place.name.clone(), host)
     };
     site.hosts.iter().map(host).collect()

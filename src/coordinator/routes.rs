@@ -39,19 +39,9 @@ pub struct Routes {
 }
 
 impl Routes {
-    pub(super) fn new(
-        board: Arc<Board>,
-        prober: Prober,
-        me: Credentials,
-        rows: &[SegmentRow],
-    ) -> Routes {
+    pub(super) fn new(board: Arc<Board>, prober: Prober, me: Credentials, rows: &[SegmentRow]) -> Routes {
         let rows = rows.iter().map(|r| (r.dbid, r.clone())).collect();
-        Routes {
-            board,
-            prober,
-            me,
-            rows: Arc::new(rows),
-        }
+        Routes { board, prober, me, rows: Arc::new(rows) }
     }
 
     /// The acting primary by the row, once it serves; waits until the deadline, then says why not.
@@ -70,44 +60,26 @@ impl Routes {
     }
 
     fn look(&self, known: &Knowledge, content: Content) -> Result<Way, String> {
-        let seen = known
-            .contents
-            .get(&content)
-            .ok_or_else(|| format!("there is no content {content}"))?;
+        let seen = known.contents.get(&content).ok_or_else(|| format!("there is no content {content}"))?;
         if let Some(why) = &seen.quarantine {
             return Err(format!("content {content} is quarantined: {why}"));
         }
         let row = seen.pair.as_ref().map_err(Clone::clone)?;
         let dbid = row.primary.dbid;
         let Some(report) = known.answer(dbid) else {
-            let why = known
-                .segments
-                .get(&dbid)
-                .and_then(|s| s.failing.as_ref())
-                .map(|f| f.why.clone());
+            let why = known.segments.get(&dbid).and_then(|s| s.failing.as_ref()).map(|f| f.why.clone());
             let why = why.unwrap_or_else(|| "no answer".into());
-            return Err(format!(
-                "content {content} has no primary now: dbid {dbid} does not answer ({why})"
-            ));
+            return Err(format!("content {content} has no primary now: dbid {dbid} does not answer ({why})"));
         };
         // A suspended primary holds its statements itself; it is not a reason to fail them.
         let serves = matches!(
             report.phase,
-            Phase::Mirrorless
-                | Phase::Tracking
-                | Phase::Resynchronizing
-                | Phase::InSync
-                | Phase::Suspended
+            Phase::Mirrorless | Phase::Tracking | Phase::Resynchronizing | Phase::InSync | Phase::Suspended
         );
         if !serves || report.epoch < seen.serving_epoch {
-            return Err(format!(
-                "content {content} has no primary now: dbid {dbid} is not serving yet"
-            ));
+            return Err(format!("content {content} has no primary now: dbid {dbid} is not serving yet"));
         }
-        let segment = self
-            .rows
-            .get(&dbid)
-            .ok_or_else(|| format!("dbid {dbid} is not in the catalog"))?;
+        let segment = self.rows.get(&dbid).ok_or_else(|| format!("dbid {dbid} is not in the catalog"))?;
         Ok(Way {
             dbid,
             epoch: row.epoch,
@@ -121,17 +93,12 @@ impl Routes {
     pub async fn open(&self, way: &Way) -> Result<Stream, NetError> {
         let to = Endpoint::new(way.address.clone(), way.port);
         let there = Identity::Segment(way.dbid);
-        connect(&to, &self.me, Purpose::Sql, Some(&there), OPEN_WITHIN)
-            .await
-            .map(|(stream, _)| stream)
+        connect(&to, &self.me, Purpose::Sql, Some(&there), OPEN_WITHIN).await.map(|(stream, _)| stream)
     }
 
     /// The process that serves a content now, by the row.
     pub fn serving(&self, content: Content) -> Serving {
-        Serving(
-            self.board
-                .read(|k| k.contents.get(&content).map_or(0, |c| c.serving_epoch.0)),
-        )
+        Serving(self.board.read(|k| k.contents.get(&content).map_or(0, |c| c.serving_epoch.0)))
     }
 
     /// Resolves when another process than `since` serves the content; at once when it does already.
@@ -147,12 +114,7 @@ impl Routes {
 
     /// The gateway met an error on the way to the content's primary: FTS looks now.
     pub fn trouble(&self, content: Content) {
-        for dbid in self
-            .rows
-            .values()
-            .filter(|r| r.content == content)
-            .map(|r| r.dbid)
-        {
+        for dbid in self.rows.values().filter(|r| r.content == content).map(|r| r.dbid) {
             self.prober.kick(Some(dbid));
         }
     }

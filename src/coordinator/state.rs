@@ -20,27 +20,16 @@ pub(super) fn build(
     working_on: impl Fn(Content) -> Option<i64>,
 ) -> Result<State, StoreError> {
     let age_ms = known.probed.map_or(0, age);
-    assemble(
-        site,
-        store,
-        known,
-        working_on,
-        Some(std::process::id()),
-        age_ms,
-    )
+    assemble(site, store, known, working_on, Some(std::process::id()), age_ms)
 }
 
 /// The state from the last catalog, when the coordinator does not run: nobody is known to be alive.
 pub fn from_last_catalog(site: &Site, store: &Store) -> Result<State, StoreError> {
-    let written = [store.path().to_path_buf(), wal(store)]
-        .into_iter()
-        .filter_map(|p| {
-            let modified = std::fs::metadata(p).ok()?.modified().ok()?;
-            modified.elapsed().ok()
-        });
-    let age_ms = written
-        .min()
-        .map_or(0, |age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
+    let written = [store.path().to_path_buf(), wal(store)].into_iter().filter_map(|p| {
+        let modified = std::fs::metadata(p).ok()?.modified().ok()?;
+        modified.elapsed().ok()
+    });
+    let age_ms = written.min().map_or(0, |age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
     assemble(site, store, &Knowledge::default(), |_| None, None, age_ms)
 }
 
@@ -58,15 +47,10 @@ fn assemble(
     pid: Option<u32>,
     age_ms: i64,
 ) -> Result<State, StoreError> {
-    let (coordinators, rows): (Vec<_>, Vec<_>) = store
-        .rows()?
-        .into_iter()
-        .partition(|r| r.content == Content::COORDINATOR);
+    let (coordinators, rows): (Vec<_>, Vec<_>) =
+        store.rows()?.into_iter().partition(|r| r.content == Content::COORDINATOR);
     let down: BTreeMap<Dbid, i64> = store.down_since()?.into_iter().collect();
-    let coordinator_row = coordinators
-        .into_iter()
-        .next()
-        .unwrap_or_else(|| own_row(site));
+    let coordinator_row = coordinators.into_iter().next().unwrap_or_else(|| own_row(site));
     let contents = store.contents()?;
     Ok(State {
         cluster: site.cluster.clone(),
@@ -80,14 +64,8 @@ fn assemble(
         },
         hosts: site.hosts.iter().map(|place| host(place, known)).collect(),
         coordinator_row,
-        segments: rows
-            .into_iter()
-            .map(|row| segment(row, known, &down))
-            .collect(),
-        contents: contents
-            .iter()
-            .map(|row| content(row, known, working_on(row.content)))
-            .collect(),
+        segments: rows.into_iter().map(|row| segment(row, known, &down)).collect(),
+        contents: contents.iter().map(|row| content(row, known, working_on(row.content))).collect(),
         age_ms,
         time_ms: unix_ms(),
         fts_paused_until_ms: None,
@@ -145,18 +123,11 @@ fn segment(row: SegmentRow, known: &Knowledge, down: &BTreeMap<Dbid, i64>) -> Se
 
 fn alive(row: &SegmentRow, seen: &Seen, known: &Knowledge) -> Alive {
     if let (Some(report), Some(heard)) = (seen.answer(FRESH), seen.heard) {
-        return Alive {
-            alive: true,
-            pid: Some(report.pid),
-            cause: String::new(),
-            age_ms: age(heard),
-        };
+        return Alive { alive: true, pid: Some(report.pid), cause: String::new(), age_ms: age(heard) };
     }
     // A process that does not answer may still be there: stopped, or hung.
-    let datadirs = [
-        PathBuf::from(&row.datadir),
-        PathBuf::from(format!("{}{}", row.datadir, crate::hosts::NEW_COPY_SUFFIX)),
-    ];
+    let datadirs =
+        [PathBuf::from(&row.datadir), PathBuf::from(format!("{}{}", row.datadir, crate::hosts::NEW_COPY_SUFFIX))];
     let pid = known
         .hosts
         .get(&row.hostname)
@@ -167,12 +138,7 @@ fn alive(row: &SegmentRow, seen: &Seen, known: &Knowledge) -> Alive {
         None if seen.heard.is_some() => ("no answer".into(), seen.heard),
         None => ("never reached".into(), None),
     };
-    Alive {
-        alive: false,
-        pid,
-        cause,
-        age_ms: at.map_or(0, age),
-    }
+    Alive { alive: false, pid, cause, age_ms: at.map_or(0, age) }
 }
 
 fn content(row: &ContentRow, known: &Knowledge, operation: Option<i64>) -> ContentState {
@@ -190,9 +156,7 @@ fn content(row: &ContentRow, known: &Knowledge, operation: Option<i64>) -> Conte
         to_copy_blocks: primary.map(|p| i64::try_from(p.dirty_blocks).unwrap_or(i64::MAX)),
         incremental_impossible: impossible(row, primary, mirror),
         source_damaged: None,
-        progress: primary
-            .filter(|p| p.phase == Phase::Resynchronizing)
-            .and_then(|p| p.progress.clone()),
+        progress: primary.filter(|p| p.phase == Phase::Resynchronizing).and_then(|p| p.progress.clone()),
         operation,
         single_copy_since_ms: row.single_copy_since_ms,
         last_event: row.last_event.clone(),
@@ -201,28 +165,21 @@ fn content(row: &ContentRow, known: &Knowledge, operation: Option<i64>) -> Conte
 }
 
 /// Why only a full copy can make the pair equal, as far as it is known before a recovery begins.
-fn impossible(
-    row: &ContentRow,
-    primary: Option<&Report>,
-    mirror: Option<&Report>,
-) -> Option<String> {
+fn impossible(row: &ContentRow, primary: Option<&Report>, mirror: Option<&Report>) -> Option<String> {
     let pair = row.pair.as_ref().ok()?;
     if pair.pairing() != Some(Pairing::ChangeTracking) {
         return None;
     }
     let mirror_dbid = pair.mirror?.dbid;
     if row.must_copy_all {
-        return Some(format!(
-            "a full copy of dbid {mirror_dbid} was begun and did not end"
-        ));
+        return Some(format!("a full copy of dbid {mirror_dbid} was begun and did not end"));
     }
     let primary = primary?;
     if let Some(why) = &primary.map_unusable {
         return Some(why.clone());
     }
     let (bound, mirror) = (primary.map_bound_to?, mirror?);
-    (bound != mirror.copy)
-        .then(|| format!("dbid {mirror_dbid} holds another copy than the one that is tracked"))
+    (bound != mirror.copy).then(|| format!("dbid {mirror_dbid} holds another copy than the one that is tracked"))
 }
 
 fn age(at: Instant) -> i64 {

@@ -7,9 +7,7 @@ use super::store::{CATALOG_FILE, Store};
 use crate::core::ids::{Content, CopyId, Dbid, Epoch};
 use crate::core::report::{CopyState, FromSegment, MirrorLoss, Order, Phase, Report, ToSegment};
 use crate::core::row::{Mode, Role, SegmentRow, Status};
-use crate::hosts::{
-    Fenced, Host, HostError, HostFailure, NEW_COPY_SUFFIX, Pong, Running, SegmentConfig,
-};
+use crate::hosts::{Fenced, Host, HostError, HostFailure, NEW_COPY_SUFFIX, Pong, Running, SegmentConfig};
 use crate::net::{ClusterKey, Credentials, Framed, Identity, NetError, Purpose, accept};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
@@ -86,37 +84,15 @@ impl Cluster {
         let dir = tempfile::tempdir().expect("a directory");
         let mut rows = vec![row(1, -1, Role::Primary, 5432, "cdw")];
         for content in 0..pairs {
-            rows.push(row(
-                2 + content,
-                content,
-                Role::Primary,
-                free_port(),
-                "sdw1",
-            ));
-            rows.push(row(
-                2 + pairs + content,
-                content,
-                Role::Mirror,
-                free_port(),
-                "sdw2",
-            ));
+            rows.push(row(2 + content, content, Role::Primary, free_port(), "sdw1"));
+            rows.push(row(2 + pairs + content, content, Role::Mirror, free_port(), "sdw2"));
         }
-        let fast = [
-            ("gp_fts_probe_interval", "200ms"),
-            ("gp_fts_probe_timeout", "300ms"),
-        ];
-        let fast: Vec<_> = fast
-            .iter()
-            .map(|(n, v)| (n.to_string(), v.to_string()))
-            .collect();
+        let fast = [("gp_fts_probe_interval", "200ms"), ("gp_fts_probe_timeout", "300ms")];
+        let fast: Vec<_> = fast.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
         Store::create(&dir.path().join(CATALOG_FILE), &rows, &fast).expect("a catalog");
         let world = World::default();
         world.format(&rows);
-        let place = |name: &str| HostPlace {
-            name: name.into(),
-            address: "127.0.0.1".into(),
-            agent_port: 1,
-        };
+        let place = |name: &str| HostPlace { name: name.into(), address: "127.0.0.1".into(), agent_port: 1 };
         let site = Site {
             cluster: "test".into(),
             cluster_id: "id".into(),
@@ -132,22 +108,10 @@ impl Cluster {
             hosts: vec![place("sdw1"), place("sdw2")],
         };
         let host = |name: &str| -> (String, Arc<dyn Host>) {
-            (
-                name.into(),
-                Arc::new(StandIn {
-                    name: name.into(),
-                    world: world.clone(),
-                }),
-            )
+            (name.into(), Arc::new(StandIn { name: name.into(), world: world.clone() }))
         };
         let hosts = [host("sdw1"), host("sdw2")].into_iter().collect();
-        Cluster {
-            world,
-            rows,
-            site,
-            hosts,
-            _dir: dir,
-        }
+        Cluster { world, rows, site, hosts, _dir: dir }
     }
 }
 
@@ -163,22 +127,12 @@ impl World {
 
     /// Directories as `init` makes them: each pair's copies know each other.
     fn format(&self, rows: &[SegmentRow]) {
-        let copy = |dbid: Dbid| CopyState {
-            copy: CopyId(dbid.0 as u128),
-            generation: Epoch(1),
-        };
+        let copy = |dbid: Dbid| CopyState { copy: CopyId(dbid.0 as u128), generation: Epoch(1) };
         let mut inner = self.lock();
         for row in rows.iter().filter(|r| r.content.0 >= 0) {
-            let peer = rows
-                .iter()
-                .find(|r| r.content == row.content && r.dbid != row.dbid);
+            let peer = rows.iter().find(|r| r.content == row.content && r.dbid != row.dbid);
             let bound = peer.map(|p| copy(p.dbid));
-            let dir = Dir {
-                copy: copy(row.dbid),
-                bound,
-                epoch: Epoch(1),
-                consistent: true,
-            };
+            let dir = Dir { copy: copy(row.dbid), bound, epoch: Epoch(1), consistent: true };
             inner.dirs.insert(PathBuf::from(&row.datadir), dir);
         }
         inner.next_copy = 1000;
@@ -197,19 +151,12 @@ impl World {
         inner.next_copy += 1;
         let (pid, fresh) = (inner.next_pid, CopyId(inner.next_copy));
         let empty = Dir {
-            copy: CopyState {
-                copy: fresh,
-                generation: Epoch(0),
-            },
+            copy: CopyState { copy: fresh, generation: Epoch(0) },
             bound: None,
             epoch: Epoch(0),
             consistent: false,
         };
-        let dir = inner
-            .dirs
-            .entry(config.datadir.clone())
-            .or_insert(empty)
-            .clone();
+        let dir = inner.dirs.entry(config.datadir.clone()).or_insert(empty).clone();
         let report = Report {
             dbid: config.dbid,
             content: config.content,
@@ -295,11 +242,7 @@ impl Inner {
     }
 
     fn link_ended(&mut self, content: Content) {
-        for proc in self
-            .procs
-            .values_mut()
-            .filter(|p| p.report.content == content && p.report.link.is_some())
-        {
+        for proc in self.procs.values_mut().filter(|p| p.report.content == content && p.report.link.is_some()) {
             proc.report.link = None;
             if matches!(proc.report.phase, Phase::InSync | Phase::Resynchronizing) {
                 proc.report.phase = Phase::Suspended;
@@ -312,11 +255,7 @@ impl Inner {
     /// Returns whether the process exits: a primary that is told to be a mirror.
     fn obey(&mut self, dbid: Dbid, order: &Order) -> bool {
         let row = order.row;
-        let Some(proc) = self
-            .procs
-            .get_mut(&dbid)
-            .filter(|p| row.epoch > p.report.epoch)
-        else {
+        let Some(proc) = self.procs.get_mut(&dbid).filter(|p| row.epoch > p.report.epoch) else {
             return false;
         };
         let report = &mut proc.report;
@@ -365,10 +304,7 @@ impl Inner {
                         && m.report.phase == Phase::Mirror
                         && m.report.epoch == p.report.epoch
                 };
-                self.procs
-                    .values()
-                    .find(of_pair)
-                    .map(|m| (p.report.dbid, m.report.dbid, p.report.epoch))
+                self.procs.values().find(of_pair).map(|m| (p.report.dbid, m.report.dbid, p.report.epoch))
             })
             .collect();
         for (primary, mirror, epoch) in pairs {
@@ -390,12 +326,7 @@ impl Inner {
         proc.report.link = Some(epoch);
         proc.report.ready = true;
         let dir = self.dirs.get_mut(&proc.datadir)?;
-        *dir = Dir {
-            copy: proc.report.copy,
-            bound,
-            epoch,
-            consistent: true,
-        };
+        *dir = Dir { copy: proc.report.copy, bound, epoch, consistent: true };
         Some(proc.report.copy)
     }
 }
@@ -415,8 +346,7 @@ async fn converse(world: World, dbid: Dbid, stream: TcpStream) {
         return std::future::pending().await;
     }
     let me = Credentials::new(ClusterKey::from_bytes(&KEY), Identity::Segment(dbid));
-    let Ok((stream, _)) = accept(stream, &me, &[Purpose::Control], Duration::from_secs(5)).await
-    else {
+    let Ok((stream, _)) = accept(stream, &me, &[Purpose::Control], Duration::from_secs(5)).await else {
         return;
     };
     let (mut to, mut from) = Framed::new(stream).split();
@@ -473,13 +403,8 @@ impl StandIn {
     fn up(&self) -> Result<MutexGuard<'_, Inner>, HostError> {
         let inner = self.world.lock();
         if inner.down_hosts.contains(&self.name) {
-            let cause = NetError::Refused {
-                to: self.name.clone(),
-            };
-            return Err(HostError::Unreachable {
-                host: self.name.clone(),
-                cause,
-            });
+            let cause = NetError::Refused { to: self.name.clone() };
+            return Err(HostError::Unreachable { host: self.name.clone(), cause });
         }
         Ok(inner)
     }
@@ -493,46 +418,25 @@ impl Host for StandIn {
     async fn ping(&self) -> Result<Pong, HostError> {
         let inner = self.up()?;
         let mine = inner.procs.values().filter(|p| p.host == self.name);
-        let running = mine
-            .map(|p| Running {
-                datadir: p.datadir.clone(),
-                pid: p.report.pid,
-            })
-            .collect();
+        let running = mine.map(|p| Running { datadir: p.datadir.clone(), pid: p.report.pid }).collect();
         Ok(Pong { pid: 1, running })
     }
     async fn start_segment(&self, config: &SegmentConfig) -> Result<u32, HostError> {
         if self.up()?.procs.contains_key(&config.dbid) {
-            let failure = HostFailure::Running {
-                datadir: config.datadir.clone(),
-                pid: None,
-            };
-            return Err(HostError::Failed {
-                host: self.name.clone(),
-                failure,
-            });
+            let failure = HostFailure::Running { datadir: config.datadir.clone(), pid: None };
+            return Err(HostError::Failed { host: self.name.clone(), failure });
         }
         Ok(self.world.start(config).await)
     }
     async fn kill_segment(&self, datadir: &Path) -> Result<Fenced, HostError> {
-        let dbid = self
-            .up()?
-            .procs
-            .values()
-            .find(|p| p.datadir == datadir)
-            .map(|p| p.report.dbid);
+        let dbid = self.up()?.procs.values().find(|p| p.datadir == datadir).map(|p| p.report.dbid);
         match dbid.and_then(|dbid| self.world.kill(dbid)) {
             Some(_) => Ok(Fenced::Killed),
             None => Ok(Fenced::WasNotRunning),
         }
     }
     async fn segment_pid(&self, datadir: &Path) -> Result<Option<u32>, HostError> {
-        Ok(self
-            .up()?
-            .procs
-            .values()
-            .find(|p| p.datadir == datadir)
-            .map(|p| p.report.pid))
+        Ok(self.up()?.procs.values().find(|p| p.datadir == datadir).map(|p| p.report.pid))
     }
     async fn free_bytes(&self, _: &Path) -> Result<u64, HostError> {
         self.up().map(|_| 1 << 40)

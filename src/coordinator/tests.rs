@@ -3,9 +3,7 @@
 use super::operations::{Answer, Watching};
 use super::testing::{Cluster, sibling};
 use super::*;
-use crate::cluster::{
-    Intent, Outcome, OutcomeStatus, PairHealth, Plan, PlanStep, Selection, StepKind,
-};
+use crate::cluster::{Intent, Outcome, OutcomeStatus, PairHealth, Plan, PlanStep, Selection, StepKind};
 use crate::core::ids::{Dbid, Epoch};
 use crate::core::report::{Phase, StopMode};
 use crate::core::transition::letters;
@@ -17,13 +15,7 @@ const M: Dbid = Dbid(3);
 const LONG: Duration = Duration::from_secs(20);
 
 fn owner() -> Owner {
-    Owner {
-        user: "u".into(),
-        host: "h".into(),
-        pid: 1,
-        terminal: String::new(),
-        script: String::new(),
-    }
+    Owner { user: "u".into(), host: "h".into(), pid: 1, terminal: String::new(), script: String::new() }
 }
 
 /// Waits for news until a condition holds.
@@ -33,22 +25,14 @@ async fn until(c: &Coordinator, what: &str, holds: impl Fn(&Coordinator) -> bool
     while !holds(c) {
         let more = tokio::time::timeout_at(end, news.changed()).await;
         if more.is_err() {
-            let operations: Vec<_> = (1..9)
-                .filter_map(|id| c.store.operation(id).unwrap())
-                .collect();
-            panic!(
-                "{what} did not come to hold: {:?} {operations:?}",
-                c.board.read(|k| k.contents.clone())
-            );
+            let operations: Vec<_> = (1..9).filter_map(|id| c.store.operation(id).unwrap()).collect();
+            panic!("{what} did not come to hold: {:?} {operations:?}", c.board.read(|k| k.contents.clone()));
         }
     }
 }
 
 fn row(c: &Coordinator) -> String {
-    c.board
-        .read(|k| k.row(C0))
-        .map(|r| letters(&r))
-        .unwrap_or_default()
+    c.board.read(|k| k.row(C0)).map(|r| letters(&r)).unwrap_or_default()
 }
 
 fn row_is(wanted: &'static str) -> impl Fn(&Coordinator) -> bool {
@@ -56,9 +40,7 @@ fn row_is(wanted: &'static str) -> impl Fn(&Coordinator) -> bool {
 }
 
 async fn end(c: &Coordinator, answer: Answer) -> Outcome {
-    let Answer::Begun { op, .. } = answer else {
-        panic!("{answer:?}")
-    };
+    let Answer::Begun { op, .. } = answer else { panic!("{answer:?}") };
     match c.operations.watch(op).unwrap() {
         Watching::Ended(outcome) => *outcome,
         Watching::Running { mut outcome, .. } => {
@@ -105,19 +87,10 @@ fn plan(c: &Coordinator, intent: Intent, dbid: Dbid) -> Plan {
 }
 
 fn recover() -> Intent {
-    Intent::Recover {
-        selection: Selection::default(),
-        rate_bytes: None,
-        jobs: None,
-    }
+    Intent::Recover { selection: Selection::default(), rate_bytes: None, jobs: None }
 }
 fn full_recover() -> Intent {
-    Intent::FullRecover {
-        selection: Selection::default(),
-        rate_bytes: None,
-        jobs: None,
-        in_place: false,
-    }
+    Intent::FullRecover { selection: Selection::default(), rate_bytes: None, jobs: None, in_place: false }
 }
 
 async fn run(c: &Coordinator, intent: Intent, dbid: Dbid) -> Outcome {
@@ -131,12 +104,7 @@ async fn a_cold_start_brings_every_pair_back_to_synchronized() {
     let c = started(&cluster).await;
     let state = c.state().unwrap();
     assert!(state.operational() && state.down().is_empty(), "{state:?}");
-    assert!(
-        state
-            .contents
-            .iter()
-            .all(|c| c.health == PairHealth::Synchronized && c.epoch == Epoch(3))
-    );
+    assert!(state.contents.iter().all(|c| c.health == PairHealth::Synchronized && c.epoch == Epoch(3)));
     // On a running cluster it is done, and changes nothing.
     let outcome = end(&c, c.operations.begin_start(&owner()).unwrap()).await;
     assert_eq!(outcome.status, OutcomeStatus::Done);
@@ -151,10 +119,7 @@ async fn nothing_is_decided_before_the_cluster_is_started() {
         cluster.world.start(&cluster.site.segment_config(row)).await;
     }
     c.prober.probe().await;
-    until(&c, "the mirror answers", |c| {
-        c.board.read(|k| k.answer(M).is_some())
-    })
-    .await;
+    until(&c, "the mirror answers", |c| c.board.read(|k| k.answer(M).is_some())).await;
     c.prober.probe().await;
     assert_eq!(row(&c), "p,s,u / m,s,u");
 }
@@ -167,43 +132,23 @@ async fn a_killed_primary_is_replaced_at_once_and_recovered_and_rebalanced() {
     let before = routes.primary(C0, Instant::now() + LONG).await.unwrap();
     let since = Instant::now();
     cluster.world.kill(P);
-    tokio::time::timeout(LONG, routes.changed(C0, before.serving))
-        .await
-        .unwrap();
+    tokio::time::timeout(LONG, routes.changed(C0, before.serving)).await.unwrap();
     let after = routes.primary(C0, Instant::now() + LONG).await.unwrap();
-    assert!(
-        since.elapsed() < Duration::from_millis(1000),
-        "{:?}",
-        since.elapsed()
-    );
+    assert!(since.elapsed() < Duration::from_millis(1000), "{:?}", since.elapsed());
     assert_eq!((before.dbid, after.dbid), (P, M));
     assert_eq!(row(&c), "p,c,u / m,s,d");
 
     let outcome = run(&c, recover(), P).await;
     assert_eq!(outcome.status, OutcomeStatus::Done, "{outcome:?}");
     assert_eq!(row(&c), "p,s,u / m,s,u");
-    assert_eq!(
-        routes.serving(C0),
-        after.serving,
-        "a recovery does not change who serves"
-    );
+    assert_eq!(routes.serving(C0), after.serving, "a recovery does not change who serves");
 
-    let outcome = run(
-        &c,
-        Intent::Rebalance {
-            selection: Selection::default(),
-        },
-        P,
-    )
-    .await;
+    let outcome = run(&c, Intent::Rebalance { selection: Selection::default() }, P).await;
     assert_eq!(outcome.status, OutcomeStatus::Done, "{outcome:?}");
     assert_eq!(c.board.read(|k| k.row(C0)).unwrap().primary.dbid, P);
     assert_eq!(row(&c), "p,s,u / m,s,u");
-    let history: i64 = catalog(&c)
-        .query_row("SELECT count(*) FROM gp_configuration_history", [], |r| {
-            r.get(0)
-        })
-        .unwrap();
+    let history: i64 =
+        catalog(&c).query_row("SELECT count(*) FROM gp_configuration_history", [], |r| r.get(0)).unwrap();
     assert!(history >= 10, "{history}");
 }
 
@@ -217,10 +162,7 @@ async fn a_killed_mirror_is_down_until_it_is_recovered() {
     let c = started(&cluster).await;
     cluster.world.kill(M);
     until(&c, "tracking", row_is("p,c,u / m,s,d")).await;
-    until(&c, "obeyed", |_| {
-        cluster.world.phase(P) == Some(Phase::Tracking)
-    })
-    .await;
+    until(&c, "obeyed", |_| cluster.world.phase(P) == Some(Phase::Tracking)).await;
     assert_eq!(run(&c, recover(), M).await.status, OutcomeStatus::Done);
 }
 
@@ -231,9 +173,7 @@ async fn a_cut_link_is_recovered_at_once_without_being_asked() {
     let epoch = c.board.read(|k| k.row(C0)).unwrap().epoch;
     cluster.world.cut_link(C0);
     until(&c, "a new link", |c| {
-        c.board
-            .read(|k| k.row(C0))
-            .is_some_and(|r| r.epoch.0 == epoch.0 + 2 && letters(&r) == "p,s,u / m,s,u")
+        c.board.read(|k| k.row(C0)).is_some_and(|r| r.epoch.0 == epoch.0 + 2 && letters(&r) == "p,s,u / m,s,u")
     })
     .await;
 }
@@ -243,19 +183,11 @@ async fn a_frozen_primary_is_replaced_after_three_attempts() {
     let cluster = Cluster::new(1);
     let c = started(&cluster).await;
     cluster.world.freeze(P);
-    until(&c, "promotion", |c| {
-        c.board
-            .read(|k| k.row(C0))
-            .is_some_and(|r| r.primary.dbid == M)
-    })
-    .await;
+    until(&c, "promotion", |c| c.board.read(|k| k.row(C0)).is_some_and(|r| r.primary.dbid == M)).await;
     // The frozen process is killed before a new one is started.
     let frozen = cluster.world.lock().procs.get(&P).map(|p| p.report.pid);
     assert_eq!(run(&c, recover(), P).await.status, OutcomeStatus::Done);
-    assert_ne!(
-        cluster.world.lock().procs.get(&P).map(|p| p.report.pid),
-        frozen
-    );
+    assert_ne!(cluster.world.lock().procs.get(&P).map(|p| p.report.pid), frozen);
 }
 
 #[tokio::test]
@@ -264,19 +196,14 @@ async fn another_copy_is_refused_incrementally_and_a_full_copy_brings_it_back_un
     let c = started(&cluster).await;
     cluster.world.kill(M);
     until(&c, "tracking", |c| {
-        row(c) == "p,c,u / m,s,d"
-            && c.board
-                .read(|k| k.answer(P).is_some_and(|r| r.phase == Phase::Tracking))
+        row(c) == "p,c,u / m,s,d" && c.board.read(|k| k.answer(P).is_some_and(|r| r.phase == Phase::Tracking))
     })
     .await;
     let datadir = cluster.rows[2].datadir.clone();
     cluster.world.lock().dirs.remove(Path::new(&datadir));
     let outcome = run(&c, recover(), M).await;
     assert_eq!(outcome.status, OutcomeStatus::Refused, "{outcome:?}");
-    assert_eq!(
-        outcome.refusals[0].code,
-        crate::cluster::RefusalCode::IncrementalImpossible
-    );
+    assert_eq!(outcome.refusals[0].code, crate::cluster::RefusalCode::IncrementalImpossible);
     assert_eq!(outcome.next, "full_recover(#{ dbids: 3 })");
     assert_eq!(row(&c), "p,c,u / m,s,d", "it stays as it is");
 
@@ -299,20 +226,14 @@ async fn an_unfinished_full_copy_can_only_be_followed_by_a_full_copy() {
     let plan = plan(&c, full_recover(), M);
     let answer = c.operations.begin(&plan, &owner()).unwrap();
     until(&c, "copying", row_is("p,r,u / m,r,u")).await;
-    until(&c, "the mirror obeys", |_| {
-        cluster.world.phase(M) == Some(Phase::Mirror)
-    })
-    .await;
+    until(&c, "the mirror obeys", |_| cluster.world.phase(M) == Some(Phase::Mirror)).await;
     cluster.world.lock().procs.get_mut(&P).unwrap().report.link = Some(Epoch(0));
     cluster.world.kill(M);
     assert_eq!(end(&c, answer).await.status, OutcomeStatus::Partial);
     assert_eq!(row(&c), "p,c,u / m,r,d");
     cluster.world.lock().hold_copies = false;
     let outcome = run(&c, recover(), M).await;
-    assert_eq!(
-        outcome.refusals[0].code,
-        crate::cluster::RefusalCode::IncrementalImpossible
-    );
+    assert_eq!(outcome.refusals[0].code, crate::cluster::RefusalCode::IncrementalImpossible);
     assert_eq!(run(&c, full_recover(), M).await.status, OutcomeStatus::Done);
 }
 
@@ -323,13 +244,7 @@ async fn a_coordinator_that_restarts_goes_on_with_its_operations() {
     cluster.world.kill(M);
     until(&c, "tracking", row_is("p,c,u / m,s,d")).await;
     cluster.world.lock().hold_copies = true;
-    let Answer::Begun { op, .. } = c
-        .operations
-        .begin(&plan(&c, recover(), M), &owner())
-        .unwrap()
-    else {
-        panic!()
-    };
+    let Answer::Begun { op, .. } = c.operations.begin(&plan(&c, recover(), M), &owner()).unwrap() else { panic!() };
     until(&c, "copying", row_is("p,r,u / m,r,u")).await;
     c.operations.abandon();
     drop(c);
@@ -340,12 +255,7 @@ async fn a_coordinator_that_restarts_goes_on_with_its_operations() {
     assert_eq!(row(&c), "p,s,u / m,s,u");
     // And FTS continues without being started: its segments are seen in their roles.
     cluster.world.kill(P);
-    until(&c, "promotion", |c| {
-        c.board
-            .read(|k| k.row(C0))
-            .is_some_and(|r| r.primary.dbid == M)
-    })
-    .await;
+    until(&c, "promotion", |c| c.board.read(|k| k.row(C0)).is_some_and(|r| r.primary.dbid == M)).await;
 }
 
 #[tokio::test]
@@ -356,33 +266,17 @@ async fn a_like_operation_is_joined_and_an_unlike_one_is_locked() {
     until(&c, "tracking", row_is("p,c,u / m,s,d")).await;
     cluster.world.lock().hold_copies = true;
     let first = plan(&c, recover(), M);
-    let Answer::Begun { op, joined: false } = c.operations.begin(&first, &owner()).unwrap() else {
-        panic!()
-    };
+    let Answer::Begun { op, joined: false } = c.operations.begin(&first, &owner()).unwrap() else { panic!() };
     until(&c, "copying", row_is("p,r,u / m,r,u")).await;
     assert!(
         matches!(c.operations.begin(&first, &owner()).unwrap(), Answer::Refused(r) if r[0].code == crate::cluster::RefusalCode::StalePlan)
     );
     let again = plan(&c, recover(), M);
-    assert_eq!(
-        c.operations.begin(&again, &owner()).unwrap(),
-        Answer::Begun { op, joined: true }
-    );
-    let other = plan(
-        &c,
-        Intent::Rebalance {
-            selection: Selection::default(),
-        },
-        P,
-    );
-    assert!(
-        matches!(c.operations.begin(&other, &owner()).unwrap(), Answer::Locked { op: held, .. } if held == op)
-    );
+    assert_eq!(c.operations.begin(&again, &owner()).unwrap(), Answer::Begun { op, joined: true });
+    let other = plan(&c, Intent::Rebalance { selection: Selection::default() }, P);
+    assert!(matches!(c.operations.begin(&other, &owner()).unwrap(), Answer::Locked { op: held, .. } if held == op));
     cluster.world.release_copies();
-    assert_eq!(
-        end(&c, Answer::Begun { op, joined: true }).await.status,
-        OutcomeStatus::Done
-    );
+    assert_eq!(end(&c, Answer::Begun { op, joined: true }).await.status, OutcomeStatus::Done);
 }
 
 #[tokio::test]
@@ -390,15 +284,7 @@ async fn a_restart_brings_the_pair_back_and_is_no_failover() {
     let cluster = Cluster::new(1);
     let c = started(&cluster).await;
     for mode in [StopMode::Fast, StopMode::Immediate] {
-        let outcome = run(
-            &c,
-            Intent::Restart {
-                selection: Selection::default(),
-                mode,
-            },
-            P,
-        )
-        .await;
+        let outcome = run(&c, Intent::Restart { selection: Selection::default(), mode }, P).await;
         assert_eq!(outcome.status, OutcomeStatus::Done, "{outcome:?}");
         assert_eq!(c.board.read(|k| k.row(C0)).unwrap().primary.dbid, P);
         assert_eq!(row(&c), "p,s,u / m,s,u");
@@ -411,30 +297,14 @@ async fn a_host_that_is_down_is_a_refusal_and_a_double_fault_is_shown() {
     let c = started(&cluster).await;
     cluster.world.lock().down_hosts.push("sdw1".into());
     cluster.world.kill(P);
-    until(&c, "promotion", |c| {
-        c.board
-            .read(|k| k.row(C0))
-            .is_some_and(|r| r.primary.dbid == M)
-    })
-    .await;
+    until(&c, "promotion", |c| c.board.read(|k| k.row(C0)).is_some_and(|r| r.primary.dbid == M)).await;
     let outcome = run(&c, recover(), P).await;
-    assert_eq!(
-        outcome.refusals[0].code,
-        crate::cluster::RefusalCode::HostDown,
-        "{outcome:?}"
-    );
+    assert_eq!(outcome.refusals[0].code, crate::cluster::RefusalCode::HostDown, "{outcome:?}");
     cluster.world.kill(M);
     c.prober.probe().await;
     let state = c.state().unwrap();
     assert_eq!(state.double_fault(), [C0]);
-    assert!(
-        state
-            .content(C0)
-            .unwrap()
-            .last_event
-            .contains("double fault"),
-        "{state:?}"
-    );
+    assert!(state.content(C0).unwrap().last_event.contains("double fault"), "{state:?}");
     assert_eq!(row(&c), "p,c,u / m,s,d");
 }
 
@@ -442,11 +312,8 @@ async fn a_host_that_is_down_is_a_refusal_and_a_double_fault_is_shown() {
 async fn a_stop_leaves_the_rows_and_nothing_runs() {
     let cluster = Cluster::new(2);
     let c = started(&cluster).await;
-    let (now, _) = tokio::sync::watch::channel(crate::cluster::Progressing {
-        op: 0,
-        elapsed_ms: 0,
-        contents: Vec::new(),
-    });
+    let (now, _) =
+        tokio::sync::watch::channel(crate::cluster::Progressing { op: 0, elapsed_ms: 0, contents: Vec::new() });
     let outcome = c.operations.stop_all(StopMode::Fast, &now).await;
     assert_eq!(outcome.status, OutcomeStatus::Done, "{outcome:?}");
     assert!(cluster.world.lock().procs.is_empty());
@@ -463,15 +330,7 @@ async fn the_endpoint_answers_requests_of_proven_clients() {
     let to = Endpoint::new("127.0.0.1", listener.local_addr().unwrap().port());
     let serving = tokio::spawn(c.clone().serve(listener));
     let me = Credentials::new(ClusterKey::from_bytes(&testing::KEY), Identity::Client);
-    let (stream, _) = connect(
-        &to,
-        &me,
-        Purpose::Client,
-        Some(&Identity::Coordinator),
-        LONG,
-    )
-    .await
-    .unwrap();
+    let (stream, _) = connect(&to, &me, Purpose::Client, Some(&Identity::Coordinator), LONG).await.unwrap();
     let mut framed = Framed::new(stream);
     let ended = async |framed: &mut Framed, request: Request| {
         framed.send(&request).await.unwrap();
@@ -483,46 +342,16 @@ async fn the_endpoint_answers_requests_of_proven_clients() {
         }
     };
     let reply = ended(&mut framed, Request::Start { owner: owner() }).await;
-    assert!(
-        matches!(&reply, Reply::Ended { outcome } if outcome.status == OutcomeStatus::Done),
-        "{reply:?}"
-    );
-    let set = Request::Setting {
-        name: "gp_fts_probe_interval".into(),
-        value: Some("2 s".into()),
-    };
-    assert_eq!(
-        ended(&mut framed, set).await,
-        Reply::Setting { value: "2s".into() }
-    );
-    let unknown = Request::Setting {
-        name: "gp_nonsense".into(),
-        value: None,
-    };
-    assert!(matches!(
-        ended(&mut framed, unknown).await,
-        Reply::Failed { .. }
-    ));
-    assert_eq!(
-        ended(&mut framed, Request::Kill { dbid: P }).await,
-        Reply::Ok
-    );
-    let Reply::State { state } = ended(&mut framed, Request::Probe).await else {
-        panic!()
-    };
-    assert_eq!(
-        state.pair(C0).unwrap().primary.dbid,
-        M,
-        "a probe returns when nothing is undecided"
-    );
-    let stop = Request::Stop {
-        mode: StopMode::Fast,
-        owner: owner(),
-    };
-    assert!(matches!(
-        ended(&mut framed, stop).await,
-        Reply::Ended { .. }
-    ));
+    assert!(matches!(&reply, Reply::Ended { outcome } if outcome.status == OutcomeStatus::Done), "{reply:?}");
+    let set = Request::Setting { name: "gp_fts_probe_interval".into(), value: Some("2 s".into()) };
+    assert_eq!(ended(&mut framed, set).await, Reply::Setting { value: "2s".into() });
+    let unknown = Request::Setting { name: "gp_nonsense".into(), value: None };
+    assert!(matches!(ended(&mut framed, unknown).await, Reply::Failed { .. }));
+    assert_eq!(ended(&mut framed, Request::Kill { dbid: P }).await, Reply::Ok);
+    let Reply::State { state } = ended(&mut framed, Request::Probe).await else { panic!() };
+    assert_eq!(state.pair(C0).unwrap().primary.dbid, M, "a probe returns when nothing is undecided");
+    let stop = Request::Stop { mode: StopMode::Fast, owner: owner() };
+    assert!(matches!(ended(&mut framed, stop).await, Reply::Ended { .. }));
     tokio::time::timeout(LONG, serving).await.unwrap().unwrap();
 }
 
@@ -533,27 +362,13 @@ async fn the_catalog_connection_reads_greenplum_s_names_and_writes_nothing() {
     let runtime = tokio::runtime::Handle::current();
     let rows = tokio::task::spawn_blocking(move || {
         let db = catalog_sql::open(&c, &runtime).unwrap();
-        assert!(
-            db.execute("DELETE FROM gp_segment_configuration", [])
-                .is_err()
-        );
-        assert!(
-            db.query_row("SELECT gp_request_fts_probe_scan()", [], |r| r
-                .get::<_, bool>(0))
-                .unwrap()
-        );
-        let state: String = db
-            .query_row("SELECT segsh_state()", [], |r| r.get(0))
-            .unwrap();
+        assert!(db.execute("DELETE FROM gp_segment_configuration", []).is_err());
+        assert!(db.query_row("SELECT gp_request_fts_probe_scan()", [], |r| r.get::<_, bool>(0)).unwrap());
+        let state: String = db.query_row("SELECT segsh_state()", [], |r| r.get(0)).unwrap();
         assert!(state.contains("\"cluster\":\"test\""));
-        let bad = db.query_row("SELECT segsh_recover('{\"contens\":[1]}')", [], |r| {
-            r.get::<_, String>(0)
-        });
+        let bad = db.query_row("SELECT segsh_recover('{\"contens\":[1]}')", [], |r| r.get::<_, String>(0));
         assert!(bad.unwrap_err().to_string().contains("contens"));
-        db.query_row("SELECT count(*) FROM gp_segment_configuration", [], |r| {
-            r.get::<_, i64>(0)
-        })
-        .unwrap()
+        db.query_row("SELECT count(*) FROM gp_segment_configuration", [], |r| r.get::<_, i64>(0)).unwrap()
     });
     assert_eq!(rows.await.unwrap(), 3);
 }

@@ -175,11 +175,19 @@ pub enum ToSegment {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum FromSegment {
-    Report { seq: Option<u64>, report: Report },
+    Report {
+        seq: Option<u64>,
+        report: Report,
+    },
     /// The primary is quiet, both copies are synced, and it exits now.
-    Drained { seq: u64 },
+    Drained {
+        seq: u64,
+    },
     /// The order can't be followed now, and why.
-    Failed { seq: u64, message: String },
+    Failed {
+        seq: u64,
+        message: String,
+    },
 }
 
 /// How sessions are treated when a segment or a cluster stops.

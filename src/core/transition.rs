@@ -154,9 +154,7 @@ pub const TABLE: &[Rule] = rules! {
 /// The rule of an event in a row's state; `None` when the event means nothing there.
 pub fn rule(row: &PairRow, event: Event) -> Option<&'static Rule> {
     let before = row.pairing()?;
-    TABLE
-        .iter()
-        .find(|r| r.before == before && r.event == event)
+    TABLE.iter().find(|r| r.before == before && r.event == event)
 }
 
 /// A row after an event, and why.
@@ -171,18 +169,12 @@ pub struct Transition {
 impl Transition {
     /// The segment that is to be recovered at once, if the rule says so.
     pub fn recover(&self) -> Option<Dbid> {
-        self.after
-            .mirror
-            .filter(|_| self.rule.recover)
-            .map(|m| m.dbid)
+        self.after.mirror.filter(|_| self.rule.recover).map(|m| m.dbid)
     }
 
     /// Whether another process than before serves the content from here on: a promotion or a restart.
     pub fn changes_server(&self) -> bool {
-        matches!(
-            self.event,
-            Event::PrimaryLost | Event::PrimaryRestarted | Event::Drained
-        )
+        matches!(self.event, Event::PrimaryLost | Event::PrimaryRestarted | Event::Drained)
     }
 }
 
@@ -200,25 +192,14 @@ pub fn apply(row: &PairRow, event: Event) -> Option<Transition> {
     if rule.raises {
         after.epoch = row.epoch.next();
     }
-    Some(Transition {
-        event,
-        before: *row,
-        after,
-        rule,
-    })
+    Some(Transition { event, before: *row, after, rule })
 }
 
 fn track_changes(row: &PairRow) -> Option<PairRow> {
     let mirror = row.mirror?;
     Some(PairRow {
-        primary: Member {
-            mode: Mode::ChangeTracking,
-            ..row.primary
-        },
-        mirror: Some(Member {
-            status: Status::Down,
-            ..mirror
-        }),
+        primary: Member { mode: Mode::ChangeTracking, ..row.primary },
+        mirror: Some(Member { status: Status::Down, ..mirror }),
         ..*row
     })
 }
@@ -226,16 +207,8 @@ fn track_changes(row: &PairRow) -> Option<PairRow> {
 fn switch_roles(row: &PairRow) -> Option<PairRow> {
     let mirror = row.mirror?;
     Some(PairRow {
-        primary: Member {
-            dbid: mirror.dbid,
-            mode: Mode::ChangeTracking,
-            status: Status::Up,
-        },
-        mirror: Some(Member {
-            dbid: row.primary.dbid,
-            mode: row.primary.mode,
-            status: Status::Down,
-        }),
+        primary: Member { dbid: mirror.dbid, mode: Mode::ChangeTracking, status: Status::Up },
+        mirror: Some(Member { dbid: row.primary.dbid, mode: row.primary.mode, status: Status::Down }),
         ..*row
     })
 }
@@ -243,28 +216,15 @@ fn switch_roles(row: &PairRow) -> Option<PairRow> {
 fn both(row: &PairRow, mode: Mode) -> Option<PairRow> {
     let mirror = row.mirror?;
     Some(PairRow {
-        primary: Member {
-            mode,
-            ..row.primary
-        },
-        mirror: Some(Member {
-            mode,
-            status: Status::Up,
-            ..mirror
-        }),
+        primary: Member { mode, ..row.primary },
+        mirror: Some(Member { mode, status: Status::Up, ..mirror }),
         ..*row
     })
 }
 
 fn mark_mirror(row: &PairRow) -> Option<PairRow> {
     let mirror = row.mirror?;
-    Some(PairRow {
-        mirror: Some(Member {
-            mode: Mode::Resynchronizing,
-            ..mirror
-        }),
-        ..*row
-    })
+    Some(PairRow { mirror: Some(Member { mode: Mode::Resynchronizing, ..mirror }), ..*row })
 }
 
 /// A row in the catalog's letters: `p,c,u / m,s,d`.
@@ -278,23 +238,12 @@ pub fn letters(row: &PairRow) -> String {
 
 /// The table as Markdown, for the documentation.
 pub fn markdown() -> String {
-    let mut text =
-        String::from("| before | event | after | epoch | by | why |\n|---|---|---|---|---|---|\n");
+    let mut text = String::from("| before | event | after | epoch | by | why |\n|---|---|---|---|---|---|\n");
     for rule in TABLE {
         let before = example(rule.before);
-        let after = apply(&before, rule.event)
-            .map(|t| letters(&t.after))
-            .unwrap_or_default();
-        let switched = if rule.effect == Effect::SwitchRoles {
-            ", roles switched"
-        } else {
-            ""
-        };
-        let recovery = if rule.recover {
-            ", then recovery at once"
-        } else {
-            ""
-        };
+        let after = apply(&before, rule.event).map(|t| letters(&t.after)).unwrap_or_default();
+        let switched = if rule.effect == Effect::SwitchRoles { ", roles switched" } else { "" };
+        let recovery = if rule.recover { ", then recovery at once" } else { "" };
         let epoch = if rule.raises { "+1" } else { "same" };
         let by = match rule.by {
             Writer::Fts => "FTS",
@@ -312,21 +261,11 @@ pub fn markdown() -> String {
 
 fn example(pairing: Pairing) -> PairRow {
     use super::ids::{Content, Epoch};
-    let member = |dbid, mode, status| Member {
-        dbid: Dbid(dbid),
-        mode,
-        status,
-    };
+    let member = |dbid, mode, status| Member { dbid: Dbid(dbid), mode, status };
     let (mode, mirror) = match pairing {
         Pairing::Synchronized => (Mode::Synchronized, Some((Mode::Synchronized, Status::Up))),
-        Pairing::Resynchronizing => (
-            Mode::Resynchronizing,
-            Some((Mode::Resynchronizing, Status::Up)),
-        ),
-        Pairing::ChangeTracking => (
-            Mode::ChangeTracking,
-            Some((Mode::Synchronized, Status::Down)),
-        ),
+        Pairing::Resynchronizing => (Mode::Resynchronizing, Some((Mode::Resynchronizing, Status::Up))),
+        Pairing::ChangeTracking => (Mode::ChangeTracking, Some((Mode::Synchronized, Status::Down))),
         Pairing::Mirrorless => (Mode::Synchronized, None),
     };
     PairRow {
@@ -342,42 +281,20 @@ mod tests {
     use super::*;
     use crate::core::ids::{Content, Epoch};
 
-    const PAIRINGS: [Pairing; 4] = [
-        Pairing::Synchronized,
-        Pairing::Resynchronizing,
-        Pairing::ChangeTracking,
-        Pairing::Mirrorless,
-    ];
+    const PAIRINGS: [Pairing; 4] =
+        [Pairing::Synchronized, Pairing::Resynchronizing, Pairing::ChangeTracking, Pairing::Mirrorless];
 
     /// Every row that can be written down, the impossible ones included.
     fn every_row() -> Vec<PairRow> {
         let mut rows = Vec::new();
         for &pm in Mode::ALL {
             for &ps in Status::ALL {
-                let primary = Member {
-                    dbid: Dbid(2),
-                    mode: pm,
-                    status: ps,
-                };
-                rows.push(PairRow {
-                    content: Content(0),
-                    epoch: Epoch(7),
-                    primary,
-                    mirror: None,
-                });
+                let primary = Member { dbid: Dbid(2), mode: pm, status: ps };
+                rows.push(PairRow { content: Content(0), epoch: Epoch(7), primary, mirror: None });
                 for &mm in Mode::ALL {
                     for &ms in Status::ALL {
-                        let mirror = Some(Member {
-                            dbid: Dbid(3),
-                            mode: mm,
-                            status: ms,
-                        });
-                        rows.push(PairRow {
-                            content: Content(0),
-                            epoch: Epoch(7),
-                            primary,
-                            mirror,
-                        });
+                        let mirror = Some(Member { dbid: Dbid(3), mode: mm, status: ms });
+                        rows.push(PairRow { content: Content(0), epoch: Epoch(7), primary, mirror });
                     }
                 }
             }
@@ -392,16 +309,8 @@ mod tests {
                 let Some(t) = apply(&row, event) else {
                     continue;
                 };
-                assert!(
-                    row.pairing().is_some(),
-                    "an impossible row never changes: {row:?}"
-                );
-                assert!(
-                    t.after.pairing().is_some(),
-                    "{event:?} of {} gave {}",
-                    letters(&row),
-                    letters(&t.after)
-                );
+                assert!(row.pairing().is_some(), "an impossible row never changes: {row:?}");
+                assert!(t.after.pairing().is_some(), "{event:?} of {} gave {}", letters(&row), letters(&t.after));
                 let mut before = vec![row.primary.dbid];
                 before.extend(row.mirror.map(|m| m.dbid));
                 let mut after = vec![t.after.primary.dbid];
@@ -430,98 +339,28 @@ mod tests {
     #[test]
     fn the_contract_s_table_line_by_line() {
         let lines: &[(&str, Event, Option<&str>, bool)] = &[
-            (
-                "p,s,u / m,s,u",
-                Event::MirrorLost,
-                Some("p,c,u / m,s,d"),
-                false,
-            ),
-            (
-                "p,s,u / m,s,u",
-                Event::PrimaryLost,
-                Some("p,c,u / m,s,d"),
-                false,
-            ),
-            (
-                "p,s,u / m,s,u",
-                Event::LinkLost,
-                Some("p,c,u / m,s,d"),
-                true,
-            ),
-            (
-                "p,s,u / m,s,u",
-                Event::PrimaryRestarted,
-                Some("p,c,u / m,s,d"),
-                true,
-            ),
-            (
-                "p,s,u / m,s,u",
-                Event::DifferenceFound,
-                Some("p,c,u / m,s,d"),
-                false,
-            ),
+            ("p,s,u / m,s,u", Event::MirrorLost, Some("p,c,u / m,s,d"), false),
+            ("p,s,u / m,s,u", Event::PrimaryLost, Some("p,c,u / m,s,d"), false),
+            ("p,s,u / m,s,u", Event::LinkLost, Some("p,c,u / m,s,d"), true),
+            ("p,s,u / m,s,u", Event::PrimaryRestarted, Some("p,c,u / m,s,d"), true),
+            ("p,s,u / m,s,u", Event::DifferenceFound, Some("p,c,u / m,s,d"), false),
             ("p,s,u / m,s,u", Event::Drained, Some("p,c,u / m,s,d"), true),
             ("p,s,u / m,s,u", Event::RecoveryBegins, None, false),
             ("p,s,u / m,s,u", Event::InSync, None, false),
             ("p,s,u / m,s,u", Event::FullCopyBegins, None, false),
-            (
-                "p,r,u / m,r,u",
-                Event::MirrorLost,
-                Some("p,c,u / m,r,d"),
-                false,
-            ),
-            (
-                "p,r,u / m,r,u",
-                Event::LinkLost,
-                Some("p,c,u / m,r,d"),
-                false,
-            ),
-            (
-                "p,r,u / m,r,u",
-                Event::PrimaryRestarted,
-                Some("p,c,u / m,r,d"),
-                false,
-            ),
+            ("p,r,u / m,r,u", Event::MirrorLost, Some("p,c,u / m,r,d"), false),
+            ("p,r,u / m,r,u", Event::LinkLost, Some("p,c,u / m,r,d"), false),
+            ("p,r,u / m,r,u", Event::PrimaryRestarted, Some("p,c,u / m,r,d"), false),
             ("p,r,u / m,r,u", Event::InSync, Some("p,s,u / m,s,u"), false),
             ("p,r,u / m,r,u", Event::PrimaryLost, None, false),
             ("p,r,u / m,r,u", Event::Drained, None, false),
             ("p,r,u / m,r,u", Event::FullCopyBegins, None, false),
-            (
-                "p,c,u / m,s,d",
-                Event::RecoveryBegins,
-                Some("p,r,u / m,r,u"),
-                false,
-            ),
-            (
-                "p,c,u / m,r,d",
-                Event::RecoveryBegins,
-                Some("p,r,u / m,r,u"),
-                false,
-            ),
-            (
-                "p,c,u / m,s,d",
-                Event::FullCopyBegins,
-                Some("p,c,u / m,r,d"),
-                false,
-            ),
-            (
-                "p,c,u / m,r,d",
-                Event::FullCopyBegins,
-                Some("p,c,u / m,r,d"),
-                false,
-            ),
-            (
-                "p,c,u / m,s,d",
-                Event::PrimaryRestarted,
-                Some("p,c,u / m,s,d"),
-                false,
-            ),
-            (
-                "p,c,u / m,r,d",
-                Event::PrimaryRestarted,
-                Some("p,c,u / m,r,d"),
-                false,
-            ),
+            ("p,c,u / m,s,d", Event::RecoveryBegins, Some("p,r,u / m,r,u"), false),
+            ("p,c,u / m,r,d", Event::RecoveryBegins, Some("p,r,u / m,r,u"), false),
+            ("p,c,u / m,s,d", Event::FullCopyBegins, Some("p,c,u / m,r,d"), false),
+            ("p,c,u / m,r,d", Event::FullCopyBegins, Some("p,c,u / m,r,d"), false),
+            ("p,c,u / m,s,d", Event::PrimaryRestarted, Some("p,c,u / m,s,d"), false),
+            ("p,c,u / m,r,d", Event::PrimaryRestarted, Some("p,c,u / m,r,d"), false),
             ("p,c,u / m,s,d", Event::PrimaryLost, None, false),
             ("p,c,u / m,s,d", Event::MirrorLost, None, false),
             ("p,s,u", Event::PrimaryRestarted, Some("p,s,u"), false),
@@ -529,21 +368,10 @@ mod tests {
             ("p,s,u", Event::MirrorLost, None, false),
         ];
         for (before, event, after, recover) in lines {
-            let row = every_row()
-                .into_iter()
-                .find(|r| letters(r) == *before)
-                .expect("a row of these letters");
+            let row = every_row().into_iter().find(|r| letters(r) == *before).expect("a row of these letters");
             let got = apply(&row, *event);
-            assert_eq!(
-                got.map(|t| letters(&t.after)).as_deref(),
-                *after,
-                "{before} + {event:?}"
-            );
-            assert_eq!(
-                got.is_some_and(|t| t.recover().is_some()),
-                *recover,
-                "{before} + {event:?}"
-            );
+            assert_eq!(got.map(|t| letters(&t.after)).as_deref(), *after, "{before} + {event:?}");
+            assert_eq!(got.is_some_and(|t| t.recover().is_some()), *recover, "{before} + {event:?}");
         }
     }
 
@@ -555,11 +383,7 @@ mod tests {
                     continue;
                 };
                 let switched = t.after.primary.dbid != row.primary.dbid;
-                assert_eq!(
-                    switched,
-                    matches!(event, Event::PrimaryLost | Event::Drained),
-                    "{event:?}"
-                );
+                assert_eq!(switched, matches!(event, Event::PrimaryLost | Event::Drained), "{event:?}");
             }
         }
     }
@@ -568,13 +392,7 @@ mod tests {
     fn no_pairing_has_two_rules_for_one_event_and_every_rule_says_why() {
         for before in PAIRINGS {
             for &event in Event::ALL {
-                assert!(
-                    TABLE
-                        .iter()
-                        .filter(|r| r.before == before && r.event == event)
-                        .count()
-                        <= 1
-                );
+                assert!(TABLE.iter().filter(|r| r.before == before && r.event == event).count() <= 1);
             }
         }
         assert!(TABLE.iter().all(|r| !r.why.is_empty()));

@@ -35,18 +35,10 @@ pub enum AgentError {
     Key(#[from] KeyError),
     /// Its address can't be listened on.
     #[error("host {host} can't listen on {address}:{port}: {source}")]
-    Listen {
-        host: String,
-        address: String,
-        port: u16,
-        source: io::Error,
-    },
+    Listen { host: String, address: String, port: u16, source: io::Error },
     /// The system refused.
     #[error("{doing}: {source}")]
-    System {
-        doing: &'static str,
-        source: io::Error,
-    },
+    System { doing: &'static str, source: io::Error },
 }
 
 /// An agent that holds its directory and listens, but does not serve yet.
@@ -76,29 +68,12 @@ impl Agent {
             Some(program) => program.clone(),
             None => std::env::current_exe().map_err(system("the program's own path"))?,
         };
-        let listener = TcpListener::bind((config.address.as_str(), config.port))
-            .await
-            .map_err(|source| AgentError::Listen {
-                host: config.host.clone(),
-                address: config.address.clone(),
-                port: config.port,
-                source,
-            })?;
+        let listener = TcpListener::bind((config.address.as_str(), config.port)).await.map_err(|source| {
+            AgentError::Listen { host: config.host.clone(), address: config.address.clone(), port: config.port, source }
+        })?;
         let me = Credentials::new(key, Identity::Host(config.host.clone()));
-        let shared = Shared {
-            me,
-            workplace: Workplace {
-                dir,
-                config,
-                program,
-            },
-            stop: watch::Sender::new(false),
-        };
-        Ok(Agent {
-            listener,
-            shared: Arc::new(shared),
-            _lock: lock,
-        })
+        let shared = Shared { me, workplace: Workplace { dir, config, program }, stop: watch::Sender::new(false) };
+        Ok(Agent { listener, shared: Arc::new(shared), _lock: lock })
     }
 
     /// The port it listens on.
@@ -106,10 +81,7 @@ impl Agent {
         self.listener
             .local_addr()
             .map(|a| a.port())
-            .map_err(|source| AgentError::System {
-                doing: "the agent's own port",
-                source,
-            })
+            .map_err(|source| AgentError::System { doing: "the agent's own port", source })
     }
 
     /// Serves until it is told to stop. Segments are left as they are.
@@ -135,10 +107,7 @@ impl Agent {
 /// Runs the agent of the host whose directory this is, until it is told to stop or gets TERM. Says
 /// `ready` on standard output once it listens.
 pub async fn run_agent(dir: &Path) -> Result<(), AgentError> {
-    let system = |source| AgentError::System {
-        doing: "signals",
-        source,
-    };
+    let system = |source| AgentError::System { doing: "signals", source };
     leave_terminal().map_err(system)?;
     let mut term = signal(SignalKind::terminate()).map_err(system)?;
     let agent = Agent::bind(dir).await?;

@@ -27,11 +27,7 @@ pub struct AgentHost {
 impl AgentHost {
     /// The agent of host `name`, listening at `at`; `me` is who asks.
     pub fn new(name: impl Into<String>, at: Endpoint, me: Credentials) -> AgentHost {
-        AgentHost {
-            name: name.into(),
-            at,
-            me,
-        }
+        AgentHost { name: name.into(), at, me }
     }
 
     /// Where the agent listens.
@@ -45,40 +41,25 @@ impl AgentHost {
             .unwrap_or(Err(NetError::Timeout { within }))
             .map_err(|cause| self.unreachable(cause))?;
         match reply {
-            HostReply::Failed { failure } => Err(HostError::Failed {
-                host: self.name.clone(),
-                failure,
-            }),
+            HostReply::Failed { failure } => Err(HostError::Failed { host: self.name.clone(), failure }),
             reply => Ok(reply),
         }
     }
 
     async fn exchange(&self, request: &HostRequest) -> Result<HostReply, NetError> {
         let there = Identity::Host(self.name.clone());
-        let (stream, _) = connect(
-            &self.at,
-            &self.me,
-            Purpose::Host,
-            Some(&there),
-            ANSWER_WITHIN,
-        )
-        .await?;
+        let (stream, _) = connect(&self.at, &self.me, Purpose::Host, Some(&there), ANSWER_WITHIN).await?;
         let mut framed = Framed::new(stream);
         framed.send(request).await?;
         framed.recv().await
     }
 
     fn unreachable(&self, cause: NetError) -> HostError {
-        HostError::Unreachable {
-            host: self.name.clone(),
-            cause,
-        }
+        HostError::Unreachable { host: self.name.clone(), cause }
     }
 
     fn unexpected(&self, reply: &HostReply) -> HostError {
-        self.unreachable(NetError::BadFrame(format!(
-            "an answer to something else: {reply:?}"
-        )))
+        self.unreachable(NetError::BadFrame(format!("an answer to something else: {reply:?}")))
     }
 
     async fn order(&self, request: HostRequest) -> Result<(), HostError> {
@@ -103,9 +84,7 @@ impl Host for AgentHost {
     }
 
     async fn start_segment(&self, config: &SegmentConfig) -> Result<u32, HostError> {
-        let request = HostRequest::StartSegment {
-            config: config.clone(),
-        };
+        let request = HostRequest::StartSegment { config: config.clone() };
         match self.ask(request, START_WITHIN + MARGIN).await? {
             HostReply::Started { pid } => Ok(pid),
             reply => Err(self.unexpected(&reply)),
@@ -113,9 +92,7 @@ impl Host for AgentHost {
     }
 
     async fn kill_segment(&self, datadir: &Path) -> Result<Fenced, HostError> {
-        let request = HostRequest::KillSegment {
-            datadir: datadir.into(),
-        };
+        let request = HostRequest::KillSegment { datadir: datadir.into() };
         match self.ask(request, KILL_WITHIN + MARGIN).await? {
             HostReply::Fenced { fenced } => Ok(fenced),
             reply => Err(self.unexpected(&reply)),
@@ -123,9 +100,7 @@ impl Host for AgentHost {
     }
 
     async fn segment_pid(&self, datadir: &Path) -> Result<Option<u32>, HostError> {
-        let request = HostRequest::SegmentPid {
-            datadir: datadir.into(),
-        };
+        let request = HostRequest::SegmentPid { datadir: datadir.into() };
         match self.ask(request, ANSWER_WITHIN).await? {
             HostReply::Pid { pid } => Ok(pid),
             reply => Err(self.unexpected(&reply)),
@@ -133,49 +108,30 @@ impl Host for AgentHost {
     }
 
     async fn free_bytes(&self, path: &Path) -> Result<u64, HostError> {
-        match self
-            .ask(HostRequest::FreeBytes { path: path.into() }, ANSWER_WITHIN)
-            .await?
-        {
+        match self.ask(HostRequest::FreeBytes { path: path.into() }, ANSWER_WITHIN).await? {
             HostReply::Bytes { bytes } => Ok(bytes),
             reply => Err(self.unexpected(&reply)),
         }
     }
 
     async fn make_dir(&self, datadir: &Path) -> Result<(), HostError> {
-        self.order(HostRequest::MakeDir {
-            datadir: datadir.into(),
-        })
-        .await
+        self.order(HostRequest::MakeDir { datadir: datadir.into() }).await
     }
 
     async fn remove_dir(&self, datadir: &Path) -> Result<(), HostError> {
-        self.order(HostRequest::RemoveDir {
-            datadir: datadir.into(),
-        })
-        .await
+        self.order(HostRequest::RemoveDir { datadir: datadir.into() }).await
     }
 
     async fn exchange_dirs(&self, one: &Path, other: &Path) -> Result<(), HostError> {
-        self.order(HostRequest::ExchangeDirs {
-            one: one.into(),
-            other: other.into(),
-        })
-        .await
+        self.order(HostRequest::ExchangeDirs { one: one.into(), other: other.into() }).await
     }
 
     async fn write_segment_config(&self, config: &SegmentConfig) -> Result<(), HostError> {
-        self.order(HostRequest::WriteSegmentConfig {
-            config: config.clone(),
-        })
-        .await
+        self.order(HostRequest::WriteSegmentConfig { config: config.clone() }).await
     }
 
     async fn stop(&self, kill_segments: bool) -> Result<u32, HostError> {
-        match self
-            .ask(HostRequest::Stop { kill_segments }, WORK_WITHIN)
-            .await?
-        {
+        match self.ask(HostRequest::Stop { kill_segments }, WORK_WITHIN).await? {
             HostReply::Stopping { killed } => Ok(killed),
             reply => Err(self.unexpected(&reply)),
         }
@@ -268,25 +224,13 @@ mod tests {
         assert_eq!(SegmentConfig::load(&config.datadir).unwrap(), config);
         assert_eq!(host.segment_pid(&config.datadir).await.unwrap(), Some(pid));
         let pong = host.ping().await.unwrap();
-        assert_eq!(
-            (pong.pid, pong.pid_of(&config.datadir)),
-            (std::process::id(), Some(pid))
-        );
+        assert_eq!((pong.pid, pong.pid_of(&config.datadir)), (std::process::id(), Some(pid)));
         assert_eq!(
             failure(host.start_segment(&config).await),
-            HostFailure::Running {
-                datadir: config.datadir.clone(),
-                pid: Some(pid)
-            }
+            HostFailure::Running { datadir: config.datadir.clone(), pid: Some(pid) }
         );
-        assert_eq!(
-            host.kill_segment(&config.datadir).await.unwrap(),
-            Fenced::Killed
-        );
-        assert_eq!(
-            host.kill_segment(&config.datadir).await.unwrap(),
-            Fenced::WasNotRunning
-        );
+        assert_eq!(host.kill_segment(&config.datadir).await.unwrap(), Fenced::Killed);
+        assert_eq!(host.kill_segment(&config.datadir).await.unwrap(), Fenced::WasNotRunning);
         assert_eq!(host.segment_pid(&config.datadir).await.unwrap(), None);
     }
 
@@ -299,10 +243,7 @@ mod tests {
         fs::write(config.datadir.join("fail"), "").unwrap();
         let why = "the test said: fail".into();
         let datadir = config.datadir.clone();
-        assert_eq!(
-            failure(host.start_segment(&config).await),
-            HostFailure::DidNotStart { datadir, why }
-        );
+        assert_eq!(failure(host.start_segment(&config).await), HostFailure::DidNotStart { datadir, why });
     }
 
     #[tokio::test]
@@ -314,16 +255,10 @@ mod tests {
         let pid = host.start_segment(&config).await.unwrap();
         assert_eq!(host.stop(false).await.unwrap(), 0);
         agent.await.unwrap();
-        assert!(matches!(
-            host.ping().await,
-            Err(HostError::Unreachable { .. })
-        ));
+        assert!(matches!(host.ping().await, Err(HostError::Unreachable { .. })));
         assert_eq!(holder(&config.datadir).map(ProcessId::pid), Some(pid));
         let (host, agent) = site.agent().await;
-        assert_eq!(
-            host.ping().await.unwrap().pid_of(&config.datadir),
-            Some(pid)
-        );
+        assert_eq!(host.ping().await.unwrap().pid_of(&config.datadir), Some(pid));
         assert_eq!(host.stop(true).await.unwrap(), 1);
         agent.await.unwrap();
         assert_eq!(holder(&config.datadir), None);
@@ -344,9 +279,7 @@ mod tests {
             failure(host.remove_dir(&new.datadir).await),
             HostFailure::Running { pid: Some(p), .. } if p == pid
         ));
-        host.exchange_dirs(&old.datadir, &new.datadir)
-            .await
-            .unwrap();
+        host.exchange_dirs(&old.datadir, &new.datadir).await.unwrap();
         host.write_segment_config(&old).await.unwrap();
         assert_eq!(host.segment_pid(&old.datadir).await.unwrap(), Some(pid));
         host.remove_dir(&new.datadir).await.unwrap();
@@ -386,10 +319,7 @@ mod tests {
     async fn a_segment_of_another_host_is_not_started() {
         let site = Site::new();
         let (host, _agent) = site.agent().await;
-        let config = SegmentConfig {
-            host: "sdw2".into(),
-            ..site.segment("c0-2")
-        };
+        let config = SegmentConfig { host: "sdw2".into(), ..site.segment("c0-2") };
         host.make_dir(&config.datadir).await.unwrap();
         let failure = failure(host.start_segment(&config).await);
         assert!(matches!(failure, HostFailure::NotMine { .. }), "{failure}");
@@ -399,12 +329,7 @@ mod tests {
     async fn free_bytes_are_told_for_a_directory_that_is_yet_to_be_made() {
         let site = Site::new();
         let (host, _agent) = site.agent().await;
-        assert!(
-            host.free_bytes(&site.dir.join("c9-9/deeper"))
-                .await
-                .unwrap()
-                > 0
-        );
+        assert!(host.free_bytes(&site.dir.join("c9-9/deeper")).await.unwrap() > 0);
     }
 
     #[tokio::test]
@@ -414,13 +339,7 @@ mod tests {
         let stranger = Credentials::new(ClusterKey::from_bytes(&[0; 32]), Identity::Client);
         let host = AgentHost::new("sdw1", host.at.clone(), stranger);
         let error = host.ping().await.unwrap_err();
-        assert!(matches!(
-            error,
-            HostError::Unreachable {
-                cause: NetError::WrongKey,
-                ..
-            }
-        ));
+        assert!(matches!(error, HostError::Unreachable { cause: NetError::WrongKey, .. }));
     }
 
     #[tokio::test]
@@ -428,9 +347,6 @@ mod tests {
         let site = Site::new();
         let (_host, _agent) = site.agent().await;
         let error = Agent::bind(&site.dir).await.unwrap_err();
-        assert!(
-            error.to_string().contains("is in use by process"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("is in use by process"), "{error}");
     }
 }

@@ -57,10 +57,7 @@ impl SegmentConfig {
     pub fn on_new_copy(&self) -> SegmentConfig {
         let mut name = self.datadir.clone().into_os_string();
         name.push(NEW_COPY_SUFFIX);
-        SegmentConfig {
-            datadir: name.into(),
-            ..self.clone()
-        }
+        SegmentConfig { datadir: name.into(), ..self.clone() }
     }
 }
 

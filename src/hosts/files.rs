@@ -23,21 +23,14 @@ pub enum FileError {
     Damaged { path: PathBuf, message: String },
     /// Another release wrote it.
     #[error("{path} has schema {found}, this release reads {expected}")]
-    OtherSchema {
-        path: PathBuf,
-        found: u64,
-        expected: u64,
-    },
+    OtherSchema { path: PathBuf, found: u64, expected: u64 },
 }
 
 impl FileError {
     fn io(path: &Path, source: io::Error) -> FileError {
         match source.kind() {
             io::ErrorKind::NotFound => FileError::Missing { path: path.into() },
-            _ => FileError::Io {
-                path: path.into(),
-                source,
-            },
+            _ => FileError::Io { path: path.into(), source },
         }
     }
 }
@@ -59,17 +52,10 @@ struct OnlySchema {
 /// Reads a JSON file of this schema.
 pub fn read_json<T: DeserializeOwned>(path: &Path, expected: u64) -> Result<T, FileError> {
     let text = fs::read_to_string(path).map_err(|e| FileError::io(path, e))?;
-    let damaged = |e: serde_json::Error| FileError::Damaged {
-        path: path.into(),
-        message: e.to_string(),
-    };
+    let damaged = |e: serde_json::Error| FileError::Damaged { path: path.into(), message: e.to_string() };
     let OnlySchema { schema } = serde_json::from_str(&text).map_err(damaged)?;
     if schema != expected {
-        return Err(FileError::OtherSchema {
-            path: path.into(),
-            found: schema,
-            expected,
-        });
+        return Err(FileError::OtherSchema { path: path.into(), found: schema, expected });
     }
     // Parsed without the wrapper: a flattened value would lose the line and column of an error.
     serde_json::from_str(&text).map_err(damaged)
@@ -77,12 +63,8 @@ pub fn read_json<T: DeserializeOwned>(path: &Path, expected: u64) -> Result<T, F
 
 /// Writes a JSON file of this schema, durably.
 pub fn write_json<T: Serialize>(path: &Path, schema: u64, value: &T) -> Result<(), FileError> {
-    let mut text = serde_json::to_vec_pretty(&Versioned { schema, value }).map_err(|e| {
-        FileError::Damaged {
-            path: path.into(),
-            message: e.to_string(),
-        }
-    })?;
+    let mut text = serde_json::to_vec_pretty(&Versioned { schema, value })
+        .map_err(|e| FileError::Damaged { path: path.into(), message: e.to_string() })?;
     text.push(b'\n');
     write_durably(path, &text).map_err(|e| FileError::io(path, e))
 }
@@ -90,18 +72,10 @@ pub fn write_json<T: Serialize>(path: &Path, schema: u64, value: &T) -> Result<(
 /// Replaces a file so that after a crash it is whole: the old one, or the new one.
 pub fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let parent = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-    let mut name = path
-        .file_name()
-        .ok_or(io::ErrorKind::InvalidInput)?
-        .to_os_string();
+    let mut name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_os_string();
     name.push(format!(".{}.tmp", std::process::id()));
     let temporary = parent.join(name);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&temporary)?;
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&temporary, path)?;
@@ -118,10 +92,7 @@ pub fn make_private_dir(dir: &Path) -> Result<(), FileError> {
     let made = DirBuilder::new().mode(0o700).create(dir);
     match made {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
-        made => made.map_err(|e| FileError::Io {
-            path: dir.into(),
-            source: e,
-        }),
+        made => made.map_err(|e| FileError::Io { path: dir.into(), source: e }),
     }
 }
 
@@ -139,18 +110,11 @@ mod tests {
     fn a_file_written_is_the_file_read() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.json");
-        let sample = Sample {
-            name: "a".into(),
-            port: 7,
-        };
+        let sample = Sample { name: "a".into(), port: 7 };
         write_json(&path, 1, &sample).unwrap();
         write_json(&path, 1, &sample).unwrap();
         assert_eq!(read_json::<Sample>(&path, 1).unwrap(), sample);
-        assert_eq!(
-            fs::read_dir(dir.path()).unwrap().count(),
-            1,
-            "no temporary file is left"
-        );
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary file is left");
     }
 
     #[test]
@@ -162,15 +126,9 @@ mod tests {
         for (text, wrong) in [
             ("{", "EOF while parsing"),
             ("{}", "missing field `schema`"),
-            (
-                r#"{"schema": 2, "other": 1}"#,
-                "has schema 2, this release reads 1",
-            ),
+            (r#"{"schema": 2, "other": 1}"#, "has schema 2, this release reads 1"),
             (r#"{"schema": 1, "name": "a"}"#, "missing field `port`"),
-            (
-                "{\"schema\": 1,\n\"name\": \"a\", \"port\": 70000}",
-                "line 2",
-            ),
+            ("{\"schema\": 1,\n\"name\": \"a\", \"port\": 70000}", "line 2"),
         ] {
             fs::write(&path, text).unwrap();
             assert!(read().contains(wrong), "{}", read());

@@ -53,10 +53,7 @@ pub struct Pong {
 impl Pong {
     /// The process of a data directory.
     pub fn pid_of(&self, datadir: &Path) -> Option<u32> {
-        self.running
-            .iter()
-            .find(|r| r.datadir == datadir)
-            .map(|r| r.pid)
+        self.running.iter().find(|r| r.datadir == datadir).map(|r| r.pid)
     }
 }
 
@@ -95,11 +92,7 @@ pub enum HostFailure {
     /// The directory's process is there, and SIGKILL did not end it in time: nothing else may be
     /// started in its place (R7).
     #[error("process {pid} of {datadir} can't be killed: {why}")]
-    CannotKill {
-        datadir: PathBuf,
-        pid: u32,
-        why: String,
-    },
+    CannotKill { datadir: PathBuf, pid: u32, why: String },
     /// A process holds the directory's lock.
     #[error("{datadir} is in use{}", pid.map(|p| format!(" by process {p}")).unwrap_or_default())]
     Running { datadir: PathBuf, pid: Option<u32> },
@@ -111,11 +104,7 @@ pub enum HostFailure {
     NotMine { path: PathBuf, why: String },
     /// The system refused.
     #[error("{doing} {path}: {why}")]
-    Io {
-        doing: String,
-        path: PathBuf,
-        why: String,
-    },
+    Io { doing: String, path: PathBuf, why: String },
 }
 
 /// A message to the agent.

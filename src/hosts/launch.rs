@@ -67,17 +67,12 @@ impl Launch {
     }
 
     fn begin(&self, stdin: Stdio) -> Result<Lifeline, LaunchError> {
-        let (log, before) = open_log(&self.log).map_err(|source| LaunchError::Log {
-            path: self.log.clone(),
-            source,
-        })?;
-        let mut child =
-            self.command(log, stdin)
-                .spawn()
-                .map_err(|source| LaunchError::Execute {
-                    program: self.program.clone(),
-                    source,
-                })?;
+        let (log, before) =
+            open_log(&self.log).map_err(|source| LaunchError::Log { path: self.log.clone(), source })?;
+        let mut child = self
+            .command(log, stdin)
+            .spawn()
+            .map_err(|source| LaunchError::Execute { program: self.program.clone(), source })?;
         let pid = child.id();
         let pipe = child.stdin.take();
         let (say, hear) = mpsc::channel();
@@ -86,39 +81,23 @@ impl Launch {
         std::thread::Builder::new()
             .name(format!("child {pid}"))
             .spawn(attend)
-            .map_err(|e| LaunchError::Failed {
-                message: e.to_string(),
-            })?;
+            .map_err(|e| LaunchError::Failed { message: e.to_string() })?;
         match hear.recv_timeout(self.within) {
-            Ok(First::Ready) => Ok(Lifeline {
-                pid,
-                pipe,
-                ended: hear,
-            }),
+            Ok(First::Ready) => Ok(Lifeline { pid, pipe, ended: hear }),
             Ok(First::Said(message)) => Err(LaunchError::Failed { message }),
-            Ok(First::Ended(status)) => Err(LaunchError::Failed {
-                message: self.last_words(before, status),
-            }),
+            Ok(First::Ended(status)) => Err(LaunchError::Failed { message: self.last_words(before, status) }),
             Err(_) => {
                 if let Ok(process) = process {
                     let _ = process.kill();
                 }
-                Err(LaunchError::Late {
-                    within: self.within,
-                })
+                Err(LaunchError::Late { within: self.within })
             }
         }
     }
 
     fn command(&self, log: File, stdin: Stdio) -> Command {
         let mut command = Command::new(&self.program);
-        command
-            .args(&self.args)
-            .current_dir("/")
-            .stdin(stdin)
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .process_group(0);
+        command.args(&self.args).current_dir("/").stdin(stdin).stdout(Stdio::piped()).stderr(log).process_group(0);
         command
     }
 
@@ -153,10 +132,7 @@ impl Lifeline {
     /// Lets the child end its work, and waits for that; false when it is still there after `within`.
     pub fn end(mut self, within: Duration) -> bool {
         drop(self.pipe.take());
-        matches!(
-            self.ended.recv_timeout(within),
-            Err(mpsc::RecvTimeoutError::Disconnected)
-        )
+        matches!(self.ended.recv_timeout(within), Err(mpsc::RecvTimeoutError::Disconnected))
     }
 }
 
@@ -194,11 +170,7 @@ fn first_line(pipe: impl Read) -> String {
 
 /// Opens a log for appending, and says how long it is.
 fn open_log(path: &Path) -> io::Result<(File, u64)> {
-    let file = OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .open(path)?;
+    let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
     let length = file.metadata()?.len();
     Ok((file, length))
 }
@@ -259,9 +231,7 @@ mod tests {
     #[test]
     fn a_process_that_says_ready_is_started_and_reaped() {
         let dir = tempfile::tempdir().unwrap();
-        let pid = shell(dir.path(), "echo ready; exec sleep 1000")
-            .start()
-            .unwrap();
+        let pid = shell(dir.path(), "echo ready; exec sleep 1000").start().unwrap();
         let process = ProcessId::of_pid(pid).unwrap();
         assert!(process.is_alive());
         process.kill().unwrap();
@@ -275,10 +245,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         for (script, said) in [
             ("echo no such key; exit 1", "no such key"),
-            (
-                "echo before >&2; echo port in use >&2; exit 1",
-                "before\nport in use",
-            ),
+            ("echo before >&2; echo port in use >&2; exit 1", "before\nport in use"),
             ("exit 3", "it ended before it was ready: exit status: 3"),
         ] {
             let error = shell(dir.path(), script).start().unwrap_err();
@@ -292,10 +259,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("child.log"), "an old trouble\n").unwrap();
         let error = shell(dir.path(), "exit 3").start().unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "it ended before it was ready: exit status: 3"
-        );
+        assert_eq!(error.to_string(), "it ended before it was ready: exit status: 3");
     }
 
     #[test]

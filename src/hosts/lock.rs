@@ -53,10 +53,7 @@ impl DirLock {
     /// Takes the lock of `dir`, and writes there who holds it.
     pub fn take(dir: &Path) -> Result<DirLock, LockError> {
         let mut lock = DirLock::keep_out(dir)?;
-        lock.sign().map_err(|source| LockError::Io {
-            dir: dir.into(),
-            source,
-        })?;
+        lock.sign().map_err(|source| LockError::Io { dir: dir.into(), source })?;
         Ok(lock)
     }
 
@@ -70,10 +67,7 @@ impl DirLock {
             }
             let pid = holder(dir).map(|p| p.pid());
             if pid.is_some() || since.elapsed() >= PATIENCE {
-                return Err(LockError::Held {
-                    dir: dir.into(),
-                    pid,
-                });
+                return Err(LockError::Held { dir: dir.into(), pid });
             }
             std::thread::sleep(PAUSE);
         }
@@ -81,10 +75,7 @@ impl DirLock {
 
     /// Takes the lock if nobody holds it. The file then names nobody.
     fn try_take(dir: &Path) -> Result<Option<DirLock>, LockError> {
-        let io = |source| LockError::Io {
-            dir: dir.into(),
-            source,
-        };
+        let io = |source| LockError::Io { dir: dir.into(), source };
         // The standard library opens with O_CLOEXEC: no child of the holder keeps the lock alive.
         let file = OpenOptions::new()
             .read(true)
@@ -100,10 +91,7 @@ impl DirLock {
             Err(TryLockError::Error(e)) => return Err(io(e)),
         }
         file.set_len(0).map_err(io)?;
-        Ok(Some(DirLock {
-            file,
-            dir: dir.into(),
-        }))
+        Ok(Some(DirLock { file, dir: dir.into() }))
     }
 
     fn sign(&mut self) -> io::Result<()> {
@@ -174,11 +162,7 @@ pub fn fence(dir: &Path, within: Duration) -> Result<(Fenced, DirLock), FenceErr
     let mut killed: Option<ProcessId> = None;
     loop {
         if let Some(lock) = DirLock::try_take(dir)? {
-            let fenced = if killed.is_some() {
-                Fenced::Killed
-            } else {
-                Fenced::WasNotRunning
-            };
+            let fenced = if killed.is_some() { Fenced::Killed } else { Fenced::WasNotRunning };
             return Ok((fenced, lock));
         }
         let found = holder(dir);
@@ -217,10 +201,7 @@ mod tests {
         let _lock = DirLock::take(dir.path()).unwrap();
         let error = DirLock::take(dir.path()).unwrap_err();
         assert!(matches!(error, LockError::Held { pid, .. } if pid == Some(std::process::id())));
-        assert_eq!(
-            holder(dir.path()).map(|p| p.pid()),
-            Some(std::process::id())
-        );
+        assert_eq!(holder(dir.path()).map(|p| p.pid()), Some(std::process::id()));
     }
 
     #[test]
@@ -259,10 +240,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (fenced, lock) = fence(dir.path(), LONG).unwrap();
         assert_eq!(fenced, Fenced::WasNotRunning);
-        assert!(matches!(
-            DirLock::take(dir.path()),
-            Err(LockError::Held { pid: None, .. })
-        ));
+        assert!(matches!(DirLock::take(dir.path()), Err(LockError::Held { pid: None, .. })));
         drop(lock);
         DirLock::take(dir.path()).unwrap();
     }

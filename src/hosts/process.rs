@@ -33,10 +33,7 @@ impl FromStr for ProcessId {
         if pid < 2 || i32::try_from(pid).is_err() {
             return Err(BadProcessId);
         }
-        Ok(ProcessId {
-            pid,
-            started: started.parse().map_err(|_| BadProcessId)?,
-        })
+        Ok(ProcessId { pid, started: started.parse().map_err(|_| BadProcessId)? })
     }
 }
 
@@ -48,10 +45,7 @@ impl ProcessId {
 
     /// The process that has this id now.
     pub fn of_pid(pid: u32) -> io::Result<ProcessId> {
-        Ok(ProcessId {
-            pid,
-            started: stat(pid)?.started,
-        })
+        Ok(ProcessId { pid, started: stat(pid)?.started })
     }
 
     /// A child that has not been waited for: its id is its own.
@@ -119,10 +113,7 @@ fn stat(pid: u32) -> io::Result<Stat> {
 /// time the twenty-second.
 fn parse_stat(text: &[u8]) -> Option<Stat> {
     let end = text.iter().rposition(|b| *b == b')')?;
-    let mut fields = text
-        .get(end + 1..)?
-        .split(u8::is_ascii_whitespace)
-        .filter(|f| !f.is_empty());
+    let mut fields = text.get(end + 1..)?.split(u8::is_ascii_whitespace).filter(|f| !f.is_empty());
     let state = *fields.next()?.first()?;
     let started = std::str::from_utf8(fields.nth(18)?).ok()?.parse().ok()?;
     Some(Stat { state, started })
@@ -137,16 +128,7 @@ mod tests {
         let this = ProcessId::this().unwrap();
         assert_eq!(this.to_string().parse(), Ok(this));
         assert!(this.is_alive());
-        for text in [
-            "",
-            "5",
-            "0 1",
-            "1 1",
-            "-1 5",
-            "99999999999 1",
-            "x y",
-            "4294967295 7",
-        ] {
+        for text in ["", "5", "0 1", "1 1", "-1 5", "99999999999 1", "x y", "4294967295 7"] {
             assert!(text.parse::<ProcessId>().is_err(), "{text}");
         }
     }
@@ -154,10 +136,7 @@ mod tests {
     #[test]
     fn another_process_with_the_same_id_is_not_it() {
         let this = ProcessId::this().unwrap();
-        let former = ProcessId {
-            pid: this.pid,
-            started: this.started - 1,
-        };
+        let former = ProcessId { pid: this.pid, started: this.started - 1 };
         assert!(!former.is_alive());
         // Had it been mistaken for this process, the test would end here.
         former.kill().unwrap();
@@ -175,10 +154,7 @@ mod tests {
 
     #[test]
     fn a_zombie_is_not_alive() {
-        let mut child = std::process::Command::new("sleep")
-            .arg("1000")
-            .spawn()
-            .unwrap();
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
         let process = ProcessId::of_child(&child).unwrap();
         assert!(process.is_alive());
         process.kill().unwrap();

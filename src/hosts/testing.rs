@@ -13,16 +13,10 @@ pub fn segment_program() -> PathBuf {
 
 /// A process that holds the lock of `dir`.
 pub fn hold(dir: &Path) -> Child {
-    let mut child = Command::new(segment_program())
-        .args(["segment", "--datadir"])
-        .arg(dir)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child =
+        Command::new(segment_program()).args(["segment", "--datadir"]).arg(dir).stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap())
-        .read_line(&mut line)
-        .unwrap();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     assert_eq!(line, "ready\n");
     child
 }

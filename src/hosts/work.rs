@@ -33,43 +33,25 @@ impl Workplace {
         let done = |result: Result<(), HostFailure>| result.map(|()| HostReply::Done);
         let result = match request {
             HostRequest::Ping => Ok(HostReply::Pong { pong: self.pong() }),
-            HostRequest::StartSegment { config } => {
-                self.start(&config).map(|pid| HostReply::Started { pid })
+            HostRequest::StartSegment { config } => self.start(&config).map(|pid| HostReply::Started { pid }),
+            HostRequest::KillSegment { datadir } => self.kill(&datadir).map(|fenced| HostReply::Fenced { fenced }),
+            HostRequest::SegmentPid { datadir } => {
+                self.mine(&datadir).map(|()| HostReply::Pid { pid: holder(&datadir).map(|p| p.pid()) })
             }
-            HostRequest::KillSegment { datadir } => self
-                .kill(&datadir)
-                .map(|fenced| HostReply::Fenced { fenced }),
-            HostRequest::SegmentPid { datadir } => self.mine(&datadir).map(|()| HostReply::Pid {
-                pid: holder(&datadir).map(|p| p.pid()),
-            }),
-            HostRequest::FreeBytes { path } => {
-                free_bytes(&path).map(|bytes| HostReply::Bytes { bytes })
-            }
+            HostRequest::FreeBytes { path } => free_bytes(&path).map(|bytes| HostReply::Bytes { bytes }),
             HostRequest::MakeDir { datadir } => done(self.make_dir(&datadir)),
             HostRequest::RemoveDir { datadir } => done(self.remove_dir(&datadir)),
             HostRequest::ExchangeDirs { one, other } => done(self.exchange(&one, &other)),
             HostRequest::WriteSegmentConfig { config } => done(self.write_config(&config)),
-            HostRequest::Stop {
-                kill_segments: false,
-            } => Ok(HostReply::Stopping { killed: 0 }),
-            HostRequest::Stop {
-                kill_segments: true,
-            } => self.kill_all().map(|killed| HostReply::Stopping { killed }),
+            HostRequest::Stop { kill_segments: false } => Ok(HostReply::Stopping { killed: 0 }),
+            HostRequest::Stop { kill_segments: true } => self.kill_all().map(|killed| HostReply::Stopping { killed }),
         };
         result.unwrap_or_else(|failure| HostReply::Failed { failure })
     }
 
     fn pong(&self) -> Pong {
-        let running = |datadir: PathBuf| {
-            holder(&datadir).map(|process| Running {
-                pid: process.pid(),
-                datadir,
-            })
-        };
-        Pong {
-            pid: std::process::id(),
-            running: self.datadirs().into_iter().filter_map(running).collect(),
-        }
+        let running = |datadir: PathBuf| holder(&datadir).map(|process| Running { pid: process.pid(), datadir });
+        Pong { pid: std::process::id(), running: self.datadirs().into_iter().filter_map(running).collect() }
     }
 
     /// Every directory of this host that may be a segment's.
@@ -77,23 +59,14 @@ impl Workplace {
         let Ok(entries) = fs::read_dir(&self.dir) else {
             return Vec::new();
         };
-        let mut dirs: Vec<PathBuf> = entries
-            .filter_map(|e| e.ok())
-            .map(|e| e.path())
-            .filter(|p| p.is_dir())
-            .collect();
+        let mut dirs: Vec<PathBuf> = entries.filter_map(|e| e.ok()).map(|e| e.path()).filter(|p| p.is_dir()).collect();
         dirs.sort();
         dirs
     }
 
     fn mine(&self, path: &Path) -> Result<(), HostFailure> {
-        let not = |why: &str| HostFailure::NotMine {
-            path: path.into(),
-            why: why.into(),
-        };
-        let inside = path
-            .strip_prefix(&self.dir)
-            .map_err(|_| not("it is elsewhere"))?;
+        let not = |why: &str| HostFailure::NotMine { path: path.into(), why: why.into() };
+        let inside = path.strip_prefix(&self.dir).map_err(|_| not("it is elsewhere"))?;
         let mut parts = inside.components();
         match (parts.next(), parts.next()) {
             (Some(Component::Normal(_)), None) => {}
@@ -112,10 +85,7 @@ impl Workplace {
         let launch = Launch {
             program: self.program.clone(),
             args: vec!["segment".into(), "--datadir".into(), datadir.into()],
-            log: self
-                .config
-                .log_dir
-                .join(format!("segment-{}.log", config.dbid)),
+            log: self.config.log_dir.join(format!("segment-{}.log", config.dbid)),
             within: START_WITHIN,
         };
         let pid = launch.start().map_err(|error| match error {
@@ -123,10 +93,7 @@ impl Workplace {
             LaunchError::Failed { .. } if holder(datadir).is_some() => running(datadir),
             error => {
                 let why = error.to_string();
-                HostFailure::DidNotStart {
-                    datadir: datadir.clone(),
-                    why,
-                }
+                HostFailure::DidNotStart { datadir: datadir.clone(), why }
             }
         })?;
         tracing::info!(dbid = %config.dbid, pid, datadir = %datadir.display(), "segment started");
@@ -138,15 +105,10 @@ impl Workplace {
         if config.cluster_id != self.config.cluster_id || config.host != self.config.host {
             return Err(HostFailure::NotMine {
                 path: config.datadir.clone(),
-                why: format!(
-                    "dbid {} is on host {} of cluster {}",
-                    config.dbid, config.host, config.cluster_id
-                ),
+                why: format!("dbid {} is on host {} of cluster {}", config.dbid, config.host, config.cluster_id),
             });
         }
-        config
-            .store()
-            .map_err(|e| of_file("write", &config.datadir, e))
+        config.store().map_err(|e| of_file("write", &config.datadir, e))
     }
 
     fn kill(&self, datadir: &Path) -> Result<Fenced, HostFailure> {
@@ -202,11 +164,7 @@ impl Workplace {
 
     #[cfg(not(target_os = "linux"))]
     fn exchange(&self, one: &Path, _other: &Path) -> Result<(), HostFailure> {
-        Err(io_failure(
-            "exchange",
-            one,
-            &io::ErrorKind::Unsupported.into(),
-        ))
+        Err(io_failure("exchange", one, &io::ErrorKind::Unsupported.into()))
     }
 
     fn sync(&self, doing: &str, path: &Path) -> Result<(), HostFailure> {
@@ -214,68 +172,41 @@ impl Workplace {
     }
 
     fn not_running(&self, datadir: &Path) -> Result<(), HostFailure> {
-        DirLock::keep_out(datadir)
-            .map(drop)
-            .map_err(|e| of_lock(datadir, e))
+        DirLock::keep_out(datadir).map(drop).map_err(|e| of_lock(datadir, e))
     }
 }
 
 /// What an unprivileged user can still write there. A directory that is yet to be made counts as
 /// its nearest parent that exists.
 fn free_bytes(path: &Path) -> Result<u64, HostFailure> {
-    let there = path
-        .ancestors()
-        .find(|p| p.exists())
-        .unwrap_or(Path::new("/"));
-    let stat = rustix::fs::statvfs(there)
-        .map_err(|e| io_failure("ask for free space at", there, &e.into()))?;
+    let there = path.ancestors().find(|p| p.exists()).unwrap_or(Path::new("/"));
+    let stat = rustix::fs::statvfs(there).map_err(|e| io_failure("ask for free space at", there, &e.into()))?;
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
 fn running(datadir: &Path) -> HostFailure {
-    HostFailure::Running {
-        datadir: datadir.into(),
-        pid: holder(datadir).map(|p| p.pid()),
-    }
+    HostFailure::Running { datadir: datadir.into(), pid: holder(datadir).map(|p| p.pid()) }
 }
 
 fn io_failure(doing: &str, path: &Path, error: &io::Error) -> HostFailure {
-    HostFailure::Io {
-        doing: doing.into(),
-        path: path.into(),
-        why: error.to_string(),
-    }
+    HostFailure::Io { doing: doing.into(), path: path.into(), why: error.to_string() }
 }
 
 fn of_file(doing: &str, path: &Path, error: FileError) -> HostFailure {
-    HostFailure::Io {
-        doing: doing.into(),
-        path: path.into(),
-        why: error.to_string(),
-    }
+    HostFailure::Io { doing: doing.into(), path: path.into(), why: error.to_string() }
 }
 
 fn of_lock(datadir: &Path, error: LockError) -> HostFailure {
     match error {
-        LockError::Held { pid, .. } => HostFailure::Running {
-            datadir: datadir.into(),
-            pid,
-        },
+        LockError::Held { pid, .. } => HostFailure::Running { datadir: datadir.into(), pid },
         LockError::Io { source, .. } => io_failure("lock", datadir, &source),
     }
 }
 
 fn of_fence(datadir: &Path, error: FenceError) -> HostFailure {
     match error {
-        FenceError::CannotKill { pid, why, .. } => HostFailure::CannotKill {
-            datadir: datadir.into(),
-            pid,
-            why,
-        },
-        FenceError::Unknown { .. } => HostFailure::Running {
-            datadir: datadir.into(),
-            pid: None,
-        },
+        FenceError::CannotKill { pid, why, .. } => HostFailure::CannotKill { datadir: datadir.into(), pid, why },
+        FenceError::Unknown { .. } => HostFailure::Running { datadir: datadir.into(), pid: None },
         FenceError::Lock(error) => of_lock(datadir, error),
     }
 }

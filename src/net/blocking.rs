@@ -18,8 +18,8 @@ pub fn connect(
 ) -> Result<(TcpStream, Peer), NetError> {
     let deadline = Deadline::new(within);
     let address = resolve(to)?;
-    let stream = TcpStream::connect_timeout(&address, within)
-        .map_err(|e| NetError::of_connect(&to.to_string(), &e, within))?;
+    let stream =
+        TcpStream::connect_timeout(&address, within).map_err(|e| NetError::of_connect(&to.to_string(), &e, within))?;
     let handshake = Handshake::initiator(me, purpose, expected)?;
     let peer = drive(&stream, handshake, &deadline)?;
     Ok((stream, peer))
@@ -45,22 +45,13 @@ struct Deadline {
 
 impl Deadline {
     fn new(within: Duration) -> Deadline {
-        Deadline {
-            end: Instant::now() + within,
-            within,
-        }
+        Deadline { end: Instant::now() + within, within }
     }
 
     fn left(&self) -> Result<Duration, NetError> {
         let left = self.end.saturating_duration_since(Instant::now());
         // A timeout of zero means none at all to the system.
-        if left.is_zero() {
-            Err(NetError::Timeout {
-                within: self.within,
-            })
-        } else {
-            Ok(left)
-        }
+        if left.is_zero() { Err(NetError::Timeout { within: self.within }) } else { Ok(left) }
     }
 
     fn name(&self, error: io::Error) -> NetError {
@@ -69,10 +60,7 @@ impl Deadline {
 }
 
 fn resolve(to: &Endpoint) -> Result<SocketAddr, NetError> {
-    let name = |message: String| NetError::Name {
-        name: to.address.clone(),
-        message,
-    };
+    let name = |message: String| NetError::Name { name: to.address.clone(), message };
     (to.address.as_str(), to.port)
         .to_socket_addrs()
         .map_err(|e| name(e.to_string()))?
@@ -80,11 +68,7 @@ fn resolve(to: &Endpoint) -> Result<SocketAddr, NetError> {
         .ok_or_else(|| name("it has no address".into()))
 }
 
-fn drive(
-    stream: &TcpStream,
-    mut handshake: Handshake,
-    deadline: &Deadline,
-) -> Result<Peer, NetError> {
+fn drive(stream: &TcpStream, mut handshake: Handshake, deadline: &Deadline) -> Result<Peer, NetError> {
     stream.set_nodelay(true).map_err(|e| deadline.name(e))?;
     let mut input = Vec::new();
     loop {
@@ -104,12 +88,8 @@ fn drive(
                 return Err(error);
             }
             Action::Done(peer) => {
-                stream
-                    .set_read_timeout(None)
-                    .map_err(|e| deadline.name(e))?;
-                stream
-                    .set_write_timeout(None)
-                    .map_err(|e| deadline.name(e))?;
+                stream.set_read_timeout(None).map_err(|e| deadline.name(e))?;
+                stream.set_write_timeout(None).map_err(|e| deadline.name(e))?;
                 return Ok(peer);
             }
         }
@@ -117,9 +97,7 @@ fn drive(
 }
 
 fn write(mut stream: &TcpStream, bytes: &[u8], deadline: &Deadline) -> Result<(), NetError> {
-    stream
-        .set_write_timeout(Some(deadline.left()?))
-        .map_err(|e| deadline.name(e))?;
+    stream.set_write_timeout(Some(deadline.left()?)).map_err(|e| deadline.name(e))?;
     stream.write_all(bytes).map_err(|e| deadline.name(e))
 }
 
@@ -128,9 +106,7 @@ fn write(mut stream: &TcpStream, bytes: &[u8], deadline: &Deadline) -> Result<()
 fn read(mut stream: &TcpStream, buffer: &mut [u8], deadline: &Deadline) -> Result<(), NetError> {
     let mut filled = 0;
     while filled < buffer.len() {
-        stream
-            .set_read_timeout(Some(deadline.left()?))
-            .map_err(|e| deadline.name(e))?;
+        stream.set_read_timeout(Some(deadline.left()?)).map_err(|e| deadline.name(e))?;
         match stream.read(&mut buffer[filled..]) {
             Ok(0) => return Err(NetError::end_of_stream()),
             Ok(count) => filled += count,
@@ -152,10 +128,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(10);
 
     fn credentials(key: u8, dbid: i64) -> Credentials {
-        Credentials::new(
-            ClusterKey::from_bytes(&[key; 32]),
-            Identity::Segment(Dbid(dbid)),
-        )
+        Credentials::new(ClusterKey::from_bytes(&[key; 32]), Identity::Segment(Dbid(dbid)))
     }
 
     fn listener() -> (TcpListener, Endpoint) {
@@ -173,13 +146,9 @@ mod tests {
         });
         let expected = Identity::Segment(Dbid(6));
         let me = credentials(1, 2);
-        let (stream, peer) =
-            connect(&to, &me, Purpose::Replication, Some(&expected), LONG).unwrap();
+        let (stream, peer) = connect(&to, &me, Purpose::Replication, Some(&expected), LONG).unwrap();
         let (theirs, seen) = server.join().unwrap();
-        assert_eq!(
-            (peer.identity, seen.identity),
-            (expected, Identity::Segment(Dbid(2)))
-        );
+        assert_eq!((peer.identity, seen.identity), (expected, Identity::Segment(Dbid(2))));
         for stream in [stream, theirs] {
             assert_eq!(stream.read_timeout().unwrap(), None);
             assert_eq!(stream.write_timeout().unwrap(), None);
@@ -195,10 +164,7 @@ mod tests {
             accept(stream, &credentials(2, 6), &[Purpose::Replication], LONG).unwrap_err()
         });
         let error = connect(&to, &credentials(1, 2), Purpose::Replication, None, LONG).unwrap_err();
-        assert_eq!(
-            (error, server.join().unwrap()),
-            (NetError::WrongKey, NetError::WrongKey)
-        );
+        assert_eq!((error, server.join().unwrap()), (NetError::WrongKey, NetError::WrongKey));
     }
 
     #[test]

@@ -71,10 +71,7 @@ impl NetError {
             | K::NetworkDown
             | K::AddrNotAvailable
             | K::PermissionDenied
-            | K::InvalidInput => NetError::Route {
-                to: to.into(),
-                message: error.to_string(),
-            },
+            | K::InvalidInput => NetError::Route { to: to.into(), message: error.to_string() },
             _ => NetError::of_io(error, within),
         }
     }
@@ -91,9 +88,7 @@ impl NetError {
             | K::NotConnected
             | K::HostUnreachable
             | K::NetworkUnreachable
-            | K::NetworkDown => NetError::Closed {
-                message: error.to_string(),
-            },
+            | K::NetworkDown => NetError::Closed { message: error.to_string() },
             _ => NetError::Local(error.to_string()),
         }
     }
@@ -101,17 +96,13 @@ impl NetError {
     /// Names a failed read or write of a stream that waits for as long as it takes.
     pub(super) fn of_stream(error: &io::Error) -> NetError {
         match error.kind() {
-            io::ErrorKind::TimedOut => NetError::Closed {
-                message: error.to_string(),
-            },
+            io::ErrorKind::TimedOut => NetError::Closed { message: error.to_string() },
             _ => NetError::of_io(error, Duration::ZERO),
         }
     }
 
     /// The other side ended the connection in an orderly way.
     pub(super) fn end_of_stream() -> NetError {
-        NetError::Closed {
-            message: "end of stream".into(),
-        }
+        NetError::Closed { message: "end of stream".into() }
     }
 }

@@ -22,10 +22,7 @@ const READ_AHEAD: usize = 8 << 10;
 pub fn encode_frame<T: Serialize>(message: &T, out: &mut BytesMut) -> Result<(), NetError> {
     let body = serde_json::to_vec(message).map_err(|e| NetError::BadFrame(e.to_string()))?;
     if body.len() > MAX_FRAME {
-        return Err(NetError::BadFrame(format!(
-            "a message of {} bytes",
-            body.len()
-        )));
+        return Err(NetError::BadFrame(format!("a message of {} bytes", body.len())));
     }
     out.reserve(HEADER + body.len());
     out.put_u32_le(body.len() as u32);
@@ -53,9 +50,7 @@ pub fn decode_frame<T: DeserializeOwned>(input: &mut BytesMut) -> Result<Option<
     if crc32c::crc32c(&body) != u32::from_le_bytes([c0, c1, c2, c3]) {
         return Err(NetError::BadFrame("checksum".into()));
     }
-    serde_json::from_slice(&body)
-        .map(Some)
-        .map_err(|e| NetError::BadFrame(e.to_string()))
+    serde_json::from_slice(&body).map(Some).map_err(|e| NetError::BadFrame(e.to_string()))
 }
 
 /// Sends messages. Dropping a `send` that is under way loses nothing of the framing: what is left
@@ -114,14 +109,8 @@ impl Framed {
     pub fn new(stream: Stream) -> Framed {
         let (read, write) = stream.into_split();
         Framed {
-            sender: FrameSender {
-                stream: write,
-                out: BytesMut::new(),
-            },
-            receiver: FrameReceiver {
-                stream: read,
-                input: BytesMut::new(),
-            },
+            sender: FrameSender { stream: write, out: BytesMut::new() },
+            receiver: FrameReceiver { stream: read, input: BytesMut::new() },
         }
     }
 
@@ -202,9 +191,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_dropped_recv_loses_nothing() {
-        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0))
-            .await
-            .unwrap();
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let client = tokio::net::TcpStream::connect(address).await.unwrap();
         let (server, _) = listener.accept().await.unwrap();
@@ -215,8 +202,7 @@ mod tests {
         write.write_all(&wire[..5]).await.unwrap();
         receiver.receiver.stream.readable().await.unwrap();
         // The part is taken, then the call is dropped before the message is whole.
-        let dropped =
-            tokio::time::timeout(std::time::Duration::ZERO, receiver.recv::<String>()).await;
+        let dropped = tokio::time::timeout(std::time::Duration::ZERO, receiver.recv::<String>()).await;
         assert!(dropped.is_err());
         write.write_all(&wire[5..]).await.unwrap();
         assert_eq!(receiver.recv::<String>().await.unwrap(), "whole");

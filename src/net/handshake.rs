@@ -63,13 +63,8 @@ pub struct Handshake {
 }
 
 enum Side {
-    Initiator {
-        purpose: Purpose,
-        expected: Option<Identity>,
-    },
-    Responder {
-        served: Vec<Purpose>,
-    },
+    Initiator { purpose: Purpose, expected: Option<Identity> },
+    Responder { served: Vec<Purpose> },
 }
 
 enum State {
@@ -91,48 +86,22 @@ enum State {
 
 impl Handshake {
     /// The side that connects. `expected` is who must be at the other end.
-    pub fn initiator(
-        me: &Credentials,
-        purpose: Purpose,
-        expected: Option<&Identity>,
-    ) -> Result<Handshake, NetError> {
-        Handshake::new(
-            me,
-            Side::Initiator {
-                purpose,
-                expected: expected.cloned(),
-            },
-        )
+    pub fn initiator(me: &Credentials, purpose: Purpose, expected: Option<&Identity>) -> Result<Handshake, NetError> {
+        Handshake::new(me, Side::Initiator { purpose, expected: expected.cloned() })
     }
 
     /// The side that accepted, and serves these purposes.
     pub fn responder(me: &Credentials, served: &[Purpose]) -> Result<Handshake, NetError> {
-        Handshake::new(
-            me,
-            Side::Responder {
-                served: served.to_vec(),
-            },
-        )
+        Handshake::new(me, Side::Responder { served: served.to_vec() })
     }
 
     fn new(me: &Credentials, side: Side) -> Result<Handshake, NetError> {
         if me.identity.to_string().len() > MAX_IDENTITY {
-            return Err(NetError::Local(format!(
-                "identity `{}` is too long",
-                me.identity
-            )));
+            return Err(NetError::Local(format!("identity `{}` is too long", me.identity)));
         }
         let mut nonce = [0; NONCE];
-        SystemRandom::new()
-            .fill(&mut nonce)
-            .map_err(|_| NetError::Local("the system gives no random bytes".into()))?;
-        Ok(Handshake {
-            me: me.clone(),
-            nonce,
-            side,
-            state: State::Start,
-            transcript: Vec::new(),
-        })
+        SystemRandom::new().fill(&mut nonce).map_err(|_| NetError::Local("the system gives no random bytes".into()))?;
+        Ok(Handshake { me: me.clone(), nonce, side, state: State::Start, transcript: Vec::new() })
     }
 
     /// Goes on with what was read: exactly what the last [`Action::Read`] asked for, else nothing.
@@ -143,13 +112,7 @@ impl Handshake {
             State::Rest => self.rest(input),
             State::OtherVersion(theirs) => {
                 // The other side learns our version, and so can say the same.
-                Action::Fail(
-                    message(&[]),
-                    NetError::WrongVersion {
-                        ours: VERSION,
-                        theirs,
-                    },
-                )
+                Action::Fail(message(&[]), NetError::WrongVersion { ours: VERSION, theirs })
             }
             State::ProofSent(peer) => self.goto(State::Verdict(peer), Action::Read(1)),
             State::Verdict(peer) => self.verdict(peer, input),
@@ -171,11 +134,7 @@ impl Handshake {
             // The prefix is read next: `Start` is entered once by each side.
             Side::Responder { .. } => self.goto(State::Prefix, Action::Read(PREFIX)),
             Side::Initiator { purpose, .. } => {
-                let hello = message(&[
-                    &[purpose.number()],
-                    self.nonce.as_slice(),
-                    identity.as_bytes(),
-                ]);
+                let hello = message(&[&[purpose.number()], self.nonce.as_slice(), identity.as_bytes()]);
                 self.transcript.extend_from_slice(&hello);
                 self.goto(State::Prefix, Action::Write(hello))
             }
@@ -196,10 +155,7 @@ impl Handshake {
                 Side::Responder { .. } if rest <= MAX_FOREIGN => {
                     self.goto(State::OtherVersion(theirs), Action::Read(rest))
                 }
-                _ => fail(NetError::WrongVersion {
-                    ours: VERSION,
-                    theirs,
-                }),
+                _ => fail(NetError::WrongVersion { ours: VERSION, theirs }),
             };
         }
         let least = match self.side {
@@ -207,9 +163,7 @@ impl Handshake {
             Side::Initiator { .. } => NONCE + CODE,
         };
         if rest <= least || rest > least + MAX_IDENTITY {
-            return fail(NetError::BadFrame(format!(
-                "a handshake message of {rest} bytes"
-            )));
+            return fail(NetError::BadFrame(format!("a handshake message of {rest} bytes")));
         }
         self.transcript.extend_from_slice(input);
         self.goto(State::Rest, Action::Read(rest))
@@ -243,10 +197,7 @@ impl Handshake {
         self.transcript.extend_from_slice(me.as_bytes());
         let code = self.me.key.sign(&[RESPONDER, &self.transcript]);
         answer[PREFIX + NONCE..PREFIX + NONCE + CODE].copy_from_slice(code.as_ref());
-        self.goto(
-            State::AnswerSent(Peer { identity, purpose }),
-            Action::Write(answer),
-        )
+        self.goto(State::AnswerSent(Peer { identity, purpose }), Action::Write(answer))
     }
 
     /// Initiator: judges the answer, and proves itself to a proven responder.
@@ -266,15 +217,9 @@ impl Handshake {
             let error = NetError::WrongPeer { expected, found };
             return Action::Fail(proof(TAG_WRONG_PEER, &[0; CODE]), error);
         }
-        self.side = Side::Initiator {
-            purpose,
-            expected: None,
-        };
+        self.side = Side::Initiator { purpose, expected: None };
         let code = self.me.key.sign(&[INITIATOR, &self.transcript]);
-        self.goto(
-            State::ProofSent(found),
-            Action::Write(proof(TAG_PROOF, code.as_ref())),
-        )
+        self.goto(State::ProofSent(found), Action::Write(proof(TAG_PROOF, code.as_ref())))
     }
 
     /// Responder: judges the proof.
@@ -283,25 +228,17 @@ impl Handshake {
             return fail(NetError::BadFrame("a proof to an initiator".into()));
         };
         match input[0] {
-            TAG_PROOF
-                if !self
-                    .me
-                    .key
-                    .verifies(&[INITIATOR, &self.transcript], &input[1..]) =>
-            {
+            TAG_PROOF if !self.me.key.verifies(&[INITIATOR, &self.transcript], &input[1..]) => {
                 Action::Fail(vec![TAG_WRONG_KEY], NetError::WrongKey)
             }
-            TAG_PROOF if !served.contains(&peer.purpose) => Action::Fail(
-                vec![TAG_WRONG_PURPOSE],
-                NetError::WrongPurpose {
-                    purpose: peer.purpose,
-                },
-            ),
+            TAG_PROOF if !served.contains(&peer.purpose) => {
+                Action::Fail(vec![TAG_WRONG_PURPOSE], NetError::WrongPurpose { purpose: peer.purpose })
+            }
             TAG_PROOF => self.goto(State::WelcomeSent(peer), Action::Write(vec![TAG_WELCOME])),
             TAG_WRONG_KEY => fail(NetError::WrongKey),
-            TAG_WRONG_PEER => fail(NetError::Closed {
-                message: "the other side looked for another process at this address".into(),
-            }),
+            TAG_WRONG_PEER => {
+                fail(NetError::Closed { message: "the other side looked for another process at this address".into() })
+            }
             tag => fail(NetError::BadFrame(format!("proof tag {tag}"))),
         }
     }
@@ -386,27 +323,17 @@ mod tests {
 
     impl Driven {
         fn new(side: Handshake) -> Driven {
-            Driven {
-                side,
-                inbox: Vec::new(),
-                end: None,
-            }
+            Driven { side, inbox: Vec::new(), end: None }
         }
     }
 
     /// Runs both sides against each other; `twist` sees (and may change) every message by number.
-    fn run(
-        a: Handshake,
-        b: Handshake,
-        mut twist: impl FnMut(usize, &mut Vec<u8>),
-    ) -> [Result<Peer, NetError>; 2] {
+    fn run(a: Handshake, b: Handshake, mut twist: impl FnMut(usize, &mut Vec<u8>)) -> [Result<Peer, NetError>; 2] {
         let mut sides = [Driven::new(a), Driven::new(b)];
         let mut wants = [0usize; 2];
         let mut sent = 0;
         loop {
-            let Some(i) =
-                (0..2).find(|&i| sides[i].end.is_none() && sides[i].inbox.len() >= wants[i])
-            else {
+            let Some(i) = (0..2).find(|&i| sides[i].end.is_none() && sides[i].inbox.len() >= wants[i]) else {
                 break;
             };
             let input: Vec<u8> = sides[i].inbox.drain(..wants[i]).collect();
@@ -438,36 +365,17 @@ mod tests {
 
     #[test]
     fn both_sides_learn_the_other_and_the_purpose() {
-        let (a, b) = pair(
-            &coordinator(1),
-            &segment(1),
-            &[Purpose::Sql, Purpose::Control],
-        );
+        let (a, b) = pair(&coordinator(1), &segment(1), &[Purpose::Sql, Purpose::Control]);
         let [a, b] = run(a, b, |_, _| {});
         let control = Purpose::Control;
-        assert_eq!(
-            a,
-            Ok(Peer {
-                identity: Identity::Segment(Dbid(4)),
-                purpose: control
-            })
-        );
-        assert_eq!(
-            b,
-            Ok(Peer {
-                identity: Identity::Coordinator,
-                purpose: control
-            })
-        );
+        assert_eq!(a, Ok(Peer { identity: Identity::Segment(Dbid(4)), purpose: control }));
+        assert_eq!(b, Ok(Peer { identity: Identity::Coordinator, purpose: control }));
     }
 
     #[test]
     fn another_key_is_told_to_both_sides() {
         let (a, b) = pair(&coordinator(1), &segment(2), &Purpose::ALL);
-        assert_eq!(
-            run(a, b, |_, _| {}),
-            [Err(NetError::WrongKey), Err(NetError::WrongKey)]
-        );
+        assert_eq!(run(a, b, |_, _| {}), [Err(NetError::WrongKey), Err(NetError::WrongKey)]);
     }
 
     #[test]
@@ -478,10 +386,7 @@ mod tests {
                 bytes[8] = 9;
             }
         });
-        let error = Err(NetError::WrongVersion {
-            ours: VERSION,
-            theirs: 9,
-        });
+        let error = Err(NetError::WrongVersion { ours: VERSION, theirs: 9 });
         assert_eq!([a, b], [error.clone(), error]);
     }
 
@@ -498,9 +403,7 @@ mod tests {
     #[test]
     fn a_purpose_that_is_not_served_is_refused_on_both_sides() {
         let (a, b) = pair(&coordinator(1), &segment(1), &[Purpose::Sql]);
-        let error = Err(NetError::WrongPurpose {
-            purpose: Purpose::Control,
-        });
+        let error = Err(NetError::WrongPurpose { purpose: Purpose::Control });
         assert_eq!(run(a, b, |_, _| {}), [error.clone(), error]);
     }
 
@@ -518,10 +421,7 @@ mod tests {
                         bytes[at] ^= 0x10;
                     }
                 });
-                assert!(
-                    ends.iter().any(Result::is_err),
-                    "message {number} byte {at}: {ends:?}"
-                );
+                assert!(ends.iter().any(Result::is_err), "message {number} byte {at}: {ends:?}");
                 // Only the verdict itself comes after the responder is sure.
                 assert!(ends[0].is_err(), "message {number} byte {at}: {ends:?}");
             }
@@ -543,9 +443,6 @@ mod tests {
         assert!(matches!(b.next(&[]), Action::Read(PREFIX)));
         let mut prefix = message(&[]);
         prefix[10..12].copy_from_slice(&u16::MAX.to_le_bytes());
-        assert!(matches!(
-            b.next(&prefix),
-            Action::Fail(_, NetError::BadFrame(_))
-        ));
+        assert!(matches!(b.next(&prefix), Action::Fail(_, NetError::BadFrame(_))));
     }
 }

@@ -42,10 +42,7 @@ impl FromStr for Identity {
         match text.split_once(' ') {
             None if text == "coordinator" => Ok(Identity::Coordinator),
             None if text == "client" => Ok(Identity::Client),
-            Some(("dbid", number)) => number
-                .parse()
-                .map(|n| Identity::Segment(Dbid(n)))
-                .map_err(|_| bad()),
+            Some(("dbid", number)) => number.parse().map(|n| Identity::Segment(Dbid(n))).map_err(|_| bad()),
             Some(("host", name)) if !name.is_empty() => Ok(Identity::Host(name.into())),
             _ => Err(bad()),
         }
@@ -69,13 +66,8 @@ pub enum Purpose {
 
 impl Purpose {
     /// Every purpose, by its number on the wire.
-    pub const ALL: [Purpose; 5] = [
-        Purpose::Control,
-        Purpose::Sql,
-        Purpose::Replication,
-        Purpose::Host,
-        Purpose::Client,
-    ];
+    pub const ALL: [Purpose; 5] =
+        [Purpose::Control, Purpose::Sql, Purpose::Replication, Purpose::Host, Purpose::Client];
 
     /// The purpose's number on the wire.
     pub fn number(self) -> u8 {
@@ -142,10 +134,7 @@ pub struct Endpoint {
 impl Endpoint {
     /// The endpoint `address`:`port`.
     pub fn new(address: impl Into<String>, port: u16) -> Endpoint {
-        Endpoint {
-            address: address.into(),
-            port,
-        }
+        Endpoint { address: address.into(), port }
     }
 }
 
@@ -161,12 +150,9 @@ mod tests {
 
     #[test]
     fn an_identity_is_what_its_text_says() {
-        for identity in [
-            Identity::Coordinator,
-            Identity::Segment(Dbid(4)),
-            Identity::Host("sdw1".into()),
-            Identity::Client,
-        ] {
+        for identity in
+            [Identity::Coordinator, Identity::Segment(Dbid(4)), Identity::Host("sdw1".into()), Identity::Client]
+        {
             assert_eq!(identity.to_string().parse(), Ok(identity));
         }
         for text in ["", "host ", "dbid x", "root", "dbid", "coordinator x"] {

@@ -53,53 +53,33 @@ impl ClusterKey {
     /// Makes a new random key in a new file, mode 0600, durably.
     pub fn create(path: &Path) -> Result<ClusterKey, KeyError> {
         let mut bytes = [0; KEY_BYTES];
-        SystemRandom::new()
-            .fill(&mut bytes)
-            .map_err(|_| KeyError::NoEntropy)?;
+        SystemRandom::new().fill(&mut bytes).map_err(|_| KeyError::NoEntropy)?;
         let write = || -> io::Result<()> {
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(path)?;
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
             writeln!(file, "{}", to_hex(&bytes))?;
             file.sync_all()
         };
-        write().map_err(|source| KeyError::Io {
-            path: path.into(),
-            source,
-        })?;
+        write().map_err(|source| KeyError::Io { path: path.into(), source })?;
         Ok(ClusterKey::from_bytes(&bytes))
     }
 
     /// Reads the key, unless anyone but this user could have read or written it.
     pub fn load(path: &Path) -> Result<ClusterKey, KeyError> {
-        let io = |source| KeyError::Io {
-            path: path.into(),
-            source,
-        };
+        let io = |source| KeyError::Io { path: path.into(), source };
         // The permissions are asked of the open file, so that they are those of what is read.
         let file = File::open(path).map_err(io)?;
         let meta = file.metadata().map_err(io)?;
         let me = rustix::process::geteuid().as_raw();
         if meta.uid() != me {
-            return Err(KeyError::ForeignOwner {
-                path: path.into(),
-                owner: meta.uid(),
-                me,
-            });
+            return Err(KeyError::ForeignOwner { path: path.into(), owner: meta.uid(), me });
         }
         if meta.mode() & 0o077 != 0 {
-            return Err(KeyError::OpenToOthers {
-                path: path.into(),
-                mode: meta.mode() & 0o7777,
-            });
+            return Err(KeyError::OpenToOthers { path: path.into(), mode: meta.mode() & 0o7777 });
         }
         let mut text = String::new();
         let longest = KEY_BYTES as u64 * 2 + 2;
         file.take(longest).read_to_string(&mut text).map_err(io)?;
-        let bytes =
-            from_hex(text.trim_end()).ok_or_else(|| KeyError::NotAKey { path: path.into() })?;
+        let bytes = from_hex(text.trim_end()).ok_or_else(|| KeyError::NotAKey { path: path.into() })?;
         Ok(ClusterKey::from_bytes(&bytes))
     }
 
@@ -157,10 +137,7 @@ mod tests {
         ClusterKey::create(&path).unwrap();
         for mode in [0o640, 0o604, 0o620, 0o601] {
             fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
-            assert!(matches!(
-                ClusterKey::load(&path),
-                Err(KeyError::OpenToOthers { .. })
-            ));
+            assert!(matches!(ClusterKey::load(&path), Err(KeyError::OpenToOthers { .. })));
         }
     }
 
@@ -171,10 +148,7 @@ mod tests {
         ClusterKey::create(&path).unwrap();
         for text in ["", "00", &"z".repeat(64), &"0".repeat(63), &"0".repeat(66)] {
             fs::write(&path, text).unwrap();
-            assert!(
-                matches!(ClusterKey::load(&path), Err(KeyError::NotAKey { .. })),
-                "{text}"
-            );
+            assert!(matches!(ClusterKey::load(&path), Err(KeyError::NotAKey { .. })), "{text}");
         }
     }
 

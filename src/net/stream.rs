@@ -21,16 +21,13 @@ pub async fn connect(
 ) -> Result<(Stream, Peer), NetError> {
     let work = async {
         let address = resolve(to).await?;
-        let mut stream = TcpStream::connect(address)
-            .await
-            .map_err(|e| NetError::of_connect(&to.to_string(), &e, within))?;
+        let mut stream =
+            TcpStream::connect(address).await.map_err(|e| NetError::of_connect(&to.to_string(), &e, within))?;
         let handshake = Handshake::initiator(me, purpose, expected)?;
         let peer = drive(&mut stream, handshake, within).await?;
         Ok((stream, peer))
     };
-    tokio::time::timeout(within, work)
-        .await
-        .unwrap_or(Err(NetError::Timeout { within }))
+    tokio::time::timeout(within, work).await.unwrap_or(Err(NetError::Timeout { within }))
 }
 
 /// Proves both sides of an accepted connection within the deadline. The peer says what it came for,
@@ -46,16 +43,11 @@ pub async fn accept(
         let peer = drive(&mut stream, handshake, within).await?;
         Ok((stream, peer))
     };
-    tokio::time::timeout(within, work)
-        .await
-        .unwrap_or(Err(NetError::Timeout { within }))
+    tokio::time::timeout(within, work).await.unwrap_or(Err(NetError::Timeout { within }))
 }
 
 async fn resolve(to: &Endpoint) -> Result<SocketAddr, NetError> {
-    let name = |message: String| NetError::Name {
-        name: to.address.clone(),
-        message,
-    };
+    let name = |message: String| NetError::Name { name: to.address.clone(), message };
     tokio::net::lookup_host((to.address.as_str(), to.port))
         .await
         .map_err(|e| name(e.to_string()))?
@@ -63,11 +55,7 @@ async fn resolve(to: &Endpoint) -> Result<SocketAddr, NetError> {
         .ok_or_else(|| name("it has no address".into()))
 }
 
-async fn drive(
-    stream: &mut TcpStream,
-    mut handshake: Handshake,
-    within: Duration,
-) -> Result<Peer, NetError> {
+async fn drive(stream: &mut TcpStream, mut handshake: Handshake, within: Duration) -> Result<Peer, NetError> {
     let io = |e: std::io::Error| NetError::of_io(&e, within);
     stream.set_nodelay(true).map_err(io)?;
     let mut input = Vec::new();
@@ -137,14 +125,10 @@ mod tests {
         let (listener, to) = listener().await;
         drop(listener);
         let me = credentials(1, Identity::Client);
-        let error = connect(&to, &me, Purpose::Host, None, LONG)
-            .await
-            .unwrap_err();
+        let error = connect(&to, &me, Purpose::Host, None, LONG).await.unwrap_err();
         assert_eq!(error, NetError::Refused { to: to.to_string() });
         let nowhere = Endpoint::new("no such name.invalid", 1);
-        let error = connect(&nowhere, &me, Purpose::Host, None, LONG)
-            .await
-            .unwrap_err();
+        let error = connect(&nowhere, &me, Purpose::Host, None, LONG).await.unwrap_err();
         assert_eq!(error.cause(), "name");
     }
 
@@ -153,18 +137,12 @@ mod tests {
         let (listener, to) = listener().await;
         let me = credentials(1, Identity::Client);
         let within = Duration::from_millis(30);
-        let error = connect(&to, &me, Purpose::Host, None, within)
-            .await
-            .unwrap_err();
+        let error = connect(&to, &me, Purpose::Host, None, within).await.unwrap_err();
         assert_eq!(error, NetError::Timeout { within });
-        let quiet = TcpStream::connect((to.address.as_str(), to.port))
-            .await
-            .unwrap();
+        let quiet = TcpStream::connect((to.address.as_str(), to.port)).await.unwrap();
         let (_, _) = listener.accept().await.unwrap();
         let (accepted, _) = listener.accept().await.unwrap();
-        let error = accept(accepted, &me, &Purpose::ALL, within)
-            .await
-            .unwrap_err();
+        let error = accept(accepted, &me, &Purpose::ALL, within).await.unwrap_err();
         assert_eq!(error, NetError::Timeout { within });
         drop(quiet);
     }
@@ -174,9 +152,7 @@ mod tests {
         let (listener, to) = listener().await;
         let server = tokio::spawn(async move { drop(listener.accept().await.unwrap()) });
         let me = credentials(1, Identity::Client);
-        let error = connect(&to, &me, Purpose::Host, None, LONG)
-            .await
-            .unwrap_err();
+        let error = connect(&to, &me, Purpose::Host, None, LONG).await.unwrap_err();
         assert!(matches!(error, NetError::Closed { .. }), "{error:?}");
         server.await.unwrap();
     }
@@ -186,20 +162,12 @@ mod tests {
         let (listener, to) = listener().await;
         let server = tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
-            stream
-                .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-                .await
-                .unwrap();
+            stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
             stream
         });
         let me = credentials(1, Identity::Client);
-        let error = connect(&to, &me, Purpose::Host, None, LONG)
-            .await
-            .unwrap_err();
-        assert_eq!(
-            error,
-            NetError::BadFrame("the other side is not segsh".into())
-        );
+        let error = connect(&to, &me, Purpose::Host, None, LONG).await.unwrap_err();
+        assert_eq!(error, NetError::BadFrame("the other side is not segsh".into()));
         drop(server.await.unwrap());
     }
 }

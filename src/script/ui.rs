@@ -21,7 +21,9 @@ pub enum Answer {
     Yes,
     No,
     /// There is no terminal and `--yes` does not cover it: `declined`, with the flag that would.
-    CannotAsk { hint: String },
+    CannotAsk {
+        hint: String,
+    },
     /// Ctrl-C at the question.
     Interrupted,
 }

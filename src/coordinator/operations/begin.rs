@@ -11,16 +11,9 @@ use crate::core::operation::{Goal, GoalKind, Target};
 /// What came of asking for an operation.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answer {
-    Begun {
-        op: i64,
-        joined: bool,
-    },
+    Begun { op: i64, joined: bool },
     Refused(Vec<Refusal>),
-    Locked {
-        op: i64,
-        owner: Owner,
-        message: String,
-    },
+    Locked { op: i64, owner: Owner, message: String },
     NothingToDo,
 }
 
@@ -49,10 +42,7 @@ impl Operations {
         }
         let (kind, jobs) = kind_of(&plan.intent);
         let steps = plan.steps.iter().map(|s| Target::new(s.content, s.dbid));
-        let joined = plan
-            .joined
-            .iter()
-            .map(|j| Target::joined(j.content, j.dbid));
+        let joined = plan.joined.iter().map(|j| Target::joined(j.content, j.dbid));
         self.begin_goal(kind, steps.chain(joined).collect(), jobs, owner)
     }
 
@@ -61,18 +51,8 @@ impl Operations {
         let contents = self.shared.store.contents()?;
         let target = |c: &crate::coordinator::store::ContentRow| {
             // A content without a pair is quarantined; its target says so.
-            let any = self
-                .shared
-                .rows
-                .values()
-                .find(|r| r.content == c.content)
-                .map(|r| r.dbid);
-            c.pair
-                .as_ref()
-                .ok()
-                .map(|p| p.primary.dbid)
-                .or(any)
-                .map(|dbid| Target::new(c.content, dbid))
+            let any = self.shared.rows.values().find(|r| r.content == c.content).map(|r| r.dbid);
+            c.pair.as_ref().ok().map(|p| p.primary.dbid).or(any).map(|dbid| Target::new(c.content, dbid))
         };
         let targets = contents.iter().filter_map(target).collect();
         self.begin_goal(GoalKind::Start, targets, None, owner)
@@ -101,10 +81,7 @@ impl Operations {
         let one = holder(&active, targets[0].content)
             .filter(|op| all_joined && targets.iter().all(|t| op.goal.holds(t.content)));
         if let Some(op) = one {
-            return Ok(Answer::Begun {
-                op: op.id,
-                joined: true,
-            });
+            return Ok(Answer::Begun { op: op.id, joined: true });
         }
         let mut goal = Goal::new(kind, targets);
         let default = self.shared.store.setting_number("segsh_recovery_jobs")?;
@@ -113,17 +90,10 @@ impl Operations {
         match self.shared.store.begin(&goal, owner, unix_ms())? {
             Begun::New(id) => {
                 self.pick_up(id);
-                Ok(Answer::Begun {
-                    op: id,
-                    joined: false,
-                })
+                Ok(Answer::Begun { op: id, joined: false })
             }
             Begun::Held(op) => {
-                let content = goal
-                    .targets
-                    .iter()
-                    .map(|t| t.content)
-                    .find(|c| op.goal.holds(*c));
+                let content = goal.targets.iter().map(|t| t.content).find(|c| op.goal.holds(*c));
                 Ok(locked(&op, content.unwrap_or(Content(0))))
             }
         }
@@ -146,16 +116,10 @@ impl Shared {
             return Some(refusal(RefusalCode::OtherCluster, None, cause));
         }
         plan.epochs.iter().find_map(|(content, epoch)| {
-            let now = self
-                .store
-                .content(*content)
-                .ok()
-                .and_then(|c| c.pair.ok())
-                .map(|row| row.epoch);
+            let now = self.store.content(*content).ok().and_then(|c| c.pair.ok()).map(|row| row.epoch);
             (now != Some(*epoch)).then(|| {
                 let now = now.map_or("no pair".into(), |e| format!("epoch {e}"));
-                let cause =
-                    format!("content {content} was planned on epoch {epoch} and is at {now}");
+                let cause = format!("content {content} was planned on epoch {epoch} and is at {now}");
                 refusal(RefusalCode::StalePlan, Some(*content), cause)
             })
         })
@@ -171,9 +135,7 @@ fn is_like(wanted: GoalKind, running: GoalKind) -> bool {
     use GoalKind::{Rebalance, Recover, Restart, Start};
     match (wanted, running) {
         (Recover { full, .. }, Recover { full: other, .. }) => full == other,
-        (Recover { full: false, .. }, Start) | (Start, Start | Recover { .. } | Restart { .. }) => {
-            true
-        }
+        (Recover { full: false, .. }, Start) | (Start, Start | Recover { .. } | Restart { .. }) => true,
         (Rebalance, Rebalance) | (Restart { .. }, Restart { .. }) => true,
         _ => false,
     }
@@ -189,40 +151,19 @@ fn locked(holder: &Operation, content: Content) -> Answer {
         owner.host,
         owner.pid
     );
-    Answer::Locked {
-        op: holder.id,
-        owner,
-        message,
-    }
+    Answer::Locked { op: holder.id, owner, message }
 }
 
 fn kind_of(intent: &Intent) -> (GoalKind, Option<usize>) {
     let rate = |rate: &Option<i64>| rate.and_then(|n| u64::try_from(n).ok());
     let count = |jobs: &Option<i64>| jobs.and_then(|n| usize::try_from(n).ok());
     match intent {
-        Intent::Recover {
-            rate_bytes, jobs, ..
-        } => (
-            GoalKind::Recover {
-                full: false,
-                in_place: false,
-                rate_bytes: rate(rate_bytes),
-            },
-            count(jobs),
-        ),
-        Intent::FullRecover {
-            rate_bytes,
-            jobs,
-            in_place,
-            ..
-        } => (
-            GoalKind::Recover {
-                full: true,
-                in_place: *in_place,
-                rate_bytes: rate(rate_bytes),
-            },
-            count(jobs),
-        ),
+        Intent::Recover { rate_bytes, jobs, .. } => {
+            (GoalKind::Recover { full: false, in_place: false, rate_bytes: rate(rate_bytes) }, count(jobs))
+        }
+        Intent::FullRecover { rate_bytes, jobs, in_place, .. } => {
+            (GoalKind::Recover { full: true, in_place: *in_place, rate_bytes: rate(rate_bytes) }, count(jobs))
+        }
         Intent::Rebalance { .. } => (GoalKind::Rebalance, None),
         Intent::Restart { mode, .. } => (GoalKind::Restart { mode: *mode }, None),
     }

@@ -7,9 +7,7 @@ use crate::coordinator::clock::unix_ms;
 use crate::coordinator::hostwatch;
 use crate::coordinator::store::{Change, Changed, ContentRow};
 use crate::core::ids::Dbid;
-use crate::core::operation::{
-    Came, Ended, Facts, GoalKind, MemberFacts, Process, Stage, Step, Target,
-};
+use crate::core::operation::{Came, Ended, Facts, GoalKind, MemberFacts, Process, Stage, Step, Target};
 use crate::core::report::Phase;
 use crate::core::row::{PairRow, Pairing, SegmentRow};
 use crate::hosts::{Host, HostError, HostFailure};
@@ -39,15 +37,7 @@ pub(super) async fn drive(shared: Arc<Shared>, live: Arc<Live>) {
         targets.spawn(async move {
             // The semaphore is never closed.
             let _slot = slots.acquire().await;
-            TargetDriver {
-                shared,
-                live,
-                index,
-                kind,
-                at: Instant::now(),
-            }
-            .run()
-            .await;
+            TargetDriver { shared, live, index, kind, at: Instant::now() }.run().await;
         });
     }
     while let Some(ended) = targets.join_next().await {
@@ -63,9 +53,7 @@ pub(super) fn finish(shared: &Shared, live: &Live) {
     let goal = {
         let mut goal = live.goal();
         for target in goal.targets.iter_mut().filter(|t| t.ended.is_none()) {
-            target.ended = Some(Ended::Cancelled {
-                note: "given up".into(),
-            });
+            target.ended = Some(Ended::Cancelled { note: "given up".into() });
         }
         goal.clone()
     };
@@ -73,9 +61,7 @@ pub(super) fn finish(shared: &Shared, live: &Live) {
     if let Err(error) = shared.store.end(live.id, &goal, &outcome, unix_ms()) {
         tracing::error!(op = live.id, %error, "the end of an operation could not be written");
     }
-    shared
-        .audit
-        .append(live.id, &live.owner, live.started_ms, &outcome);
+    shared.audit.append(live.id, &live.owner, live.started_ms, &outcome);
     shared.live().remove(&live.id);
     live.outcome.send_replace(Some(outcome));
 }
@@ -97,9 +83,7 @@ impl TargetDriver {
         let mut flags = self.live.flags.subscribe();
         while target.ended.is_none() {
             let Some(facts) = self.facts(&target).await else {
-                target.ended = Some(Ended::Failed {
-                    cause: "its rows can't be read".into(),
-                });
+                target.ended = Some(Ended::Failed { cause: "its rows can't be read".into() });
                 break;
             };
             let kept = kept(&target);
@@ -115,12 +99,7 @@ impl TargetDriver {
                     tracing::info!(op = self.live.id, content = target.content.0, ?step);
                     let came = self.carry_out(&target, step).await;
                     if let Came::Failed(cause) = &came {
-                        tracing::warn!(
-                            op = self.live.id,
-                            content = target.content.0,
-                            cause,
-                            "a step failed"
-                        );
+                        tracing::warn!(op = self.live.id, content = target.content.0, cause, "a step failed");
                     }
                     let stale = came == Came::Stale;
                     target.did(step, came);
@@ -170,13 +149,7 @@ impl TargetDriver {
         };
         let (cancelled, stopping) = {
             let goal = self.live.goal();
-            (
-                goal.cancelled,
-                matches!(
-                    target.stage,
-                    Stage::Pending | Stage::Stopping | Stage::Starting
-                ),
-            )
+            (goal.cancelled, matches!(target.stage, Stage::Pending | Stage::Stopping | Stage::Starting))
         };
         let copying = row.pairing() == Some(Pairing::Resynchronizing);
         let ask_hosts = stopping || cancelled || !copying;
@@ -187,20 +160,12 @@ impl TargetDriver {
         Some(self.with(&content, row, members))
     }
 
-    fn with(
-        &self,
-        content: &ContentRow,
-        row: PairRow,
-        members: BTreeMap<Dbid, MemberFacts>,
-    ) -> Facts {
+    fn with(&self, content: &ContentRow, row: PairRow, members: BTreeMap<Dbid, MemberFacts>) -> Facts {
         let goal = self.live.goal();
         Facts {
             now_ms: u64::try_from(self.at.elapsed().as_millis()).unwrap_or(u64::MAX),
             row,
-            quarantined: content
-                .quarantine
-                .clone()
-                .or_else(|| content.pair.clone().err()),
+            quarantined: content.quarantine.clone().or_else(|| content.pair.clone().err()),
             members,
             must_copy_all: content.must_copy_all,
             cancelled: goal.cancelled,
@@ -210,10 +175,7 @@ impl TargetDriver {
 
     async fn member(&self, target: &Target, dbid: Dbid, ask_hosts: bool) -> MemberFacts {
         let report = self.shared.board.read(|k| k.answer(dbid).cloned());
-        let mut facts = MemberFacts {
-            report,
-            ..MemberFacts::default()
-        };
+        let mut facts = MemberFacts { report, ..MemberFacts::default() };
         let Some((segment, host)) = self.place(dbid).filter(|_| ask_hosts) else {
             return facts;
         };
@@ -221,14 +183,7 @@ impl TargetDriver {
         if seen.pid.is_some() {
             facts.process = process(&seen, Path::new(&segment.datadir));
             facts.sibling = process(&seen, &sibling(&segment.datadir));
-            let wants_room = matches!(
-                self.kind,
-                GoalKind::Recover {
-                    full: true,
-                    in_place: false,
-                    ..
-                }
-            );
+            let wants_room = matches!(self.kind, GoalKind::Recover { full: true, in_place: false, .. });
             if wants_room && !target.prepared && dbid == target.dbid {
                 facts.free_bytes = host.free_bytes(Path::new(&segment.datadir)).await.ok();
             }
@@ -248,12 +203,7 @@ impl TargetDriver {
             Step::Release => prober.release(target.content),
             Step::Stop { dbid, mode } => prober.stop(*dbid, *mode),
             Step::Drain { dbid } => return self.drain(*dbid).await,
-            Step::Change {
-                transition,
-                full_copy,
-                rate_bytes,
-                reason,
-            } => {
+            Step::Change { transition, full_copy, rate_bytes, reason } => {
                 let change = Change {
                     transition,
                     reason,
@@ -279,10 +229,7 @@ impl TargetDriver {
         match tokio::time::timeout(DRAIN_WITHIN, self.shared.prober.drain(dbid)).await {
             Ok(Ok(())) => Came::Fine,
             Ok(Err(why)) => Came::Failed(why),
-            Err(_) => Came::Failed(format!(
-                "dbid {dbid} was not quiet within {} s",
-                DRAIN_WITHIN.as_secs()
-            )),
+            Err(_) => Came::Failed(format!("dbid {dbid} was not quiet within {} s", DRAIN_WITHIN.as_secs())),
         }
     }
 
@@ -312,25 +259,20 @@ impl TargetDriver {
                 came
             }
             // Somebody else was faster: look again.
-            Err(HostError::Failed {
-                failure: HostFailure::Running { .. },
-                ..
-            }) if matches!(step, Step::Start { .. }) => Came::Stale,
+            Err(HostError::Failed { failure: HostFailure::Running { .. }, .. })
+                if matches!(step, Step::Start { .. }) =>
+            {
+                Came::Stale
+            }
             Err(error) => Came::Failed(error.to_string()),
         }
     }
 
     fn show(&self, target: &Target, step: &Step, facts: &Facts) {
-        let primary = facts
-            .members
-            .get(&facts.row.primary.dbid)
-            .and_then(|m| m.report.as_ref());
+        let primary = facts.members.get(&facts.row.primary.dbid).and_then(|m| m.report.as_ref());
         // The figures are this recovery's only while its link stands, or once it has claimed.
         let copy = primary
-            .filter(|p| {
-                matches!(p.phase, Phase::Resynchronizing | Phase::InSync)
-                    && p.epoch == facts.row.epoch
-            })
+            .filter(|p| matches!(p.phase, Phase::Resynchronizing | Phase::InSync) && p.epoch == facts.row.epoch)
             .and_then(|p| p.progress.clone());
         if let Some(copy) = &copy {
             self.live.copies().insert(target.content, copy.clone());
@@ -362,13 +304,7 @@ async fn wait(news: &mut watch::Receiver<u64>, flags: &mut watch::Receiver<u64>)
 
 /// What of a target must survive the coordinator.
 fn kept(target: &Target) -> (Stage, Option<crate::core::ids::Epoch>, bool, bool, bool) {
-    (
-        target.stage,
-        target.granted,
-        target.prepared,
-        target.dropped,
-        target.ended.is_some(),
-    )
+    (target.stage, target.granted, target.prepared, target.dropped, target.ended.is_some())
 }
 
 fn sibling(datadir: &str) -> PathBuf {
@@ -384,33 +320,16 @@ fn process(seen: &HostSeen, datadir: &Path) -> Process {
 fn no_pair(target: &Target) -> PairRow {
     use crate::core::ids::Epoch;
     use crate::core::row::{Member, Mode, Status};
-    let primary = Member {
-        dbid: target.dbid,
-        mode: Mode::Synchronized,
-        status: Status::Down,
-    };
-    PairRow {
-        content: target.content,
-        epoch: Epoch(0),
-        primary,
-        mirror: None,
-    }
+    let primary = Member { dbid: target.dbid, mode: Mode::Synchronized, status: Status::Down };
+    PairRow { content: target.content, epoch: Epoch(0), primary, mirror: None }
 }
 
-async fn host_step(
-    host: &dyn Host,
-    shared: &Shared,
-    segment: &SegmentRow,
-    step: &Step,
-) -> Result<Came, HostError> {
+async fn host_step(host: &dyn Host, shared: &Shared, segment: &SegmentRow, step: &Step) -> Result<Came, HostError> {
     let config = shared.site.segment_config(segment);
     let beside = config.on_new_copy();
     let of = |is_sibling: bool| if is_sibling { &beside } else { &config };
     match step {
-        Step::Kill { sibling, .. } => host
-            .kill_segment(&of(*sibling).datadir)
-            .await
-            .map(|_| Came::Fine),
+        Step::Kill { sibling, .. } => host.kill_segment(&of(*sibling).datadir).await.map(|_| Came::Fine),
         Step::Start { sibling, .. } => host.start_segment(of(*sibling)).await.map(Came::Pid),
         Step::Prepare { sibling: true, .. } => {
             host.remove_dir(&beside.datadir).await?;

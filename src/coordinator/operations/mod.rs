@@ -75,10 +75,7 @@ impl Live {
 
 /// How an operation is followed.
 pub enum Watching {
-    Running {
-        progress: watch::Receiver<Progressing>,
-        outcome: watch::Receiver<Option<Outcome>>,
-    },
+    Running { progress: watch::Receiver<Progressing>, outcome: watch::Receiver<Option<Outcome>> },
     Ended(Box<Outcome>),
     Unknown,
 }
@@ -96,27 +93,14 @@ impl Operations {
     ) -> Operations {
         let rows = rows.into_iter().map(|r| (r.dbid, r)).collect();
         let live = Mutex::default();
-        Operations {
-            shared: Arc::new(Shared {
-                store,
-                board,
-                prober,
-                hosts,
-                site,
-                rows,
-                audit,
-                live,
-            }),
-        }
+        Operations { shared: Arc::new(Shared { store, board, prober, hosts, site, rows, audit, live }) }
     }
 
     /// Goes on with what an earlier coordinator left, from where it stood.
     pub fn resume(&self) -> Result<(), StoreError> {
         for operation in self.shared.store.active()? {
             for target in &operation.goal.targets {
-                if target.ended.is_none()
-                    && matches!(target.stage, Stage::Stopping | Stage::Starting)
-                {
+                if target.ended.is_none() && matches!(target.stage, Stage::Stopping | Stage::Starting) {
                     self.shared.prober.hold(target.content, true);
                 }
             }
@@ -136,11 +120,7 @@ impl Operations {
 
     /// The operation that works on a content now.
     pub fn working_on(&self, content: Content) -> Option<i64> {
-        self.shared
-            .live()
-            .values()
-            .find(|live| live.goal().holds(content))
-            .map(|live| live.id)
+        self.shared.live().values().find(|live| live.goal().holds(content)).map(|live| live.id)
     }
 
     /// Follows an operation.
@@ -150,9 +130,7 @@ impl Operations {
             return Ok(Watching::Running { progress, outcome });
         }
         let found = self.shared.store.operation(id)?.and_then(|op| op.outcome);
-        Ok(found.map_or(Watching::Unknown, |outcome| {
-            Watching::Ended(Box::new(outcome))
-        }))
+        Ok(found.map_or(Watching::Unknown, |outcome| Watching::Ended(Box::new(outcome))))
     }
 
     /// Begins no further target of an operation; `cancel` also ends what can be ended safely.
@@ -176,12 +154,7 @@ impl Operations {
     #[cfg(test)]
     pub(super) fn abandon(&self) {
         for live in std::mem::take(&mut *self.shared.live()).into_values() {
-            if let Some(task) = live
-                .task
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take()
-            {
+            if let Some(task) = live.task.lock().unwrap_or_else(PoisonError::into_inner).take() {
                 task.abort();
             }
         }
@@ -217,10 +190,7 @@ impl Shared {
 
     /// The host's name of a segment.
     pub fn host_of(&self, dbid: Dbid) -> String {
-        self.rows
-            .get(&dbid)
-            .map(|r| r.hostname.clone())
-            .unwrap_or_default()
+        self.rows.get(&dbid).map(|r| r.hostname.clone()).unwrap_or_default()
     }
 }
 
@@ -232,9 +202,5 @@ fn first_progress(op: i64, goal: &Goal) -> Progressing {
         finished: t.ended.is_some(),
         progress: None,
     });
-    Progressing {
-        op,
-        elapsed_ms: 0,
-        contents: contents.collect(),
-    }
+    Progressing { op, elapsed_ms: 0, contents: contents.collect() }
 }

@@ -33,16 +33,8 @@ fn status(ended: Option<&Ended>) -> OutcomeStatus {
 /// The outcome of a goal whose targets have all ended.
 pub(super) fn of(shared: &Shared, live: &Live, goal: &Goal) -> Outcome {
     let copies = live.copies().clone();
-    let segments: Vec<_> = goal
-        .targets
-        .iter()
-        .map(|t| segment(shared, t, copies.get(&t.content)))
-        .collect();
-    let refusals: Vec<_> = goal
-        .targets
-        .iter()
-        .filter_map(|t| refusal(shared, t))
-        .collect();
+    let segments: Vec<_> = goal.targets.iter().map(|t| segment(shared, t, copies.get(&t.content))).collect();
+    let refusals: Vec<_> = goal.targets.iter().filter_map(|t| refusal(shared, t)).collect();
     let count = |wanted: OutcomeStatus| segments.iter().filter(|s| s.status == wanted).count();
     let done = count(OutcomeStatus::Done);
     let total = goal.targets.len();
@@ -56,11 +48,7 @@ pub(super) fn of(shared: &Shared, live: &Live, goal: &Goal) -> Outcome {
         OutcomeStatus::Partial
     };
     let next = refusals.first().map(|r| r.next.clone()).unwrap_or_default();
-    let next = if next.is_empty() && status == OutcomeStatus::Partial {
-        "state()".into()
-    } else {
-        next
-    };
+    let next = if next.is_empty() && status == OutcomeStatus::Partial { "state()".into() } else { next };
     Outcome {
         verb: goal.kind.verb().into(),
         status,
@@ -68,10 +56,7 @@ pub(super) fn of(shared: &Shared, live: &Live, goal: &Goal) -> Outcome {
         segments,
         refusals,
         elapsed_ms: live.elapsed_ms(),
-        message: format!(
-            "{done} of {total} in {:.1} s",
-            live.elapsed_ms() as f64 / 1000.0
-        ),
+        message: format!("{done} of {total} in {:.1} s", live.elapsed_ms() as f64 / 1000.0),
         next,
     }
 }
@@ -79,17 +64,13 @@ pub(super) fn of(shared: &Shared, live: &Live, goal: &Goal) -> Outcome {
 fn segment(shared: &Shared, target: &Target, copy: Option<&Progress>) -> SegmentOutcome {
     let (how, note) = match &target.ended {
         Some(Ended::Done { how, note }) => (how.clone(), note.clone()),
-        Some(Ended::Refused { cause, .. } | Ended::Failed { cause }) => {
-            (String::new(), cause.clone())
-        }
+        Some(Ended::Refused { cause, .. } | Ended::Failed { cause }) => (String::new(), cause.clone()),
         Some(Ended::Cancelled { note }) => (String::new(), note.clone()),
         None => (String::new(), String::new()),
     };
     let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
     let copied = copy.map_or(0, |c| c.copied_blocks);
-    let paused = copy
-        .map(|c| [c.pause_open_us, c.pause_claim_us])
-        .unwrap_or_default();
+    let paused = copy.map(|c| [c.pause_open_us, c.pause_claim_us]).unwrap_or_default();
     SegmentOutcome {
         content: target.content,
         dbid: target.dbid,
@@ -123,44 +104,20 @@ fn refusal(shared: &Shared, target: &Target) -> Option<Refusal> {
     let (content, dbid) = (target.content, target.dbid);
     let host = shared.host_of(dbid);
     let (code, next) = match why {
-        Why::HostDown => (
-            RefusalCode::HostDown,
-            format!("bring host {host} back, then recover(#{{ contents: [{content}] }})"),
-        ),
-        Why::CannotStop => (
-            RefusalCode::CannotStop,
-            format!("end the process on {host} by hand"),
-        ),
-        Why::IncrementalImpossible => (
-            RefusalCode::IncrementalImpossible,
-            format!("full_recover(#{{ dbids: {dbid} }})"),
-        ),
+        Why::HostDown => {
+            (RefusalCode::HostDown, format!("bring host {host} back, then recover(#{{ contents: [{content}] }})"))
+        }
+        Why::CannotStop => (RefusalCode::CannotStop, format!("end the process on {host} by hand")),
+        Why::IncrementalImpossible => {
+            (RefusalCode::IncrementalImpossible, format!("full_recover(#{{ dbids: {dbid} }})"))
+        }
         Why::NoSpace => (RefusalCode::NoSpace, format!("free space on {host}")),
-        Why::DoubleFault => (
-            RefusalCode::DoubleFault,
-            format!("restart(#{{ contents: [{content}] }})"),
-        ),
-        Why::Quarantined => (
-            RefusalCode::Quarantined,
-            format!("why(\"content {content}\")"),
-        ),
+        Why::DoubleFault => (RefusalCode::DoubleFault, format!("restart(#{{ contents: [{content}] }})")),
+        Why::Quarantined => (RefusalCode::Quarantined, format!("why(\"content {content}\")")),
         Why::NoMirror => (RefusalCode::NoMirror, String::new()),
         Why::SegmentUp => (RefusalCode::SegmentUp, "state()".into()),
-        Why::SourceDamaged => (
-            RefusalCode::SourceDamaged,
-            format!("why(\"content {content}\")"),
-        ),
-        Why::NotSynchronized => (
-            RefusalCode::NotSynchronized,
-            format!("recover(#{{ contents: [{content}] }})"),
-        ),
+        Why::SourceDamaged => (RefusalCode::SourceDamaged, format!("why(\"content {content}\")")),
+        Why::NotSynchronized => (RefusalCode::NotSynchronized, format!("recover(#{{ contents: [{content}] }})")),
     };
-    Some(Refusal {
-        code,
-        content: Some(content),
-        dbid: Some(dbid),
-        host: Some(host),
-        cause: cause.clone(),
-        next,
-    })
+    Some(Refusal { code, content: Some(content), dbid: Some(dbid), host: Some(host), cause: cause.clone(), next })
 }

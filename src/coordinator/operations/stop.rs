@@ -1,9 +1,7 @@
 //! Stopping the whole cluster: primaries first, then mirrors.
 
 use super::{Live, Operations, drive};
-use crate::cluster::{
-    ContentProgress, Outcome, OutcomeStatus, PairHealth, Progressing, SegmentOutcome,
-};
+use crate::cluster::{ContentProgress, Outcome, OutcomeStatus, PairHealth, Progressing, SegmentOutcome};
 use crate::coordinator::hostwatch;
 use crate::core::ids::Dbid;
 use crate::core::report::StopMode;
@@ -23,11 +21,7 @@ impl Operations {
     /// rows stay as they are: pairs that are synchronized are recovered by the next start (R6).
     pub async fn stop_all(&self, mode: StopMode, progress: &watch::Sender<Progressing>) -> Outcome {
         let since = Instant::now();
-        for content in self
-            .shared
-            .board
-            .read(|k| k.contents.keys().copied().collect::<Vec<_>>())
-        {
+        for content in self.shared.board.read(|k| k.contents.keys().copied().collect::<Vec<_>>()) {
             self.shared.prober.hold(content, true);
         }
         self.give_up_all();
@@ -48,38 +42,19 @@ impl Operations {
                 progress.send_modify(|now| {
                     now.elapsed_ms = i64::try_from(since.elapsed().as_millis()).unwrap_or(i64::MAX);
                     now.contents.retain(|l| l.dbid != row.dbid);
-                    now.contents.push(line(
-                        &row,
-                        if stopped.is_ok() {
-                            "stopped"
-                        } else {
-                            "not stopped"
-                        },
-                        true,
-                    ));
+                    now.contents.push(line(&row, if stopped.is_ok() { "stopped" } else { "not stopped" }, true));
                 });
                 segments.push(outcome_of(&row, stopped));
             }
         }
-        let stopped = segments
-            .iter()
-            .filter(|s| s.status == OutcomeStatus::Done)
-            .count();
+        let stopped = segments.iter().filter(|s| s.status == OutcomeStatus::Done).count();
         let elapsed_ms = i64::try_from(since.elapsed().as_millis()).unwrap_or(i64::MAX);
         let is_done = stopped == segments.len();
         Outcome {
             verb: "stop".into(),
-            status: if is_done {
-                OutcomeStatus::Done
-            } else {
-                OutcomeStatus::Partial
-            },
+            status: if is_done { OutcomeStatus::Done } else { OutcomeStatus::Partial },
             op: None,
-            message: format!(
-                "{stopped} of {} segments stopped in {:.1} s",
-                segments.len(),
-                elapsed_ms as f64 / 1000.0
-            ),
+            message: format!("{stopped} of {} segments stopped in {:.1} s", segments.len(), elapsed_ms as f64 / 1000.0),
             next: String::new(),
             refusals: Vec::new(),
             segments,
@@ -91,12 +66,7 @@ impl Operations {
         let all: Vec<Arc<Live>> = self.shared.live().values().cloned().collect();
         for live in all {
             live.goal().cancelled = true;
-            if let Some(task) = live
-                .task
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take()
-            {
+            if let Some(task) = live.task.lock().unwrap_or_else(PoisonError::into_inner).take() {
                 task.abort();
             }
             drive::finish(&self.shared, &live);
@@ -108,12 +78,7 @@ impl Operations {
             let pair = self.shared.board.read(|k| k.row(row.content));
             pair.and_then(|p| p.role_of(dbid)).unwrap_or(row.role)
         };
-        self.shared
-            .rows
-            .iter()
-            .filter(|(dbid, row)| role_of(**dbid, row) == role)
-            .map(|(_, r)| r.clone())
-            .collect()
+        self.shared.rows.iter().filter(|(dbid, row)| role_of(**dbid, row) == role).map(|(_, r)| r.clone()).collect()
     }
 
     async fn stop_segment(&self, row: &SegmentRow, mode: StopMode) -> Result<(), String> {
@@ -126,10 +91,7 @@ impl Operations {
             let since = Instant::now();
             while mode == StopMode::Smart || since.elapsed() < FAST_WITHIN {
                 let seen = hostwatch::look(&**host, &self.shared.board).await;
-                let runs = seen
-                    .running
-                    .iter()
-                    .any(|r| r.datadir == Path::new(&row.datadir));
+                let runs = seen.running.iter().any(|r| r.datadir == Path::new(&row.datadir));
                 if seen.pid.is_none() {
                     return Err(seen.cause);
                 }
@@ -141,30 +103,18 @@ impl Operations {
         }
         let config = self.shared.site.segment_config(row);
         for datadir in [config.on_new_copy().datadir, config.datadir] {
-            host.kill_segment(&datadir)
-                .await
-                .map_err(|e| e.to_string())?;
+            host.kill_segment(&datadir).await.map_err(|e| e.to_string())?;
         }
         Ok(())
     }
 }
 
 fn line(row: &SegmentRow, doing: &str, finished: bool) -> ContentProgress {
-    ContentProgress {
-        content: row.content,
-        dbid: row.dbid,
-        doing: doing.into(),
-        finished,
-        progress: None,
-    }
+    ContentProgress { content: row.content, dbid: row.dbid, doing: doing.into(), finished, progress: None }
 }
 
 fn outcome_of(row: &SegmentRow, stopped: Result<(), String>) -> SegmentOutcome {
-    let status = if stopped.is_ok() {
-        OutcomeStatus::Done
-    } else {
-        OutcomeStatus::Partial
-    };
+    let status = if stopped.is_ok() { OutcomeStatus::Done } else { OutcomeStatus::Partial };
     SegmentOutcome {
         content: row.content,
         dbid: row.dbid,

@@ -3,9 +3,7 @@
 use crate::core::fts::Failure;
 use crate::core::ids::Dbid;
 use crate::core::report::{FromSegment, Order, StopMode, ToSegment};
-use crate::net::{
-    Credentials, Endpoint, FrameReceiver, FrameSender, Framed, Identity, NetError, Purpose, connect,
-};
+use crate::net::{Credentials, Endpoint, FrameReceiver, FrameSender, Framed, Identity, NetError, Purpose, connect};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -90,44 +88,30 @@ impl Runner {
         loop {
             let timeout = self.pace.borrow().timeout;
             let there = Identity::Segment(self.dbid);
-            let ended =
-                match connect(&self.to, &self.me, Purpose::Control, Some(&there), timeout).await {
-                    Ok((stream, _)) => {
-                        failures = 0;
-                        let ended = self.converse(Framed::new(stream)).await;
-                        for (_, reply) in std::mem::take(&mut self.drains) {
-                            let _ = reply.send(Err(format!("the connection ended: {ended}")));
-                        }
-                        match ended {
-                            // An orderly end is judged by what the next attempt meets.
-                            NetError::Closed { .. } => continue,
-                            other => other,
-                        }
+            let ended = match connect(&self.to, &self.me, Purpose::Control, Some(&there), timeout).await {
+                Ok((stream, _)) => {
+                    failures = 0;
+                    let ended = self.converse(Framed::new(stream)).await;
+                    for (_, reply) in std::mem::take(&mut self.drains) {
+                        let _ = reply.send(Err(format!("the connection ended: {ended}")));
                     }
-                    Err(error) => error,
-                };
+                    match ended {
+                        // An orderly end is judged by what the next attempt meets.
+                        NetError::Closed { .. } => continue,
+                        other => other,
+                    }
+                }
+                Err(error) => error,
+            };
             failures += 1;
-            if self
-                .heard
-                .send((
-                    self.dbid,
-                    Heard::Failed {
-                        failure: failure(&ended),
-                        why: ended.to_string(),
-                    },
-                ))
-                .is_err()
+            if self.heard.send((self.dbid, Heard::Failed { failure: failure(&ended), why: ended.to_string() })).is_err()
             {
                 return;
             }
             if matches!(ended, NetError::Timeout { .. }) {
                 continue;
             }
-            let pause = if failures <= SOON_TIMES {
-                RETRY_SOON
-            } else {
-                RETRY_LATER
-            };
+            let pause = if failures <= SOON_TIMES { RETRY_SOON } else { RETRY_LATER };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = self.kick.notified() => {}
@@ -177,9 +161,7 @@ impl Runner {
         match tokio::time::timeout(Duration::ZERO, from.recv::<FromSegment>()).await {
             Ok(Ok(message)) => {
                 self.take(message);
-                NetError::Closed {
-                    message: "it answered late".into(),
-                }
+                NetError::Closed { message: "it answered late".into() }
             }
             Ok(Err(error)) => error,
             Err(_) => NetError::Timeout { within },
@@ -198,14 +180,7 @@ impl Runner {
         *next = Instant::now() + pace.interval;
         // A probe that is still unanswered keeps its own deadline.
         deadline.get_or_insert(Instant::now() + pace.timeout);
-        self.send(
-            to,
-            &ToSegment::Probe {
-                seq: self.seq,
-                order,
-            },
-        )
-        .await
+        self.send(to, &ToSegment::Probe { seq: self.seq, order }).await
     }
 
     async fn tell(&mut self, to: &mut FrameSender, tell: Tell) -> Result<(), NetError> {
@@ -223,9 +198,7 @@ impl Runner {
 
     async fn send(&self, to: &mut FrameSender, message: &ToSegment) -> Result<(), NetError> {
         let within = self.pace.borrow().timeout;
-        tokio::time::timeout(within, to.send(message))
-            .await
-            .unwrap_or(Err(NetError::Timeout { within }))
+        tokio::time::timeout(within, to.send(message)).await.unwrap_or(Err(NetError::Timeout { within }))
     }
 
     fn take(&mut self, message: FromSegment) {
@@ -242,9 +215,7 @@ impl Runner {
             }
             FromSegment::Report { .. } => {}
         }
-        let _ = self
-            .heard
-            .send((self.dbid, Heard::Message(Box::new(message))));
+        let _ = self.heard.send((self.dbid, Heard::Message(Box::new(message))));
     }
 }
 

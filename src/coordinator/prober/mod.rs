@@ -63,13 +63,9 @@ impl Prober {
     /// Starts the thread. It ends when every handle is gone.
     pub fn start(setup: Setup) -> Result<Prober, ProberError> {
         let (commands, asked) = mpsc::unbounded_channel();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let round = round::Round::new(setup)?;
-        std::thread::Builder::new()
-            .name("fts".into())
-            .spawn(move || runtime.block_on(round.run(asked)))?;
+        std::thread::Builder::new().name("fts".into()).spawn(move || runtime.block_on(round.run(asked)))?;
         Ok(Prober { commands })
     }
 
@@ -105,8 +101,7 @@ impl Prober {
     pub async fn drain(&self, dbid: Dbid) -> Result<(), String> {
         let (reply, done) = oneshot::channel();
         self.send(Command::Drain(dbid, reply));
-        done.await
-            .unwrap_or_else(|_| Err("the prober has ended".into()))
+        done.await.unwrap_or_else(|_| Err("the prober has ended".into()))
     }
 
     /// Asks a segment to stop.

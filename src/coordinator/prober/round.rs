@@ -68,14 +68,9 @@ impl Round {
     }
 
     fn adopt(&mut self, content: ContentRow) {
-        let row = content
-            .pair
-            .clone()
-            .unwrap_or_else(|_| impossible(content.content));
-        self.extras
-            .insert(content.content, (content.full_copy, content.rate_bytes));
-        self.contents
-            .insert(content.content, Fts::new(row, self.patience));
+        let row = content.pair.clone().unwrap_or_else(|_| impossible(content.content));
+        self.extras.insert(content.content, (content.full_copy, content.rate_bytes));
+        self.contents.insert(content.content, Fts::new(row, self.patience));
         self.publish(&content, Vec::new());
     }
 
@@ -83,10 +78,7 @@ impl Round {
         let (heard_tx, mut heard) = mpsc::unbounded_channel();
         for (dbid, row) in &self.rows {
             let (to, me) = (Site::endpoint(row), self.setup.me.clone());
-            self.links.insert(
-                *dbid,
-                link::start(*dbid, to, me, self.pace.subscribe(), heard_tx.clone()),
-            );
+            self.links.insert(*dbid, link::start(*dbid, to, me, self.pace.subscribe(), heard_tx.clone()));
         }
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -120,13 +112,7 @@ impl Round {
             Heard::Message(message) => self.take_message(dbid, content, *message),
             Heard::Failed { failure, why } => {
                 let silent = matches!(failure, Failure::Timeout | Failure::HostSilent);
-                self.last.insert(
-                    dbid,
-                    Last {
-                        at: Instant::now(),
-                        silent,
-                    },
-                );
+                self.last.insert(dbid, Last { at: Instant::now(), silent });
                 self.show_failure(dbid, &why);
                 self.notice_silence();
                 self.step(content, Event::Failed { dbid, failure, why });
@@ -136,19 +122,11 @@ impl Round {
 
     fn take_message(&mut self, dbid: Dbid, content: Content, message: FromSegment) {
         match message {
-            FromSegment::Report { report, .. }
-                if report.dbid != dbid || report.content != content =>
-            {
+            FromSegment::Report { report, .. } if report.dbid != dbid || report.content != content => {
                 tracing::warn!(dbid = dbid.0, "a report of another segment was dropped");
             }
             FromSegment::Report { report, .. } => {
-                self.last.insert(
-                    dbid,
-                    Last {
-                        at: Instant::now(),
-                        silent: false,
-                    },
-                );
+                self.last.insert(dbid, Last { at: Instant::now(), silent: false });
                 self.show_report(dbid, &report);
                 self.notice_silence();
                 self.step(content, Event::Heard(Box::new(report)));
@@ -158,11 +136,7 @@ impl Round {
                 self.kick(Some(dbid));
             }
             FromSegment::Failed { message, .. } => {
-                tracing::warn!(
-                    dbid = dbid.0,
-                    message,
-                    "a segment can't follow its order now"
-                );
+                tracing::warn!(dbid = dbid.0, message, "a segment can't follow its order now");
             }
         }
     }
@@ -177,10 +151,7 @@ impl Round {
             }
             Command::Kick(dbid) => self.kick(dbid),
             Command::ProbeNow(reply) => {
-                self.asked.push(Asked {
-                    at: Instant::now(),
-                    reply,
-                });
+                self.asked.push(Asked { at: Instant::now(), reply });
                 self.kick(None);
             }
             Command::Drain(dbid, reply) => match self.links.get(&dbid) {
@@ -208,11 +179,7 @@ impl Round {
     }
 
     fn kick(&self, dbid: Option<Dbid>) {
-        for (_, link) in self
-            .links
-            .iter()
-            .filter(|(d, _)| dbid.is_none_or(|wanted| wanted == **d))
-        {
+        for (_, link) in self.links.iter().filter(|(d, _)| dbid.is_none_or(|wanted| wanted == **d)) {
             link.kick.notify_one();
         }
     }
@@ -246,20 +213,12 @@ impl Round {
             Decision::Say(text) => tracing::warn!(content = content.0, text),
             Decision::DoubleFault { reason, evidence } => {
                 tracing::error!(content = content.0, reason);
-                self.tried(
-                    self.setup
-                        .store
-                        .note(content, &reason, &evidence, unix_ms()),
-                );
+                self.tried(self.setup.store.note(content, &reason, &evidence, unix_ms()));
                 self.show_content(content);
             }
             Decision::Quarantine { reason, evidence } => {
                 tracing::error!(content = content.0, reason, "quarantined");
-                self.tried(
-                    self.setup
-                        .store
-                        .quarantine(content, &reason, &evidence, unix_ms()),
-                );
+                self.tried(self.setup.store.quarantine(content, &reason, &evidence, unix_ms()));
                 self.show_content(content);
             }
             Decision::Change(change) => return self.change(content, &change),
@@ -295,11 +254,7 @@ impl Round {
             self.extras.remove(&content);
         }
         let now = self.now_ms();
-        let decisions = self
-            .contents
-            .get_mut(&content)
-            .map(|fts| fts.step(now, Event::Row(row)))
-            .unwrap_or_default();
+        let decisions = self.contents.get_mut(&content).map(|fts| fts.step(now, Event::Row(row))).unwrap_or_default();
         self.show_content(content);
         if let Some(op) = begun {
             // Nobody listens only when the coordinator ends; the goal is in the catalog.
@@ -338,12 +293,7 @@ impl Round {
             let Some(link) = self.links.get(&dbid) else {
                 continue;
             };
-            let order = fts.may_order(dbid).then(|| Order {
-                row,
-                peer: self.peer(&row, dbid),
-                full_copy,
-                rate_bytes,
-            });
+            let order = fts.may_order(dbid).then(|| Order { row, peer: self.peer(&row, dbid), full_copy, rate_bytes });
             link.order.send_if_modified(|old| {
                 let changed = *old != order;
                 *old = order;
@@ -354,20 +304,13 @@ impl Round {
 
     fn peer(&self, row: &PairRow, dbid: Dbid) -> Option<PeerAddress> {
         let peer = self.rows.get(&row.peer_of(dbid)?)?;
-        Some(PeerAddress {
-            dbid: peer.dbid,
-            address: peer.address.clone(),
-            replication_port: peer.replication_port?,
-        })
+        Some(PeerAddress { dbid: peer.dbid, address: peer.address.clone(), replication_port: peer.replication_port? })
     }
 
     /// A fault that makes every segment silent at once may be this side's own.
     fn notice_silence(&mut self) {
-        let silent = !self.rows.is_empty()
-            && self
-                .rows
-                .keys()
-                .all(|dbid| self.last.get(dbid).is_some_and(|last| last.silent));
+        let silent =
+            !self.rows.is_empty() && self.rows.keys().all(|dbid| self.last.get(dbid).is_some_and(|last| last.silent));
         if std::mem::replace(&mut self.all_silent, silent) != silent {
             self.step_all(&Event::AllSilent(silent));
         }
@@ -379,19 +322,12 @@ impl Round {
         }
         let now = self.now_ms();
         let undecided = self.contents.values().any(|fts| fts.is_undecided(now));
-        let oldest = self
-            .rows
-            .keys()
-            .map(|d| self.last.get(d).map(|l| l.at))
-            .min()
-            .flatten();
+        let oldest = self.rows.keys().map(|d| self.last.get(d).map(|l| l.at)).min().flatten();
         let is_done = |asked: &Asked| {
             let seen = oldest.is_some_and(|oldest| oldest >= asked.at);
             (seen && !undecided) || asked.at.elapsed() >= PROBE_LIMIT
         };
-        let (done, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut self.asked)
-            .into_iter()
-            .partition(is_done);
+        let (done, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut self.asked).into_iter().partition(is_done);
         self.asked = waiting;
         if !done.is_empty() {
             self.setup.board.write(|k| k.probed = Some(Instant::now()));
@@ -403,14 +339,7 @@ impl Round {
 
     fn show_report(&self, dbid: Dbid, report: &Report) {
         self.setup.board.write(|k| {
-            k.segments.insert(
-                dbid,
-                Seen {
-                    report: Some(report.clone()),
-                    heard: Some(Instant::now()),
-                    failing: None,
-                },
-            );
+            k.segments.insert(dbid, Seen { report: Some(report.clone()), heard: Some(Instant::now()), failing: None });
             k.probed = Some(Instant::now());
         });
     }
@@ -419,16 +348,8 @@ impl Round {
         self.setup.board.write(|k| {
             let seen = k.segments.entry(dbid).or_default();
             let (now, now_ms) = (Instant::now(), unix_ms());
-            let (since, since_ms) = seen
-                .failing
-                .as_ref()
-                .map_or((now, now_ms), |f| (f.since, f.since_ms));
-            seen.failing = Some(Failing {
-                since,
-                since_ms,
-                last: now,
-                why: why.into(),
-            });
+            let (since, since_ms) = seen.failing.as_ref().map_or((now, now_ms), |f| (f.since, f.since_ms));
+            seen.failing = Some(Failing { since, since_ms, last: now, why: why.into() });
         });
     }
 
@@ -436,11 +357,7 @@ impl Round {
         let now = self.now_ms();
         match self.setup.store.content(content) {
             Ok(row) => {
-                let evidence = self
-                    .contents
-                    .get(&content)
-                    .map(|fts| fts.evidence(now))
-                    .unwrap_or_default();
+                let evidence = self.contents.get(&content).map(|fts| fts.evidence(now)).unwrap_or_default();
                 self.publish(&row, evidence);
             }
             Err(error) => tracing::error!(content = content.0, %error, "the row could not be read"),
@@ -457,25 +374,14 @@ impl Round {
             single_copy_since_ms: row.single_copy_since_ms,
             evidence,
         };
-        self.setup
-            .board
-            .write(|k| k.contents.insert(row.content, seen));
+        self.setup.board.write(|k| k.contents.insert(row.content, seen));
     }
 }
 
 /// A row that is no pair at all, so that its content is quarantined by the rule for impossible rows.
 fn impossible(content: Content) -> PairRow {
-    let primary = Member {
-        dbid: Dbid(0),
-        mode: Mode::ChangeTracking,
-        status: Status::Down,
-    };
-    PairRow {
-        content,
-        epoch: Epoch(0),
-        primary,
-        mirror: None,
-    }
+    let primary = Member { dbid: Dbid(0), mode: Mode::ChangeTracking, status: Status::Down };
+    PairRow { content, epoch: Epoch(0), primary, mirror: None }
 }
 
 fn read_settings(store: &Store) -> Result<(Patience, Pace), StoreError> {
@@ -487,12 +393,5 @@ fn read_settings(store: &Store) -> Result<(Patience, Pace), StoreError> {
         interval: Duration::from_millis(number("gp_fts_probe_interval")?),
         timeout: Duration::from_millis(timeout_ms),
     };
-    Ok((
-        Patience {
-            timeout_ms,
-            retries,
-            tick_ms,
-        },
-        pace,
-    ))
+    Ok((Patience { timeout_ms, retries, tick_ms }, pace))
 }

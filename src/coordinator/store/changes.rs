@@ -38,33 +38,21 @@ impl Store {
         let mut db = self.lock();
         let tx = self.at(db.transaction_with_behavior(TransactionBehavior::Immediate))?;
         let found = self.content_in(&tx, before.content)?;
-        let row = found
-            .pair
-            .map_err(|why| self.damaged(format!("content {}", before.content), why))?;
+        let row = found.pair.map_err(|why| self.damaged(format!("content {}", before.content), why))?;
         if row != before {
             return Ok(Changed::Stale { row });
         }
         self.at(write_pair(&tx, &after))?;
         self.at(write_beside(&tx, change, found.serving_epoch))?;
         self.at(write_history(&tx, change))?;
-        self.at(record(
-            &tx,
-            after.content,
-            change.reason,
-            change.evidence,
-            change.at_ms,
-        ))?;
+        self.at(record(&tx, after.content, change.reason, change.evidence, change.at_ms))?;
         let op = self.follow_up(&tx, change)?;
         self.at(tx.commit())?;
         Ok(Changed::Done { row: after, op })
     }
 
     /// The goal that follows, unless an operation already works on the content: it goes on by itself.
-    fn follow_up(
-        &self,
-        tx: &Transaction<'_>,
-        change: &Change<'_>,
-    ) -> Result<Option<i64>, StoreError> {
+    fn follow_up(&self, tx: &Transaction<'_>, change: &Change<'_>) -> Result<Option<i64>, StoreError> {
         let Some((dbid, owner)) = change.recover else {
             return Ok(None);
         };
@@ -72,14 +60,9 @@ impl Store {
         if self.active_in(tx)?.iter().any(|op| op.goal.holds(content)) {
             return Ok(None);
         }
-        let kind = GoalKind::Recover {
-            full: false,
-            in_place: false,
-            rate_bytes: None,
-        };
+        let kind = GoalKind::Recover { full: false, in_place: false, rate_bytes: None };
         let goal = Goal::new(kind, vec![Target::new(content, dbid)]);
-        self.at(operations::insert(tx, &goal, owner, change.at_ms))
-            .map(Some)
+        self.at(operations::insert(tx, &goal, owner, change.at_ms)).map(Some)
     }
 }
 
@@ -91,18 +74,10 @@ fn write_pair(tx: &Transaction<'_>, row: &PairRow) -> rusqlite::Result<()> {
     for (role, member) in members(row) {
         tx.execute(
             "UPDATE gp_segment_configuration SET role = ?2, mode = ?3, status = ?4 WHERE dbid = ?1",
-            params![
-                member.dbid.0,
-                role.letter(),
-                member.mode.letter(),
-                member.status.letter()
-            ],
+            params![member.dbid.0, role.letter(), member.mode.letter(), member.status.letter()],
         )?;
     }
-    tx.execute(
-        "UPDATE segsh_content SET epoch = ?2 WHERE content = ?1",
-        params![row.content.0, signed(row.epoch)],
-    )?;
+    tx.execute("UPDATE segsh_content SET epoch = ?2 WHERE content = ?1", params![row.content.0, signed(row.epoch)])?;
     Ok(())
 }
 
@@ -115,11 +90,7 @@ fn signed(epoch: Epoch) -> i64 {
 fn write_beside(tx: &Transaction<'_>, change: &Change<'_>, serving: Epoch) -> rusqlite::Result<()> {
     let (event, after) = (change.transition.event, change.transition.after);
     let content = after.content.0;
-    let serving = if change.transition.changes_server() {
-        after.epoch
-    } else {
-        serving
-    };
+    let serving = if change.transition.changes_server() { after.epoch } else { serving };
     tx.execute(
         "UPDATE segsh_content SET serving_epoch = ?2, last_event = ?3 WHERE content = ?1",
         params![content, signed(serving), change.reason],
@@ -127,18 +98,11 @@ fn write_beside(tx: &Transaction<'_>, change: &Change<'_>, serving: Epoch) -> ru
     if event == Event::RecoveryBegins {
         tx.execute(
             "UPDATE segsh_content SET full_copy = ?2, rate_bytes = ?3 WHERE content = ?1",
-            params![
-                content,
-                change.full_copy,
-                change.rate_bytes.and_then(|n| i64::try_from(n).ok())
-            ],
+            params![content, change.full_copy, change.rate_bytes.and_then(|n| i64::try_from(n).ok())],
         )?;
     }
     if event == Event::FullCopyBegins {
-        tx.execute(
-            "UPDATE segsh_content SET must_copy_all = 1 WHERE content = ?1",
-            [content],
-        )?;
+        tx.execute("UPDATE segsh_content SET must_copy_all = 1 WHERE content = ?1", [content])?;
     }
     if change.transition.rule.effect == Effect::Synchronize {
         tx.execute(
@@ -147,10 +111,7 @@ fn write_beside(tx: &Transaction<'_>, change: &Change<'_>, serving: Epoch) -> ru
             [content],
         )?;
     }
-    if matches!(
-        after.primary.mode,
-        Mode::ChangeTracking | Mode::Resynchronizing
-    ) {
+    if matches!(after.primary.mode, Mode::ChangeTracking | Mode::Resynchronizing) {
         tx.execute(
             "UPDATE segsh_content SET single_copy_since_ms = coalesce(single_copy_since_ms, ?2) WHERE content = ?1",
             params![content, change.at_ms],
@@ -194,12 +155,7 @@ fn write_history(tx: &Transaction<'_>, change: &Change<'_>) -> rusqlite::Result<
         let sql = "INSERT INTO gp_configuration_history (time, dbid, desc) VALUES (?1, ?2, ?3)";
         tx.execute(sql, params![timestamp(change.at_ms), member.dbid.0, desc])?;
     }
-    tracing::info!(
-        content = after.content.0,
-        epoch = after.epoch.0,
-        row = letters(&after),
-        reason = change.reason
-    );
+    tracing::info!(content = after.content.0, epoch = after.epoch.0, row = letters(&after), reason = change.reason);
     Ok(())
 }
 
@@ -227,16 +183,11 @@ pub fn timestamp(ms: i64) -> String {
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);
     let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_index = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_index + 2) / 5 + 1;
-    let month = if month_index < 10 {
-        month_index + 3
-    } else {
-        month_index - 9
-    };
+    let month = if month_index < 10 { month_index + 3 } else { month_index - 9 };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     let (seconds, millis) = (of_day / 1000, of_day % 1000);
     let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);

@@ -15,9 +15,7 @@ use crate::cluster::request::Owner;
 use crate::core::ids::{Content, Dbid, Epoch};
 use crate::core::operation::Goal;
 use crate::core::row::{Member, Mode, PairRow, Role, SegmentRow, Status};
-use rusqlite::{
-    Connection, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior, params,
-};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 use settings::SettingError;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -34,24 +32,13 @@ pub const CATALOG_FILE: &str = "catalog.db";
 #[derive(Debug, Error)]
 pub enum StoreError {
     #[error("catalog {}: {source}", path.display())]
-    Sqlite {
-        path: PathBuf,
-        source: rusqlite::Error,
-    },
+    Sqlite { path: PathBuf, source: rusqlite::Error },
     #[error("catalog {} exists already", path.display())]
     Exists { path: PathBuf },
     #[error("catalog {} is of version {found}, this release reads version {expected}", path.display())]
-    Version {
-        path: PathBuf,
-        found: i64,
-        expected: i64,
-    },
+    Version { path: PathBuf, found: i64, expected: i64 },
     #[error("catalog {}: {what} is damaged: {why}", path.display())]
-    Damaged {
-        path: PathBuf,
-        what: String,
-        why: String,
-    },
+    Damaged { path: PathBuf, what: String, why: String },
     #[error("content {0} is not in the catalog")]
     NoContent(Content),
     #[error(transparent)]
@@ -85,19 +72,12 @@ pub struct Store {
 
 impl Store {
     /// Makes the catalog of a new cluster.
-    pub fn create(
-        path: &Path,
-        rows: &[SegmentRow],
-        set: &[(String, String)],
-    ) -> Result<(), StoreError> {
+    pub fn create(path: &Path, rows: &[SegmentRow], set: &[(String, String)]) -> Result<(), StoreError> {
         if path.exists() {
             return Err(StoreError::Exists { path: path.into() });
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
-        let at = |source| StoreError::Sqlite {
-            path: path.into(),
-            source,
-        };
+        let at = |source| StoreError::Sqlite { path: path.into(), source };
         let mut db = Connection::open_with_flags(path, flags).map_err(at)?;
         prepare(&db).map_err(at)?;
         let values = set
@@ -116,52 +96,29 @@ impl Store {
         )
         .map_err(at)?;
         for (name, value) in values {
-            tx.execute(
-                "INSERT INTO segsh_setting VALUES (?1, ?2)",
-                params![name, value],
-            )
-            .map_err(at)?;
+            tx.execute("INSERT INTO segsh_setting VALUES (?1, ?2)", params![name, value]).map_err(at)?;
         }
         tx.commit().map_err(at)
     }
 
     /// Opens the catalog of a cluster.
     pub fn open(path: &Path) -> Result<Store, StoreError> {
-        let at = |source| StoreError::Sqlite {
-            path: path.into(),
-            source,
-        };
-        let db =
-            Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(at)?;
+        let at = |source| StoreError::Sqlite { path: path.into(), source };
+        let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(at)?;
         prepare(&db).map_err(at)?;
-        let found: i64 = db
-            .query_row("PRAGMA user_version", [], |r| r.get(0))
-            .map_err(at)?;
+        let found: i64 = db.query_row("PRAGMA user_version", [], |r| r.get(0)).map_err(at)?;
         if found != schema::VERSION {
-            return Err(StoreError::Version {
-                path: path.into(),
-                found,
-                expected: schema::VERSION,
-            });
+            return Err(StoreError::Version { path: path.into(), found, expected: schema::VERSION });
         }
-        Ok(Store {
-            path: path.into(),
-            db: Mutex::new(db),
-        })
+        Ok(Store { path: path.into(), db: Mutex::new(db) })
     }
 
     /// Opens the last catalog to look at it, as when the coordinator is down.
     pub fn open_read_only(path: &Path) -> Result<Store, StoreError> {
-        let at = |source| StoreError::Sqlite {
-            path: path.into(),
-            source,
-        };
+        let at = |source| StoreError::Sqlite { path: path.into(), source };
         let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(at)?;
         db.busy_timeout(BUSY).map_err(at)?;
-        Ok(Store {
-            path: path.into(),
-            db: Mutex::new(db),
-        })
+        Ok(Store { path: path.into(), db: Mutex::new(db) })
     }
 
     /// Where the catalog is.
@@ -178,15 +135,9 @@ impl Store {
     /// Every content with its pair.
     pub fn contents(&self) -> Result<Vec<ContentRow>, StoreError> {
         let db = self.lock();
-        let numbers: Vec<i64> = self.at(query(
-            &db,
-            "SELECT content FROM segsh_content ORDER BY content",
-            |r| r.get(0),
-        ))?;
-        numbers
-            .into_iter()
-            .map(|n| self.content_in(&db, Content(n)))
-            .collect()
+        let numbers: Vec<i64> =
+            self.at(query(&db, "SELECT content FROM segsh_content ORDER BY content", |r| r.get(0)))?;
+        numbers.into_iter().map(|n| self.content_in(&db, Content(n))).collect()
     }
 
     /// One content with its pair.
@@ -205,38 +156,28 @@ impl Store {
                 pair: pair(content, Epoch(number(r, 0)?), &members),
                 serving_epoch: Epoch(number(r, 1)?),
                 full_copy: r.get(2)?,
-                rate_bytes: r
-                    .get::<_, Option<i64>>(3)?
-                    .and_then(|n| u64::try_from(n).ok()),
+                rate_bytes: r.get::<_, Option<i64>>(3)?.and_then(|n| u64::try_from(n).ok()),
                 must_copy_all: r.get(4)?,
                 single_copy_since_ms: r.get(5)?,
                 last_event: r.get(6)?,
                 quarantine: r.get(7)?,
             })
         });
-        self.at(row.optional())?
-            .ok_or(StoreError::NoContent(content))
+        self.at(row.optional())?.ok_or(StoreError::NoContent(content))
     }
 
     /// Since when segments have been down by the catalog, in Unix milliseconds.
     pub fn down_since(&self) -> Result<Vec<(Dbid, i64)>, StoreError> {
         let db = self.lock();
-        self.at(query(&db, "SELECT dbid, since_ms FROM segsh_down", |r| {
-            Ok((Dbid(r.get(0)?), r.get(1)?))
-        }))
+        self.at(query(&db, "SELECT dbid, since_ms FROM segsh_down", |r| Ok((Dbid(r.get(0)?), r.get(1)?))))
     }
 
     /// A setting's value with its unit.
     pub fn setting(&self, name: &str) -> Result<String, StoreError> {
         let known = settings::find(name)?;
         let db = self.lock();
-        let stored: Option<String> = self.at(db
-            .query_row(
-                "SELECT value FROM segsh_setting WHERE name = ?1",
-                [name],
-                |r| r.get(0),
-            )
-            .optional())?;
+        let stored: Option<String> =
+            self.at(db.query_row("SELECT value FROM segsh_setting WHERE name = ?1", [name], |r| r.get(0)).optional())?;
         Ok(stored.unwrap_or_else(|| known.default.into()))
     }
 
@@ -248,8 +189,7 @@ impl Store {
     /// Writes a setting; returns its value in its one spelling.
     pub fn set_setting(&self, name: &str, value: &str) -> Result<String, StoreError> {
         let value = settings::find(name)?.normalize(value)?;
-        let sql =
-            "INSERT INTO segsh_setting VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2";
+        let sql = "INSERT INTO segsh_setting VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2";
         self.at(self.lock().execute(sql, params![name, value]))?;
         Ok(value)
     }
@@ -271,13 +211,7 @@ impl Store {
     }
 
     /// Records what was seen and decided nothing, such as a double fault.
-    pub fn note(
-        &self,
-        content: Content,
-        text: &str,
-        evidence: &[String],
-        at_ms: i64,
-    ) -> Result<(), StoreError> {
+    pub fn note(&self, content: Content, text: &str, evidence: &[String], at_ms: i64) -> Result<(), StoreError> {
         let mut db = self.lock();
         let tx = self.at(db.transaction_with_behavior(TransactionBehavior::Immediate))?;
         let sql = "UPDATE segsh_content SET last_event = ?2 WHERE content = ?1";
@@ -292,18 +226,11 @@ impl Store {
     }
 
     fn at<T>(&self, result: rusqlite::Result<T>) -> Result<T, StoreError> {
-        result.map_err(|source| StoreError::Sqlite {
-            path: self.path.clone(),
-            source,
-        })
+        result.map_err(|source| StoreError::Sqlite { path: self.path.clone(), source })
     }
 
     fn damaged(&self, what: impl Into<String>, why: impl ToString) -> StoreError {
-        StoreError::Damaged {
-            path: self.path.clone(),
-            what: what.into(),
-            why: why.to_string(),
-        }
+        StoreError::Damaged { path: self.path.clone(), what: what.into(), why: why.to_string() }
     }
 }
 
@@ -316,11 +243,7 @@ fn prepare(db: &Connection) -> rusqlite::Result<()> {
     db.pragma_update(None, "foreign_keys", true)
 }
 
-fn query<T>(
-    db: &Connection,
-    sql: &str,
-    map: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
-) -> rusqlite::Result<Vec<T>> {
+fn query<T>(db: &Connection, sql: &str, map: impl FnMut(&Row<'_>) -> rusqlite::Result<T>) -> rusqlite::Result<Vec<T>> {
     db.prepare_cached(sql)?.query_map([], map)?.collect()
 }
 
@@ -355,9 +278,7 @@ fn segments(db: &Connection, content: Option<Content>) -> rusqlite::Result<Vec<S
                FROM gp_segment_configuration WHERE ?1 IS NULL OR content = ?1 ORDER BY dbid";
     let mut statement = db.prepare_cached(sql)?;
     let rows = statement.query_map([content.map(|c| c.0)], |r| {
-        let bad = |i: usize| {
-            rusqlite::Error::InvalidColumnType(i, "letter".into(), rusqlite::types::Type::Text)
-        };
+        let bad = |i: usize| rusqlite::Error::InvalidColumnType(i, "letter".into(), rusqlite::types::Type::Text);
         let text = |i: usize| r.get::<_, String>(i);
         Ok(SegmentRow {
             dbid: Dbid(r.get(0)?),
@@ -378,30 +299,11 @@ fn segments(db: &Connection, content: Option<Content>) -> rusqlite::Result<Vec<S
 
 /// The pair that a content's rows make, or why they make none.
 fn pair(content: Content, epoch: Epoch, members: &[SegmentRow]) -> Result<PairRow, String> {
-    let of = |role: Role| {
-        members
-            .iter()
-            .filter(move |m| m.role == role)
-            .collect::<Vec<_>>()
-    };
-    let member = |m: &SegmentRow| Member {
-        dbid: m.dbid,
-        mode: m.mode,
-        status: m.status,
-    };
+    let of = |role: Role| members.iter().filter(move |m| m.role == role).collect::<Vec<_>>();
+    let member = |m: &SegmentRow| Member { dbid: m.dbid, mode: m.mode, status: m.status };
     match (&of(Role::Primary)[..], &of(Role::Mirror)[..]) {
-        ([primary], []) => Ok(PairRow {
-            content,
-            epoch,
-            primary: member(primary),
-            mirror: None,
-        }),
-        ([primary], [mirror]) => Ok(PairRow {
-            content,
-            epoch,
-            primary: member(primary),
-            mirror: Some(member(mirror)),
-        }),
+        ([primary], []) => Ok(PairRow { content, epoch, primary: member(primary), mirror: None }),
+        ([primary], [mirror]) => Ok(PairRow { content, epoch, primary: member(primary), mirror: Some(member(mirror)) }),
         (primaries, mirrors) => Err(format!(
             "content {content} has {} acting primaries and {} acting mirrors in the catalog",
             primaries.len(),

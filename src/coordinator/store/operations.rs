@@ -29,15 +29,8 @@ impl Store {
     pub fn begin(&self, goal: &Goal, owner: &Owner, at_ms: i64) -> Result<Begun, StoreError> {
         let mut db = self.lock();
         let tx = self.at(db.transaction_with_behavior(TransactionBehavior::Immediate))?;
-        let mine = || {
-            goal.targets
-                .iter()
-                .filter(|t| !t.joined && t.ended.is_none())
-        };
-        let holder = self
-            .active_in(&tx)?
-            .into_iter()
-            .find(|op| mine().any(|t| op.goal.holds(t.content)));
+        let mine = || goal.targets.iter().filter(|t| !t.joined && t.ended.is_none());
+        let holder = self.active_in(&tx)?.into_iter().find(|op| mine().any(|t| op.goal.holds(t.content)));
         if let Some(holder) = holder {
             return Ok(Begun::Held(Box::new(holder)));
         }
@@ -49,24 +42,14 @@ impl Store {
     /// Keeps how far a goal is.
     pub fn save_goal(&self, id: i64, goal: &Goal) -> Result<(), StoreError> {
         let sql = "UPDATE segsh_operation SET goal = ?2 WHERE id = ?1 AND ended_ms IS NULL";
-        self.at(self.lock().execute(sql, params![id, json(goal)]))
-            .map(drop)
+        self.at(self.lock().execute(sql, params![id, json(goal)])).map(drop)
     }
 
     /// Ends an operation.
-    pub fn end(
-        &self,
-        id: i64,
-        goal: &Goal,
-        outcome: &Outcome,
-        at_ms: i64,
-    ) -> Result<(), StoreError> {
+    pub fn end(&self, id: i64, goal: &Goal, outcome: &Outcome, at_ms: i64) -> Result<(), StoreError> {
         let sql = "UPDATE segsh_operation SET goal = ?2, outcome = ?3, status = ?4, ended_ms = ?5 WHERE id = ?1";
         let status = outcome.status.word();
-        self.at(self
-            .lock()
-            .execute(sql, params![id, json(goal), json(outcome), status, at_ms]))
-            .map(drop)
+        self.at(self.lock().execute(sql, params![id, json(goal), json(outcome), status, at_ms])).map(drop)
     }
 
     /// The operations that have not ended, oldest first.
@@ -77,10 +60,7 @@ impl Store {
     pub(super) fn active_in(&self, db: &Connection) -> Result<Vec<Operation>, StoreError> {
         let sql = "SELECT id, goal, owner, started_ms, ended_ms, outcome FROM segsh_operation
                    WHERE ended_ms IS NULL ORDER BY id";
-        self.at(super::query(db, sql, raw))?
-            .into_iter()
-            .map(|raw| self.parse(raw))
-            .collect()
+        self.at(super::query(db, sql, raw))?.into_iter().map(|raw| self.parse(raw)).collect()
     }
 
     /// An operation of any time.
@@ -90,10 +70,7 @@ impl Store {
         found.map(|raw| self.parse(raw)).transpose()
     }
 
-    fn parse(
-        &self,
-        (id, goal, owner, started_ms, ended_ms, outcome): Raw,
-    ) -> Result<Operation, StoreError> {
+    fn parse(&self, (id, goal, owner, started_ms, ended_ms, outcome): Raw) -> Result<Operation, StoreError> {
         let bad = |e: serde_json::Error| self.damaged(format!("operation {id}"), e);
         Ok(Operation {
             id,
@@ -101,10 +78,7 @@ impl Store {
             owner: serde_json::from_str(&owner).map_err(bad)?,
             started_ms,
             ended_ms,
-            outcome: outcome
-                .map(|text| serde_json::from_str(&text))
-                .transpose()
-                .map_err(bad)?,
+            outcome: outcome.map(|text| serde_json::from_str(&text)).transpose().map_err(bad)?,
         })
     }
 }
@@ -112,22 +86,10 @@ impl Store {
 type Raw = (i64, String, String, i64, Option<i64>, Option<String>);
 
 fn raw(r: &rusqlite::Row<'_>) -> rusqlite::Result<Raw> {
-    Ok((
-        r.get(0)?,
-        r.get(1)?,
-        r.get(2)?,
-        r.get(3)?,
-        r.get(4)?,
-        r.get(5)?,
-    ))
+    Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?, r.get(4)?, r.get(5)?))
 }
 
-pub(super) fn insert(
-    tx: &Transaction<'_>,
-    goal: &Goal,
-    owner: &Owner,
-    at_ms: i64,
-) -> rusqlite::Result<i64> {
+pub(super) fn insert(tx: &Transaction<'_>, goal: &Goal, owner: &Owner, at_ms: i64) -> rusqlite::Result<i64> {
     tx.execute(
         "INSERT INTO segsh_operation (kind, goal, owner, started_ms) VALUES (?1, ?2, ?3, ?4)",
         params![goal.kind.verb(), json(goal), json(owner), at_ms],

@@ -23,12 +23,7 @@ pub struct Known {
 }
 
 const fn known(name: &'static str, default: &'static str, kind: Kind, what: &'static str) -> Known {
-    Known {
-        name,
-        default,
-        kind,
-        what,
-    }
+    Known { name, default, kind, what }
 }
 
 /// Every setting.
@@ -36,19 +31,13 @@ pub const KNOWN: &[Known] = &[
     known(
         "gp_fts_probe_interval",
         "1s",
-        Kind::Duration {
-            min_ms: 100,
-            max_ms: 3_600_000,
-        },
+        Kind::Duration { min_ms: 100, max_ms: 3_600_000 },
         "time between two probes of a segment",
     ),
     known(
         "gp_fts_probe_timeout",
         "1s",
-        Kind::Duration {
-            min_ms: 100,
-            max_ms: 3_600_000,
-        },
+        Kind::Duration { min_ms: 100, max_ms: 3_600_000 },
         "how long one attempt to reach a segment may take",
     ),
     known(
@@ -60,10 +49,7 @@ pub const KNOWN: &[Known] = &[
     known(
         "segsh_session_wait",
         "30s",
-        Kind::Duration {
-            min_ms: 0,
-            max_ms: 3_600_000,
-        },
+        Kind::Duration { min_ms: 0, max_ms: 3_600_000 },
         "how long a statement waits while its content has no primary",
     ),
     known(
@@ -72,12 +58,7 @@ pub const KNOWN: &[Known] = &[
         Kind::Count { min: 1, max: 1000 },
         "how many segments one operation works on at a time",
     ),
-    known(
-        "segsh_recovery_rate",
-        "off",
-        Kind::Rate,
-        "cap on a copy, for each pair",
-    ),
+    known("segsh_recovery_rate", "off", Kind::Rate, "cap on a copy, for each pair"),
 ];
 
 /// Why a setting can't be read or written.
@@ -86,19 +67,12 @@ pub enum SettingError {
     #[error("no setting `{name}`; there are: {}", KNOWN.iter().map(|k| k.name).collect::<Vec<_>>().join(", "))]
     Unknown { name: String },
     #[error("`{value}` is not a value of {name}: {why}")]
-    Invalid {
-        name: String,
-        value: String,
-        why: String,
-    },
+    Invalid { name: String, value: String, why: String },
 }
 
 /// The setting of this name.
 pub fn find(name: &str) -> Result<&'static Known, SettingError> {
-    KNOWN
-        .iter()
-        .find(|k| k.name == name)
-        .ok_or_else(|| SettingError::Unknown { name: name.into() })
+    KNOWN.iter().find(|k| k.name == name).ok_or_else(|| SettingError::Unknown { name: name.into() })
 }
 
 impl Known {
@@ -114,21 +88,13 @@ impl Known {
 
     /// The value as a number: milliseconds, a count, bytes per second; `None` is `off`.
     pub fn parse(&self, value: &str) -> Result<Option<u64>, SettingError> {
-        let bad = |why: String| SettingError::Invalid {
-            name: self.name.into(),
-            value: value.into(),
-            why,
-        };
+        let bad = |why: String| SettingError::Invalid { name: self.name.into(), value: value.into(), why };
         let value = value.trim();
         match self.kind {
             Kind::Duration { min_ms, max_ms } => {
                 let ms = with_unit(value, &DURATIONS).map_err(bad)?;
                 if !(min_ms..=max_ms).contains(&ms) {
-                    let limits = format!(
-                        "between {} and {}",
-                        show_duration(min_ms),
-                        show_duration(max_ms)
-                    );
+                    let limits = format!("between {} and {}", show_duration(min_ms), show_duration(max_ms));
                     return Err(bad(format!("it must be {limits}")));
                 }
                 Ok(Some(ms))
@@ -139,9 +105,7 @@ impl Known {
             },
             Kind::Rate if value == "off" => Ok(None),
             Kind::Rate => {
-                let size = value
-                    .strip_suffix("/s")
-                    .ok_or_else(|| bad("write it like \"50 MiB/s\", or off".into()))?;
+                let size = value.strip_suffix("/s").ok_or_else(|| bad("write it like \"50 MiB/s\", or off".into()))?;
                 match with_unit(size, &SIZES).map_err(bad)? {
                     0 => Err(bad("write off for no cap".into())),
                     bytes => Ok(Some(bytes)),
@@ -152,37 +116,18 @@ impl Known {
 }
 
 type Units = [(&'static str, u64)];
-const DURATIONS: [(&str, u64); 6] = [
-    ("ms", 1),
-    ("s", 1000),
-    ("min", 60_000),
-    ("m", 60_000),
-    ("h", 3_600_000),
-    ("d", 86_400_000),
-];
-const SIZES: [(&str, u64); 7] = [
-    ("B", 1),
-    ("KiB", 1 << 10),
-    ("MiB", 1 << 20),
-    ("GiB", 1 << 30),
-    ("kB", 1 << 10),
-    ("MB", 1 << 20),
-    ("GB", 1 << 30),
-];
+const DURATIONS: [(&str, u64); 6] =
+    [("ms", 1), ("s", 1000), ("min", 60_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+const SIZES: [(&str, u64); 7] =
+    [("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("kB", 1 << 10), ("MB", 1 << 20), ("GB", 1 << 30)];
 
 fn with_unit(text: &str, units: &Units) -> Result<u64, String> {
     let names = || units.iter().map(|u| u.0).collect::<Vec<_>>().join(", ");
-    let split = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = (&text[..split], text[split..].trim());
-    let number: u64 = number
-        .parse()
-        .map_err(|_| format!("write a whole number with a unit ({})", names()))?;
+    let number: u64 = number.parse().map_err(|_| format!("write a whole number with a unit ({})", names()))?;
     match units.iter().find(|(name, _)| *name == unit) {
-        Some((_, factor)) => number
-            .checked_mul(*factor)
-            .ok_or_else(|| "it is too large".to_string()),
+        Some((_, factor)) => number.checked_mul(*factor).ok_or_else(|| "it is too large".to_string()),
         None => Err(format!("it needs a unit ({})", names())),
     }
 }
@@ -200,10 +145,7 @@ fn show_bytes(bytes: u64) -> String {
     [("GiB", 1u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)]
         .into_iter()
         .find(|(_, factor)| bytes.is_multiple_of(*factor))
-        .map_or_else(
-            || format!("{bytes} B"),
-            |(name, factor)| format!("{} {name}", bytes / factor),
-        )
+        .map_or_else(|| format!("{bytes} B"), |(name, factor)| format!("{} {name}", bytes / factor))
 }
 
 #[cfg(test)]
@@ -213,12 +155,7 @@ mod tests {
     #[test]
     fn every_default_is_a_value_in_its_one_spelling() {
         for known in KNOWN {
-            assert_eq!(
-                known.normalize(known.default).as_deref(),
-                Ok(known.default),
-                "{}",
-                known.name
-            );
+            assert_eq!(known.normalize(known.default).as_deref(), Ok(known.default), "{}", known.name);
         }
     }
 
@@ -227,15 +164,7 @@ mod tests {
         let interval = find("gp_fts_probe_interval").unwrap();
         assert_eq!(interval.parse("250ms"), Ok(Some(250)));
         assert_eq!(interval.normalize("60 s").as_deref(), Ok("1min"));
-        for bad in [
-            "1",
-            "1 parsec",
-            "",
-            "-1s",
-            "1ms",
-            "99999999999999999999s",
-            "18446744073709551615h",
-        ] {
+        for bad in ["1", "1 parsec", "", "-1s", "1ms", "99999999999999999999s", "18446744073709551615h"] {
             assert!(interval.parse(bad).is_err(), "{bad}");
         }
         let rate = find("segsh_recovery_rate").unwrap();

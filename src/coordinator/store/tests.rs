@@ -12,38 +12,19 @@ fn rows() -> Vec<SegmentRow> {
 }
 
 fn owner() -> Owner {
-    Owner {
-        user: "u".into(),
-        host: "h".into(),
-        pid: 1,
-        terminal: String::new(),
-        script: String::new(),
-    }
+    Owner { user: "u".into(), host: "h".into(), pid: 1, terminal: String::new(), script: String::new() }
 }
 
 fn store() -> (tempfile::TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(CATALOG_FILE);
-    Store::create(
-        &path,
-        &rows(),
-        &[("gp_fts_probe_interval".into(), "5 s".into())],
-    )
-    .unwrap();
+    Store::create(&path, &rows(), &[("gp_fts_probe_interval".into(), "5 s".into())]).unwrap();
     let store = Store::open(&path).unwrap();
     (dir, store)
 }
 
 fn change<'a>(transition: &'a Transition, recover: Option<(Dbid, &'a Owner)>) -> Change<'a> {
-    Change {
-        transition,
-        reason: "why",
-        evidence: &[],
-        recover,
-        full_copy: false,
-        rate_bytes: None,
-        at_ms: 1000,
-    }
+    Change { transition, reason: "why", evidence: &[], recover, full_copy: false, rate_bytes: None, at_ms: 1000 }
 }
 
 fn pair_of(store: &Store) -> PairRow {
@@ -66,27 +47,15 @@ fn a_row_changes_only_from_the_whole_row_it_was_decided_on() {
     let (_dir, store) = store();
     let before = pair_of(&store);
     let lost = apply(&before, Event::MirrorLost).unwrap();
-    assert_eq!(
-        store.change(&change(&lost, None)).unwrap(),
-        Changed::Done {
-            row: lost.after,
-            op: None
-        }
-    );
+    assert_eq!(store.change(&change(&lost, None)).unwrap(), Changed::Done { row: lost.after, op: None });
     let late = apply(&before, Event::PrimaryLost).unwrap();
-    assert_eq!(
-        store.change(&change(&late, None)).unwrap(),
-        Changed::Stale { row: lost.after }
-    );
+    assert_eq!(store.change(&change(&late, None)).unwrap(), Changed::Stale { row: lost.after });
     assert_eq!(letters(&pair_of(&store)), "p,c,u / m,s,d");
     // The letters are the same and the epoch is not: that is another row.
     let mut older = pair_of(&store);
     older.epoch = Epoch(1);
     let restarted = apply(&older, Event::PrimaryRestarted).unwrap();
-    assert!(matches!(
-        store.change(&change(&restarted, None)).unwrap(),
-        Changed::Stale { .. }
-    ));
+    assert!(matches!(store.change(&change(&restarted, None)).unwrap(), Changed::Stale { .. }));
 }
 
 #[test]
@@ -94,22 +63,9 @@ fn roles_switch_and_preferred_roles_stay() {
     let (_dir, store) = store();
     let lost = apply(&pair_of(&store), Event::PrimaryLost).unwrap();
     store.change(&change(&lost, None)).unwrap();
-    let of = |dbid| {
-        store
-            .rows()
-            .unwrap()
-            .into_iter()
-            .find(|r| r.dbid == Dbid(dbid))
-            .unwrap()
-    };
-    assert_eq!(
-        (of(2).role, of(2).preferred_role, of(2).status),
-        (Role::Mirror, Role::Primary, Status::Down)
-    );
-    assert_eq!(
-        (of(3).role, of(3).preferred_role, of(3).status),
-        (Role::Primary, Role::Mirror, Status::Up)
-    );
+    let of = |dbid| store.rows().unwrap().into_iter().find(|r| r.dbid == Dbid(dbid)).unwrap();
+    assert_eq!((of(2).role, of(2).preferred_role, of(2).status), (Role::Mirror, Role::Primary, Status::Down));
+    assert_eq!((of(3).role, of(3).preferred_role, of(3).status), (Role::Primary, Role::Mirror, Status::Up));
     assert_eq!(store.content(Content(0)).unwrap().serving_epoch, Epoch(2));
     assert_eq!(store.down_since().unwrap(), [(Dbid(2), 1000)]);
 }
@@ -119,32 +75,15 @@ fn every_changed_member_has_a_line_of_history_with_the_reason() {
     let (_dir, store) = store();
     let lines = |store: &Store| -> Vec<(i64, String)> {
         let db = store.lock();
-        query(
-            &db,
-            "SELECT dbid, desc FROM gp_configuration_history ORDER BY number",
-            |r| Ok((r.get(0)?, r.get(1)?)),
-        )
-        .unwrap()
+        query(&db, "SELECT dbid, desc FROM gp_configuration_history ORDER BY number", |r| Ok((r.get(0)?, r.get(1)?)))
+            .unwrap()
     };
-    store
-        .change(&change(
-            &apply(&pair_of(&store), Event::PrimaryLost).unwrap(),
-            None,
-        ))
-        .unwrap();
+    store.change(&change(&apply(&pair_of(&store), Event::PrimaryLost).unwrap(), None)).unwrap();
     let first = lines(&store);
     assert_eq!(first.iter().map(|l| l.0).collect::<Vec<_>>(), [3, 2]);
-    assert!(
-        first[0].1.contains("FTS") && first[0].1.contains("why"),
-        "{first:?}"
-    );
+    assert!(first[0].1.contains("FTS") && first[0].1.contains("why"), "{first:?}");
     // A change of the epoch alone is a line as well.
-    store
-        .change(&change(
-            &apply(&pair_of(&store), Event::PrimaryRestarted).unwrap(),
-            None,
-        ))
-        .unwrap();
+    store.change(&change(&apply(&pair_of(&store), Event::PrimaryRestarted).unwrap(), None)).unwrap();
     assert_eq!(lines(&store).len(), 3);
 }
 
@@ -153,37 +92,18 @@ fn a_follow_up_goal_is_written_with_the_row_unless_an_operation_works_on_the_con
     let (_dir, store) = store();
     let me = owner();
     let lost = apply(&pair_of(&store), Event::LinkLost).unwrap();
-    let Changed::Done { op: Some(op), .. } =
-        store.change(&change(&lost, Some((Dbid(3), &me)))).unwrap()
-    else {
+    let Changed::Done { op: Some(op), .. } = store.change(&change(&lost, Some((Dbid(3), &me)))).unwrap() else {
         panic!("a goal")
     };
     let goal = store.operation(op).unwrap().unwrap().goal;
-    assert_eq!(
-        (goal.kind.verb(), goal.targets[0].dbid),
-        ("recover", Dbid(3))
-    );
+    assert_eq!((goal.kind.verb(), goal.targets[0].dbid), ("recover", Dbid(3)));
     for event in [Event::RecoveryBegins, Event::InSync] {
-        store
-            .change(&change(&apply(&pair_of(&store), event).unwrap(), None))
-            .unwrap();
+        store.change(&change(&apply(&pair_of(&store), event).unwrap(), None)).unwrap();
     }
     let again = apply(&pair_of(&store), Event::LinkLost).unwrap();
     let changed = store.change(&change(&again, Some((Dbid(3), &me)))).unwrap();
-    assert_eq!(
-        changed,
-        Changed::Done {
-            row: again.after,
-            op: None
-        }
-    );
-    let held = store
-        .begin(
-            &Goal::new(GoalKind::Rebalance, vec![Target::new(Content(0), Dbid(3))]),
-            &me,
-            1,
-        )
-        .unwrap();
+    assert_eq!(changed, Changed::Done { row: again.after, op: None });
+    let held = store.begin(&Goal::new(GoalKind::Rebalance, vec![Target::new(Content(0), Dbid(3))]), &me, 1).unwrap();
     assert!(matches!(held, Begun::Held(holder) if holder.id == op));
 }
 
@@ -199,19 +119,10 @@ fn single_copy_lasts_from_the_loss_until_in_sync() {
         (Event::InSync, 40, None),
     ] {
         let transition = apply(&pair_of(&store), event).unwrap();
-        store
-            .change(&Change {
-                at_ms,
-                full_copy: true,
-                ..change(&transition, None)
-            })
-            .unwrap();
+        store.change(&Change { at_ms, full_copy: true, ..change(&transition, None) }).unwrap();
         assert_eq!(since(&store), expected, "{event:?}");
         let row = store.content(Content(0)).unwrap();
-        assert_eq!(
-            row.must_copy_all,
-            matches!(event, Event::FullCopyBegins | Event::RecoveryBegins)
-        );
+        assert_eq!(row.must_copy_all, matches!(event, Event::FullCopyBegins | Event::RecoveryBegins));
         assert_eq!(row.full_copy, event == Event::RecoveryBegins);
     }
     assert_eq!(store.down_since().unwrap(), []);
@@ -220,13 +131,7 @@ fn single_copy_lasts_from_the_loss_until_in_sync() {
 #[test]
 fn rows_that_make_no_pair_say_why_and_stop_nobody_else() {
     let (_dir, store) = store();
-    store
-        .lock()
-        .execute(
-            "UPDATE gp_segment_configuration SET role = 'm' WHERE dbid = 2",
-            [],
-        )
-        .unwrap();
+    store.lock().execute("UPDATE gp_segment_configuration SET role = 'm' WHERE dbid = 2", []).unwrap();
     let row = store.content(Content(0)).unwrap();
     assert!(row.pair.unwrap_err().contains("0 acting primaries"));
     assert_eq!(store.contents().unwrap().len(), 1);

@@ -28,10 +28,7 @@ impl Fts {
             return;
         }
         let Some(pairing) = self.row.pairing() else {
-            let reason = format!(
-                "the catalog's rows are impossible: {}",
-                transition::letters(&self.row)
-            );
+            let reason = format!("the catalog's rows are impossible: {}", transition::letters(&self.row));
             self.put_in_quarantine(now_ms, reason, out);
             return;
         };
@@ -49,13 +46,7 @@ impl Fts {
     }
 
     /// The primary answers: what does it say?
-    fn judge_answer(
-        &mut self,
-        now_ms: u64,
-        pairing: Pairing,
-        report: &Report,
-        out: &mut Vec<Decision>,
-    ) {
+    fn judge_answer(&mut self, now_ms: u64, pairing: Pairing, report: &Report, out: &mut Vec<Decision>) {
         if let Some(sick) = &report.sick {
             // The mirror must have answered after this was known; a second's age is this round.
             let since = now_ms.saturating_sub(self.patience.timeout_ms);
@@ -84,13 +75,7 @@ impl Fts {
     }
 
     /// The acting primary's process is a new one (R5).
-    fn judge_restarted(
-        &mut self,
-        now_ms: u64,
-        pairing: Pairing,
-        report: &Report,
-        out: &mut Vec<Decision>,
-    ) {
+    fn judge_restarted(&mut self, now_ms: u64, pairing: Pairing, report: &Report, out: &mut Vec<Decision>) {
         if self.granted == Some((report.dbid, report.pid)) {
             return;
         }
@@ -98,17 +83,11 @@ impl Fts {
         if pairing == Pairing::Synchronized && !report.ready {
             let since = now_ms.saturating_sub(self.patience.timeout_ms);
             if let Mirror::Ready = self.mirror(since) {
-                let reason = format!(
-                    "primary dbid {} restarted and is not ready; the mirror is",
-                    report.dbid
-                );
+                let reason = format!("primary dbid {} restarted and is not ready; the mirror is", report.dbid);
                 return self.change(now_ms, Happening::PrimaryLost, reason, out);
             }
         }
-        let reason = format!(
-            "acting primary dbid {} restarted as pid {}",
-            report.dbid, report.pid
-        );
+        let reason = format!("acting primary dbid {} restarted as pid {}", report.dbid, report.pid);
         self.change(now_ms, Happening::PrimaryRestarted, reason, out);
     }
 
@@ -134,15 +113,8 @@ impl Fts {
     }
 
     /// Attempts to reach the primary fail.
-    fn judge_failing(
-        &mut self,
-        now_ms: u64,
-        pairing: Pairing,
-        primary: &Witness,
-        out: &mut Vec<Decision>,
-    ) {
-        let (Some(since), Some((attempts, failure))) = (primary.failing_since(), primary.failing())
-        else {
+    fn judge_failing(&mut self, now_ms: u64, pairing: Pairing, primary: &Witness, out: &mut Vec<Decision>) {
+        let (Some(since), Some((attempts, failure))) = (primary.failing_since(), primary.failing()) else {
             return;
         };
         if self.all_silent {
@@ -153,26 +125,16 @@ impl Fts {
         let mirror_says_link_ended = self.mirror_answer(since).is_some_and(|m| m.link.is_none());
         if absent && mirror_says_link_ended {
             let drained = self.drained == Some(dbid);
-            let event = if drained {
-                Happening::Drained
-            } else {
-                Happening::PrimaryLost
-            };
+            let event = if drained { Happening::Drained } else { Happening::PrimaryLost };
             let why = if drained {
                 format!("primary dbid {dbid} was drained and exited")
             } else {
-                format!(
-                    "primary dbid {dbid} is lost: its {}, and its mirror says that the link ended",
-                    failure.words()
-                )
+                format!("primary dbid {dbid} is lost: its {}, and its mirror says that the link ended", failure.words())
             };
             return self.primary_lost(now_ms, pairing, since, &why, event, out);
         }
         if attempts >= self.patience.retries {
-            let why = format!(
-                "primary dbid {dbid} is lost: {}, {attempts} attempts",
-                failure.words()
-            );
+            let why = format!("primary dbid {dbid} is lost: {}, {attempts} attempts", failure.words());
             return self.primary_lost(now_ms, pairing, since, &why, Happening::PrimaryLost, out);
         }
         if let (Pairing::Synchronized, Some(mirror)) = (pairing, self.row.mirror) {
@@ -192,9 +154,7 @@ impl Fts {
     ) {
         let stale = match pairing {
             Pairing::Synchronized => None,
-            Pairing::Resynchronizing => {
-                Some("its mirror is still being copied and cannot take over")
-            }
+            Pairing::Resynchronizing => Some("its mirror is still being copied and cannot take over"),
             Pairing::ChangeTracking => Some("its mirror lacks changes and cannot take over"),
             Pairing::Mirrorless => Some("the content has no mirror"),
         };
@@ -203,21 +163,10 @@ impl Fts {
         }
         match (self.mirror(since), self.row.mirror) {
             (Mirror::Ready, Some(mirror)) => {
-                self.change(
-                    now_ms,
-                    event,
-                    format!("{why}; mirror dbid {} is ready", mirror.dbid),
-                    out,
-                );
+                self.change(now_ms, event, format!("{why}; mirror dbid {} is ready", mirror.dbid), out);
             }
-            (Mirror::NotReady(because), _) => {
-                self.double_fault(now_ms, format!("{why}; {because}"), out)
-            }
-            (Mirror::Gone, _) => self.double_fault(
-                now_ms,
-                format!("{why}; its mirror does not answer either"),
-                out,
-            ),
+            (Mirror::NotReady(because), _) => self.double_fault(now_ms, format!("{why}; {because}"), out),
+            (Mirror::Gone, _) => self.double_fault(now_ms, format!("{why}; its mirror does not answer either"), out),
             (_, Some(mirror)) => out.push(Decision::Ask(mirror.dbid)),
             (_, None) => {}
         }
@@ -238,14 +187,8 @@ impl Fts {
         match witness.answer_since(since) {
             None => Mirror::Unasked,
             Some(report) if report.sick.is_some() || !report.ready => {
-                let because = report
-                    .sick
-                    .clone()
-                    .unwrap_or_else(|| "its copy is not ready".into());
-                Mirror::NotReady(format!(
-                    "mirror dbid {} cannot take over: {because}",
-                    report.dbid
-                ))
+                let because = report.sick.clone().unwrap_or_else(|| "its copy is not ready".into());
+                Mirror::NotReady(format!("mirror dbid {} cannot take over: {because}", report.dbid))
             }
             Some(report) if !matches!(report.phase, Phase::Mirror | Phase::Nobody) => {
                 Mirror::NotReady(format!("dbid {} is not a mirror now", report.dbid))
@@ -259,35 +202,21 @@ impl Fts {
             return;
         };
         // A mirror that does not answer stays down until somebody brings it back.
-        let recover = transition
-            .recover()
-            .filter(|dbid| event == Happening::Drained || self.answers(*dbid));
+        let recover = transition.recover().filter(|dbid| event == Happening::Drained || self.answers(*dbid));
         self.pending = true;
         // A nobody that is promoted, or restarted, has its new epoch with this change (R5).
         if transition.changes_server() {
-            let server = self
-                .witness(transition.after.primary.dbid)
-                .and_then(Witness::answer);
-            self.granted = server
-                .filter(|r| r.phase == Phase::Nobody)
-                .map(|r| (r.dbid, r.pid));
+            let server = self.witness(transition.after.primary.dbid).and_then(Witness::answer);
+            self.granted = server.filter(|r| r.phase == Phase::Nobody).map(|r| (r.dbid, r.pid));
         }
         self.remember(now_ms, format!("decided: {reason}"));
-        let change = Change {
-            transition,
-            reason,
-            evidence: self.evidence(now_ms),
-            recover,
-        };
+        let change = Change { transition, reason, evidence: self.evidence(now_ms), recover };
         out.push(Decision::Change(Box::new(change)));
     }
 
     /// Asks a segment, at most once in a while: its answer is an event, which may ask again.
     fn ask(&mut self, now_ms: u64, dbid: Dbid, out: &mut Vec<Decision>) {
-        if self
-            .asked_ms
-            .is_none_or(|asked| now_ms.saturating_sub(asked) >= ASK_AGAIN_MS)
-        {
+        if self.asked_ms.is_none_or(|asked| now_ms.saturating_sub(asked) >= ASK_AGAIN_MS) {
             self.asked_ms = Some(now_ms);
             out.push(Decision::Ask(dbid));
         }
@@ -303,18 +232,14 @@ impl Fts {
         }
         let reason = format!("double fault: {why}");
         self.remember(now_ms, reason.clone());
-        out.push(Decision::DoubleFault {
-            reason,
-            evidence: self.evidence(now_ms),
-        });
+        out.push(Decision::DoubleFault { reason, evidence: self.evidence(now_ms) });
     }
 
     fn say_all_silent(&mut self, now_ms: u64, out: &mut Vec<Decision>) {
         if std::mem::replace(&mut self.said_silent, true) {
             return;
         }
-        let text =
-            String::from("every host is silent: the fault may be here, so nothing is decided");
+        let text = String::from("every host is silent: the fault may be here, so nothing is decided");
         self.remember(now_ms, text.clone());
         out.push(Decision::Say(text));
     }

@@ -31,11 +31,7 @@ pub struct Patience {
 
 impl Default for Patience {
     fn default() -> Self {
-        Patience {
-            timeout_ms: 1000,
-            retries: 3,
-            tick_ms: 100,
-        }
+        Patience { timeout_ms: 1000, retries: 3, tick_ms: 100 }
     }
 }
 
@@ -47,11 +43,7 @@ pub enum Event {
     /// A segment answered, or pushed its report.
     Heard(Box<Report>),
     /// An attempt to reach a segment failed.
-    Failed {
-        dbid: Dbid,
-        failure: Failure,
-        why: String,
-    },
+    Failed { dbid: Dbid, failure: Failure, why: String },
     /// The primary was drained on request and exits: both copies are synced.
     Drained(Dbid),
     /// Whether every host of the cluster is silent at this moment.
@@ -88,15 +80,9 @@ pub enum Decision {
     /// Ask this segment now.
     Ask(Dbid),
     /// Decide nothing for this content until a person has looked.
-    Quarantine {
-        reason: String,
-        evidence: Vec<String>,
-    },
+    Quarantine { reason: String, evidence: Vec<String> },
     /// No member can serve. Said once for each time it happens.
-    DoubleFault {
-        reason: String,
-        evidence: Vec<String>,
-    },
+    DoubleFault { reason: String, evidence: Vec<String> },
     /// Worth recording, and nothing is decided.
     Say(String),
 }
@@ -172,21 +158,11 @@ impl Fts {
 
     /// Whether something was seen that the next second or so will decide.
     pub fn is_undecided(&self, now_ms: u64) -> bool {
-        if !self.is_deciding(now_ms)
-            || self.quarantined.is_some()
-            || self.said_double_fault
-            || self.all_silent
-        {
+        if !self.is_deciding(now_ms) || self.quarantined.is_some() || self.said_double_fault || self.all_silent {
             return false;
         }
-        let failing = self
-            .witness(self.row.primary.dbid)
-            .is_some_and(Witness::is_failing);
-        self.pending
-            || failing
-            || self
-                .loss_since
-                .is_some_and(|(epoch, _)| epoch == self.row.epoch)
+        let failing = self.witness(self.row.primary.dbid).is_some_and(Witness::is_failing);
+        self.pending || failing || self.loss_since.is_some_and(|(epoch, _)| epoch == self.row.epoch)
     }
 
     /// Whether a segment may be sent the row. A process that is nobody is told only what was decided
@@ -202,8 +178,7 @@ impl Fts {
             (_, None) => false,
             (Phase::Nobody, Some(Role::Primary)) => self.granted == Some((dbid, report.pid)),
             (Phase::Nobody, Some(Role::Mirror)) => {
-                self.row.pairing() == Some(Pairing::Resynchronizing)
-                    && self.row.epoch > report.epoch
+                self.row.pairing() == Some(Pairing::Resynchronizing) && self.row.epoch > report.epoch
             }
             (_, Some(_)) => true,
         }
@@ -245,9 +220,7 @@ impl Fts {
     /// so far is void.
     fn notice_own_lateness(&mut self, now_ms: u64, out: &mut Vec<Decision>) -> bool {
         let allowed = self.patience.tick_ms + self.patience.timeout_ms / 2;
-        let gap = self
-            .last_step_ms
-            .map_or(0, |last| now_ms.saturating_sub(last));
+        let gap = self.last_step_ms.map_or(0, |last| now_ms.saturating_sub(last));
         self.last_step_ms = Some(now_ms);
         if gap <= allowed {
             return false;
@@ -298,10 +271,7 @@ impl Fts {
         if row == self.row {
             return;
         }
-        self.remember(
-            now_ms,
-            format!("row {} epoch {}", transition::letters(&row), row.epoch),
-        );
+        self.remember(now_ms, format!("row {} epoch {}", transition::letters(&row), row.epoch));
         self.said_double_fault = false;
         self.loss_since = None;
         self.drained = None;
@@ -347,11 +317,7 @@ impl Fts {
             return;
         }
         let timeout = self.patience.timeout_ms;
-        let news = self
-            .witnesses
-            .entry(dbid)
-            .or_default()
-            .failed(now_ms, failure, why, timeout);
+        let news = self.witnesses.entry(dbid).or_default().failed(now_ms, failure, why, timeout);
         if let Some(text) = news {
             self.remember(now_ms, format!("dbid {dbid}: {text}"));
         }
@@ -363,10 +329,7 @@ impl Fts {
         }
         self.remember(now_ms, format!("quarantined: {reason}"));
         self.quarantined = Some(reason.clone());
-        out.push(Decision::Quarantine {
-            reason,
-            evidence: self.evidence(now_ms),
-        });
+        out.push(Decision::Quarantine { reason, evidence: self.evidence(now_ms) });
     }
 
     fn remember(&mut self, now_ms: u64, text: String) {

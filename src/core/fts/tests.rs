@@ -13,16 +13,8 @@ fn row(primary: Mode, mirror: Option<(Mode, Status)>) -> PairRow {
     PairRow {
         content: Content(0),
         epoch: Epoch(5),
-        primary: Member {
-            dbid: P,
-            mode: primary,
-            status: Status::Up,
-        },
-        mirror: mirror.map(|(mode, status)| Member {
-            dbid: M,
-            mode,
-            status,
-        }),
+        primary: Member { dbid: P, mode: primary, status: Status::Up },
+        mirror: mirror.map(|(mode, status)| Member { dbid: M, mode, status }),
     }
 }
 
@@ -30,16 +22,10 @@ fn synced() -> PairRow {
     row(Mode::Synchronized, Some((Mode::Synchronized, Status::Up)))
 }
 fn resync() -> PairRow {
-    row(
-        Mode::Resynchronizing,
-        Some((Mode::Resynchronizing, Status::Up)),
-    )
+    row(Mode::Resynchronizing, Some((Mode::Resynchronizing, Status::Up)))
 }
 fn tracking() -> PairRow {
-    row(
-        Mode::ChangeTracking,
-        Some((Mode::Synchronized, Status::Down)),
-    )
+    row(Mode::ChangeTracking, Some((Mode::Synchronized, Status::Down)))
 }
 
 fn report(dbid: Dbid, phase: Phase) -> Report {
@@ -49,16 +35,9 @@ fn report(dbid: Dbid, phase: Phase) -> Report {
         pid: 100 + dbid.0 as u32,
         phase,
         epoch: Epoch(5),
-        copy: CopyState {
-            copy: CopyId(1),
-            generation: Epoch(5),
-        },
+        copy: CopyState { copy: CopyId(1), generation: Epoch(5) },
         ready: matches!(phase, Phase::Mirror | Phase::Nobody),
-        link: matches!(
-            phase,
-            Phase::Mirror | Phase::InSync | Phase::Resynchronizing
-        )
-        .then_some(Epoch(5)),
+        link: matches!(phase, Phase::Mirror | Phase::InSync | Phase::Resynchronizing).then_some(Epoch(5)),
         mirror_lost: None,
         sick: None,
         map_unusable: None,
@@ -79,11 +58,7 @@ struct Bench {
 
 impl Bench {
     fn new(row: PairRow) -> Bench {
-        let mut bench = Bench {
-            fts: Fts::new(row, Patience::default()),
-            now: 0,
-            all: Vec::new(),
-        };
+        let mut bench = Bench { fts: Fts::new(row, Patience::default()), now: 0, all: Vec::new() };
         bench.fts.step(0, Event::Release);
         bench
     }
@@ -116,11 +91,7 @@ impl Bench {
         self.step(Event::Heard(Box::new(report)))
     }
     fn fail(&mut self, dbid: Dbid, failure: Failure) -> Vec<Decision> {
-        self.step(Event::Failed {
-            dbid,
-            failure,
-            why: String::new(),
-        })
+        self.step(Event::Failed { dbid, failure, why: String::new() })
     }
     /// Lets time pass in ticks.
     fn pass(&mut self, ms: u64) {
@@ -150,10 +121,7 @@ impl Bench {
             .expect("a change")
     }
     fn double_faults(&self) -> usize {
-        self.all
-            .iter()
-            .filter(|d| matches!(d, Decision::DoubleFault { .. }))
-            .count()
+        self.all.iter().filter(|d| matches!(d, Decision::DoubleFault { .. })).count()
     }
     fn row_letters(&self) -> String {
         letters(self.fts.row())
@@ -177,17 +145,8 @@ fn two_witnesses_promote_at_once() {
         assert_eq!(b.changes(), [Happening::PrimaryLost]);
         assert_eq!(b.fts.row().primary.dbid, M);
         assert_eq!(b.fts.row().epoch, Epoch(6));
-        assert_eq!(
-            b.last_change().recover,
-            None,
-            "a killed primary stays down until somebody recovers it"
-        );
-        assert!(
-            b.last_change()
-                .evidence
-                .iter()
-                .any(|e| e.contains("dbid 3"))
-        );
+        assert_eq!(b.last_change().recover, None, "a killed primary stays down until somebody recovers it");
+        assert!(b.last_change().evidence.iter().any(|e| e.contains("dbid 3")));
     }
 }
 
@@ -228,11 +187,7 @@ fn a_silent_primary_is_lost_after_three_timeouts_and_not_before() {
         b.pass(1000);
         b.hear(report(M, Phase::Mirror));
         b.fail(P, Failure::Timeout);
-        let expected: &[Happening] = if n < 3 {
-            &[]
-        } else {
-            &[Happening::PrimaryLost]
-        };
+        let expected: &[Happening] = if n < 3 { &[] } else { &[Happening::PrimaryLost] };
         // The mirror answered in this round, so the third timeout decides.
         assert_eq!(b.changes(), expected, "after {n} timeouts");
     }
@@ -279,14 +234,7 @@ fn only_a_synchronized_pair_promotes() {
         }
         assert_eq!(b.changes(), [], "{}", letters(&row));
         assert_eq!(b.double_faults(), 1);
-        b.hear(report(
-            P,
-            if row.mirror.is_none() {
-                Phase::Mirrorless
-            } else {
-                Phase::Tracking
-            },
-        ));
+        b.hear(report(P, if row.mirror.is_none() { Phase::Mirrorless } else { Phase::Tracking }));
         for _ in 0..50 {
             b.pass(100);
             b.fail(P, Failure::Refused);
@@ -302,18 +250,11 @@ fn a_sick_primary_counts_as_lost() {
     let mut sick = report(P, Phase::InSync);
     sick.sick = Some("write: I/O error".into());
     b.hear(sick.clone());
-    assert_eq!(
-        b.changes(),
-        [Happening::PrimaryLost],
-        "the mirror answered within the last second"
-    );
+    assert_eq!(b.changes(), [Happening::PrimaryLost], "the mirror answered within the last second");
     let mut b = Bench::healthy(synced());
     b.pass(5000);
     let decisions = b.hear(sick);
-    assert!(
-        decisions.contains(&Decision::Ask(M)),
-        "an old answer is not enough (R4)"
-    );
+    assert!(decisions.contains(&Decision::Ask(M)), "an old answer is not enough (R4)");
     b.hear(report(M, Phase::Mirror));
     assert_eq!(b.changes(), [Happening::PrimaryLost]);
 }
@@ -407,12 +348,7 @@ fn a_restarted_acting_primary_gets_one_new_epoch_and_tracking() {
         let mut b = Bench::healthy(row);
         b.hear(report(P, Phase::Nobody));
         b.hear(report(P, Phase::Nobody));
-        assert_eq!(
-            b.changes(),
-            [Happening::PrimaryRestarted],
-            "{}",
-            letters(&row)
-        );
+        assert_eq!(b.changes(), [Happening::PrimaryRestarted], "{}", letters(&row));
         assert_eq!(b.row_letters(), after);
         assert_eq!(b.fts.row().epoch, Epoch(6));
         assert_eq!(b.last_change().recover, recover);
@@ -445,18 +381,10 @@ fn of_two_lost_members_whichever_returns_first_serves() {
         b.fail(M, Failure::Refused);
     }
     assert_eq!((b.changes().len(), b.double_faults()), (0, 1));
-    let mut primary_first = Bench {
-        fts: b.fts.clone(),
-        now: b.now,
-        all: Vec::new(),
-    };
+    let mut primary_first = Bench { fts: b.fts.clone(), now: b.now, all: Vec::new() };
     primary_first.hear(report(P, Phase::Nobody));
     assert_eq!(primary_first.changes(), [Happening::PrimaryRestarted]);
-    assert_eq!(
-        primary_first.last_change().recover,
-        None,
-        "the mirror is not there to be recovered"
-    );
+    assert_eq!(primary_first.last_change().recover, None, "the mirror is not there to be recovered");
     b.hear(link_ended(report(M, Phase::Nobody)));
     assert_eq!(b.changes(), [Happening::PrimaryLost]);
     assert_eq!(b.fts.row().primary.dbid, M);
@@ -464,36 +392,20 @@ fn of_two_lost_members_whichever_returns_first_serves() {
 
 #[test]
 fn a_cold_cluster_has_no_faults_until_it_is_released_or_a_role_is_seen() {
-    let mut b = Bench {
-        fts: Fts::new(synced(), Patience::default()),
-        now: 0,
-        all: Vec::new(),
-    };
+    let mut b = Bench { fts: Fts::new(synced(), Patience::default()), now: 0, all: Vec::new() };
     for _ in 0..100 {
         b.pass(100);
         b.fail(P, Failure::Refused);
         b.hear(link_ended(report(M, Phase::Nobody)));
     }
     assert_eq!(b.changes(), []);
-    let mut running = Bench {
-        fts: b.fts.clone(),
-        now: b.now,
-        all: Vec::new(),
-    };
+    let mut running = Bench { fts: b.fts.clone(), now: b.now, all: Vec::new() };
     running.hear(link_ended(report(M, Phase::Mirror)));
     running.fail(P, Failure::Refused);
     running.hear(link_ended(report(M, Phase::Mirror)));
-    assert_eq!(
-        running.changes(),
-        [Happening::PrimaryLost],
-        "a coordinator that restarts just continues"
-    );
+    assert_eq!(running.changes(), [Happening::PrimaryLost], "a coordinator that restarts just continues");
     b.step(Event::Release);
-    assert_eq!(
-        b.changes(),
-        [],
-        "what failed before the start does not count"
-    );
+    assert_eq!(b.changes(), [], "what failed before the start does not count");
     b.hear(report(P, Phase::Nobody));
     assert_eq!(b.changes(), [Happening::PrimaryRestarted]);
 }
@@ -507,9 +419,7 @@ fn nothing_is_decided_while_held_or_paused_and_a_pause_ends_by_itself() {
     assert_eq!(b.changes(), []);
     b.step(Event::Hold(false));
     assert_eq!(b.changes(), [], "what failed while held does not count");
-    b.step(Event::Pause {
-        until_ms: Some(b.now + 500),
-    });
+    b.step(Event::Pause { until_ms: Some(b.now + 500) });
     b.fail(P, Failure::Refused);
     b.hear(link_ended(report(M, Phase::Mirror)));
     assert_eq!(b.changes(), []);
@@ -545,13 +455,7 @@ fn when_every_host_is_silent_nothing_is_decided_and_that_is_said_once() {
         b.fail(M, Failure::Timeout);
     }
     assert_eq!((b.changes().len(), b.double_faults()), (0, 0));
-    assert_eq!(
-        b.all
-            .iter()
-            .filter(|d| matches!(d, Decision::Say(_)))
-            .count(),
-        1
-    );
+    assert_eq!(b.all.iter().filter(|d| matches!(d, Decision::Say(_))).count(), 1);
     b.step(Event::AllSilent(false));
     b.hear(report(M, Phase::Mirror));
     assert_eq!(b.changes(), [Happening::PrimaryLost]);
@@ -572,10 +476,7 @@ fn a_later_epoch_than_the_catalog_s_quarantines_the_content() {
 
 #[test]
 fn an_impossible_row_quarantines_only_its_content_and_once() {
-    let mut b = Bench::new(row(
-        Mode::ChangeTracking,
-        Some((Mode::ChangeTracking, Status::Up)),
-    ));
+    let mut b = Bench::new(row(Mode::ChangeTracking, Some((Mode::ChangeTracking, Status::Up))));
     b.pass(1000);
     assert_eq!(b.all, [], "it was said in the first step");
     assert!(b.fts.quarantine().is_some());
@@ -599,31 +500,12 @@ fn while_a_change_is_under_way_nothing_else_is_decided() {
     let mut fts = Fts::new(synced(), Patience::default());
     fts.step(0, Event::Release);
     fts.step(1, Event::Heard(Box::new(report(M, Phase::Mirror))));
-    fts.step(
-        2,
-        Event::Failed {
-            dbid: P,
-            failure: Failure::Refused,
-            why: String::new(),
-        },
-    );
-    let first = fts.step(
-        3,
-        Event::Heard(Box::new(link_ended(report(M, Phase::Mirror)))),
-    );
+    fts.step(2, Event::Failed { dbid: P, failure: Failure::Refused, why: String::new() });
+    let first = fts.step(3, Event::Heard(Box::new(link_ended(report(M, Phase::Mirror)))));
     assert_eq!(first.len(), 1);
-    assert_eq!(
-        fts.step(
-            4,
-            Event::Heard(Box::new(link_ended(report(M, Phase::Mirror))))
-        ),
-        []
-    );
+    assert_eq!(fts.step(4, Event::Heard(Box::new(link_ended(report(M, Phase::Mirror))))), []);
     // The compare-and-set lost: the row that stands comes back.
     let after = fts.step(5, Event::Row(tracking()));
-    assert!(
-        !after.iter().any(|d| matches!(d, Decision::Change(_))),
-        "{after:?}"
-    );
+    assert!(!after.iter().any(|d| matches!(d, Decision::Change(_))), "{after:?}");
     assert_eq!(letters(fts.row()), "p,c,u / m,s,d");
 }

@@ -62,35 +62,21 @@ impl Witness {
     }
 
     /// Takes a failed attempt; returns a sentence when it is another failure than before.
-    pub(super) fn failed(
-        &mut self,
-        now_ms: u64,
-        failure: Failure,
-        why: String,
-        timeout_ms: u64,
-    ) -> Option<String> {
+    pub(super) fn failed(&mut self, now_ms: u64, failure: Failure, why: String, timeout_ms: u64) -> Option<String> {
         match &mut self.failure {
             Some(failing) => {
                 let is_new = failing.failure != failure;
                 failing.failure = failure;
                 failing.why = why;
                 // A timeout's own length may vary by a little; the pace is that of the deadline.
-                if failing.attempts == 0
-                    || now_ms.saturating_sub(failing.counted_ms) >= timeout_ms * 9 / 10
-                {
+                if failing.attempts == 0 || now_ms.saturating_sub(failing.counted_ms) >= timeout_ms * 9 / 10 {
                     failing.attempts += 1;
                     failing.counted_ms = now_ms;
                 }
                 is_new.then(|| failure.words().to_string())
             }
             None => {
-                self.failure = Some(Failing {
-                    since_ms: now_ms,
-                    failure,
-                    why,
-                    attempts: 1,
-                    counted_ms: now_ms,
-                });
+                self.failure = Some(Failing { since_ms: now_ms, failure, why, attempts: 1, counted_ms: now_ms });
                 Some(failure.words().to_string())
             }
         }
@@ -112,8 +98,7 @@ impl Witness {
 
     /// The last answer, if it came at or after a moment.
     pub fn answer_since(&self, moment_ms: u64) -> Option<&Report> {
-        self.answer()
-            .filter(|_| self.heard_ms.is_some_and(|heard| heard >= moment_ms))
+        self.answer().filter(|_| self.heard_ms.is_some_and(|heard| heard >= moment_ms))
     }
 
     /// When it began to fail.
@@ -131,32 +116,15 @@ impl Witness {
         let age = |ms: u64| format!("{} ms ago", now_ms.saturating_sub(ms));
         let mut text = match &self.failure {
             Some(f) => {
-                let why = if f.why.is_empty() {
-                    String::new()
-                } else {
-                    format!(" ({})", f.why)
-                };
-                let times = if f.attempts == 1 {
-                    "attempt"
-                } else {
-                    "attempts"
-                };
-                format!(
-                    "{}{why}, {} {times}, first {}",
-                    f.failure.words(),
-                    f.attempts,
-                    age(f.since_ms)
-                )
+                let why = if f.why.is_empty() { String::new() } else { format!(" ({})", f.why) };
+                let times = if f.attempts == 1 { "attempt" } else { "attempts" };
+                format!("{}{why}, {} {times}, first {}", f.failure.words(), f.attempts, age(f.since_ms))
             }
             None => String::new(),
         };
         match (&self.report, self.heard_ms) {
             (Some(report), Some(heard)) => {
-                let lead = if text.is_empty() {
-                    ""
-                } else {
-                    "; before that "
-                };
+                let lead = if text.is_empty() { "" } else { "; before that " };
                 text.push_str(&format!("{lead}{}, {}", words(report), age(heard)));
             }
             _ if text.is_empty() => text.push_str("never reached"),
@@ -179,11 +147,7 @@ fn differs(old: &Report, new: &Report) -> bool {
 
 fn words(report: &Report) -> String {
     let phase = serde_json::to_value(report.phase).ok();
-    let phase = phase
-        .as_ref()
-        .and_then(|p| p.as_str())
-        .unwrap_or("?")
-        .replace('_', " ");
+    let phase = phase.as_ref().and_then(|p| p.as_str()).unwrap_or("?").replace('_', " ");
     let mut text = format!("pid {} {phase}, epoch {}", report.pid, report.epoch);
     match report.link {
         Some(epoch) => text.push_str(&format!(", link of epoch {epoch}")),

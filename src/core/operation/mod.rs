@@ -24,11 +24,7 @@ use std::collections::BTreeMap;
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum GoalKind {
     /// Copy what the mirror lacks, or everything, until the pair is synchronized.
-    Recover {
-        full: bool,
-        in_place: bool,
-        rate_bytes: Option<u64>,
-    },
+    Recover { full: bool, in_place: bool, rate_bytes: Option<u64> },
     /// Switch the roles of the pair, then recover until it is synchronized.
     Rebalance,
     /// Stop the content's segments and start them again.
@@ -68,13 +64,7 @@ pub const DEFAULT_JOBS: usize = 16;
 
 impl Goal {
     pub fn new(kind: GoalKind, targets: Vec<Target>) -> Goal {
-        Goal {
-            kind,
-            targets,
-            jobs: DEFAULT_JOBS,
-            stop_after_segment: false,
-            cancelled: false,
-        }
+        Goal { kind, targets, jobs: DEFAULT_JOBS, stop_after_segment: false, cancelled: false }
     }
 
     pub fn is_ended(&self) -> bool {
@@ -83,9 +73,7 @@ impl Goal {
 
     /// Whether a target that has not ended works on this content.
     pub fn holds(&self, content: Content) -> bool {
-        self.targets
-            .iter()
-            .any(|t| t.content == content && t.ended.is_none())
+        self.targets.iter().any(|t| t.content == content && t.ended.is_none())
     }
 }
 
@@ -189,10 +177,7 @@ impl Target {
 
     /// A target that another operation already works on.
     pub fn joined(content: Content, dbid: Dbid) -> Target {
-        Target {
-            joined: true,
-            ..Target::new(content, dbid)
-        }
+        Target { joined: true, ..Target::new(content, dbid) }
     }
 }
 
@@ -242,10 +227,8 @@ impl Facts {
     /// The acting primary's answer under the present row, when it serves.
     fn serving(&self) -> Option<Report> {
         let report = self.member(self.row.primary.dbid).report?;
-        let serves = matches!(
-            report.phase,
-            Phase::Tracking | Phase::Resynchronizing | Phase::InSync | Phase::Mirrorless
-        );
+        let serves =
+            matches!(report.phase, Phase::Tracking | Phase::Resynchronizing | Phase::InSync | Phase::Mirrorless);
         (serves && report.epoch == self.row.epoch && report.sick.is_none()).then_some(report)
     }
 }
@@ -312,12 +295,7 @@ pub enum Step {
     /// Remove the target's identity; make an empty sibling directory unless it is copied in place.
     Prepare { dbid: Dbid, sibling: bool },
     /// Change the row, with what the members need to know beside it.
-    Change {
-        transition: Box<Transition>,
-        full_copy: bool,
-        rate_bytes: Option<u64>,
-        reason: String,
-    },
+    Change { transition: Box<Transition>, full_copy: bool, rate_bytes: Option<u64>, reason: String },
     /// Drain the primary.
     Drain { dbid: Dbid },
     /// Exchange the names of the data directory and its sibling.
@@ -370,29 +348,15 @@ impl Target {
             return Step::Ended;
         }
         if self.stage == Stage::Pending && (facts.cancelled || facts.stop_after_segment) {
-            return self.end(Ended::Cancelled {
-                note: "not begun".into(),
-            });
+            return self.end(Ended::Cancelled { note: "not begun".into() });
         }
         if let Some(why) = &facts.quarantined {
             return self.refuse(Why::Quarantined, why.clone());
         }
         let step = match kind {
-            GoalKind::Recover {
-                full,
-                in_place,
-                rate_bytes,
-            } => {
+            GoalKind::Recover { full, in_place, rate_bytes } => {
                 let dbid = self.dbid;
-                self.recover(
-                    dbid,
-                    recover::How {
-                        full,
-                        in_place,
-                        rate_bytes,
-                    },
-                    facts,
-                )
+                self.recover(dbid, recover::How { full, in_place, rate_bytes }, facts)
             }
             GoalKind::Rebalance => self.rebalance(facts),
             GoalKind::Restart { mode } => self.restart(Some(mode), facts),
@@ -408,10 +372,7 @@ impl Target {
     pub fn did(&mut self, step: &Step, came: Came) {
         match (step, came) {
             (Step::Kill { dbid, .. }, Came::Failed(cause)) => {
-                self.refuse(
-                    Why::CannotStop,
-                    format!("the former process of dbid {dbid} could not be killed: {cause}"),
-                );
+                self.refuse(Why::CannotStop, format!("the former process of dbid {dbid} could not be killed: {cause}"));
             }
             (Step::Start { dbid, .. }, Came::Pid(pid)) => {
                 self.started.insert(*dbid, Ok(pid));
@@ -425,10 +386,7 @@ impl Target {
             (Step::Change { transition, .. }, Came::Changed(epoch)) if transition.rule.raises => {
                 self.granted = Some(epoch);
             }
-            (
-                Step::Prepare { .. } | Step::DropOld { .. } | Step::Exchange { .. },
-                Came::Failed(cause),
-            )
+            (Step::Prepare { .. } | Step::DropOld { .. } | Step::Exchange { .. }, Came::Failed(cause))
             | (Step::Change { .. } | Step::Drain { .. }, Came::Failed(cause)) => {
                 self.fail(format!("{}: {cause}", step.words()));
             }
@@ -441,10 +399,7 @@ impl Target {
         Step::Ended
     }
     fn done(&mut self, how: &str, note: String) -> Step {
-        self.end(Ended::Done {
-            how: how.into(),
-            note,
-        })
+        self.end(Ended::Done { how: how.into(), note })
     }
     fn refuse(&mut self, why: Why, cause: String) -> Step {
         self.end(Ended::Refused { why, cause })
@@ -469,10 +424,7 @@ impl Target {
     fn wait_for_host(&mut self, dbid: Dbid, facts: &Facts) -> Step {
         match self.wait(WaitFor::HostToAnswer, facts) {
             Ok(step) => step,
-            Err(()) => self.refuse(
-                Why::HostDown,
-                format!("the host of dbid {dbid} does not answer"),
-            ),
+            Err(()) => self.refuse(Why::HostDown, format!("the host of dbid {dbid} does not answer")),
         }
     }
 
@@ -485,10 +437,7 @@ impl Target {
                     Some(Err(cause)) => format!(": {cause}"),
                     _ => String::new(),
                 };
-                self.refuse(
-                    Why::DoubleFault,
-                    format!("acting primary dbid {primary} does not serve{started}"),
-                )
+                self.refuse(Why::DoubleFault, format!("acting primary dbid {primary} does not serve{started}"))
             }
         }
     }

@@ -9,41 +9,26 @@ impl Target {
     pub(super) fn rebalance(&mut self, facts: &Facts) -> Step {
         let row = &facts.row;
         let Some(mirror) = row.mirror else {
-            return self.refuse(
-                Why::NoMirror,
-                format!("content {} has no mirror", row.content),
-            );
+            return self.refuse(Why::NoMirror, format!("content {} has no mirror", row.content));
         };
         let is_switched = row.primary.dbid == self.dbid;
         match row.pairing() {
             Some(Pairing::Synchronized) if is_switched => {
                 let already = self.stage == Stage::Pending;
-                self.done(
-                    "switched",
-                    if already {
-                        "already in its preferred roles".into()
-                    } else {
-                        String::new()
-                    },
-                )
+                self.done("switched", if already { "already in its preferred roles".into() } else { String::new() })
             }
-            Some(Pairing::Synchronized) if self.stage == Stage::Draining => {
-                self.wait_for_promotion(facts)
-            }
+            Some(Pairing::Synchronized) if self.stage == Stage::Draining => self.wait_for_promotion(facts),
             Some(Pairing::Synchronized) => self.drain(facts),
-            Some(Pairing::ChangeTracking | Pairing::Resynchronizing)
-                if is_switched && self.stage != Stage::Pending =>
-            {
+            Some(Pairing::ChangeTracking | Pairing::Resynchronizing) if is_switched && self.stage != Stage::Pending => {
                 self.stage = Stage::Recovering;
                 match self.recover(mirror.dbid, How::INCREMENTAL, facts) {
                     Step::Ended => self.switched_but(mirror.dbid),
                     step => step,
                 }
             }
-            _ if self.stage == Stage::Pending => self.refuse(
-                Why::NotSynchronized,
-                format!("content {} is not synchronized", row.content),
-            ),
+            _ if self.stage == Stage::Pending => {
+                self.refuse(Why::NotSynchronized, format!("content {} is not synchronized", row.content))
+            }
             _ => self.fail("the pair lost its mirror before the roles could be switched".into()),
         }
     }
@@ -60,10 +45,7 @@ impl Target {
                 Ok(step) => step,
                 Err(()) => self.refuse(
                     Why::NotSynchronized,
-                    format!(
-                        "the mirror of content {} is not ready to take over",
-                        row.content
-                    ),
+                    format!("the mirror of content {} is not ready to take over", row.content),
                 ),
             };
         }
@@ -81,15 +63,9 @@ impl Target {
             Err(()) => {
                 let absent = facts.member(primary).process == Process::Absent;
                 if absent && !self.started.contains_key(&primary) {
-                    return Step::Start {
-                        dbid: primary,
-                        sibling: false,
-                    };
+                    return Step::Start { dbid: primary, sibling: false };
                 }
-                self.fail(format!(
-                    "the mirror of content {} did not take over",
-                    facts.row.content
-                ))
+                self.fail(format!("the mirror of content {} did not take over", facts.row.content))
             }
         }
     }
@@ -99,9 +75,7 @@ impl Target {
         use super::Ended;
         match self.ended.take() {
             Some(Ended::Done { note, .. }) => self.done("switched", note),
-            Some(Ended::Failed { cause }) => {
-                self.fail(format!("switched, but dbid {dbid} is down: {cause}"))
-            }
+            Some(Ended::Failed { cause }) => self.fail(format!("switched, but dbid {dbid} is down: {cause}")),
             other => {
                 self.ended = other;
                 Step::Ended

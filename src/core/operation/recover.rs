@@ -15,11 +15,7 @@ pub(super) struct How {
 }
 
 impl How {
-    pub(super) const INCREMENTAL: How = How {
-        full: false,
-        in_place: false,
-        rate_bytes: None,
-    };
+    pub(super) const INCREMENTAL: How = How { full: false, in_place: false, rate_bytes: None };
 
     fn word(self) -> &'static str {
         if self.full { "full" } else { "incremental" }
@@ -36,10 +32,7 @@ impl Target {
     pub(super) fn recover(&mut self, dbid: Dbid, how: How, facts: &Facts) -> Step {
         let row = &facts.row;
         if row.mirror.is_none() {
-            return self.refuse(
-                Why::NoMirror,
-                format!("content {} has no mirror", row.content),
-            );
+            return self.refuse(Why::NoMirror, format!("content {} has no mirror", row.content));
         }
         if row.primary.dbid == dbid {
             return self.refuse(Why::SegmentUp, format!("dbid {dbid} is the acting primary"));
@@ -47,38 +40,26 @@ impl Target {
         match row.pairing() {
             Some(Pairing::Synchronized) => self.at_synchronized(dbid, how, facts),
             Some(Pairing::Resynchronizing) => self.while_copying(dbid, how, facts),
-            Some(Pairing::ChangeTracking) if self.joined => {
-                match self.wait(WaitFor::OtherOperation, facts) {
-                    Ok(step) => step,
-                    Err(()) => {
-                        self.fail("the operation that was waited for did not begin the copy".into())
-                    }
-                }
-            }
+            Some(Pairing::ChangeTracking) if self.joined => match self.wait(WaitFor::OtherOperation, facts) {
+                Ok(step) => step,
+                Err(()) => self.fail("the operation that was waited for did not begin the copy".into()),
+            },
             Some(Pairing::ChangeTracking) => self.begin_recovery(dbid, how, facts),
-            Some(Pairing::Mirrorless) | None => self.refuse(
-                Why::NoMirror,
-                format!("content {} has no mirror", row.content),
-            ),
+            Some(Pairing::Mirrorless) | None => {
+                self.refuse(Why::NoMirror, format!("content {} has no mirror", row.content))
+            }
         }
     }
 
     fn at_synchronized(&mut self, dbid: Dbid, how: How, facts: &Facts) -> Step {
         if how.full && self.stage == Stage::Pending && !self.joined {
-            return self.refuse(
-                Why::SegmentUp,
-                format!("dbid {dbid} is up and synchronized"),
-            );
+            return self.refuse(Why::SegmentUp, format!("dbid {dbid} is up and synchronized"));
         }
         if how.uses_sibling() && !self.joined {
             return self.name_the_copy(dbid, facts);
         }
         let already = self.granted.is_none() && self.stage == Stage::Pending && !self.joined;
-        let note = if already {
-            "already synchronized".into()
-        } else {
-            String::new()
-        };
+        let note = if already { "already synchronized".into() } else { String::new() };
         self.done(how.word(), note)
     }
 
@@ -93,9 +74,7 @@ impl Target {
             (Process::Running(_), Process::Absent) => self.done("full", String::new()),
             _ => match self.wait(WaitFor::NamesToStand, facts) {
                 Ok(step) => step,
-                Err(()) => self.fail(format!(
-                    "the new copy of dbid {dbid} could not be named: its process is gone"
-                )),
+                Err(()) => self.fail(format!("the new copy of dbid {dbid} could not be named: its process is gone")),
             },
         }
     }
@@ -108,29 +87,20 @@ impl Target {
             // The copy ends with the mirror's process; FTS then grants tracking.
             let member = facts.member(dbid);
             if let Process::Running(_) = member.sibling {
-                return Step::Kill {
-                    dbid,
-                    sibling: true,
-                };
+                return Step::Kill { dbid, sibling: true };
             }
             if let Process::Running(_) = member.process {
-                return Step::Kill {
-                    dbid,
-                    sibling: false,
-                };
+                return Step::Kill { dbid, sibling: false };
             }
         }
-        self.wait(WaitFor::Copy, facts)
-            .unwrap_or(Step::Wait(WaitFor::Copy))
+        self.wait(WaitFor::Copy, facts).unwrap_or(Step::Wait(WaitFor::Copy))
     }
 
     /// The pair is p,c,u / m,x,d.
     fn begin_recovery(&mut self, dbid: Dbid, how: How, facts: &Facts) -> Step {
         let row = &facts.row;
         if facts.cancelled {
-            return self.end(super::Ended::Cancelled {
-                note: "the mirror stays down".into(),
-            });
+            return self.end(super::Ended::Cancelled { note: "the mirror stays down".into() });
         }
         if self.granted.is_some_and(|granted| row.epoch > granted) {
             return self.ended_early(dbid, facts);
@@ -142,9 +112,7 @@ impl Target {
             return self.wait_for_primary(facts);
         };
         let unusable = primary.map_unusable.clone();
-        let unfinished = facts
-            .must_copy_all
-            .then(|| format!("a full copy of dbid {dbid} was begun and did not end"));
+        let unfinished = facts.must_copy_all.then(|| format!("a full copy of dbid {dbid} was begun and did not end"));
         if let (false, Some(why)) = (how.full, unusable.or(unfinished)) {
             return self.refuse(Why::IncrementalImpossible, why);
         }
@@ -166,9 +134,7 @@ impl Target {
         if let Some(why) = primary.and_then(|p| p.map_unusable) {
             return self.refuse(Why::IncrementalImpossible, why);
         }
-        self.fail(format!(
-            "the copy to dbid {dbid} ended before it was in sync; the mirror is down again"
-        ))
+        self.fail(format!("the copy to dbid {dbid} ended before it was in sync; the mirror is down again"))
     }
 
     /// Everything before the process of a full copy is started; `None` when that is all done.
@@ -187,9 +153,7 @@ impl Target {
             let needed = primary.data_bytes.saturating_add(ROOM_LEFT_BYTES);
             match member.free_bytes {
                 Some(free) if free < needed => {
-                    let cause = format!(
-                        "the host of dbid {dbid} has {free} bytes free, a new copy needs {needed}"
-                    );
+                    let cause = format!("the host of dbid {dbid} has {free} bytes free, a new copy needs {needed}");
                     return Some(self.refuse(Why::NoSpace, cause));
                 }
                 Some(_) => {}
@@ -197,81 +161,46 @@ impl Target {
             }
         }
         if let Process::Running(_) = member.process {
-            return Some(Step::Kill {
-                dbid,
-                sibling: false,
-            });
+            return Some(Step::Kill { dbid, sibling: false });
         }
         if let Process::Running(_) = member.sibling {
-            return Some(Step::Kill {
-                dbid,
-                sibling: true,
-            });
+            return Some(Step::Kill { dbid, sibling: true });
         }
-        if facts
-            .row
-            .mirror
-            .is_some_and(|m| m.mode != Mode::Resynchronizing)
-        {
+        if facts.row.mirror.is_some_and(|m| m.mode != Mode::Resynchronizing) {
             return Some(self.change(Event::FullCopyBegins, how, facts));
         }
-        Some(Step::Prepare {
-            dbid,
-            sibling: how.uses_sibling(),
-        })
+        Some(Step::Prepare { dbid, sibling: how.uses_sibling() })
     }
 
     /// The former process is killed, a new one is started, and it must answer as nobody.
-    fn bring_up(
-        &mut self,
-        dbid: Dbid,
-        how: How,
-        primary: &Report,
-        member: &MemberFacts,
-        facts: &Facts,
-    ) -> Step {
+    fn bring_up(&mut self, dbid: Dbid, how: How, primary: &Report, member: &MemberFacts, facts: &Facts) -> Step {
         let sibling = how.uses_sibling();
-        let (process, other) = if sibling {
-            (member.sibling, member.process)
-        } else {
-            (member.process, member.sibling)
-        };
+        let (process, other) =
+            if sibling { (member.sibling, member.process) } else { (member.process, member.sibling) };
         if let Process::Running(_) = other {
-            return Step::Kill {
-                dbid,
-                sibling: !sibling,
-            };
+            return Step::Kill { dbid, sibling: !sibling };
         }
         let Process::Running(pid) = process else {
             return match self.started.get(&dbid) {
                 None => Step::Start { dbid, sibling },
-                Some(Ok(_)) => self.fail(format!(
-                    "the process of dbid {dbid} ended before it was copied to"
-                )),
+                Some(Ok(_)) => self.fail(format!("the process of dbid {dbid} ended before it was copied to")),
                 Some(Err(cause)) => {
                     let cause = format!("dbid {dbid} could not be started: {cause}");
                     self.fail(cause)
                 }
             };
         };
-        let nobody = member
-            .report
-            .as_ref()
-            .filter(|r| r.pid == pid && r.phase == Phase::Nobody);
+        let nobody = member.report.as_ref().filter(|r| r.pid == pid && r.phase == Phase::Nobody);
         match nobody {
             Some(mirror) => match refuses_incremental(how, primary, mirror) {
                 Some(cause) => self.refuse(Why::IncrementalImpossible, cause),
                 None => self.change(Event::RecoveryBegins, how, facts),
             },
             // It was started here, and the prober has not reached it yet.
-            None if self.started.get(&dbid) == Some(&Ok(pid)) => {
-                match self.wait(WaitFor::MirrorToReport, facts) {
-                    Ok(step) => step,
-                    Err(()) => self.fail(format!(
-                        "the new process of dbid {dbid} (pid {pid}) does not report"
-                    )),
-                }
-            }
+            None if self.started.get(&dbid) == Some(&Ok(pid)) => match self.wait(WaitFor::MirrorToReport, facts) {
+                Ok(step) => step,
+                Err(()) => self.fail(format!("the new process of dbid {dbid} (pid {pid}) does not report")),
+            },
             None => Step::Kill { dbid, sibling },
         }
     }
@@ -279,11 +208,7 @@ impl Target {
     fn change(&mut self, event: Event, how: How, facts: &Facts) -> Step {
         match transition::apply(&facts.row, event) {
             Some(transition) => Step::Change {
-                reason: format!(
-                    "{}: {}",
-                    how.word().replace("full", "full copy"),
-                    transition.rule.why
-                ),
+                reason: format!("{}: {}", how.word().replace("full", "full copy"), transition.rule.why),
                 transition: Box::new(transition),
                 full_copy: how.full,
                 rate_bytes: how.rate_bytes,
@@ -299,18 +224,10 @@ fn refuses_incremental(how: How, primary: &Report, mirror: &Report) -> Option<St
         return None;
     }
     match primary.map_bound_to {
-        None => Some(format!(
-            "dbid {} does not know which copy its tracked changes belong to",
-            primary.dbid
-        )),
+        None => Some(format!("dbid {} does not know which copy its tracked changes belong to", primary.dbid)),
         Some(bound) if bound != mirror.copy => Some(format!(
             "the changes tracked by dbid {} belong to copy {} as of epoch {}, dbid {} holds copy {} as of epoch {}",
-            primary.dbid,
-            bound.copy,
-            bound.generation,
-            mirror.dbid,
-            mirror.copy.copy,
-            mirror.copy.generation
+            primary.dbid, bound.copy, bound.generation, mirror.dbid, mirror.copy.copy, mirror.copy.generation
         )),
         Some(_) => None,
     }

@@ -10,18 +10,13 @@ impl Target {
     pub(super) fn restart(&mut self, mode: Option<StopMode>, facts: &Facts) -> Step {
         match (self.stage, mode) {
             (Stage::Pending, _) => {
-                self.was_synchronized =
-                    self.joined || facts.row.pairing() == Some(Pairing::Synchronized);
+                self.was_synchronized = self.joined || facts.row.pairing() == Some(Pairing::Synchronized);
                 // What another operation works on, or what serves already, needs no start.
                 if self.joined || (mode.is_none() && facts.serving().is_some()) {
                     self.stage = Stage::Recovering;
                     return self.until_it_serves(facts);
                 }
-                self.stage = if mode.is_some() {
-                    Stage::Stopping
-                } else {
-                    Stage::Starting
-                };
+                self.stage = if mode.is_some() { Stage::Stopping } else { Stage::Starting };
                 Step::Hold
             }
             (Stage::Stopping, Some(mode)) => self.stop_members(mode, facts),
@@ -32,8 +27,7 @@ impl Target {
 
     /// The primary first: its sessions end while its mirror still holds what they commit.
     fn stop_members(&mut self, mode: StopMode, facts: &Facts) -> Step {
-        let members =
-            std::iter::once(facts.row.primary.dbid).chain(facts.row.mirror.map(|m| m.dbid));
+        let members = std::iter::once(facts.row.primary.dbid).chain(facts.row.mirror.map(|m| m.dbid));
         for dbid in members {
             if let Process::Running(_) = facts.member(dbid).process {
                 return self.stop_member(dbid, mode, facts);
@@ -45,10 +39,7 @@ impl Target {
 
     fn stop_member(&mut self, dbid: Dbid, mode: StopMode, facts: &Facts) -> Step {
         if mode == StopMode::Immediate {
-            return Step::Kill {
-                dbid,
-                sibling: false,
-            };
+            return Step::Kill { dbid, sibling: false };
         }
         // A process that answers nothing is not asked: it could not obey.
         let answers = facts.member(dbid).report.is_some();
@@ -56,17 +47,11 @@ impl Target {
             return Step::Stop { dbid, mode };
         }
         if !answers && !self.asked_to_stop.contains(&dbid) {
-            return Step::Kill {
-                dbid,
-                sibling: false,
-            };
+            return Step::Kill { dbid, sibling: false };
         }
         match self.wait(WaitFor::SegmentToStop(dbid, mode), facts) {
             Ok(step) => step,
-            Err(()) => Step::Kill {
-                dbid,
-                sibling: false,
-            },
+            Err(()) => Step::Kill { dbid, sibling: false },
         }
     }
 
@@ -81,17 +66,13 @@ impl Target {
             }
             match facts.member(dbid).process {
                 Process::Absent => {
-                    return Step::Start {
-                        dbid,
-                        sibling: false,
-                    };
+                    return Step::Start { dbid, sibling: false };
                 }
                 Process::Running(_) => {}
                 Process::Unknown => match self.wait(WaitFor::HostToAnswer, facts) {
                     Ok(step) => return step,
                     Err(()) => {
-                        self.started
-                            .insert(dbid, Err("its host does not answer".into()));
+                        self.started.insert(dbid, Err("its host does not answer".into()));
                         self.forget_waiting();
                     }
                 },
@@ -109,9 +90,7 @@ impl Target {
             return self.done("restarted", String::new());
         };
         match facts.row.pairing() {
-            Some(Pairing::Synchronized) if primary.phase == Phase::InSync => {
-                self.done("restarted", String::new())
-            }
+            Some(Pairing::Synchronized) if primary.phase == Phase::InSync => self.done("restarted", String::new()),
             Some(Pairing::ChangeTracking | Pairing::Resynchronizing) if self.was_synchronized => {
                 // The process that `start` itself brought up is nobody, and is recovered as it is.
                 match self.recover(mirror.dbid, How::INCREMENTAL, facts) {
@@ -119,10 +98,9 @@ impl Target {
                     step => step,
                 }
             }
-            Some(Pairing::ChangeTracking) => self.done(
-                "restarted",
-                format!("mirror dbid {} was down and stays down", mirror.dbid),
-            ),
+            Some(Pairing::ChangeTracking) => {
+                self.done("restarted", format!("mirror dbid {} was down and stays down", mirror.dbid))
+            }
             Some(Pairing::Resynchronizing) => self.done("restarted", String::new()),
             _ => self.wait_for_primary(facts),
         }
@@ -131,9 +109,7 @@ impl Target {
     fn serves_but(&mut self, dbid: Dbid) -> Step {
         match self.ended.take() {
             Some(Ended::Done { note, .. }) => self.done("restarted", note),
-            Some(Ended::Failed { cause }) => self.fail(format!(
-                "it serves, but mirror dbid {dbid} is down: {cause}"
-            )),
+            Some(Ended::Failed { cause }) => self.fail(format!("it serves, but mirror dbid {dbid} is down: {cause}")),
             other => {
                 self.ended = other;
                 Step::Ended

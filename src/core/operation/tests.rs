@@ -8,22 +8,11 @@ use crate::core::transition::{Event, letters};
 
 const P: Dbid = Dbid(2);
 const M: Dbid = Dbid(3);
-const RECOVER: GoalKind = GoalKind::Recover {
-    full: false,
-    in_place: false,
-    rate_bytes: None,
-};
-const FULL: GoalKind = GoalKind::Recover {
-    full: true,
-    in_place: false,
-    rate_bytes: None,
-};
+const RECOVER: GoalKind = GoalKind::Recover { full: false, in_place: false, rate_bytes: None };
+const FULL: GoalKind = GoalKind::Recover { full: true, in_place: false, rate_bytes: None };
 
 fn copy(dbid: Dbid) -> CopyState {
-    CopyState {
-        copy: CopyId(dbid.0 as u128),
-        generation: Epoch(4),
-    }
+    CopyState { copy: CopyId(dbid.0 as u128), generation: Epoch(4) }
 }
 
 fn report(dbid: Dbid, phase: Phase, epoch: u64) -> Report {
@@ -54,16 +43,8 @@ fn tracking() -> Facts {
         row: PairRow {
             content: Content(0),
             epoch: Epoch(5),
-            primary: Member {
-                dbid: P,
-                mode: Mode::ChangeTracking,
-                status: Status::Up,
-            },
-            mirror: Some(Member {
-                dbid: M,
-                mode: Mode::Synchronized,
-                status: Status::Down,
-            }),
+            primary: Member { dbid: P, mode: Mode::ChangeTracking, status: Status::Up },
+            mirror: Some(Member { dbid: M, mode: Mode::Synchronized, status: Status::Down }),
         },
         quarantined: None,
         members: BTreeMap::new(),
@@ -77,12 +58,8 @@ fn tracking() -> Facts {
         sibling: Process::Absent,
         free_bytes: None,
     };
-    let mirror = MemberFacts {
-        report: None,
-        process: Process::Absent,
-        sibling: Process::Absent,
-        free_bytes: Some(2 << 30),
-    };
+    let mirror =
+        MemberFacts { report: None, process: Process::Absent, sibling: Process::Absent, free_bytes: Some(2 << 30) };
     facts.members.insert(P, primary);
     facts.members.insert(M, mirror);
     facts
@@ -91,11 +68,7 @@ fn tracking() -> Facts {
 fn synced() -> Facts {
     let mut facts = tracking();
     facts.row.primary.mode = Mode::Synchronized;
-    facts.row.mirror = Some(Member {
-        dbid: M,
-        mode: Mode::Synchronized,
-        status: Status::Up,
-    });
+    facts.row.mirror = Some(Member { dbid: M, mode: Mode::Synchronized, status: Status::Up });
     member(&mut facts, P).report = Some(report(P, Phase::InSync, 5));
     member(&mut facts, M).report = Some(report(M, Phase::Mirror, 5));
     member(&mut facts, M).process = Process::Running(103);
@@ -130,31 +103,16 @@ fn the_former_process_is_killed_before_a_new_one_is_started_which_must_answer_as
     member(&mut f, M).process = Process::Running(103);
     member(&mut f, M).report = Some(report(M, Phase::Mirror, 4));
     let kill = t.next(RECOVER, &f);
-    assert_eq!(
-        kill,
-        Step::Kill {
-            dbid: M,
-            sibling: false
-        }
-    );
+    assert_eq!(kill, Step::Kill { dbid: M, sibling: false });
     t.did(&kill, Came::Fine);
     member(&mut f, M).process = Process::Absent;
     member(&mut f, M).report = None;
     let start = t.next(RECOVER, &f);
-    assert_eq!(
-        start,
-        Step::Start {
-            dbid: M,
-            sibling: false
-        }
-    );
+    assert_eq!(start, Step::Start { dbid: M, sibling: false });
     t.did(&start, Came::Pid(203));
     member(&mut f, M).process = Process::Running(203);
     assert_eq!(t.next(RECOVER, &f), Step::Wait(WaitFor::MirrorToReport));
-    member(&mut f, M).report = Some(Report {
-        pid: 203,
-        ..report(M, Phase::Nobody, 4)
-    });
+    member(&mut f, M).report = Some(Report { pid: 203, ..report(M, Phase::Nobody, 4) });
     let begins = t.next(RECOVER, &f);
     assert_eq!(event(&begins), Some(Event::RecoveryBegins));
     t.did(&begins, Came::Changed(Epoch(6)));
@@ -188,12 +146,8 @@ fn changes_tracked_for_another_copy_are_refused_and_never_guessed() {
     let mut nobody = tracking();
     member(&mut nobody, M).process = Process::Running(103);
     member(&mut nobody, M).report = Some(report(M, Phase::Nobody, 4));
-    let (mut other, mut unbound, mut unusable, mut unfinished) = (
-        nobody.clone(),
-        nobody.clone(),
-        nobody.clone(),
-        nobody.clone(),
-    );
+    let (mut other, mut unbound, mut unusable, mut unfinished) =
+        (nobody.clone(), nobody.clone(), nobody.clone(), nobody.clone());
     let primary = |f: &mut Facts, change: fn(&mut Report)| {
         let mut report = report(P, Phase::Tracking, 5);
         change(&mut report);
@@ -207,16 +161,9 @@ fn changes_tracked_for_another_copy_are_refused_and_never_guessed() {
         let mut t = mirror_target();
         assert_eq!(t.next(RECOVER, &facts), Step::Ended);
         assert_eq!(why(&t), Some(Why::IncrementalImpossible));
-        assert_ne!(
-            mirror_target().next(FULL, &facts),
-            Step::Ended,
-            "a full copy may follow"
-        );
+        assert_ne!(mirror_target().next(FULL, &facts), Step::Ended, "a full copy may follow");
     }
-    assert_eq!(
-        event(&mirror_target().next(RECOVER, &nobody)),
-        Some(Event::RecoveryBegins)
-    );
+    assert_eq!(event(&mirror_target().next(RECOVER, &nobody)), Some(Event::RecoveryBegins));
 }
 
 #[test]
@@ -227,8 +174,7 @@ fn a_recovery_that_ends_early_is_not_begun_again_by_itself() {
     assert_eq!(t.next(RECOVER, &f), Step::Ended);
     assert!(matches!(t.ended, Some(Ended::Failed { .. })));
     t.ended = None;
-    member(&mut f, P).report.as_mut().unwrap().map_unusable =
-        Some("a write outside a checkpoint".into());
+    member(&mut f, P).report.as_mut().unwrap().map_unusable = Some("a write outside a checkpoint".into());
     t.next(RECOVER, &f);
     assert_eq!(why(&t), Some(Why::IncrementalImpossible));
 }
@@ -241,11 +187,9 @@ fn what_does_not_answer_is_waited_for_and_then_named() {
     member(&mut no_primary, P).report = None;
     let mut old_primary = tracking();
     member(&mut old_primary, P).report = Some(report(P, Phase::Tracking, 4));
-    for (mut facts, expected) in [
-        (no_host, Why::HostDown),
-        (no_primary, Why::DoubleFault),
-        (old_primary, Why::DoubleFault),
-    ] {
+    for (mut facts, expected) in
+        [(no_host, Why::HostDown), (no_primary, Why::DoubleFault), (old_primary, Why::DoubleFault)]
+    {
         let mut t = mirror_target();
         assert!(matches!(t.next(RECOVER, &facts), Step::Wait(_)));
         facts.now_ms = 40_000;
@@ -258,11 +202,7 @@ fn what_does_not_answer_is_waited_for_and_then_named() {
 fn a_full_copy_checks_room_first_and_ends_with_the_new_copy_under_the_name() {
     let (mut t, mut f) = (mirror_target(), tracking());
     member(&mut f, M).free_bytes = Some(1 << 20);
-    assert_eq!(
-        t.clone().next(FULL, &f),
-        Step::Ended,
-        "refused before anything changes"
-    );
+    assert_eq!(t.clone().next(FULL, &f), Step::Ended, "refused before anything changes");
     member(&mut f, M).free_bytes = Some(2 << 30);
     let marks = t.next(FULL, &f);
     assert_eq!(event(&marks), Some(Event::FullCopyBegins));
@@ -271,36 +211,15 @@ fn a_full_copy_checks_room_first_and_ends_with_the_new_copy_under_the_name() {
     f.row = apply_change(&marks);
     f.must_copy_all = true;
     let prepare = t.next(FULL, &f);
-    assert_eq!(
-        prepare,
-        Step::Prepare {
-            dbid: M,
-            sibling: true
-        }
-    );
+    assert_eq!(prepare, Step::Prepare { dbid: M, sibling: true });
     t.did(&prepare, Came::Fine);
     let start = t.next(FULL, &f);
-    assert_eq!(
-        start,
-        Step::Start {
-            dbid: M,
-            sibling: true
-        }
-    );
+    assert_eq!(start, Step::Start { dbid: M, sibling: true });
     t.did(&start, Came::Pid(203));
     member(&mut f, M).sibling = Process::Running(203);
-    member(&mut f, M).report = Some(Report {
-        pid: 203,
-        ..report(M, Phase::Nobody, 0)
-    });
+    member(&mut f, M).report = Some(Report { pid: 203, ..report(M, Phase::Nobody, 0) });
     let begins = t.next(FULL, &f);
-    assert!(matches!(
-        &begins,
-        Step::Change {
-            full_copy: true,
-            ..
-        }
-    ));
+    assert!(matches!(&begins, Step::Change { full_copy: true, .. }));
     t.did(&begins, Came::Changed(Epoch(6)));
     let mut s = synced();
     member(&mut s, M).process = Process::Absent;
@@ -309,11 +228,7 @@ fn a_full_copy_checks_room_first_and_ends_with_the_new_copy_under_the_name() {
     member(&mut s, M).process = Process::Running(203);
     member(&mut s, M).sibling = Process::Absent;
     let drop = t.next(FULL, &s);
-    assert_eq!(
-        drop,
-        Step::DropOld { dbid: M },
-        "the names are exchanged once, whatever is remembered"
-    );
+    assert_eq!(drop, Step::DropOld { dbid: M }, "the names are exchanged once, whatever is remembered");
     t.did(&drop, Came::Fine);
     assert_eq!(t.next(FULL, &s), Step::Ended);
     assert!(matches!(t.ended, Some(Ended::Done { .. })));
@@ -332,10 +247,7 @@ fn a_segment_that_is_up_is_not_copied_anew() {
 #[test]
 fn a_rebalance_drains_only_what_can_be_taken_over() {
     let mut t = mirror_target();
-    assert_eq!(
-        t.next(GoalKind::Rebalance, &synced()),
-        Step::Drain { dbid: P }
-    );
+    assert_eq!(t.next(GoalKind::Rebalance, &synced()), Step::Drain { dbid: P });
     let mut no_link = synced();
     member(&mut no_link, M).report.as_mut().unwrap().link = None;
     let mut not_ready = synced();
@@ -344,10 +256,7 @@ fn a_rebalance_drains_only_what_can_be_taken_over() {
     member(&mut suspended, P).report = Some(report(P, Phase::Suspended, 5));
     for mut facts in [no_link, not_ready, suspended] {
         let mut t = mirror_target();
-        assert_eq!(
-            t.next(GoalKind::Rebalance, &facts),
-            Step::Wait(WaitFor::MirrorToBeReady)
-        );
+        assert_eq!(t.next(GoalKind::Rebalance, &facts), Step::Wait(WaitFor::MirrorToBeReady));
         facts.now_ms = 20_000;
         assert_eq!(t.next(GoalKind::Rebalance, &facts), Step::Ended);
         assert_eq!(why(&t), Some(Why::NotSynchronized));
@@ -364,71 +273,32 @@ fn a_drained_primary_that_nobody_took_over_is_started_again() {
     t.did(&drain, Came::Fine);
     member(&mut f, P).report = None;
     member(&mut f, P).process = Process::Absent;
-    assert_eq!(
-        t.next(GoalKind::Rebalance, &f),
-        Step::Wait(WaitFor::Promotion)
-    );
+    assert_eq!(t.next(GoalKind::Rebalance, &f), Step::Wait(WaitFor::Promotion));
     f.now_ms = 20_000;
     let start = t.next(GoalKind::Rebalance, &f);
-    assert_eq!(
-        start,
-        Step::Start {
-            dbid: P,
-            sibling: false
-        }
-    );
+    assert_eq!(start, Step::Start { dbid: P, sibling: false });
     t.did(&start, Came::Pid(300));
 }
 
 #[test]
 fn a_restart_stops_the_primary_first_and_starts_what_the_row_counts_on() {
-    let kind = GoalKind::Restart {
-        mode: StopMode::Fast,
-    };
+    let kind = GoalKind::Restart { mode: StopMode::Fast };
     let (mut t, mut f) = (Target::new(Content(0), P), synced());
     assert_eq!(t.next(kind, &f), Step::Hold);
     let stop = t.next(kind, &f);
-    assert_eq!(
-        stop,
-        Step::Stop {
-            dbid: P,
-            mode: StopMode::Fast
-        }
-    );
+    assert_eq!(stop, Step::Stop { dbid: P, mode: StopMode::Fast });
     t.did(&stop, Came::Fine);
-    assert!(matches!(
-        t.next(kind, &f),
-        Step::Wait(WaitFor::SegmentToStop(..))
-    ));
+    assert!(matches!(t.next(kind, &f), Step::Wait(WaitFor::SegmentToStop(..))));
     f.now_ms = 11_000;
-    assert_eq!(
-        t.next(kind, &f),
-        Step::Kill {
-            dbid: P,
-            sibling: false
-        },
-        "what does not stop is killed"
-    );
+    assert_eq!(t.next(kind, &f), Step::Kill { dbid: P, sibling: false }, "what does not stop is killed");
     member(&mut f, P).process = Process::Absent;
     let stop = t.next(kind, &f);
-    assert_eq!(
-        stop,
-        Step::Stop {
-            dbid: M,
-            mode: StopMode::Fast
-        }
-    );
+    assert_eq!(stop, Step::Stop { dbid: M, mode: StopMode::Fast });
     t.did(&stop, Came::Fine);
     member(&mut f, M).process = Process::Absent;
     for (dbid, pid) in [(P, 202), (M, 203)] {
         let start = t.next(kind, &f);
-        assert_eq!(
-            start,
-            Step::Start {
-                dbid,
-                sibling: false
-            }
-        );
+        assert_eq!(start, Step::Start { dbid, sibling: false });
         t.did(&start, Came::Pid(pid));
         member(&mut f, dbid).process = Process::Running(pid);
     }
@@ -442,19 +312,10 @@ fn a_start_leaves_a_mirror_down_that_was_down_and_names_it() {
     let answer = member(&mut f, P).report.take();
     assert_eq!(t.next(GoalKind::Start, &f), Step::Hold);
     let start = t.next(GoalKind::Start, &f);
-    assert_eq!(
-        start,
-        Step::Start {
-            dbid: P,
-            sibling: false
-        }
-    );
+    assert_eq!(start, Step::Start { dbid: P, sibling: false });
     t.did(&start, Came::Pid(102));
     assert_eq!(t.next(GoalKind::Start, &f), Step::Release);
-    assert_eq!(
-        t.next(GoalKind::Start, &f),
-        Step::Wait(WaitFor::PrimaryToServe)
-    );
+    assert_eq!(t.next(GoalKind::Start, &f), Step::Wait(WaitFor::PrimaryToServe));
     member(&mut f, P).report = answer;
     assert_eq!(t.next(GoalKind::Start, &f), Step::Ended);
     assert!(matches!(&t.ended, Some(Ended::Done { note, .. }) if note.contains("dbid 3")));
@@ -464,54 +325,25 @@ fn a_start_leaves_a_mirror_down_that_was_down_and_names_it() {
 fn flags_end_what_has_not_begun_and_cancel_ends_a_copy_with_the_mirror_s_process() {
     for (cancelled, stop_after_segment) in [(true, true), (false, true)] {
         let mut t = mirror_target();
-        let facts = Facts {
-            cancelled,
-            stop_after_segment,
-            ..tracking()
-        };
+        let facts = Facts { cancelled, stop_after_segment, ..tracking() };
         assert_eq!(t.next(RECOVER, &facts), Step::Ended);
         assert!(matches!(t.ended, Some(Ended::Cancelled { .. })));
     }
     let (mut t, mut f) = (mirror_target(), synced());
     t.stage = Stage::Recovering;
     f.row.primary.mode = Mode::Resynchronizing;
-    f.row.mirror = Some(Member {
-        dbid: M,
-        mode: Mode::Resynchronizing,
-        status: Status::Up,
-    });
+    f.row.mirror = Some(Member { dbid: M, mode: Mode::Resynchronizing, status: Status::Up });
     f.stop_after_segment = true;
-    assert_eq!(
-        t.next(RECOVER, &f),
-        Step::Wait(WaitFor::Copy),
-        "what is under way is finished"
-    );
+    assert_eq!(t.next(RECOVER, &f), Step::Wait(WaitFor::Copy), "what is under way is finished");
     f.cancelled = true;
-    assert_eq!(
-        t.next(RECOVER, &f),
-        Step::Kill {
-            dbid: M,
-            sibling: false
-        }
-    );
+    assert_eq!(t.next(RECOVER, &f), Step::Kill { dbid: M, sibling: false });
 }
 
 #[test]
 fn a_quarantined_content_is_refused_by_every_kind() {
-    for kind in [
-        RECOVER,
-        FULL,
-        GoalKind::Rebalance,
-        GoalKind::Start,
-        GoalKind::Restart {
-            mode: StopMode::Fast,
-        },
-    ] {
+    for kind in [RECOVER, FULL, GoalKind::Rebalance, GoalKind::Start, GoalKind::Restart { mode: StopMode::Fast }] {
         let mut t = mirror_target();
-        let facts = Facts {
-            quarantined: Some("impossible rows".into()),
-            ..tracking()
-        };
+        let facts = Facts { quarantined: Some("impossible rows".into()), ..tracking() };
         assert_eq!(t.next(kind, &facts), Step::Ended);
         assert_eq!(why(&t), Some(Why::Quarantined));
     }
@@ -521,10 +353,7 @@ fn a_quarantined_content_is_refused_by_every_kind() {
 fn a_goal_survives_json() {
     let mut goal = Goal::new(FULL, vec![mirror_target(), Target::joined(Content(1), P)]);
     goal.targets[0].granted = Some(Epoch(9));
-    goal.targets[0].ended = Some(Ended::Refused {
-        why: Why::NoSpace,
-        cause: "full".into(),
-    });
+    goal.targets[0].ended = Some(Ended::Refused { why: Why::NoSpace, cause: "full".into() });
     let text = serde_json::to_string(&goal).unwrap();
     assert_eq!(serde_json::from_str::<Goal>(&text).unwrap(), goal);
 }
