@@ -121,7 +121,9 @@ impl Coordinator {
     async fn follow(&self, framed: &mut Framed, op: i64) -> Result<(), NetError> {
         let (mut progress, mut outcome) = match self.operations.watch(op) {
             Ok(Watching::Running { progress, outcome }) => (progress, outcome),
-            Ok(Watching::Ended(outcome)) => return framed.send(&Reply::Ended { outcome: *outcome }).await,
+            Ok(Watching::Ended(outcome)) => {
+                return framed.send(&Reply::Ended { outcome: *outcome }).await;
+            }
             Ok(Watching::Unknown) => {
                 let message = format!("there is no operation {op}");
                 return framed.send(&Reply::Failed { message, next: "state()".into() }).await;

@@ -255,7 +255,9 @@ impl Inner {
     /// Returns whether the process exits: a primary that is told to be a mirror.
     fn obey(&mut self, dbid: Dbid, order: &Order) -> bool {
         let row = order.row;
-        let Some(proc) = self.procs.get_mut(&dbid).filter(|p| row.epoch > p.report.epoch) else { return false };
+        let Some(proc) = self.procs.get_mut(&dbid).filter(|p| row.epoch > p.report.epoch) else {
+            return false;
+        };
         let report = &mut proc.report;
         match row.role_of(dbid) {
             Some(Role::Primary) => {
@@ -344,9 +346,13 @@ async fn converse(world: World, dbid: Dbid, stream: TcpStream) {
         return std::future::pending().await;
     }
     let me = Credentials::new(ClusterKey::from_bytes(&KEY), Identity::Segment(dbid));
-    let Ok((stream, _)) = accept(stream, &me, &[Purpose::Control], Duration::from_secs(5)).await else { return };
+    let Ok((stream, _)) = accept(stream, &me, &[Purpose::Control], Duration::from_secs(5)).await else {
+        return;
+    };
     let (mut to, mut from) = Framed::new(stream).split();
-    let Some(mut news) = world.lock().procs.get(&dbid).map(|p| p.news.subscribe()) else { return };
+    let Some(mut news) = world.lock().procs.get(&dbid).map(|p| p.news.subscribe()) else {
+        return;
+    };
     loop {
         let mut exits = false;
         let seq = tokio::select! {
@@ -369,7 +375,9 @@ async fn converse(world: World, dbid: Dbid, stream: TcpStream) {
         if is_stopped() {
             return std::future::pending().await;
         }
-        let Some(report) = world.lock().procs.get(&dbid).map(|p| p.report.clone()) else { return };
+        let Some(report) = world.lock().procs.get(&dbid).map(|p| p.report.clone()) else {
+            return;
+        };
         let answer = match (exits, seq) {
             (true, Some(seq)) => FromSegment::Drained { seq },
             _ => FromSegment::Report { seq, report },

@@ -306,7 +306,9 @@ mod tests {
     fn every_transition_ends_in_a_legal_row_of_the_same_two_members() {
         for row in every_row() {
             for &event in Event::ALL {
-                let Some(t) = apply(&row, event) else { continue };
+                let Some(t) = apply(&row, event) else {
+                    continue;
+                };
                 assert!(row.pairing().is_some(), "an impossible row never changes: {row:?}");
                 assert!(t.after.pairing().is_some(), "{event:?} of {} gave {}", letters(&row), letters(&t.after));
                 let mut before = vec![row.primary.dbid];
@@ -324,7 +326,9 @@ mod tests {
     fn the_epoch_rises_by_one_except_at_in_sync_and_full_copy_begins() {
         for row in every_row() {
             for &event in Event::ALL {
-                let Some(t) = apply(&row, event) else { continue };
+                let Some(t) = apply(&row, event) else {
+                    continue;
+                };
                 let same = matches!(event, Event::InSync | Event::FullCopyBegins);
                 let expected = if same { row.epoch } else { row.epoch.next() };
                 assert_eq!(t.after.epoch, expected, "{event:?}");
@@ -375,7 +379,9 @@ mod tests {
     fn only_a_promotion_switches_the_roles() {
         for row in every_row() {
             for &event in Event::ALL {
-                let Some(t) = apply(&row, event) else { continue };
+                let Some(t) = apply(&row, event) else {
+                    continue;
+                };
                 let switched = t.after.primary.dbid != row.primary.dbid;
                 assert_eq!(switched, matches!(event, Event::PrimaryLost | Event::Drained), "{event:?}");
             }

@@ -76,7 +76,9 @@ struct TargetDriver {
 
 impl TargetDriver {
     async fn run(self) {
-        let Some(mut target) = self.live.goal().targets.get(self.index).cloned() else { return };
+        let Some(mut target) = self.live.goal().targets.get(self.index).cloned() else {
+            return;
+        };
         let mut news = self.shared.board.news();
         let mut flags = self.live.flags.subscribe();
         while target.ended.is_none() {
@@ -174,7 +176,9 @@ impl TargetDriver {
     async fn member(&self, target: &Target, dbid: Dbid, ask_hosts: bool) -> MemberFacts {
         let report = self.shared.board.read(|k| k.answer(dbid).cloned());
         let mut facts = MemberFacts { report, ..MemberFacts::default() };
-        let Some((segment, host)) = self.place(dbid).filter(|_| ask_hosts) else { return facts };
+        let Some((segment, host)) = self.place(dbid).filter(|_| ask_hosts) else {
+            return facts;
+        };
         let seen = hostwatch::look(&*host, &self.shared.board).await;
         if seen.pid.is_some() {
             facts.process = process(&seen, Path::new(&segment.datadir));

@@ -136,7 +136,9 @@ impl Operations {
     /// Begins no further target of an operation; `cancel` also ends what can be ended safely.
     /// Returns whether it was running.
     pub fn flag(&self, id: i64, cancel: bool) -> Result<bool, StoreError> {
-        let Some(live) = self.shared.live().get(&id).cloned() else { return Ok(false) };
+        let Some(live) = self.shared.live().get(&id).cloned() else {
+            return Ok(false);
+        };
         let goal = {
             let mut goal = live.goal();
             goal.stop_after_segment = true;

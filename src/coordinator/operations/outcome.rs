@@ -98,7 +98,9 @@ fn pair(shared: &Shared, content: Content) -> PairHealth {
 }
 
 fn refusal(shared: &Shared, target: &Target) -> Option<Refusal> {
-    let Some(Ended::Refused { why, cause }) = &target.ended else { return None };
+    let Some(Ended::Refused { why, cause }) = &target.ended else {
+        return None;
+    };
     let (content, dbid) = (target.content, target.dbid);
     let host = shared.host_of(dbid);
     let (code, next) = match why {

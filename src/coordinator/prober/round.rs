@@ -105,7 +105,9 @@ impl Round {
     }
 
     fn take_heard(&mut self, dbid: Dbid, what: Heard) {
-        let Some(content) = self.content_of(dbid) else { return };
+        let Some(content) = self.content_of(dbid) else {
+            return;
+        };
         match what {
             Heard::Message(message) => self.take_message(dbid, content, *message),
             Heard::Failed { failure, why } => {
@@ -190,7 +192,9 @@ impl Round {
 
     fn step(&mut self, content: Content, event: Event) {
         let now = self.now_ms();
-        let Some(fts) = self.contents.get_mut(&content) else { return };
+        let Some(fts) = self.contents.get_mut(&content) else {
+            return;
+        };
         let mut decisions = fts.step(now, event);
         // A changed row is a new event, which may decide again; a row settles in a few steps.
         while !decisions.is_empty() {
@@ -280,11 +284,15 @@ impl Round {
 
     /// Every member's order is the row that stands; a link sends it at once when it changes.
     fn send_orders(&self, content: Content) {
-        let Some(fts) = self.contents.get(&content) else { return };
+        let Some(fts) = self.contents.get(&content) else {
+            return;
+        };
         let row = *fts.row();
         let (full_copy, rate_bytes) = self.extras.get(&content).copied().unwrap_or_default();
         for dbid in std::iter::once(row.primary.dbid).chain(row.mirror.map(|m| m.dbid)) {
-            let Some(link) = self.links.get(&dbid) else { continue };
+            let Some(link) = self.links.get(&dbid) else {
+                continue;
+            };
             let order = fts.may_order(dbid).then(|| Order { row, peer: self.peer(&row, dbid), full_copy, rate_bytes });
             link.order.send_if_modified(|old| {
                 let changed = *old != order;

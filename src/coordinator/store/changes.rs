@@ -53,7 +53,9 @@ impl Store {
 
     /// The goal that follows, unless an operation already works on the content: it goes on by itself.
     fn follow_up(&self, tx: &Transaction<'_>, change: &Change<'_>) -> Result<Option<i64>, StoreError> {
-        let Some((dbid, owner)) = change.recover else { return Ok(None) };
+        let Some((dbid, owner)) = change.recover else {
+            return Ok(None);
+        };
         let content = change.transition.after.content;
         if self.active_in(tx)?.iter().any(|op| op.goal.holds(content)) {
             return Ok(None);

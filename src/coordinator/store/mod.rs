@@ -129,7 +129,7 @@ impl Store {
     /// Exactly the catalog, by dbid; the coordinator's row included.
     pub fn rows(&self) -> Result<Vec<SegmentRow>, StoreError> {
         let db = self.lock();
-        self.at(segments(&db, None))?
+        self.at(segments(&db, None))
     }
 
     /// Every content with its pair.
@@ -146,31 +146,24 @@ impl Store {
     }
 
     fn content_in(&self, db: &Connection, content: Content) -> Result<ContentRow, StoreError> {
-        let row = self.at(db
-            .query_row(
-                "SELECT content, epoch, serving_epoch, full_copy, rate_bytes, must_copy_all,
-                        single_copy_since_ms, last_event, quarantine
-                 FROM segsh_content WHERE content = ?1",
-                [content.0],
-                |r| {
-                    Ok(ContentRow {
-                        content: Content(r.get(0)?),
-                        pair: Err(String::new()),
-                        serving_epoch: Epoch(number(r, 2)?),
-                        full_copy: r.get(3)?,
-                        rate_bytes: r.get::<_, Option<i64>>(4)?.and_then(|n| u64::try_from(n).ok()),
-                        must_copy_all: r.get(5)?,
-                        single_copy_since_ms: r.get(6)?,
-                        last_event: r.get(7)?,
-                        quarantine: r.get(8)?,
-                    })
-                    .and_then(|row: ContentRow| Ok((row, Epoch(number(r, 1)?))))
-                },
-            )
-            .optional())?;
-        let (mut row, epoch) = row.ok_or(StoreError::NoContent(content))?;
-        row.pair = self.at(segments(db, Some(content)))?.map(|members| pair(content, epoch, &members))?;
-        Ok(row)
+        let members = self.at(segments(db, Some(content)))?;
+        let sql = "SELECT epoch, serving_epoch, full_copy, rate_bytes, must_copy_all,
+                          single_copy_since_ms, last_event, quarantine
+                   FROM segsh_content WHERE content = ?1";
+        let row = db.query_row(sql, [content.0], |r| {
+            Ok(ContentRow {
+                content,
+                pair: pair(content, Epoch(number(r, 0)?), &members),
+                serving_epoch: Epoch(number(r, 1)?),
+                full_copy: r.get(2)?,
+                rate_bytes: r.get::<_, Option<i64>>(3)?.and_then(|n| u64::try_from(n).ok()),
+                must_copy_all: r.get(4)?,
+                single_copy_since_ms: r.get(5)?,
+                last_event: r.get(6)?,
+                quarantine: r.get(7)?,
+            })
+        });
+        self.at(row.optional())?.ok_or(StoreError::NoContent(content))
     }
 
     /// Since when segments have been down by the catalog, in Unix milliseconds.
@@ -278,10 +271,8 @@ fn insert_segment(tx: &Transaction<'_>, row: &SegmentRow) -> rusqlite::Result<us
     )
 }
 
-type Segments = Result<Vec<SegmentRow>, StoreError>;
-
 /// The rows of one content, or of all. A letter that is none is an error of the catalog itself.
-fn segments(db: &Connection, content: Option<Content>) -> rusqlite::Result<Segments> {
+fn segments(db: &Connection, content: Option<Content>) -> rusqlite::Result<Vec<SegmentRow>> {
     let sql = "SELECT dbid, content, role, preferred_role, mode, status, port, hostname, address,
                       replication_port, datadir
                FROM gp_segment_configuration WHERE ?1 IS NULL OR content = ?1 ORDER BY dbid";
@@ -303,7 +294,7 @@ fn segments(db: &Connection, content: Option<Content>) -> rusqlite::Result<Segme
             datadir: r.get(10)?,
         })
     })?;
-    Ok(Ok(rows.collect::<rusqlite::Result<Vec<_>>>()?))
+    rows.collect()
 }
 
 /// The pair that a content's rows make, or why they make none.

@@ -35,7 +35,9 @@ impl Fts {
         if self.pending || !self.is_deciding(now_ms) {
             return;
         }
-        let Some(primary) = self.witness(self.row.primary.dbid).cloned() else { return };
+        let Some(primary) = self.witness(self.row.primary.dbid).cloned() else {
+            return;
+        };
         if let Some(report) = primary.answer() {
             self.judge_answer(now_ms, pairing, report, out);
         } else if primary.is_failing() {
@@ -112,7 +114,9 @@ impl Fts {
 
     /// Attempts to reach the primary fail.
     fn judge_failing(&mut self, now_ms: u64, pairing: Pairing, primary: &Witness, out: &mut Vec<Decision>) {
-        let (Some(since), Some((attempts, failure))) = (primary.failing_since(), primary.failing()) else { return };
+        let (Some(since), Some((attempts, failure))) = (primary.failing_since(), primary.failing()) else {
+            return;
+        };
         if self.all_silent {
             return self.say_all_silent(now_ms, out);
         }
@@ -173,7 +177,9 @@ impl Fts {
     }
 
     fn mirror(&self, since: u64) -> Mirror {
-        let Some(witness) = self.row.mirror.and_then(|m| self.witness(m.dbid)) else { return Mirror::Unasked };
+        let Some(witness) = self.row.mirror.and_then(|m| self.witness(m.dbid)) else {
+            return Mirror::Unasked;
+        };
         if let Some((attempts, failure)) = witness.failing() {
             let gone = failure.is_proof_of_absence() || attempts >= self.patience.retries;
             return if gone { Mirror::Gone } else { Mirror::Unasked };
@@ -192,7 +198,9 @@ impl Fts {
     }
 
     fn change(&mut self, now_ms: u64, event: Happening, reason: String, out: &mut Vec<Decision>) {
-        let Some(transition) = transition::apply(&self.row, event) else { return };
+        let Some(transition) = transition::apply(&self.row, event) else {
+            return;
+        };
         // A mirror that does not answer stays down until somebody brings it back.
         let recover = transition.recover().filter(|dbid| event == Happening::Drained || self.answers(*dbid));
         self.pending = true;

@@ -171,7 +171,9 @@ impl Fts {
         if self.quarantined.is_some() || self.pending {
             return false;
         }
-        let Some(report) = self.witness(dbid).and_then(Witness::answer) else { return false };
+        let Some(report) = self.witness(dbid).and_then(Witness::answer) else {
+            return false;
+        };
         match (report.phase, self.row.role_of(dbid)) {
             (_, None) => false,
             (Phase::Nobody, Some(Role::Primary)) => self.granted == Some((dbid, report.pid)),

@@ -108,7 +108,9 @@ impl Target {
         if self.stage == Stage::Pending {
             self.stage = Stage::Recovering;
         }
-        let Some(primary) = facts.serving() else { return self.wait_for_primary(facts) };
+        let Some(primary) = facts.serving() else {
+            return self.wait_for_primary(facts);
+        };
         let unusable = primary.map_unusable.clone();
         let unfinished = facts.must_copy_all.then(|| format!("a full copy of dbid {dbid} was begun and did not end"));
         if let (false, Some(why)) = (how.full, unusable.or(unfinished)) {

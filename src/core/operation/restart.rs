@@ -65,7 +65,9 @@ impl Target {
                 continue;
             }
             match facts.member(dbid).process {
-                Process::Absent => return Step::Start { dbid, sibling: false },
+                Process::Absent => {
+                    return Step::Start { dbid, sibling: false };
+                }
                 Process::Running(_) => {}
                 Process::Unknown => match self.wait(WaitFor::HostToAnswer, facts) {
                     Ok(step) => return step,
@@ -81,8 +83,12 @@ impl Target {
     }
 
     fn until_it_serves(&mut self, facts: &Facts) -> Step {
-        let Some(primary) = facts.serving() else { return self.wait_for_primary(facts) };
-        let Some(mirror) = facts.row.mirror else { return self.done("restarted", String::new()) };
+        let Some(primary) = facts.serving() else {
+            return self.wait_for_primary(facts);
+        };
+        let Some(mirror) = facts.row.mirror else {
+            return self.done("restarted", String::new());
+        };
         match facts.row.pairing() {
             Some(Pairing::Synchronized) if primary.phase == Phase::InSync => self.done("restarted", String::new()),
             Some(Pairing::ChangeTracking | Pairing::Resynchronizing) if self.was_synchronized => {
