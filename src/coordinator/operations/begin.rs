@@ -72,6 +72,7 @@ impl Operations {
                     return Ok(locked(holder, target.content));
                 }
                 target.joined = true;
+                target.revives = kind == GoalKind::Start && matches!(holder.goal.kind, GoalKind::Recover { .. });
             }
         }
         if targets.is_empty() {
