@@ -448,6 +448,15 @@ impl Host for StandIn {
         self.up()?.dirs.remove(datadir);
         Ok(())
     }
+    async fn remove_identity(&self, datadir: &Path) -> Result<(), HostError> {
+        let mut inner = self.up()?;
+        inner.next_copy += 1;
+        let copy = CopyState { copy: CopyId(inner.next_copy), generation: Epoch(0) };
+        if let Some(dir) = inner.dirs.get_mut(datadir) {
+            *dir = Dir { copy, bound: None, epoch: Epoch(0), consistent: false };
+        }
+        Ok(())
+    }
     async fn exchange_dirs(&self, one: &Path, other: &Path) -> Result<(), HostError> {
         let mut inner = self.up()?;
         let (a, b) = (inner.dirs.remove(one), inner.dirs.remove(other));
