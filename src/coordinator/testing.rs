@@ -380,7 +380,7 @@ async fn converse(world: World, dbid: Dbid, stream: TcpStream) {
         };
         let answer = match (exits, seq) {
             (true, Some(seq)) => FromSegment::Drained { seq },
-            _ => FromSegment::Report { seq, report },
+            _ => FromSegment::Report { seq, report: Box::new(report) },
         };
         if to.send(&answer).await.is_err() {
             return;

@@ -130,7 +130,7 @@ impl Round {
                 self.last.insert(dbid, Last { at: Instant::now(), silent: false });
                 self.show_report(dbid, &report);
                 self.notice_silence();
-                self.step(content, Event::Heard(Box::new(report)));
+                self.step(content, Event::Heard(report));
             }
             FromSegment::Drained { .. } => {
                 self.step(content, Event::Drained(dbid));
