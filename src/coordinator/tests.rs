@@ -422,8 +422,3 @@ async fn a_killed_segment_has_no_process_and_a_stopped_one_keeps_its_own() {
     cluster.world.kill(M);
     until(&c, "the end to be seen", |c| pid(c, M) == (false, None)).await;
 }
-
-#[test]
-fn a_host_removes_the_very_file_that_a_segment_is_known_by() {
-    assert_eq!(crate::hosts::IDENTITY_FILE, crate::engine::META);
-}
