@@ -93,7 +93,7 @@ fn sql_answers_with_rows_and_throws_the_sqlstate() {
         print(rows.len());
         print(rows[1]["v"] == ());
         print(sql("select count(*) from gp_segment_configuration").value());
-        try { sql(0, "select * from nothing"); } catch (e) { print(e.message.contains("42P01") || e.code.contains("42P01")); }
+        try { sql(0, "select * from no_such_table"); } catch (e) { print(e.message.contains("42P01") || e.code.contains("42P01")); }
     "#;
     assert_eq!(cluster.script(code).ok().stdout, "seven\n2\ntrue\n3\ntrue\n");
     cluster.script(r#"sql(9, "select 1")"#).says("content");

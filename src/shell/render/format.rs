@@ -76,9 +76,17 @@ pub fn remaining_ms(ms: i64) -> String {
     if s < 60 { format!("{s} s") } else { elapsed_ms(s * 1000) }
 }
 
-/// A pause in milliseconds without its unit: `1.4`, `0.9`, `12`.
+/// A pause in milliseconds without its unit: `12`, `1.4`, `0.9`, `0.02`, two digits that mean
+/// something at most.
 pub fn pause_us(us: i64) -> String {
-    one_decimal(us.max(0) as f64 / 1000.0)
+    let ms = us.max(0) as f64 / 1000.0;
+    let decimals = match us {
+        950.. => return one_decimal(ms),
+        95.. => 2,
+        _ => 3,
+    };
+    let text = format!("{ms:.decimals$}");
+    text.trim_end_matches('0').trim_end_matches('.').to_string()
 }
 
 /// `14:03:20` on the clock of the person who looks.
@@ -170,7 +178,15 @@ mod tests {
         }
         assert_eq!(age_ms(300), "0.3 s");
         assert_eq!(remaining_ms(400), "1 s");
-        assert_eq!(pause_us(1_400), "1.4");
+    }
+
+    #[test]
+    fn a_pause_keeps_two_digits_that_mean_something() {
+        let table = [(0, "0"), (4, "0.004"), (20, "0.02"), (45, "0.045"), (123, "0.12"), (900, "0.9")];
+        for (us, text) in table {
+            assert_eq!(pause_us(us), text);
+        }
+        assert_eq!((pause_us(996), pause_us(1_400), pause_us(12_300)), ("1.0".into(), "1.4".into(), "12".into()));
     }
 
     #[test]
