@@ -52,7 +52,11 @@ pub(super) fn of(shared: &Shared, live: &Live, goal: &Goal) -> Outcome {
         _ => {
             let next = refusals.first().map(|r| r.next.clone()).unwrap_or_default();
             let next = if next.is_empty() && status == OutcomeStatus::Partial { "state()".into() } else { next };
-            (format!("{} ended {}: {done} of {total} done", goal.kind.verb(), status.word()), next)
+            let verb = goal.kind.verb();
+            match status {
+                OutcomeStatus::Refused => (format!("refused: {verb}. 0 of {total} done"), next),
+                _ => (format!("{verb} ended {}: {done} of {total} done", status.word()), next),
+            }
         }
     };
     Outcome {
