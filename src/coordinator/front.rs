@@ -3,10 +3,8 @@
 use super::routes::{Routes, Serving, Way};
 use super::{Coordinator, CoordinatorError, catalog_sql};
 use crate::core::ids::Content;
-use crate::engine::storage::StorageError;
 use crate::gateway::{CatalogServer, Front, FrontConfig, NoPrimary, Route, Router, ServingId, TcpConfig};
-use crate::segment::vfs::Gate;
-use crate::sql::{self, Client, Sessions, SqlError, SqlHost, WriteQueue};
+use crate::sql::{self, Client, Gate, Sessions, SqlError, SqlHost, StorageError, WriteQueue};
 use async_trait::async_trait;
 use rusqlite::Connection;
 use std::io;

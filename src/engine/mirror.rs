@@ -3,7 +3,7 @@
 //! The files have no SQLite connection here; they are opened only after a promotion, which first
 //! ends the link and joins this thread (R3).
 
-use super::acting::{ACK_DEADLINE, Engine, EngineError, MirrorPart, Part};
+use super::acting::{ACK_DEADLINE, Engine, EngineError, Inner, MirrorPart, Part};
 use super::disk::Disk;
 use super::link::{ReadError, read_frame, write_frame};
 use super::records;
@@ -15,7 +15,7 @@ use crate::core::report::CopyState;
 use crate::core::track::DirtyMap;
 use std::io::BufReader;
 use std::net::TcpStream;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 use std::time::Instant;
 use thiserror::Error;
 
@@ -39,8 +39,9 @@ enum ApplyError {
 
 impl Engine {
     /// Takes the one link of this process, if it waits for one; the applier runs until it ends.
+    /// The primary may have heard of the recovery first: then this waits for the order. Blocks.
     pub fn accept_link(self: &Arc<Engine>, stream: TcpStream) -> Result<(), EngineError> {
-        let mut inner = self.lock();
+        let mut inner = self.await_order();
         let Part::Mirror(mirror) = &mut inner.part else {
             return Err(EngineError::Refused("no link is awaited here".into()));
         };
@@ -51,6 +52,8 @@ impl Engine {
         // A primary that opens a link and then says nothing must not hold the mirror for ever; its
         // pings come ten times as often.
         stream.set_read_timeout(Some(ACK_DEADLINE * 2)).map_err(refuse)?;
+        // An answer to a barrier is a small packet that a commit waits for.
+        stream.set_nodelay(true).map_err(refuse)?;
         let reader = stream.try_clone().map_err(refuse)?;
         let engine = self.clone();
         let applier = std::thread::Builder::new().name("apply".into()).spawn(move || engine.apply(reader));
@@ -60,6 +63,16 @@ impl Engine {
         drop(inner);
         self.announce();
         Ok(())
+    }
+
+    /// The engine's state once it is somebody, or once the order is overdue.
+    fn await_order(&self) -> MutexGuard<'_, Inner> {
+        let asked = Instant::now();
+        let mut inner = self.lock();
+        while matches!(inner.part, Part::Nobody) && asked.elapsed() < ACK_DEADLINE {
+            inner = self.wait_for(inner, ACK_DEADLINE.saturating_sub(asked.elapsed()));
+        }
+        inner
     }
 
     fn apply(&self, stream: TcpStream) {

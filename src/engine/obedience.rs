@@ -67,6 +67,9 @@ impl Engine {
     /// log names are its contribution; the map that a checkpoint made durable holds the rest.
     fn serve(&self, mut inner: MutexGuard<'_, Inner>, epoch: Epoch, mirrorless: bool) -> Result<Then, EngineError> {
         let dir = self.disk.dir();
+        if !inner.meta.consistent {
+            return Err(EngineError::Refused("this copy is not consistent, so it can't serve (R4)".into()));
+        }
         let mut dirty = DirtyMap::default();
         let (mut binding, mut map_unusable) = (None, None);
         if !mirrorless {

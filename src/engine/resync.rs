@@ -122,6 +122,8 @@ impl Resync {
         let mut stream = self.engine.connector.connect(&self.peer, ACK_DEADLINE).map_err(closed)?;
         stream.set_read_timeout(Some(MANIFEST_DEADLINE)).map_err(closed)?;
         stream.set_write_timeout(Some(ACK_DEADLINE)).map_err(closed)?;
+        // A barrier is a small packet that a commit waits for.
+        stream.set_nodelay(true).map_err(closed)?;
         let open = {
             let inner = self.lock()?;
             let copy = inner.meta.copy_state();

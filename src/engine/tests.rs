@@ -11,6 +11,7 @@ use crate::core::track::DirtyMap;
 use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -31,6 +32,7 @@ struct Side {
     bell: Bell,
     port: u16,
     dbid: i64,
+    accepted: Arc<AtomicUsize>,
 }
 
 fn write_identity(dir: &Path, dbid: i64, peer: i64) {
@@ -67,13 +69,21 @@ impl Side {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let takes = Arc::downgrade(&engine);
+        let accepted = Arc::new(AtomicUsize::new(0));
+        let counts = accepted.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
+                counts.fetch_add(1, Ordering::SeqCst);
                 let Some(engine) = takes.upgrade() else { return };
                 drop(engine.accept_link(stream));
             }
         });
-        Side { dir, engine, bell, port, dbid }
+        Side { dir, engine, bell, port, dbid, accepted }
+    }
+
+    /// Links that were dialled to this side.
+    fn links(&self) -> usize {
+        self.accepted.load(Ordering::SeqCst)
     }
 
     fn until(&self, what: &str, holds: impl Fn(&Report) -> bool) -> Report {
@@ -293,4 +303,29 @@ fn writes_during_the_copy_reach_the_mirror_and_a_cut_link_loses_nothing() {
     a.until("in sync", |r| r.phase == Phase::InSync);
     a.commit();
     assert_equal(&a, &b);
+}
+
+#[test]
+fn a_link_that_comes_before_its_order_is_awaited() {
+    let (a, b) = (Side::new(2, 3), Side::new(3, 2));
+    serve_alone(&a, &b, 2);
+    a.engine.order(&order(3, &a, &b, Mode::Resynchronizing, &a, false)).expect("obeyed");
+    // The primary dials at once; its mirror hears of the recovery only when the link stands.
+    while b.links() == 0 {
+        std::thread::yield_now();
+    }
+    b.engine.order(&order(3, &a, &b, Mode::Resynchronizing, &b, false)).expect("obeyed");
+    a.until("in sync", |r| r.phase == Phase::InSync);
+}
+
+#[test]
+fn an_inconsistent_copy_never_serves() {
+    let (a, b) = (Side::new(2, 3), Side::new(3, 2));
+    let mut meta = load_meta(a.dir.path()).expect("meta");
+    meta.consistent = false;
+    save_meta(a.dir.path(), &meta).expect("meta");
+    let a = Side::start(a.die(), 2);
+    let refused = a.engine.order(&order(2, &a, &b, Mode::ChangeTracking, &a, false));
+    assert!(refused.is_err(), "{refused:?}");
+    assert_eq!(a.engine.report().phase, Phase::Nobody);
 }

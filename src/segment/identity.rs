@@ -96,7 +96,7 @@ impl Connector for NoLink {
 
 /// The empty database is written through the same VFS as everything later.
 fn create_database(owner: &Owner, copy: CopyId) -> Result<(), CreateError> {
-    engine::save_meta(owner.dir, &owner.meta(copy))?;
+    engine::save_meta(owner.dir, &Meta { consistent: true, ..owner.meta(copy) })?;
     let made = Engine::open(owner.dir, Box::new(NoLink), Box::new(|| ()))?;
     made.serve_alone_to_create()?;
     super::vfs::register(&format!("create-{}", owner.dbid), made)?;

@@ -9,7 +9,7 @@ use super::identity::{self, Owner};
 use crate::core::report::{FromSegment, Order, PeerAddress, Phase, Report, StopMode};
 use crate::engine::storage::StorageError;
 use crate::engine::{Connector, Engine, EngineError};
-use crate::hosts::{self, DirLock, LockError, NEW_COPY_SUFFIX, SegmentConfig};
+use crate::hosts::{self, DirLock, LockError, SegmentConfig};
 use crate::net::{self, ClusterKey, Credentials, Endpoint, Identity, KeyError, NetError, Purpose};
 use std::io;
 use std::net::TcpStream;
@@ -78,10 +78,10 @@ pub fn run(datadir: &Path) -> Result<(), SegmentError> {
     let config = SegmentConfig::load(datadir)?;
     // Held until death (R7).
     DirLock::take(datadir)?.keep_until_death();
-    let is_new_copy = datadir.to_string_lossy().ends_with(NEW_COPY_SUFFIX);
     std::env::set_current_dir(datadir).map_err(io_error(format!("entering {}", datadir.display())))?;
     let here = Path::new(".");
-    if is_new_copy && !here.join(crate::engine::META).exists() {
+    // Without an identity this is another copy than any map knows: only a full copy can follow.
+    if !here.join(crate::engine::META).exists() {
         let owner = Owner { cluster_id: &config.cluster_id, dbid: config.dbid, content: config.content, dir: here };
         identity::create_new_copy(&owner)?;
     }
@@ -197,7 +197,8 @@ impl Segment {
                 let local = |e: io::Error| NetError::Local(e.to_string());
                 let stream = stream.into_std().map_err(local)?;
                 stream.set_nonblocking(false).map_err(local)?;
-                if let Err(error) = self.engine.accept_link(stream) {
+                let accepted = tokio::task::spawn_blocking(move || self.engine.accept_link(stream)).await;
+                if let Ok(Err(error)) = accepted {
                     tracing::warn!(%error, peer = %peer.identity, "link refused");
                 }
             }

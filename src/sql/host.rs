@@ -2,8 +2,8 @@
 
 use super::error::SqlError;
 use super::queue::WriteQueue;
-use crate::engine::storage::StorageError;
-use crate::segment::vfs::Gate;
+pub use crate::engine::storage::StorageError;
+pub use crate::segment::vfs::Gate;
 use rusqlite::Connection;
 use std::sync::Arc;
 use std::time::Duration;
