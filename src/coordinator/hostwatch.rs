@@ -1,7 +1,7 @@
 //! The agents, asked every second whether they answer.
 
 use super::board::{Board, HostSeen};
-use crate::hosts::Host;
+use crate::hosts::{Host, HostError};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,7 +30,14 @@ pub async fn look(host: &dyn Host, board: &Board) -> HostSeen {
         Ok(pong) => {
             HostSeen { pid: Some(pong.pid), running: pong.running, cause: String::new(), at: Some(Instant::now()) }
         }
-        Err(error) => HostSeen { cause: error.to_string(), at: Some(Instant::now()), ..HostSeen::default() },
+        Err(error) => {
+            // Who looks knows which host it is.
+            let cause = match error {
+                HostError::Unreachable { cause, .. } => cause.to_string(),
+                HostError::Failed { failure, .. } => failure.to_string(),
+            };
+            HostSeen { cause, at: Some(Instant::now()), ..HostSeen::default() }
+        }
     };
     board.write(|k| k.hosts.insert(host.name().to_string(), seen.clone()));
     seen

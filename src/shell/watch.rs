@@ -104,7 +104,7 @@ impl Observer for CommandWatch {
         }
         match &mut self.shown {
             Some(Shown::Lines(lines)) => say(&lines.news(now)),
-            Some(Shown::Terminal(lines)) => now.contents.iter().for_each(|content| lines.show(content)),
+            Some(Shown::Terminal(lines)) => now.contents.iter().for_each(|c| lines.show(c, now.elapsed_ms)),
             None => {}
         }
         Control::KeepWatching
@@ -150,14 +150,16 @@ impl TerminalWatch {
         TerminalWatch { signals, style, lines, contents: BTreeMap::new(), hint: None }
     }
 
-    fn show(&mut self, content: &ContentProgress) {
+    fn show(&mut self, content: &ContentProgress, elapsed_ms: i64) {
         let new_line = || match &self.hint {
             Some(hint) => self.lines.insert_before(hint, line_bar()),
             None => self.lines.add(line_bar()),
         };
         let line =
             self.contents.entry((content.content, content.dbid)).or_insert_with(|| Line { bar: new_line(), next: 1 });
-        for done in over(&mut line.next, content) {
+        // What is over at a glance needs no line of its own: the end has its figures.
+        let told = if elapsed_ms < WORTH_A_LINE_MS { Vec::new() } else { over(&mut line.next, content) };
+        for done in told {
             if let Some(p) = &content.progress {
                 let text = progress::done(content.content, done, p, &self.style);
                 // A terminal that can't be written to loses a line of progress and nothing else.
@@ -190,7 +192,7 @@ impl TerminalWatch {
 impl Observer for TerminalWatch {
     fn progress(&mut self, now: &Progressing) -> Control {
         for content in &now.contents {
-            self.show(content);
+            self.show(content, now.elapsed_ms);
         }
         if self.signals.ending() {
             // TERM and HUP: there may be nobody left to ask, and nothing is lost by going on.

@@ -296,9 +296,13 @@ fn demo_session(invocation: &Invocation, handle: &ClusterHandle) -> i32 {
     };
     let (socket_dir, port) = cluster.pg_endpoint();
     let greeting = vec![
-        "A mirrored cluster of real processes, gone with this shell. Break it:".to_owned(),
-        "  state()   fault::stop_host(\"sdw1\")   recover()   rebalance()   help()".to_owned(),
-        format!("SQL: psql -h {socket_dir} -p {port} postgres     (a content: content0)"),
+        String::new(),
+        "A mirrored cluster of real processes, gone with this shell. Break it, and bring".to_owned(),
+        "it back:  state()   fault::stop_host(\"sdw1\")   fault::start_host(\"sdw1\")".to_owned(),
+        "          recover()   rebalance()   help()   quit".to_owned(),
+        format!("SQL: psql -h {socket_dir} -p {port} content0"),
+        "     postgres instead of content0 is the catalog".to_owned(),
+        String::new(),
     ];
     let asked: Arc<dyn Cluster> = cluster.clone();
     let may_leave = Rc::new(move || may_leave(asked.as_ref()));

@@ -15,7 +15,7 @@ pub fn bytes(n: i64) -> String {
 pub fn bytes_of(part: i64, whole: i64) -> String {
     let (value, unit) = scaled(whole);
     let factor = UNITS.iter().find(|(name, _)| *name == unit).map_or(1, |u| u.1);
-    let part = one_decimal(part.max(0) as f64 / factor as f64);
+    let part = if part <= 0 { "0".to_string() } else { one_decimal(part as f64 / factor as f64) };
     format!("{part} of {value} {unit}")
 }
 
@@ -160,6 +160,7 @@ mod tests {
         for (n, text) in table {
             assert_eq!(bytes(n), text);
         }
+        assert_eq!(bytes_of(0, 4096), "0 of 4.0 KiB");
         assert_eq!(bytes_of(307 * 4096, 512 << 20), "1.2 of 512 MiB");
     }
 

@@ -35,7 +35,8 @@ pub fn done(content: Content, over: Stage, p: &Progress, style: &Style) -> Strin
     match over {
         Stage::Preparation if p.files_created + p.files_dropped > 0 => {
             let created = count(p.files_created as usize, "file");
-            line.push_str(&format!("   {created} created, {} dropped", p.files_dropped));
+            let dropped = if p.files_dropped > 0 { format!(", {} dropped", p.files_dropped) } else { String::new() };
+            line.push_str(&format!("   {created} created{dropped}"));
         }
         Stage::DataCopy => line.push_str(&format!("    {} blocks", p.copied_blocks)),
         _ => {}
