@@ -84,22 +84,18 @@ enum Detail {
 fn contents_table(state: &State, style: &Style) -> String {
     let full = Detail::WithDuration;
     let short = Detail::DownOnly;
-    let candidates = [
-        side_by_side(state, full, 2),
-        side_by_side(state, full, 1),
-        side_by_side(state, short, 2),
-        side_by_side(state, short, 1),
-        stacked(state, full),
-    ];
-    candidates
+    [side_by_side(state, full), side_by_side(state, short), stacked(state, full)]
         .into_iter()
         .find(|table| table.width() <= style.width)
         .unwrap_or_else(|| stacked(state, short))
         .render(style)
 }
 
-/// Primary and mirror of a content on one line; the mirror and what the pair is stand `gap` apart.
-fn side_by_side(state: &State, detail: Detail, gap: usize) -> Table {
+/// Primary and mirror of a content on one line.
+fn side_by_side(state: &State, detail: Detail) -> Table {
+    // A mirror that is down takes all the room there is; others stand as far apart as the rest.
+    let is_mirror_down = |s: &Segment| s.row.role == Role::Mirror && is_down(state, s);
+    let gap = if state.segments.iter().any(is_mirror_down) { 1 } else { 2 };
     let mut table = Table::new()
         .column("content", 2)
         .column("primary", 2)
