@@ -13,6 +13,7 @@ use crate::hosts::SegmentConfig;
 use crate::script::json::state_json;
 use crate::segment::identity::{Owner, create_content};
 use crate::shell::render::Screens;
+use crate::shell::render::format::count;
 use crate::shell::render::lifecycle::{self as render, Whole};
 use crate::shell::run::Task;
 use crate::shell::signals::Signals;
@@ -95,12 +96,16 @@ fn init_options(shape: &Shape, drill: bool) -> InitOptions {
     }
 }
 
+fn plural(n: u32, noun: &str) -> String {
+    count(usize::try_from(n).unwrap_or(usize::MAX), noun)
+}
+
 pub fn init(dir: &Path, shape: &Shape, drill: bool) -> i32 {
     let maker = Maker { mirrors: true, first: RefCell::default() };
     match cluster_dir::init(dir, &init_options(shape, drill), &|c| maker.make(c), &make_catalog) {
         Ok(handle) => {
-            let (contents, hosts) = (shape.contents, shape.hosts);
-            println!("cluster {} made: {contents} contents on {hosts} hosts, stopped", handle.name());
+            let size = format!("{} on {}", plural(shape.contents, "content"), plural(shape.hosts, "host"));
+            println!("cluster {} made: {size}, stopped", handle.name());
             println!("next: segsh start {}", handle.dir().display());
             Exit::Done.process_code()
         }
@@ -264,7 +269,8 @@ pub fn demo(invocation: &Invocation, shape: &Shape) -> i32 {
         Err(error) => return failed(&error),
     };
     let maker = Maker { mirrors: true, first: RefCell::default() };
-    eprintln!("starting a demo cluster: {} contents on {} hosts ...", shape.contents, shape.hosts);
+    let size = format!("{} on {}", plural(shape.contents, "content"), plural(shape.hosts, "host"));
+    eprintln!("starting a demo cluster: {size} ...");
     match Demo::create(&program, init_options(shape, true), &|c| maker.make(c), &make_catalog) {
         Ok(demo) => {
             let code = demo_session(invocation, demo.handle());

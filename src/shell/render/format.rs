@@ -76,16 +76,16 @@ pub fn remaining_ms(ms: i64) -> String {
     if s < 60 { format!("{s} s") } else { elapsed_ms(s * 1000) }
 }
 
-/// A pause in milliseconds without its unit: `12`, `1.4`, `0.9`, `0.02`, two digits that mean
-/// something at most.
+/// A pause in milliseconds without its unit: `12`, `1.4`, `0.9`, `0.02`.
 pub fn pause_us(us: i64) -> String {
     let ms = us.max(0) as f64 / 1000.0;
-    let decimals = match us {
+    match us {
+        ..=0 => return "0".to_string(),
         950.. => return one_decimal(ms),
-        95.. => 2,
-        _ => 3,
-    };
-    let text = format!("{ms:.decimals$}");
+        _ => {}
+    }
+    // What was there is never shown as nothing.
+    let text = format!("{:.2}", ms.max(0.01));
     text.trim_end_matches('0').trim_end_matches('.').to_string()
 }
 
@@ -182,8 +182,8 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_keeps_two_digits_that_mean_something() {
-        let table = [(0, "0"), (4, "0.004"), (20, "0.02"), (45, "0.045"), (123, "0.12"), (900, "0.9")];
+    fn a_pause_has_at_most_two_digits_behind_the_point() {
+        let table = [(0, "0"), (4, "0.01"), (20, "0.02"), (46, "0.05"), (123, "0.12"), (900, "0.9")];
         for (us, text) in table {
             assert_eq!(pause_us(us), text);
         }
