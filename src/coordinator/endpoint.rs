@@ -54,12 +54,19 @@ async fn client(coordinator: Arc<Coordinator>, stream: TcpStream) {
     }
 }
 
+/// How long a probe waits for the hosts; segments have their own deadline.
+const HOSTS_WITHIN: Duration = Duration::from_secs(1);
+
 impl Coordinator {
     async fn answer(&self, framed: &mut Framed, request: Request) -> Result<(), NetError> {
         let reply = match request {
             Request::State => self.state_reply(),
             Request::Probe => {
-                self.prober.probe().await;
+                // A plan that follows depends on the hosts as much as on the segments.
+                let looks = self.hosts.values().map(|host| super::hostwatch::look(&**host, &self.board));
+                let hosts = tokio::time::timeout(HOSTS_WITHIN, futures::future::join_all(looks));
+                // A host that has not answered by then is left to the watch of the hosts.
+                let _ = tokio::join!(hosts, self.prober.probe());
                 self.state_reply()
             }
             Request::Begin { plan, owner } => self.operations.begin(&plan, &owner).map_or_else(failed, Reply::from),

@@ -102,7 +102,7 @@ fn function(entry: &Entry) -> String {
             text.push_str(&item(&format!("  {:<24} ", line.code.code()), line.says));
         }
     }
-    text.push_str(&format!(" example: {}\n", entry.example));
+    text.push_str(&item(" example: ", entry.example));
     text
 }
 

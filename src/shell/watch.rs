@@ -27,7 +27,9 @@ struct Doing {
 }
 
 /// What is over sooner is not worth a line of a log.
-const WORTH_A_LINE_MS: i64 = 1_000;
+const WORTH_A_LINE_MS: i64 = 3_000;
+/// An operation that is over sooner is told by its end alone, also on a terminal.
+const WORTH_ITS_STAGES_MS: i64 = 1_000;
 
 impl BatchWatch {
     /// Watches quietly or not.
@@ -158,7 +160,7 @@ impl TerminalWatch {
         let line =
             self.contents.entry((content.content, content.dbid)).or_insert_with(|| Line { bar: new_line(), next: 1 });
         // What is over at a glance needs no line of its own: the end has its figures.
-        let told = if elapsed_ms < WORTH_A_LINE_MS { Vec::new() } else { over(&mut line.next, content) };
+        let told = if elapsed_ms < WORTH_ITS_STAGES_MS { Vec::new() } else { over(&mut line.next, content) };
         for done in told {
             if let Some(p) = &content.progress {
                 let text = progress::done(content.content, done, p, &self.style);
@@ -283,9 +285,9 @@ mod tests {
         let mut news = |ms, stage, copied| watch.news(&Progressing { elapsed_ms: ms, ..at(stage, copied) });
         assert!(news(10, Stage::Preparation, 0).is_empty());
         assert!(news(900, Stage::DataCopy, 1).is_empty());
-        assert_eq!(news(1_950, Stage::DataCopy, 9), [" content 2  2/4 data copy  10 blocks"]);
-        assert!(news(4_000, Stage::DataCopy, 10).is_empty());
-        assert!(news(4_010, Stage::FlatFiles, 10).is_empty());
+        assert_eq!(news(3_950, Stage::DataCopy, 9), [" content 2  2/4 data copy  10 blocks"]);
+        assert!(news(9_000, Stage::DataCopy, 10).is_empty());
+        assert!(news(9_010, Stage::FlatFiles, 10).is_empty());
     }
 
     #[test]
