@@ -95,12 +95,9 @@ impl Coordinator {
 
     fn setting(&self, name: &str, value: Option<&str>) -> Reply {
         let result = match value {
-            Some(value) => self.store.set_setting(name, value),
+            Some(value) => self.set_setting(name, value),
             None => self.store.setting(name),
         };
-        if value.is_some() && result.is_ok() {
-            self.prober.settings_changed();
-        }
         result.map_or_else(failed, |value| Reply::Setting { value })
     }
 

@@ -380,7 +380,7 @@ async fn converse(world: World, dbid: Dbid, stream: TcpStream) {
         };
         let answer = match (exits, seq) {
             (true, Some(seq)) => FromSegment::Drained { seq },
-            _ => FromSegment::Report { seq, report },
+            _ => FromSegment::Report { seq, report: Box::new(report) },
         };
         if to.send(&answer).await.is_err() {
             return;
@@ -446,6 +446,15 @@ impl Host for StandIn {
     }
     async fn remove_dir(&self, datadir: &Path) -> Result<(), HostError> {
         self.up()?.dirs.remove(datadir);
+        Ok(())
+    }
+    async fn remove_identity(&self, datadir: &Path) -> Result<(), HostError> {
+        let mut inner = self.up()?;
+        inner.next_copy += 1;
+        let copy = CopyState { copy: CopyId(inner.next_copy), generation: Epoch(0) };
+        if let Some(dir) = inner.dirs.get_mut(datadir) {
+            *dir = Dir { copy, bound: None, epoch: Epoch(0), consistent: false };
+        }
         Ok(())
     }
     async fn exchange_dirs(&self, one: &Path, other: &Path) -> Result<(), HostError> {

@@ -177,7 +177,7 @@ pub enum ToSegment {
 pub enum FromSegment {
     Report {
         seq: Option<u64>,
-        report: Report,
+        report: Box<Report>,
     },
     /// The primary is quiet, both copies are synced, and it exits now.
     Drained {

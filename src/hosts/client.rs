@@ -122,6 +122,10 @@ impl Host for AgentHost {
         self.order(HostRequest::RemoveDir { datadir: datadir.into() }).await
     }
 
+    async fn remove_identity(&self, datadir: &Path) -> Result<(), HostError> {
+        self.order(HostRequest::RemoveIdentity { datadir: datadir.into() }).await
+    }
+
     async fn exchange_dirs(&self, one: &Path, other: &Path) -> Result<(), HostError> {
         self.order(HostRequest::ExchangeDirs { one: one.into(), other: other.into() }).await
     }

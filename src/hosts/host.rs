@@ -32,6 +32,9 @@ pub trait Host: Send + Sync {
     /// Removes a data directory and all that is in it, unless a process holds its lock. One that
     /// does not exist is fine.
     async fn remove_dir(&self, datadir: &Path) -> Result<(), HostError>;
+    /// Removes what says which copy a data directory holds, durably, unless a process holds its lock: from
+    /// then on it is a copy of unknown origin. A directory or an identity that is not there is fine.
+    async fn remove_identity(&self, datadir: &Path) -> Result<(), HostError>;
     /// Exchanges the names of two data directories, in one step and durably. A process that has
     /// files open in either keeps them.
     async fn exchange_dirs(&self, one: &Path, other: &Path) -> Result<(), HostError>;
@@ -120,6 +123,7 @@ pub(super) enum HostRequest {
     FreeBytes { path: PathBuf },
     MakeDir { datadir: PathBuf },
     RemoveDir { datadir: PathBuf },
+    RemoveIdentity { datadir: PathBuf },
     ExchangeDirs { one: PathBuf, other: PathBuf },
     WriteSegmentConfig { config: SegmentConfig },
     Stop { kill_segments: bool },

@@ -3,7 +3,7 @@
 //! They touch data directories of this host and nothing else: a data directory is a direct child of
 //! the host's directory, so that no message can name a path elsewhere.
 
-use super::config::{AgentConfig, SegmentConfig};
+use super::config::{AgentConfig, IDENTITY_FILE, SegmentConfig};
 use super::files::{self, FileError};
 use super::host::{HostFailure, HostReply, HostRequest, Pong, Running};
 use super::launch::{Launch, LaunchError};
@@ -41,6 +41,7 @@ impl Workplace {
             HostRequest::FreeBytes { path } => free_bytes(&path).map(|bytes| HostReply::Bytes { bytes }),
             HostRequest::MakeDir { datadir } => done(self.make_dir(&datadir)),
             HostRequest::RemoveDir { datadir } => done(self.remove_dir(&datadir)),
+            HostRequest::RemoveIdentity { datadir } => done(self.remove_identity(&datadir)),
             HostRequest::ExchangeDirs { one, other } => done(self.exchange(&one, &other)),
             HostRequest::WriteSegmentConfig { config } => done(self.write_config(&config)),
             HostRequest::Stop { kill_segments: false } => Ok(HostReply::Stopping { killed: 0 }),
@@ -150,6 +151,20 @@ impl Workplace {
         let _lock = DirLock::keep_out(datadir).map_err(|e| of_lock(datadir, e))?;
         fs::remove_dir_all(datadir).map_err(|e| io_failure("remove", datadir, &e))?;
         self.sync("remove", datadir)
+    }
+
+    fn remove_identity(&self, datadir: &Path) -> Result<(), HostFailure> {
+        self.mine(datadir)?;
+        if !datadir.exists() {
+            return Ok(());
+        }
+        let _lock = DirLock::keep_out(datadir).map_err(|e| of_lock(datadir, e))?;
+        let io = |e: io::Error| io_failure("remove the identity of", datadir, &e);
+        match fs::remove_file(datadir.join(IDENTITY_FILE)) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            removed => removed.map_err(io)?,
+        }
+        files::sync_dir(datadir).map_err(io)
     }
 
     #[cfg(target_os = "linux")]

@@ -37,7 +37,7 @@ async fn read(
                 if let Some(order) = order {
                     segment.hear(order);
                 }
-                let report = segment.report().await;
+                let report = Box::new(segment.report().await);
                 // A full outbox is a coordinator that does not read: it will ask again.
                 let _ = out.try_send(FromSegment::Report { seq: Some(seq), report });
             }
@@ -64,7 +64,7 @@ async fn write(
         let message = tokio::select! {
             message = outbox.recv() => match message { Some(message) => message, None => return },
             changed = changes.changed() => match changed {
-                Ok(()) => FromSegment::Report { seq: None, report: segment.report().await },
+                Ok(()) => FromSegment::Report { seq: None, report: Box::new(segment.report().await) },
                 Err(_) => return,
             },
         };

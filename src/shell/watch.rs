@@ -175,7 +175,8 @@ impl TerminalWatch {
     fn decide(&self, op: i64) -> Control {
         let answer = self.lines.suspend(|| self.signals.while_asking(|| ask(QUESTION)));
         let control = meaning(&answer);
-        if control == Control::KeepWatching {
+        if control != Control::Detach {
+            // It is answered: what is watched on must not ask again unless Ctrl-C comes again.
             self.signals.clear();
         }
         let said = match control {

@@ -6,7 +6,7 @@ use crate::cluster::{Intent, Plan, Refusal, RefusalCode};
 use crate::coordinator::clock::unix_ms;
 use crate::coordinator::store::{Begun, Operation, StoreError};
 use crate::core::ids::Content;
-use crate::core::operation::{Goal, GoalKind, Target};
+use crate::core::operation::{Goal, GoalKind, Stage, Target};
 
 /// What came of asking for an operation.
 #[derive(Debug, Clone, PartialEq)]
@@ -72,6 +72,7 @@ impl Operations {
                     return Ok(locked(holder, target.content));
                 }
                 target.joined = true;
+                target.revives = kind == GoalKind::Start && waits_for_primary(holder, target.content);
             }
         }
         if targets.is_empty() {
@@ -79,7 +80,7 @@ impl Operations {
         }
         let all_joined = targets.iter().all(|t| t.joined);
         let one = holder(&active, targets[0].content)
-            .filter(|op| all_joined && targets.iter().all(|t| op.goal.holds(t.content)));
+            .filter(|op| all_joined && targets.iter().all(|t| op.goal.holds(t.content) && !t.revives));
         if let Some(op) = one {
             return Ok(Answer::Begun { op: op.id, joined: true });
         }
@@ -135,9 +136,19 @@ fn is_like(wanted: GoalKind, running: GoalKind) -> bool {
     use GoalKind::{Rebalance, Recover, Restart, Start};
     match (wanted, running) {
         (Recover { full, .. }, Recover { full: other, .. }) => full == other,
-        (Recover { full: false, .. }, Start) | (Start, Start | Recover { .. } | Restart { .. }) => true,
+        (Recover { full: false, .. }, Start) | (Start, Start | Recover { .. } | Rebalance | Restart { .. }) => true,
         (Rebalance, Rebalance) | (Restart { .. }, Restart { .. }) => true,
         _ => false,
+    }
+}
+
+/// Whether an operation counts on an acting primary that it would not start itself.
+fn waits_for_primary(holder: &Operation, content: Content) -> bool {
+    let stage = holder.goal.targets.iter().find(|t| t.content == content).map(|t| t.stage);
+    match holder.goal.kind {
+        GoalKind::Recover { .. } => true,
+        GoalKind::Rebalance => stage == Some(Stage::Recovering),
+        GoalKind::Restart { .. } | GoalKind::Start => false,
     }
 }
 

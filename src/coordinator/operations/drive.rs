@@ -5,7 +5,7 @@ use crate::cluster::Progressing;
 use crate::coordinator::board::HostSeen;
 use crate::coordinator::clock::unix_ms;
 use crate::coordinator::hostwatch;
-use crate::coordinator::store::{Change, Changed, ContentRow};
+use crate::coordinator::store::{Change, Changed, ContentRow, StoreError};
 use crate::core::ids::Dbid;
 use crate::core::operation::{Came, Ended, Facts, GoalKind, MemberFacts, Process, Stage, Step, Target};
 use crate::core::report::Phase;
@@ -161,21 +161,28 @@ impl TargetDriver {
     }
 
     fn with(&self, content: &ContentRow, row: PairRow, members: BTreeMap<Dbid, MemberFacts>) -> Facts {
-        let goal = self.live.goal();
+        let (cancelled, stop_after_segment) = {
+            let goal = self.live.goal();
+            (goal.cancelled, goal.stop_after_segment)
+        };
         Facts {
             now_ms: u64::try_from(self.at.elapsed().as_millis()).unwrap_or(u64::MAX),
             row,
             quarantined: content.quarantine.clone().or_else(|| content.pair.clone().err()),
             members,
             must_copy_all: content.must_copy_all,
-            cancelled: goal.cancelled,
-            stop_after_segment: goal.stop_after_segment,
+            other_works: self.shared.others_work_on(content.content, self.live.id),
+            cancelled,
+            stop_after_segment,
         }
     }
 
     async fn member(&self, target: &Target, dbid: Dbid, ask_hosts: bool) -> MemberFacts {
-        let report = self.shared.board.read(|k| k.answer(dbid).cloned());
-        let mut facts = MemberFacts { report, ..MemberFacts::default() };
+        let (report, lost) = self.shared.board.read(|k| {
+            let lost = k.segments.get(&dbid).and_then(|s| s.lost.clone());
+            (k.answer(dbid).cloned(), lost)
+        });
+        let mut facts = MemberFacts { report, lost, ..MemberFacts::default() };
         let Some((segment, host)) = self.place(dbid).filter(|_| ask_hosts) else {
             return facts;
         };
@@ -204,13 +211,17 @@ impl TargetDriver {
             Step::Stop { dbid, mode } => prober.stop(*dbid, *mode),
             Step::Drain { dbid } => return self.drain(*dbid).await,
             Step::Change { transition, full_copy, rate_bytes, reason } => {
+                let rate_bytes = match self.rate(*rate_bytes) {
+                    Ok(rate_bytes) => rate_bytes,
+                    Err(error) => return Came::Failed(error.to_string()),
+                };
                 let change = Change {
                     transition,
                     reason,
                     evidence: &[],
                     recover: None,
                     full_copy: *full_copy,
-                    rate_bytes: *rate_bytes,
+                    rate_bytes,
                     at_ms: unix_ms(),
                 };
                 return self.change(&change);
@@ -223,6 +234,11 @@ impl TargetDriver {
             Step::Wait(_) | Step::Ended => {}
         }
         Came::Fine
+    }
+
+    /// The cap on a copy: the call's own, or else the setting as it is when the copy begins.
+    fn rate(&self, of_call: Option<u64>) -> Result<Option<u64>, StoreError> {
+        of_call.map_or_else(|| self.shared.store.setting_number("segsh_recovery_rate"), |rate| Ok(Some(rate)))
     }
 
     async fn drain(&self, dbid: Dbid) -> Came {
@@ -305,8 +321,9 @@ async fn wait(news: &mut watch::Receiver<u64>, flags: &mut watch::Receiver<u64>)
 }
 
 /// What of a target must survive the coordinator.
-fn kept(target: &Target) -> (Stage, Option<crate::core::ids::Epoch>, bool, bool, bool) {
-    (target.stage, target.granted, target.prepared, target.dropped, target.ended.is_some())
+fn kept(target: &Target) -> (Stage, Option<crate::core::ids::Epoch>, [bool; 5], Option<bool>) {
+    let Target { stage, granted, continues, joined, revives, prepared, dropped, .. } = *target;
+    (stage, granted, [joined, revives, prepared, dropped, target.ended.is_some()], continues)
 }
 
 fn sibling(datadir: &str) -> PathBuf {
@@ -333,9 +350,13 @@ async fn host_step(host: &dyn Host, shared: &Shared, segment: &SegmentRow, step:
     match step {
         Step::Kill { sibling, .. } => host.kill_segment(&of(*sibling).datadir).await.map(|_| Came::Fine),
         Step::Start { sibling, .. } => host.start_segment(of(*sibling)).await.map(Came::Pid),
-        Step::Prepare { sibling: true, .. } => {
+        Step::Prepare { sibling, .. } => {
+            // First of all, so that whatever is interrupted, nothing but a full copy can follow.
+            host.remove_identity(&config.datadir).await?;
             host.remove_dir(&beside.datadir).await?;
-            host.make_dir(&beside.datadir).await?;
+            if *sibling {
+                host.make_dir(&beside.datadir).await?;
+            }
             Ok(Came::Fine)
         }
         Step::Exchange { .. } => {

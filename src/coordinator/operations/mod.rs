@@ -188,6 +188,13 @@ impl Shared {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether another operation than this one works on a content.
+    fn others_work_on(&self, content: Content, id: i64) -> bool {
+        // Copied out: no two locks are held at a time.
+        let others: Vec<_> = self.live().values().filter(|live| live.id != id).cloned().collect();
+        others.iter().any(|live| live.goal().holds(content))
+    }
+
     /// The host's name of a segment.
     pub fn host_of(&self, dbid: Dbid) -> String {
         self.rows.get(&dbid).map(|r| r.hostname.clone()).unwrap_or_default()

@@ -114,7 +114,7 @@ fn segment(shared: &Shared, target: &Target, copy: Option<&Progress>) -> Segment
     }
 }
 
-fn pair(shared: &Shared, content: Content) -> PairHealth {
+pub(super) fn pair(shared: &Shared, content: Content) -> PairHealth {
     // Of the catalog, not of the board: the outcome follows the last change at once.
     let row = shared.store.content(content).ok().and_then(|c| c.pair.ok());
     match row.and_then(|row| row.pairing()) {

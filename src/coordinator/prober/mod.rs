@@ -7,6 +7,7 @@ mod link;
 mod round;
 
 use super::board::Board;
+use super::hostwatch::Glance;
 use super::store::{Store, StoreError};
 use crate::cluster::request::Owner;
 use crate::core::ids::{Content, Dbid};
@@ -44,6 +45,8 @@ pub enum ProberError {
 pub struct Setup {
     pub store: Arc<Store>,
     pub board: Arc<Board>,
+    /// Told of hosts that should be asked now.
+    pub glance: Glance,
     pub me: Credentials,
     /// Every segment, the coordinator's row left out.
     pub segments: Vec<SegmentRow>,

@@ -48,6 +48,7 @@ impl Round {
     pub fn new(setup: Setup) -> Result<Round, StoreError> {
         let (patience, pace) = read_settings(&setup.store)?;
         let contents = setup.store.contents()?;
+        setup.board.write(|k| k.probed_every(pace.interval, pace.timeout));
         let mut round = Round {
             start: Instant::now(),
             rows: setup.segments.iter().map(|s| (s.dbid, s.clone())).collect(),
@@ -113,7 +114,7 @@ impl Round {
             Heard::Failed { failure, why } => {
                 let silent = matches!(failure, Failure::Timeout | Failure::HostSilent);
                 self.last.insert(dbid, Last { at: Instant::now(), silent });
-                self.show_failure(dbid, &why);
+                self.show_failure(dbid, failure, &why);
                 self.notice_silence();
                 self.step(content, Event::Failed { dbid, failure, why });
             }
@@ -129,7 +130,7 @@ impl Round {
                 self.last.insert(dbid, Last { at: Instant::now(), silent: false });
                 self.show_report(dbid, &report);
                 self.notice_silence();
-                self.step(content, Event::Heard(Box::new(report)));
+                self.step(content, Event::Heard(report));
             }
             FromSegment::Drained { .. } => {
                 self.step(content, Event::Drained(dbid));
@@ -167,6 +168,7 @@ impl Round {
                 Ok((patience, pace)) => {
                     self.patience = patience;
                     self.pace.send_replace(pace);
+                    self.setup.board.write(|k| k.probed_every(pace.interval, pace.timeout));
                     self.step_all(&Event::Patience(patience));
                 }
                 Err(error) => tracing::error!(%error, "the settings stay as they were"),
@@ -339,18 +341,27 @@ impl Round {
 
     fn show_report(&self, dbid: Dbid, report: &Report) {
         self.setup.board.write(|k| {
-            k.segments.insert(dbid, Seen { report: Some(report.clone()), heard: Some(Instant::now()), failing: None });
+            let seen = k.segments.entry(dbid).or_default();
+            let lost = report.mirror_lost.clone().map(|loss| (report.epoch, loss)).or(seen.lost.take());
+            *seen = Seen { report: Some(report.clone()), heard: Some(Instant::now()), failing: None, lost };
             k.probed = Some(Instant::now());
         });
     }
 
-    fn show_failure(&self, dbid: Dbid, why: &str) {
-        self.setup.board.write(|k| {
+    fn show_failure(&self, dbid: Dbid, failure: Failure, why: &str) {
+        let is_news = self.setup.board.write(|k| {
             let seen = k.segments.entry(dbid).or_default();
             let (now, now_ms) = (Instant::now(), unix_ms());
             let (since, since_ms) = seen.failing.as_ref().map_or((now, now_ms), |f| (f.since, f.since_ms));
-            seen.failing = Some(Failing { since, since_ms, last: now, why: why.into() });
+            let known = seen.failing.as_ref().and_then(|f| f.absent_since);
+            let absent_since = failure.is_proof_of_absence().then(|| known.unwrap_or(now));
+            seen.failing = Some(Failing { since, since_ms, last: now, why: why.into(), absent_since });
+            known.is_none() && absent_since.is_some()
         });
+        if is_news && let Some(row) = self.rows.get(&dbid) {
+            // Its host knows best whether the process is gone; it may be gone itself.
+            self.setup.glance.at(&row.hostname);
+        }
     }
 
     fn show_content(&self, content: Content) {

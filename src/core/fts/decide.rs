@@ -79,13 +79,15 @@ impl Fts {
         if self.granted == Some((report.dbid, report.pid)) {
             return;
         }
-        // In s/s both hold every acknowledged commit: a primary whose files do not stand gives way.
-        if pairing == Pairing::Synchronized && !report.ready {
+        // Its files do not stand, or are of unknown origin: it is never granted the content. In s/s both
+        // hold every acknowledged commit, so the mirror takes over; otherwise there is no copy left.
+        if !report.ready {
             let since = now_ms.saturating_sub(self.patience.timeout_ms);
-            if let Mirror::Ready = self.mirror(since) {
-                let reason = format!("primary dbid {} restarted and is not ready; the mirror is", report.dbid);
-                return self.change(now_ms, Happening::PrimaryLost, reason, out);
-            }
+            let why = format!(
+                "acting primary dbid {} restarted as pid {}, and its copy may not serve: it is incomplete or of unknown origin",
+                report.dbid, report.pid
+            );
+            return self.primary_lost(now_ms, pairing, since, &why, Happening::PrimaryLost, out);
         }
         let reason = format!("acting primary dbid {} restarted as pid {}", report.dbid, report.pid);
         self.change(now_ms, Happening::PrimaryRestarted, reason, out);

@@ -296,7 +296,8 @@ impl Fts {
                 self.granted = None;
             }
         }
-        if report.dbid == self.row.primary.dbid && report.sick.is_none() {
+        let may_serve = report.sick.is_none() && (report.phase != Phase::Nobody || report.ready);
+        if report.dbid == self.row.primary.dbid && may_serve {
             self.said_double_fault = false;
         }
         if report.dbid == self.row.primary.dbid {

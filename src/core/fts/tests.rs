@@ -509,3 +509,29 @@ fn while_a_change_is_under_way_nothing_else_is_decided() {
     assert!(!after.iter().any(|d| matches!(d, Decision::Change(_))), "{after:?}");
     assert_eq!(letters(fts.row()), "p,c,u / m,s,d");
 }
+
+#[test]
+fn a_copy_that_is_incomplete_or_of_unknown_origin_is_never_granted_the_content() {
+    let nobody = |pid, ready| Report { pid, ready, link: None, ..report(P, Phase::Nobody) };
+    for row in [tracking(), resync(), row(Mode::Synchronized, None)] {
+        let mut bench = Bench::healthy(row);
+        bench.fail(P, Failure::Refused);
+        let before = bench.changes();
+        bench.all.clear();
+        for _ in 0..3 {
+            bench.hear(nobody(999, false));
+            bench.pass(1000);
+        }
+        assert_eq!(bench.changes(), [], "after {before:?}");
+        assert!(!bench.fts.may_order(P));
+        let loud = bench.all.iter().filter(|d| matches!(d, Decision::DoubleFault { .. })).count();
+        assert!(loud <= 1, "it is said once");
+        bench.hear(nobody(1000, true));
+        assert_eq!(bench.changes(), [Happening::PrimaryRestarted], "another copy under its name may");
+    }
+    // In s/s both hold every acknowledged commit.
+    let mut bench = Bench::new(synced());
+    bench.hear(nobody(999, false));
+    bench.hear(Report { link: None, ..report(M, Phase::Nobody) });
+    assert_eq!(bench.changes(), [Happening::PrimaryLost]);
+}

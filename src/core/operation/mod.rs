@@ -13,7 +13,7 @@ mod restart;
 mod tests;
 
 use super::ids::{Content, Dbid, Epoch};
-use super::report::{Phase, Report, StopMode};
+use super::report::{MirrorLoss, Phase, Report, StopMode};
 use super::row::{PairRow, Pairing};
 use super::transition::Transition;
 use serde::{Deserialize, Serialize};
@@ -137,6 +137,9 @@ pub struct Target {
     pub dbid: Dbid,
     /// Another operation works on it; this one only waits for its end.
     pub joined: bool,
+    /// Joined by a start: the other operation does not start an acting primary that is gone, this does.
+    #[serde(default)]
+    pub revives: bool,
     pub stage: Stage,
     /// Whether the pair was synchronized when the target was begun.
     pub was_synchronized: bool,
@@ -144,6 +147,9 @@ pub struct Target {
     pub granted: Option<Epoch>,
     /// Full copy: the place is prepared, and nothing but a full copy can follow.
     pub prepared: bool,
+    /// Full copy: whether it goes on where an interrupted one stopped; `None` until that is known.
+    #[serde(default)]
+    pub continues: Option<bool>,
     /// Full copy: the old directory is dropped.
     pub dropped: bool,
     pub ended: Option<Ended>,
@@ -163,10 +169,12 @@ impl Target {
             content,
             dbid,
             joined: false,
+            revives: false,
             stage: Stage::Pending,
             was_synchronized: false,
             granted: None,
             prepared: false,
+            continues: None,
             dropped: false,
             ended: None,
             started: BTreeMap::new(),
@@ -202,6 +210,8 @@ pub struct MemberFacts {
     pub sibling: Process,
     /// Free bytes where its data directory is.
     pub free_bytes: Option<u64>,
+    /// The last loss of its mirror that it reported, and under which epoch.
+    pub lost: Option<(Epoch, MirrorLoss)>,
 }
 
 /// Everything that the next step depends on.
@@ -214,6 +224,8 @@ pub struct Facts {
     pub members: BTreeMap<Dbid, MemberFacts>,
     /// A full copy was begun and has not come to its end: nothing else can make the pair equal.
     pub must_copy_all: bool,
+    /// Another operation has a target on this content.
+    pub other_works: bool,
     /// The goal's flags, which may change while it runs.
     pub cancelled: bool,
     pub stop_after_segment: bool,
@@ -429,10 +441,15 @@ impl Target {
     }
 
     fn wait_for_primary(&mut self, facts: &Facts) -> Step {
+        let primary = facts.row.primary.dbid;
+        let unfit = facts.member(primary).report.is_some_and(|r| r.phase == Phase::Nobody && !r.ready);
+        if unfit && facts.row.pairing() != Some(Pairing::Synchronized) {
+            let cause = format!("the copy of acting primary dbid {primary} is incomplete or of unknown origin");
+            return self.refuse(Why::DoubleFault, cause);
+        }
         match self.wait(WaitFor::PrimaryToServe, facts) {
             Ok(step) => step,
             Err(()) => {
-                let primary = facts.row.primary.dbid;
                 let started = match self.started.get(&primary) {
                     Some(Err(cause)) => format!(": {cause}"),
                     _ => String::new(),

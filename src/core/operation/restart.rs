@@ -11,6 +11,11 @@ impl Target {
         match (self.stage, mode) {
             (Stage::Pending, _) => {
                 self.was_synchronized = self.joined || facts.row.pairing() == Some(Pairing::Synchronized);
+                if self.revives
+                    && let Some(step) = self.revive(facts)
+                {
+                    return step;
+                }
                 // What another operation works on, or what serves already, needs no start.
                 if self.joined || (mode.is_none() && facts.serving().is_some()) {
                     self.stage = Stage::Recovering;
@@ -23,6 +28,25 @@ impl Target {
             (Stage::Stopping | Stage::Starting, _) => self.start_members(facts),
             (Stage::Draining | Stage::Recovering, _) => self.until_it_serves(facts),
         }
+    }
+
+    /// The operation that is joined waits for an acting primary that nobody starts: it went down together
+    /// with the coordinator. `None` when it runs, or could not be started.
+    fn revive(&mut self, facts: &Facts) -> Option<Step> {
+        let dbid = facts.row.primary.dbid;
+        match (facts.member(dbid).process, self.started.get(&dbid)) {
+            (Process::Absent, None) => return Some(Step::Start { dbid, sibling: false }),
+            (Process::Unknown, None) => {
+                if let Ok(step) = self.wait(WaitFor::HostToAnswer, facts) {
+                    return Some(step);
+                }
+                self.forget_waiting();
+            }
+            _ => {}
+        }
+        self.revives = false;
+        self.stage = Stage::Recovering;
+        Some(Step::Release)
     }
 
     /// The primary first: its sessions end while its mirror still holds what they commit.
