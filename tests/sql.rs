@@ -472,6 +472,25 @@ fn a_commit_whose_barrier_failed_is_an_unknown_outcome() {
 }
 
 #[test]
+fn a_write_whose_returned_row_cannot_be_sent_is_not_committed() {
+    let server = server();
+    let (client, other) = (server.connect(), server.connect());
+    server.run(&client, "create table t(a int)");
+    // Text in an int column has no binary form.
+    let insert = client.query("insert into t values (1), ('abc') returning a", &[]);
+    assert_eq!(code(&server.runtime.block_on(insert).unwrap_err()), "42804");
+    // More than a write may hold back in memory until it is committed.
+    let large = "with recursive n(i) as (select 1 union all select i + 1 from n where i < 80) \
+                 insert into t select i from n returning printf('%01000000d', a)";
+    assert_eq!(server.fails(&client, large), "54000");
+    assert_eq!(server.value(&other, "select count(*) from t"), "0");
+    assert_eq!(server.value(&client, "insert into t values (7) returning a"), "7");
+    assert_eq!(server.value(&other, "select count(*) from t"), "1");
+    server.host.storage.fail_sync.store(true, Ordering::SeqCst);
+    assert_eq!(server.fails(&client, "insert into t values (8) returning a"), "08007");
+}
+
+#[test]
 fn a_full_disk_is_53100_and_passes() {
     let server = server();
     let client = server.connect();
