@@ -1,7 +1,7 @@
 //! Rows: preparing, binding, stepping, describing, and giving a result away in judged batches.
 
 use super::core::Transaction;
-use super::error::{Phase, SqlError, explain_catalog, state, translate, translate_permit};
+use super::error::{Phase, SqlError, explain_catalog, state, translate};
 use super::exec::{Exec, Wanted};
 use super::kind::Tag;
 use super::lexer::{Token, tokens};
@@ -142,7 +142,7 @@ impl Exec<'_> {
             if commits != Commits::Elsewhere {
                 held_back = self.wire.out.len();
             } else if self.wire.out.len() >= BATCH {
-                self.host.read_permit().map_err(|e| translate_permit(&e))?;
+                self.permit()?;
                 self.wire.flush().map_err(|e| SqlError::fatal("08006", format!("the client is gone: {e}")))?;
                 *sent = true;
             }
