@@ -8,6 +8,9 @@ use crate::core::report::MirrorLoss;
 use std::sync::MutexGuard;
 use std::time::{Duration, Instant};
 
+/// How often who waits for a read permit is asked whether to go on.
+const LOOK: Duration = Duration::from_millis(50);
+
 impl Storage for Engine {
     fn read(&self, file: FileId, offset: u64, buf: &mut [u8]) -> Result<usize, StorageError> {
         self.disk.read(file, offset, buf)
@@ -94,7 +97,7 @@ impl Storage for Engine {
         self.lock().checkpointing = running;
     }
 
-    fn read_permit(&self) -> Result<(), StorageError> {
+    fn read_permit(&self, go_on: &dyn Fn() -> bool) -> Result<(), StorageError> {
         let mut inner = self.lock();
         loop {
             let gate_closed = inner.gate_closed;
@@ -110,7 +113,10 @@ impl Storage for Engine {
                 Mirroring::InSync if acting.link.as_ref().is_some_and(|l| l.lease_holds()) => return Ok(()),
                 Mirroring::InSync => READ_LEASE,
             };
-            inner = self.wait_for(inner, wait.max(Duration::from_millis(1)));
+            if !go_on() {
+                return Err(StorageError::GivenUp);
+            }
+            inner = self.wait_for(inner, wait.clamp(Duration::from_millis(1), LOOK));
         }
     }
 }
