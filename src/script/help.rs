@@ -102,7 +102,9 @@ fn function(entry: &Entry) -> String {
             text.push_str(&item(&format!("  {:<24} ", line.code.code()), line.says));
         }
     }
-    text.push_str(&item(" example: ", entry.example));
+    // An example is copied, so it stands on one line of its own when it is long.
+    let lead = if entry.example.chars().count() + " example: ".len() > WIDTH { " example:\n  " } else { " example: " };
+    text.push_str(&format!("{lead}{}\n", entry.example));
     text
 }
 
