@@ -535,3 +535,36 @@ fn a_copy_that_is_incomplete_or_of_unknown_origin_is_never_granted_the_content()
     bench.hear(Report { link: None, ..report(M, Phase::Nobody) });
     assert_eq!(bench.changes(), [Happening::PrimaryLost]);
 }
+
+#[test]
+fn a_release_forgets_what_a_process_said_that_died_while_nothing_was_decided() {
+    let mut b = Bench::healthy(synced());
+    b.step(Event::Hold(true));
+    b.hear(report(P, Phase::Nobody));
+    for _ in 0..4 {
+        b.pass(100);
+        b.fail(P, Failure::Refused);
+    }
+    b.hear(link_ended(report(M, Phase::Nobody)));
+    b.step(Event::Release);
+    assert_eq!(b.changes(), [], "the process that said it was nobody is gone");
+    b.fail(P, Failure::Refused);
+    b.hear(link_ended(report(M, Phase::Nobody)));
+    assert_eq!(b.changes(), [Happening::PrimaryLost], "the mirror holds everything");
+}
+
+#[test]
+fn a_late_prober_does_not_believe_what_it_heard_before_either() {
+    let mut b = Bench::healthy(synced());
+    let mut primary = report(P, Phase::Suspended);
+    primary.mirror_lost = Some(MirrorLoss::LinkClosed("end of stream".into()));
+    b.hear(primary);
+    b.pass(100);
+    b.fail(P, Failure::Timeout);
+    b.now += 900;
+    b.hear(report(M, Phase::Mirror));
+    assert_eq!(b.changes(), [], "the primary may be gone");
+    b.fail(P, Failure::Refused);
+    b.hear(link_ended(report(M, Phase::Mirror)));
+    assert_eq!(b.changes(), [Happening::PrimaryLost]);
+}
