@@ -238,6 +238,46 @@ async fn an_unfinished_full_copy_can_only_be_followed_by_a_full_copy() {
     assert_eq!(run(&c, full_recover(), M).await.status, OutcomeStatus::Done);
 }
 
+/// A recovery of the mirror that is under way and does not come to its end.
+async fn copying(cluster: &Cluster, c: &Coordinator, intent: Intent) -> Answer {
+    cluster.world.kill(M);
+    until(c, "tracking", row_is("p,c,u / m,s,d")).await;
+    cluster.world.lock().hold_copies = true;
+    let answer = c.operations.begin(&plan(c, intent, M), &owner()).unwrap();
+    until(c, "copying", row_is("p,r,u / m,r,u")).await;
+    until(c, "both obey", |_| {
+        (cluster.world.phase(P), cluster.world.phase(M)) == (Some(Phase::Resynchronizing), Some(Phase::Mirror))
+    })
+    .await;
+    answer
+}
+
+fn restart() -> Intent {
+    Intent::Restart { selection: Selection::default(), mode: StopMode::Fast }
+}
+
+#[tokio::test]
+async fn a_primary_that_dies_during_a_copy_is_brought_back_by_a_restart() {
+    let cluster = Cluster::new(1);
+    let c = started(&cluster).await;
+    let answer = copying(&cluster, &c, recover()).await;
+    until(&c, "the primary tells of it", |c| {
+        c.board.read(|k| k.answer(P).is_some_and(|r| r.phase == Phase::Resynchronizing))
+    })
+    .await;
+    cluster.world.kill(P);
+    let outcome = end(&c, answer).await;
+    assert_eq!(outcome.status, OutcomeStatus::Refused, "{outcome:?}");
+    assert_eq!(outcome.refusals[0].code, crate::cluster::RefusalCode::DoubleFault);
+    assert_eq!(outcome.next, "restart(#{ contents: [0] })");
+    assert_eq!(row(&c), "p,r,u / m,r,u");
+    let outcome = run(&c, restart(), P).await;
+    assert_eq!(outcome.status, OutcomeStatus::Done, "{outcome:?}");
+    assert_eq!(row(&c), "p,c,u / m,r,d");
+    cluster.world.release_copies();
+    assert_eq!(run(&c, recover(), M).await.status, OutcomeStatus::Done);
+}
+
 #[tokio::test]
 async fn a_coordinator_that_restarts_goes_on_with_its_operations() {
     let cluster = Cluster::new(1);

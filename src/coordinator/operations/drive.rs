@@ -151,7 +151,8 @@ impl TargetDriver {
             let goal = self.live.goal();
             (goal.cancelled, matches!(target.stage, Stage::Pending | Stage::Stopping | Stage::Starting))
         };
-        let copying = row.pairing() == Some(Pairing::Resynchronizing);
+        let primary_answers = self.shared.board.read(|k| k.answer(row.primary.dbid).is_some());
+        let copying = row.pairing() == Some(Pairing::Resynchronizing) && primary_answers;
         let ask_hosts = stopping || cancelled || !copying;
         let mut members = BTreeMap::new();
         for dbid in std::iter::once(row.primary.dbid).chain(row.mirror.map(|m| m.dbid)) {

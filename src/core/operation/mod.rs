@@ -159,6 +159,9 @@ pub struct Target {
     /// Processes that were asked to stop.
     #[serde(skip)]
     pub asked_to_stop: Vec<Dbid>,
+    /// The acting primary was seen at the copy.
+    #[serde(skip)]
+    saw_primary: bool,
     #[serde(skip)]
     waiting: Option<(WaitFor, u64)>,
 }
@@ -179,6 +182,7 @@ impl Target {
             ended: None,
             started: BTreeMap::new(),
             asked_to_stop: Vec::new(),
+            saw_primary: false,
             waiting: None,
         }
     }

@@ -99,7 +99,29 @@ impl Target {
                 return Step::Kill { dbid, sibling: false };
             }
         }
-        self.wait(WaitFor::Copy, facts).unwrap_or(Step::Wait(WaitFor::Copy))
+        let primary = facts.member(facts.row.primary.dbid);
+        let is_there = primary.report.is_some_and(|r| r.phase != Phase::Nobody && r.sick.is_none());
+        if is_there {
+            // One that is suspended waits for FTS, which waits for nobody but a pause.
+            self.saw_primary = true;
+            return self.wait(WaitFor::Copy, facts).unwrap_or(Step::Wait(WaitFor::Copy));
+        }
+        if facts.cancelled {
+            return self
+                .end(super::Ended::Cancelled { note: "the acting primary is gone; the mirror stays down".into() });
+        }
+        self.primary_is_gone(primary.process, facts)
+    }
+
+    /// Without its acting primary a copy never ends, and only a restart brings that back: the content must
+    /// not be held against it. An operation that was resumed has not seen the primary, and leaves a start
+    /// the time to bring it back.
+    fn primary_is_gone(&mut self, process: Process, facts: &Facts) -> Step {
+        if self.saw_primary && process == Process::Absent {
+            let cause = format!("acting primary dbid {} ended during the copy", facts.row.primary.dbid);
+            return self.refuse(Why::DoubleFault, cause);
+        }
+        self.wait_for_primary(facts)
     }
 
     /// The pair is p,c,u / m,x,d.

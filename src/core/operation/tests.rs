@@ -471,3 +471,55 @@ fn a_goal_survives_json() {
     let text = serde_json::to_string(&goal).unwrap();
     assert_eq!(serde_json::from_str::<Goal>(&text).unwrap(), goal);
 }
+
+/// A pair that is being copied, by an operation that began it.
+fn copying() -> (Target, Facts) {
+    let (mut t, mut f) = (mirror_target(), synced());
+    (t.stage, t.granted) = (Stage::Recovering, Some(Epoch(5)));
+    f.row.primary.mode = Mode::Resynchronizing;
+    f.row.mirror = Some(Member { dbid: M, mode: Mode::Resynchronizing, status: Status::Up });
+    member(&mut f, P).report = Some(report(P, Phase::Resynchronizing, 5));
+    assert_eq!(t.next(RECOVER, &f), Step::Wait(WaitFor::Copy));
+    (t, f)
+}
+
+#[test]
+fn a_copy_whose_primary_is_gone_is_a_double_fault_and_holds_the_content_no_longer() {
+    let (t, mut f) = copying();
+    member(&mut f, P).report = None;
+    member(&mut f, P).process = Process::Absent;
+    let mut ended = t.clone();
+    assert_eq!(ended.next(RECOVER, &f), Step::Ended);
+    assert_eq!(why(&ended), Some(Why::DoubleFault), "its host says that it is gone");
+    // A host that does not answer, and an operation that was resumed, are waited for.
+    let mut silent = f.clone();
+    member(&mut silent, P).process = Process::Unknown;
+    let mut resumed = t.clone();
+    resumed.saw_primary = false;
+    for (mut t, mut f) in [(t, silent), (resumed, f)] {
+        assert_eq!(t.next(RECOVER, &f), Step::Wait(WaitFor::PrimaryToServe));
+        f.now_ms += 30_000;
+        assert_eq!(t.next(RECOVER, &f), Step::Ended);
+        assert_eq!(why(&t), Some(Why::DoubleFault));
+    }
+}
+
+#[test]
+fn a_suspended_primary_is_waited_for_as_long_as_fts_takes() {
+    let (mut t, mut f) = copying();
+    member(&mut f, P).report = Some(report(P, Phase::Suspended, 5));
+    f.now_ms += 600_000;
+    assert_eq!(t.next(RECOVER, &f), Step::Wait(WaitFor::Copy));
+}
+
+#[test]
+fn a_cancelled_copy_ends_though_nothing_runs_any_more() {
+    let (mut t, mut f) = copying();
+    f.cancelled = true;
+    member(&mut f, P).report = None;
+    member(&mut f, P).process = Process::Unknown;
+    assert_eq!(t.next(RECOVER, &f), Step::Kill { dbid: M, sibling: false });
+    member(&mut f, M).process = Process::Absent;
+    assert_eq!(t.next(RECOVER, &f), Step::Ended);
+    assert!(matches!(t.ended, Some(Ended::Cancelled { .. })));
+}
