@@ -279,6 +279,33 @@ async fn a_primary_that_dies_during_a_copy_is_brought_back_by_a_restart() {
 }
 
 #[tokio::test]
+async fn a_power_loss_during_a_recovery_or_a_start_is_followed_by_a_start() {
+    for interrupts_a_start in [false, true] {
+        let cluster = Cluster::new(1);
+        let c = if interrupts_a_start {
+            cluster.world.lock().hold_copies = true;
+            let c = Coordinator::start_on(cluster.site.clone(), cluster.hosts.clone()).unwrap();
+            c.operations.begin_start(&owner()).unwrap();
+            until(&c, "copying", row_is("p,r,u / m,r,u")).await;
+            c
+        } else {
+            let c = started(&cluster).await;
+            copying(&cluster, &c, recover()).await;
+            c
+        };
+        c.operations.abandon().await;
+        drop(c);
+        cluster.world.kill(P);
+        cluster.world.kill(M);
+        let c = Coordinator::start_on(cluster.site.clone(), cluster.hosts.clone()).unwrap();
+        cluster.world.release_copies();
+        let outcome = end(&c, c.operations.begin_start(&owner()).unwrap()).await;
+        assert_eq!(outcome.status, OutcomeStatus::Done, "{outcome:?}");
+        assert_eq!(row(&c), "p,s,u / m,s,u");
+    }
+}
+
+#[tokio::test]
 async fn a_coordinator_that_restarts_goes_on_with_its_operations() {
     let cluster = Cluster::new(1);
     let c = started(&cluster).await;
@@ -287,7 +314,7 @@ async fn a_coordinator_that_restarts_goes_on_with_its_operations() {
     cluster.world.lock().hold_copies = true;
     let Answer::Begun { op, .. } = c.operations.begin(&plan(&c, recover(), M), &owner()).unwrap() else { panic!() };
     until(&c, "copying", row_is("p,r,u / m,r,u")).await;
-    c.operations.abandon();
+    c.operations.abandon().await;
     drop(c);
     let c = Coordinator::start_on(cluster.site.clone(), cluster.hosts.clone()).unwrap();
     cluster.world.release_copies();

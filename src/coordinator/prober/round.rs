@@ -88,6 +88,8 @@ impl Round {
                 biased;
                 Some((dbid, what)) = heard.recv() => self.take_heard(dbid, what),
                 command = commands.recv() => match command {
+                    #[cfg(test)]
+                    Some(Command::End(reply)) => return drop(reply.send(())),
                     Some(command) => self.take_command(command),
                     None => return,
                 },
@@ -173,6 +175,8 @@ impl Round {
                 }
                 Err(error) => tracing::error!(%error, "the settings stay as they were"),
             },
+            #[cfg(test)]
+            Command::End(_) => {}
             Command::Pause(for_ms) => {
                 let until_ms = for_ms.map(|ms| self.now_ms().saturating_add(ms));
                 self.step_all(&Event::Pause { until_ms });

@@ -556,6 +556,7 @@ fn a_release_forgets_what_a_process_said_that_died_while_nothing_was_decided() {
 #[test]
 fn a_late_prober_does_not_believe_what_it_heard_before_either() {
     let mut b = Bench::healthy(synced());
+    b.pass(100);
     let mut primary = report(P, Phase::Suspended);
     primary.mirror_lost = Some(MirrorLoss::LinkClosed("end of stream".into()));
     b.hear(primary);

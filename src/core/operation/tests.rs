@@ -523,3 +523,17 @@ fn a_cancelled_copy_ends_though_nothing_runs_any_more() {
     assert_eq!(t.next(RECOVER, &f), Step::Ended);
     assert!(matches!(t.ended, Some(Ended::Cancelled { .. })));
 }
+
+#[test]
+fn of_a_synchronized_pair_a_start_revives_both_for_either_may_serve() {
+    let mut t = Target { revives: true, ..Target::joined(Content(0), P) };
+    let mut f = synced();
+    f.other_works = true;
+    (member(&mut f, P).process, member(&mut f, P).report) = (Process::Unknown, None);
+    (member(&mut f, M).process, member(&mut f, M).report) = (Process::Absent, None);
+    assert_eq!(t.next(GoalKind::Start, &f), Step::Wait(WaitFor::HostToAnswer));
+    f.now_ms = 3_000;
+    assert_eq!(t.next(GoalKind::Start, &f), Step::Start { dbid: M, sibling: false });
+    t.did(&Step::Start { dbid: M, sibling: false }, Came::Pid(103));
+    assert_eq!(t.next(GoalKind::Start, &f), Step::Release);
+}
