@@ -66,13 +66,12 @@ pub async fn stop(
     Ok(Stopped { outcome, ..stopped })
 }
 
-/// What the coordinator could not say of a host that does not answer, the locks of this machine have
-/// said since: nothing runs there.
+/// What the coordinator could not stop, such as on a host that does not answer, the locks of this machine
+/// have settled since: nothing of it runs.
 fn settle(outcome: &mut Outcome) {
     for segment in outcome.segments.iter_mut().filter(|s| s.status == OutcomeStatus::Partial) {
         segment.status = OutcomeStatus::Done;
-        segment.note =
-            format!("host {} did not answer; by its lock nothing of dbid {} runs", segment.host, segment.dbid);
+        segment.note = format!("{}; by its lock, nothing of dbid {} runs now", segment.note, segment.dbid);
     }
     outcome.status = OutcomeStatus::Done;
     let (count, seconds) = (outcome.segments.len(), outcome.elapsed_ms as f64 / 1000.0);

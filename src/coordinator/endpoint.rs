@@ -59,7 +59,7 @@ impl Coordinator {
         let reply = match request {
             Request::State => self.state_reply(),
             Request::Probe => {
-                self.prober.probe().await;
+                self.probe().await;
                 self.state_reply()
             }
             Request::Begin { plan, owner } => self.operations.begin(&plan, &owner).map_or_else(failed, Reply::from),

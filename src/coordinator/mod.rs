@@ -68,6 +68,9 @@ pub enum CoordinatorError {
     Listen { address: String, source: std::io::Error },
 }
 
+/// How long a requested probe waits for the agents.
+const HOSTS_WITHIN: Duration = Duration::from_millis(500);
+
 /// A running coordinator.
 pub struct Coordinator {
     pub site: Arc<Site>,
@@ -200,6 +203,16 @@ impl Coordinator {
             session_wait,
             stopped,
         }))
+    }
+
+    /// Everything is looked at now: segments by FTS, hosts by asking their agents. A host that hangs is
+    /// waited for only a moment: what was known of it stands.
+    pub async fn probe(&self) {
+        let looks = self.hosts.values().map(|host| async {
+            // The ping has a deadline of its own, which is longer than anybody should wait here.
+            let _ = tokio::time::timeout(HOSTS_WITHIN, hostwatch::look(&**host, &self.board)).await;
+        });
+        tokio::join!(self.prober.probe(), futures::future::join_all(looks));
     }
 
     /// Writes a setting, which counts from now on; returns its value in its one spelling.

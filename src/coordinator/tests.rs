@@ -440,3 +440,52 @@ async fn the_catalog_connection_reads_greenplum_s_names_and_writes_nothing() {
     });
     assert_eq!(rows.await.unwrap(), 3);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_setting_counts_at_once_and_a_slower_pace_makes_no_answer_old() {
+    let cluster = Cluster::new(1);
+    let c = started(&cluster).await;
+    assert_eq!(c.set_setting("gp_fts_probe_interval", "1 h").unwrap(), "60min");
+    until(&c, "the pace to be slow", |c| c.board.read(|k| k.fresh > Duration::from_secs(3600))).await;
+    let heard = |c: &Coordinator| c.board.read(|k| k.segments[&P].heard);
+    let before = heard(&c);
+    assert!(c.board.read(|k| k.answer(P).is_some()), "an hour's answer counts for an hour");
+    c.set_setting("gp_fts_probe_interval", "100ms").unwrap();
+    until(&c, "another answer", |c| heard(c) > before).await;
+    assert!(c.set_setting("gp_fts_probe_interval", "1").is_err(), "a unit is missing");
+    c.set_setting("segsh_session_wait", "50ms").unwrap();
+    assert_eq!(*c.session_wait.borrow(), Duration::from_millis(50));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_is_capped_by_the_setting_unless_the_call_names_a_rate() {
+    let cluster = Cluster::new(1);
+    let c = started(&cluster).await;
+    c.set_setting("segsh_recovery_rate", "5 MiB/s").unwrap();
+    for (rate_bytes, expected) in [(None, 5 << 20), (Some(1 << 20), 1 << 20)] {
+        cluster.world.lock().orders.clear();
+        cluster.world.kill(M);
+        until(&c, "the loss to be seen", row_is("p,c,u / m,s,d")).await;
+        let intent = Intent::Recover { selection: Selection::default(), rate_bytes, jobs: None };
+        assert_eq!(run(&c, intent, M).await.status, OutcomeStatus::Done);
+        let orders = cluster.world.lock().orders.clone();
+        assert!(orders.iter().any(|(dbid, order)| *dbid == P && order.rate_bytes == Some(expected)), "{orders:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_segment_has_no_process_and_a_stopped_one_keeps_its_own() {
+    let cluster = Cluster::new(1);
+    let c = started(&cluster).await;
+    let pid = |c: &Coordinator, dbid| {
+        let state = c.state().unwrap();
+        state.segments.iter().find(|s| s.row.dbid == dbid).map(|s| (s.alive.alive, s.alive.pid)).unwrap()
+    };
+    let before = pid(&c, M).1;
+    assert!(before.is_some());
+    cluster.world.freeze(M);
+    until(&c, "the silence to be seen", |c| !pid(c, M).0).await;
+    assert_eq!(pid(&c, M), (false, before));
+    cluster.world.kill(M);
+    until(&c, "the end to be seen", |c| pid(c, M) == (false, None)).await;
+}

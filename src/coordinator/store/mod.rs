@@ -68,6 +68,9 @@ pub struct ContentRow {
 pub struct Store {
     path: PathBuf,
     db: Mutex<Connection>,
+    /// Reads have a connection of their own: they never wait for the sync of a write. What was written
+    /// before a read began is seen by it.
+    reader: Mutex<Connection>,
 }
 
 impl Store {
@@ -110,15 +113,15 @@ impl Store {
         if found != schema::VERSION {
             return Err(StoreError::Version { path: path.into(), found, expected: schema::VERSION });
         }
-        Ok(Store { path: path.into(), db: Mutex::new(db) })
+        let reader = read_only(path).map_err(at)?;
+        Ok(Store { path: path.into(), db: Mutex::new(db), reader: Mutex::new(reader) })
     }
 
     /// Opens the last catalog to look at it, as when the coordinator is down.
     pub fn open_read_only(path: &Path) -> Result<Store, StoreError> {
         let at = |source| StoreError::Sqlite { path: path.into(), source };
-        let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(at)?;
-        db.busy_timeout(BUSY).map_err(at)?;
-        Ok(Store { path: path.into(), db: Mutex::new(db) })
+        let (db, reader) = (read_only(path).map_err(at)?, read_only(path).map_err(at)?);
+        Ok(Store { path: path.into(), db: Mutex::new(db), reader: Mutex::new(reader) })
     }
 
     /// Where the catalog is.
@@ -128,13 +131,13 @@ impl Store {
 
     /// Exactly the catalog, by dbid; the coordinator's row included.
     pub fn rows(&self) -> Result<Vec<SegmentRow>, StoreError> {
-        let db = self.lock();
+        let db = self.read();
         self.at(segments(&db, None))
     }
 
     /// Every content with its pair.
     pub fn contents(&self) -> Result<Vec<ContentRow>, StoreError> {
-        let db = self.lock();
+        let db = self.read();
         let numbers: Vec<i64> =
             self.at(query(&db, "SELECT content FROM segsh_content ORDER BY content", |r| r.get(0)))?;
         numbers.into_iter().map(|n| self.content_in(&db, Content(n))).collect()
@@ -142,7 +145,7 @@ impl Store {
 
     /// One content with its pair.
     pub fn content(&self, content: Content) -> Result<ContentRow, StoreError> {
-        self.content_in(&self.lock(), content)
+        self.content_in(&self.read(), content)
     }
 
     fn content_in(&self, db: &Connection, content: Content) -> Result<ContentRow, StoreError> {
@@ -168,14 +171,14 @@ impl Store {
 
     /// Since when segments have been down by the catalog, in Unix milliseconds.
     pub fn down_since(&self) -> Result<Vec<(Dbid, i64)>, StoreError> {
-        let db = self.lock();
+        let db = self.read();
         self.at(query(&db, "SELECT dbid, since_ms FROM segsh_down", |r| Ok((Dbid(r.get(0)?), r.get(1)?))))
     }
 
     /// A setting's value with its unit.
     pub fn setting(&self, name: &str) -> Result<String, StoreError> {
         let known = settings::find(name)?;
-        let db = self.lock();
+        let db = self.read();
         let stored: Option<String> =
             self.at(db.query_row("SELECT value FROM segsh_setting WHERE name = ?1", [name], |r| r.get(0)).optional())?;
         Ok(stored.unwrap_or_else(|| known.default.into()))
@@ -220,6 +223,10 @@ impl Store {
         self.at(tx.commit())
     }
 
+    fn read(&self) -> MutexGuard<'_, Connection> {
+        self.reader.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Connection> {
         // A panic while it was held left no transaction open: rusqlite rolls back on drop.
         self.db.lock().unwrap_or_else(PoisonError::into_inner)
@@ -235,6 +242,12 @@ impl Store {
 }
 
 const BUSY: Duration = Duration::from_secs(10);
+
+fn read_only(path: &Path) -> rusqlite::Result<Connection> {
+    let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    db.busy_timeout(BUSY)?;
+    Ok(db)
+}
 
 fn prepare(db: &Connection) -> rusqlite::Result<()> {
     db.busy_timeout(BUSY)?;

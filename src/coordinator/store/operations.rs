@@ -54,7 +54,7 @@ impl Store {
 
     /// The operations that have not ended, oldest first.
     pub fn active(&self) -> Result<Vec<Operation>, StoreError> {
-        self.active_in(&self.lock())
+        self.active_in(&self.read())
     }
 
     pub(super) fn active_in(&self, db: &Connection) -> Result<Vec<Operation>, StoreError> {
@@ -66,7 +66,7 @@ impl Store {
     /// An operation of any time.
     pub fn operation(&self, id: i64) -> Result<Option<Operation>, StoreError> {
         let sql = "SELECT id, goal, owner, started_ms, ended_ms, outcome FROM segsh_operation WHERE id = ?1";
-        let found = self.at(self.lock().query_row(sql, [id], raw).optional())?;
+        let found = self.at(self.read().query_row(sql, [id], raw).optional())?;
         found.map(|raw| self.parse(raw)).transpose()
     }
 
