@@ -101,10 +101,12 @@ impl TargetDriver {
                     if let Came::Failed(cause) = &came {
                         tracing::warn!(op = self.live.id, content = target.content.0, cause, "a step failed");
                     }
-                    let stale = came == Came::Stale;
+                    // A name that could not be given is given later: nothing is worse for it meanwhile.
+                    let later = came == Came::Stale
+                        || (matches!(step, Step::Exchange { .. }) && matches!(came, Came::Failed(_)));
                     target.did(step, came);
                     self.keep(&target);
-                    if stale {
+                    if later {
                         wait(&mut news, &mut flags).await;
                     }
                 }
@@ -172,6 +174,7 @@ impl TargetDriver {
             quarantined: content.quarantine.clone().or_else(|| content.pair.clone().err()),
             members,
             must_copy_all: content.must_copy_all,
+            serving_copy: content.serving_copy,
             other_works: self.shared.others_work_on(content.content, self.live.id),
             cancelled,
             stop_after_segment,
@@ -223,6 +226,7 @@ impl TargetDriver {
                     recover: None,
                     full_copy: *full_copy,
                     rate_bytes,
+                    serving_copy: None,
                     at_ms: unix_ms(),
                 };
                 return self.change(&change);
@@ -270,7 +274,14 @@ impl TargetDriver {
         let Some((segment, host)) = self.place(dbid) else {
             return Came::Failed(format!("dbid {dbid} is on no host of this cluster"));
         };
-        match host_step(&*host, &self.shared, segment, step).await {
+        // What was copied anew, and is no unfinished copy, has its name before anything is started there.
+        let unfinished = match self.shared.store.content(segment.content) {
+            Ok(content) => {
+                content.must_copy_all && content.pair.is_ok_and(|p| p.mirror.is_some_and(|m| m.dbid == dbid))
+            }
+            Err(error) => return Came::Failed(error.to_string()),
+        };
+        match host_step(&*host, &self.shared, segment, step, !unfinished).await {
             Ok(came) => {
                 self.shared.prober.kick(Some(dbid));
                 came
@@ -342,13 +353,24 @@ fn no_pair(target: &Target) -> PairRow {
     PairRow { content: target.content, epoch: Epoch(0), primary, mirror: None }
 }
 
-async fn host_step(host: &dyn Host, shared: &Shared, segment: &SegmentRow, step: &Step) -> Result<Came, HostError> {
+async fn host_step(
+    host: &dyn Host,
+    shared: &Shared,
+    segment: &SegmentRow,
+    step: &Step,
+    names: bool,
+) -> Result<Came, HostError> {
     let config = shared.site.segment_config(segment);
     let beside = config.on_new_copy();
     let of = |is_sibling: bool| if is_sibling { &beside } else { &config };
     match step {
         Step::Kill { sibling, .. } => host.kill_segment(&of(*sibling).datadir).await.map(|_| Came::Fine),
-        Step::Start { sibling, .. } => host.start_segment(of(*sibling)).await.map(Came::Pid),
+        Step::Start { sibling, .. } => {
+            if !sibling && names {
+                host.name_copy(&config.datadir, &beside.datadir).await?;
+            }
+            host.start_segment(of(*sibling)).await.map(Came::Pid)
+        }
         Step::Prepare { sibling, .. } => {
             // First of all, so that whatever is interrupted, nothing but a full copy can follow.
             host.remove_identity(&config.datadir).await?;
@@ -359,7 +381,7 @@ async fn host_step(host: &dyn Host, shared: &Shared, segment: &SegmentRow, step:
             Ok(Came::Fine)
         }
         Step::Exchange { .. } => {
-            host.exchange_dirs(&config.datadir, &beside.datadir).await?;
+            host.name_copy(&config.datadir, &beside.datadir).await?;
             host.write_segment_config(&config).await?;
             Ok(Came::Fine)
         }

@@ -71,7 +71,7 @@ impl Round {
     fn adopt(&mut self, content: ContentRow) {
         let row = content.pair.clone().unwrap_or_else(|_| impossible(content.content));
         self.extras.insert(content.content, (content.full_copy, content.rate_bytes));
-        self.contents.insert(content.content, Fts::new(row, self.patience));
+        self.contents.insert(content.content, Fts::new(row, self.patience).knowing(content.serving_copy));
         self.publish(&content, Vec::new());
     }
 
@@ -89,7 +89,10 @@ impl Round {
                 Some((dbid, what)) = heard.recv() => self.take_heard(dbid, what),
                 command = commands.recv() => match command {
                     #[cfg(test)]
-                    Some(Command::End(reply)) => return drop(reply.send(())),
+                    Some(Command::End(reply)) => {
+                        let _ = reply.send(());
+                        return;
+                    }
                     Some(command) => self.take_command(command),
                     None => return,
                 },
@@ -241,6 +244,7 @@ impl Round {
             recover: change.recover.map(|dbid| (dbid, &self.setup.owner)),
             full_copy: false,
             rate_bytes: None,
+            serving_copy: change.serving_copy,
             at_ms: unix_ms(),
         });
         let mut begun = None;

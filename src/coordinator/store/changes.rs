@@ -1,7 +1,7 @@
 //! The compare-and-set of a pair's row, with its history and the goal that follows.
 
 use super::{Goal, Owner, Store, StoreError, operations};
-use crate::core::ids::{Content, Dbid, Epoch};
+use crate::core::ids::{Content, CopyId, Dbid, Epoch};
 use crate::core::operation::{GoalKind, Target};
 use crate::core::row::{Member, Mode, PairRow, Role, Status};
 use crate::core::transition::{Effect, Event, Transition, Writer, letters};
@@ -18,6 +18,8 @@ pub struct Change<'a> {
     /// For [`Event::RecoveryBegins`]: whether everything is copied, and how fast at most.
     pub full_copy: bool,
     pub rate_bytes: Option<u64>,
+    /// The copy that serves from here on, if the change is made by one who knows it.
+    pub serving_copy: Option<CopyId>,
     /// Now, in Unix milliseconds.
     pub at_ms: i64,
 }
@@ -92,8 +94,9 @@ fn write_beside(tx: &Transaction<'_>, change: &Change<'_>, serving: Epoch) -> ru
     let content = after.content.0;
     let serving = if change.transition.changes_server() { after.epoch } else { serving };
     tx.execute(
-        "UPDATE segsh_content SET serving_epoch = ?2, last_event = ?3 WHERE content = ?1",
-        params![content, signed(serving), change.reason],
+        "UPDATE segsh_content SET serving_epoch = ?2, last_event = ?3, serving_copy = coalesce(?4, serving_copy)
+         WHERE content = ?1",
+        params![content, signed(serving), change.reason, change.serving_copy.map(|copy| copy.to_string())],
     )?;
     if event == Event::RecoveryBegins {
         tx.execute(

@@ -70,6 +70,12 @@ impl Store {
         found.map(|raw| self.parse(raw)).transpose()
     }
 
+    /// As if no operation had been left.
+    #[cfg(test)]
+    pub fn forget_operations(&self) {
+        self.lock().execute("DELETE FROM segsh_operation", []).expect("a delete");
+    }
+
     fn parse(&self, (id, goal, owner, started_ms, ended_ms, outcome): Raw) -> Result<Operation, StoreError> {
         let bad = |e: serde_json::Error| self.damaged(format!("operation {id}"), e);
         Ok(Operation {

@@ -6,15 +6,17 @@
 //! afterwards comes back as [`Event::Row`]. Until it does, nothing more is decided.
 
 mod decide;
+mod fitness;
 mod witness;
 
 #[cfg(test)]
 mod tests;
 
-use super::ids::{Dbid, Epoch};
+use super::ids::{CopyId, Dbid, Epoch};
 use super::report::{Phase, Report};
 use super::row::{PairRow, Pairing, Role};
 use super::transition::{self, Transition};
+pub use fitness::unfit;
 use std::collections::{BTreeMap, VecDeque};
 pub use witness::{Failure, Witness};
 
@@ -70,6 +72,17 @@ pub struct Change {
     pub evidence: Vec<String>,
     /// The segment to recover at once: a goal that is written with the row.
     pub recover: Option<Dbid>,
+    /// The copy that serves from here on, when that is known: kept beside the row.
+    pub serving_copy: Option<CopyId>,
+}
+
+/// What a decided change means once its row stands.
+#[derive(Debug, Clone)]
+struct Pending {
+    after: PairRow,
+    /// [`Fts::granted`] from then on.
+    grants: Option<(Dbid, u32)>,
+    serving_copy: Option<CopyId>,
 }
 
 /// What the service wants done.
@@ -105,7 +118,9 @@ pub struct Fts {
     said_double_fault: bool,
     quarantined: Option<String>,
     /// A change is under way: its row has not come back yet.
-    pending: bool,
+    pending: Option<Pending>,
+    /// The copy that served last, as the catalog keeps it.
+    serving_copy: Option<CopyId>,
     /// The process that was nobody and for which a restart has been granted.
     granted: Option<(Dbid, u32)>,
     /// The primary that was drained on request.
@@ -132,7 +147,8 @@ impl Fts {
             said_silent: false,
             said_double_fault: false,
             quarantined: None,
-            pending: false,
+            pending: None,
+            serving_copy: None,
             granted: None,
             drained: None,
             loss_since: None,
@@ -140,6 +156,11 @@ impl Fts {
             last_step_ms: None,
             seen: VecDeque::new(),
         }
+    }
+
+    /// The same, with what the catalog keeps beside the row.
+    pub fn knowing(self, serving_copy: Option<CopyId>) -> Fts {
+        Fts { serving_copy, ..self }
     }
 
     pub fn row(&self) -> &PairRow {
@@ -162,13 +183,13 @@ impl Fts {
             return false;
         }
         let failing = self.witness(self.row.primary.dbid).is_some_and(Witness::is_failing);
-        self.pending || failing || self.loss_since.is_some_and(|(epoch, _)| epoch == self.row.epoch)
+        self.pending.is_some() || failing || self.loss_since.is_some_and(|(epoch, _)| epoch == self.row.epoch)
     }
 
     /// Whether a segment may be sent the row. A process that is nobody is told only what was decided
     /// after it was seen: a grant to this very process, or a recovery under a later epoch (R5, R6).
     pub fn may_order(&self, dbid: Dbid) -> bool {
-        if self.quarantined.is_some() || self.pending {
+        if self.quarantined.is_some() || self.pending.is_some() {
             return false;
         }
         let Some(report) = self.witness(dbid).and_then(Witness::answer) else {
@@ -210,6 +231,10 @@ impl Fts {
         self.take(now_ms, event, late, &mut out);
         self.judge(now_ms, &mut out);
         out
+    }
+
+    fn unfit(&self, report: &Report) -> Option<String> {
+        unfit(&self.row, self.serving_copy, report)
     }
 
     fn witness(&self, dbid: Dbid) -> Option<&Witness> {
@@ -267,7 +292,11 @@ impl Fts {
     }
 
     fn take_row(&mut self, now_ms: u64, row: PairRow) {
-        self.pending = false;
+        // Another row than the decided one is somebody else's: then nothing was granted.
+        if let Some(decided) = self.pending.take().filter(|decided| decided.after == row) {
+            self.granted = decided.grants;
+            self.serving_copy = decided.serving_copy.or(self.serving_copy);
+        }
         if row == self.row {
             return;
         }
@@ -296,7 +325,7 @@ impl Fts {
                 self.granted = None;
             }
         }
-        let may_serve = report.sick.is_none() && (report.phase != Phase::Nobody || report.ready);
+        let may_serve = report.sick.is_none() && (report.phase != Phase::Nobody || self.unfit(&report).is_none());
         if report.dbid == self.row.primary.dbid && may_serve {
             self.said_double_fault = false;
         }

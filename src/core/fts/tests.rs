@@ -364,6 +364,33 @@ fn a_restarted_acting_primary_gets_one_new_epoch_and_tracking() {
 }
 
 #[test]
+fn a_mirror_whose_copy_is_of_an_older_link_is_never_promoted() {
+    let mut b = Bench::healthy(synced());
+    let mut old = link_ended(report(M, Phase::Nobody));
+    old.copy.generation = Epoch(3);
+    b.fail(P, Failure::Refused);
+    b.hear(old);
+    assert_eq!((b.changes(), b.double_faults()), (vec![], 1));
+}
+
+#[test]
+fn only_the_copy_that_served_last_is_granted_a_restart() {
+    let mut b = Bench::healthy(synced());
+    b.fail(M, Failure::Refused);
+    let mut lost = report(P, Phase::Suspended);
+    lost.mirror_lost = Some(MirrorLoss::LinkClosed("end of stream".into()));
+    b.hear(lost);
+    assert_eq!(b.row_letters(), "p,c,u / m,s,d");
+    assert_eq!(b.last_change().serving_copy, Some(CopyId(1)));
+    let mut other = report(P, Phase::Nobody);
+    other.copy.copy = CopyId(7);
+    b.hear(other);
+    assert_eq!((b.changes(), b.double_faults()), (vec![Happening::MirrorLost], 1));
+    b.hear(report(P, Phase::Nobody));
+    assert_eq!(b.changes(), [Happening::MirrorLost, Happening::PrimaryRestarted]);
+}
+
+#[test]
 fn a_restarted_primary_that_is_not_ready_gives_way_to_a_ready_mirror() {
     let mut b = Bench::healthy(synced());
     let mut nobody = report(P, Phase::Nobody);

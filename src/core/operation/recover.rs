@@ -73,7 +73,16 @@ impl Target {
     /// the names were exchanged: the lock goes with the directory, so nothing is exchanged twice.
     fn name_the_copy(&mut self, dbid: Dbid, facts: &Facts) -> Step {
         let member = facts.member(dbid);
+        let is_named = matches!((member.process, member.sibling), (Process::Running(_), Process::Absent));
+        if facts.cancelled && !is_named {
+            let note = "it is in sync; the new copy has its name at the next start".into();
+            return self.end(super::Ended::Cancelled { note });
+        }
         match (member.process, member.sibling) {
+            // The pair is in sync and serves: there is all the time until its host answers.
+            (Process::Unknown, _) | (_, Process::Unknown) if facts.serving().is_some() => {
+                Step::Wait(WaitFor::NamesToStand)
+            }
             (Process::Unknown, _) | (_, Process::Unknown) => self.wait_for_host(dbid, facts),
             (Process::Absent, Process::Running(_)) => Step::Exchange { dbid },
             (Process::Running(_), Process::Absent) if !self.dropped => Step::DropOld { dbid },
@@ -110,14 +119,14 @@ impl Target {
             return self
                 .end(super::Ended::Cancelled { note: "the acting primary is gone; the mirror stays down".into() });
         }
-        self.primary_is_gone(primary.process, facts)
+        self.primary_is_gone(facts)
     }
 
     /// Without its acting primary a copy never ends, and only a restart brings that back: the content must
     /// not be held against it. An operation that was resumed has not seen the primary, and leaves a start
     /// the time to bring it back.
-    fn primary_is_gone(&mut self, process: Process, facts: &Facts) -> Step {
-        if self.saw_primary && process == Process::Absent {
+    fn primary_is_gone(&mut self, facts: &Facts) -> Step {
+        if self.saw_primary && facts.is_absent(facts.row.primary.dbid) {
             let cause = format!("acting primary dbid {} ended during the copy", facts.row.primary.dbid);
             return self.refuse(Why::DoubleFault, cause);
         }

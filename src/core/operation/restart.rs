@@ -45,17 +45,17 @@ impl Target {
     fn stop_members(&mut self, mode: StopMode, facts: &Facts) -> Step {
         let members = std::iter::once(facts.row.primary.dbid).chain(facts.row.mirror.map(|m| m.dbid));
         for dbid in members {
-            if let Process::Running(_) = facts.member(dbid).process {
-                return self.stop_member(dbid, mode, facts);
+            if let Some(sibling) = facts.runs_in_sibling(dbid) {
+                return self.stop_member(dbid, sibling, mode, facts);
             }
         }
         self.stage = Stage::Starting;
         self.start_members(facts)
     }
 
-    fn stop_member(&mut self, dbid: Dbid, mode: StopMode, facts: &Facts) -> Step {
+    fn stop_member(&mut self, dbid: Dbid, sibling: bool, mode: StopMode, facts: &Facts) -> Step {
         if mode == StopMode::Immediate {
-            return Step::Kill { dbid, sibling: false };
+            return Step::Kill { dbid, sibling };
         }
         // A process that answers nothing is not asked: it could not obey.
         let answers = facts.member(dbid).report.is_some();
@@ -63,11 +63,11 @@ impl Target {
             return Step::Stop { dbid, mode };
         }
         if !answers && !self.asked_to_stop.contains(&dbid) {
-            return Step::Kill { dbid, sibling: false };
+            return Step::Kill { dbid, sibling };
         }
         match self.wait(WaitFor::SegmentToStop(dbid, mode), facts) {
             Ok(step) => step,
-            Err(()) => Step::Kill { dbid, sibling: false },
+            Err(()) => Step::Kill { dbid, sibling },
         }
     }
 
@@ -89,10 +89,11 @@ impl Target {
             if self.started.contains_key(&dbid) {
                 continue;
             }
-            match facts.member(dbid).process {
-                Process::Absent => return Some(Step::Start { dbid, sibling: false }),
-                Process::Running(_) => {}
-                Process::Unknown => match self.wait(WaitFor::HostToAnswer, facts) {
+            // A process in the sibling's directory is served from there until that has its name.
+            match (facts.runs_in_sibling(dbid), facts.member(dbid).process) {
+                (Some(_), _) => {}
+                (None, Process::Absent | Process::Running(_)) => return Some(Step::Start { dbid, sibling: false }),
+                (None, Process::Unknown) => match self.wait(WaitFor::HostToAnswer, facts) {
                     Ok(step) => return Some(step),
                     Err(()) => {
                         self.started.insert(dbid, Err("its host does not answer".into()));

@@ -49,6 +49,7 @@ fn tracking() -> Facts {
         quarantined: None,
         members: BTreeMap::new(),
         must_copy_all: false,
+        serving_copy: None,
         other_works: false,
         cancelled: false,
         stop_after_segment: false,
