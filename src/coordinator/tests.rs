@@ -357,6 +357,42 @@ async fn a_directory_with_an_older_copy_never_serves_under_the_row_of_a_later_on
 }
 
 #[tokio::test]
+async fn a_link_that_ends_as_soon_as_the_pair_is_in_sync_is_recovered_at_once() {
+    for intent in [recover(), full_recover()] {
+        let cluster = Cluster::new(1);
+        let c = started(&cluster).await;
+        for _ in 0..3 {
+            let answer = copying(&cluster, &c, intent.clone()).await;
+            cluster.world.release_copies();
+            let mut news = c.board.news();
+            while row(&c) != "p,s,u / m,s,u" {
+                news.changed().await.unwrap();
+            }
+            cluster.world.cut_link(C0);
+            let outcome = end(&c, answer).await;
+            assert_eq!(outcome.status, OutcomeStatus::Done, "{outcome:?}");
+            until(&c, "in sync again", row_is("p,s,u / m,s,u")).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_target_is_not_done_on_a_row_that_has_changed_meanwhile() {
+    let cluster = Cluster::new(1);
+    let c = started(&cluster).await;
+    let answer = copying(&cluster, &c, recover()).await;
+    let Answer::Begun { op, .. } = answer else { panic!("{answer:?}") };
+    let mut goal = c.store.operation(op).unwrap().unwrap().goal;
+    goal.stop_after_segment = true;
+    let now = c.store.content(C0).unwrap().pair.unwrap();
+    let before = crate::core::row::PairRow { epoch: Epoch(1), ..now };
+    assert!(!c.store.save_goal_on(op, &goal, &before).unwrap());
+    assert!(!c.store.operation(op).unwrap().unwrap().goal.stop_after_segment);
+    assert!(c.store.save_goal_on(op, &goal, &now).unwrap());
+    assert!(c.store.operation(op).unwrap().unwrap().goal.stop_after_segment);
+}
+
+#[tokio::test]
 async fn a_power_loss_during_a_recovery_or_a_start_is_followed_by_a_start() {
     for interrupts_a_start in [false, true] {
         let cluster = Cluster::new(1);

@@ -86,14 +86,19 @@ impl TargetDriver {
                 target.ended = Some(Ended::Failed { cause: "its rows can't be read".into() });
                 break;
             };
-            let kept = kept(&target);
+            let (kept, before) = (kept(&target), target.clone());
             let step = target.next(self.kind, &facts);
             self.show(&target, &step, &facts);
-            if kept != self::kept(&target) {
+            if step != Step::Ended && kept != self::kept(&target) {
                 self.keep(&target);
             }
             match &step {
-                Step::Ended => {}
+                Step::Ended => {
+                    let is_done = matches!(target.ended, Some(Ended::Done { .. }));
+                    if is_done && !self.keep_on(&target, &facts.row) {
+                        target = before;
+                    }
+                }
                 Step::Wait(_) => wait(&mut news, &mut flags).await,
                 step => {
                     tracing::info!(op = self.live.id, content = target.content.0, ?step);
@@ -117,6 +122,19 @@ impl TargetDriver {
             self.shared.prober.release(target.content);
         }
         self.keep(&target);
+    }
+
+    /// Writes down that the target is done, if its row still says so. A catalog that can't be written does not
+    /// keep the operation from its end.
+    fn keep_on(&self, target: &Target, row: &PairRow) -> bool {
+        let mut goal = self.live.goal().clone();
+        if let Some(mine) = goal.targets.get_mut(self.index) {
+            *mine = target.clone();
+        }
+        self.shared.store.save_goal_on(self.live.id, &goal, row).unwrap_or_else(|error| {
+            tracing::error!(op = self.live.id, %error, "the end of a target could not be written");
+            true
+        })
     }
 
     /// Writes down how far the target is.
@@ -331,9 +349,9 @@ async fn wait(news: &mut watch::Receiver<u64>, flags: &mut watch::Receiver<u64>)
 }
 
 /// What of a target must survive the coordinator.
-fn kept(target: &Target) -> (Stage, Option<crate::core::ids::Epoch>, [bool; 5], Option<bool>) {
-    let Target { stage, granted, continues, joined, revives, prepared, dropped, .. } = *target;
-    (stage, granted, [joined, revives, prepared, dropped, target.ended.is_some()], continues)
+fn kept(target: &Target) -> (Stage, Option<crate::core::ids::Epoch>, [bool; 6], Option<bool>) {
+    let Target { stage, granted, continues, was_in_sync, joined, revives, prepared, dropped, .. } = *target;
+    (stage, granted, [was_in_sync, joined, revives, prepared, dropped, target.ended.is_some()], continues)
 }
 
 fn sibling(datadir: &str) -> PathBuf {

@@ -151,6 +151,9 @@ pub struct Target {
     /// Full copy: whether it goes on where an interrupted one stopped; `None` until that is known.
     #[serde(default)]
     pub continues: Option<bool>,
+    /// The pair was in sync and lost its link again: what follows is incremental.
+    #[serde(default)]
+    pub was_in_sync: bool,
     /// Full copy: the old directory is dropped.
     pub dropped: bool,
     pub ended: Option<Ended>,
@@ -179,6 +182,7 @@ impl Target {
             granted: None,
             prepared: false,
             continues: None,
+            was_in_sync: false,
             dropped: false,
             ended: None,
             started: BTreeMap::new(),

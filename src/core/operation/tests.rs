@@ -177,6 +177,7 @@ fn changes_tracked_for_another_copy_are_refused_and_never_guessed() {
 #[test]
 fn a_recovery_that_ends_early_is_not_begun_again_by_itself() {
     let (mut t, mut f) = (mirror_target(), tracking());
+    f.row.mirror = Some(Member { dbid: M, mode: Mode::Resynchronizing, status: Status::Down });
     t.granted = Some(Epoch(4));
     t.stage = Stage::Recovering;
     assert_eq!(t.next(RECOVER, &f), Step::Ended);
@@ -301,6 +302,7 @@ fn what_an_interrupted_full_copy_left_is_emptied_when_it_does_not_start_or_the_l
 #[test]
 fn a_copy_that_the_link_refuses_is_refused_by_the_operation() {
     let (mut t, mut f) = (mirror_target(), tracking());
+    f.row.mirror = Some(Member { dbid: M, mode: Mode::Resynchronizing, status: Status::Down });
     t.stage = Stage::Recovering;
     t.granted = Some(Epoch(4));
     member(&mut f, P).lost = Some((Epoch(4), MirrorLoss::IncrementalImpossible("an older state".into())));
@@ -471,6 +473,37 @@ fn a_goal_survives_json() {
     goal.targets[0].ended = Some(Ended::Refused { why: Why::NoSpace, cause: "full".into() });
     let text = serde_json::to_string(&goal).unwrap();
     assert_eq!(serde_json::from_str::<Goal>(&text).unwrap(), goal);
+}
+
+#[test]
+fn what_was_in_sync_is_recovered_again_if_only_the_link_ended() {
+    for kind in [RECOVER, FULL] {
+        let (mut t, mut f) = (mirror_target(), tracking());
+        (t.stage, t.granted) = (Stage::Recovering, Some(Epoch(4)));
+        member(&mut f, P).lost = Some((Epoch(4), MirrorLoss::LinkClosed("end of stream".into())));
+        let mut gone = t.clone();
+        assert_eq!(gone.next(kind, &f), Step::Ended, "its process is gone");
+        assert!(matches!(gone.ended, Some(Ended::Failed { .. })));
+        member(&mut f, M).report = Some(report(M, Phase::Mirror, 4));
+        member(&mut f, M).sibling = Process::Running(103);
+        assert_eq!(t.next(kind, &f), Step::Kill { dbid: M, sibling: true });
+        member(&mut f, M).sibling = Process::Absent;
+        member(&mut f, M).report = None;
+        assert_eq!(t.next(kind, &f), Step::Start { dbid: M, sibling: false }, "incrementally, under its name");
+    }
+}
+
+#[test]
+fn a_mirror_that_has_taken_over_was_recovered() {
+    let (mut t, mut f) = (mirror_target(), tracking());
+    (t.stage, t.granted) = (Stage::Recovering, Some(Epoch(4)));
+    std::mem::swap(&mut f.row.primary.dbid, &mut f.row.mirror.as_mut().unwrap().dbid);
+    member(&mut f, M).sibling = Process::Running(103);
+    assert_eq!(t.next(FULL, &f), Step::Exchange { dbid: M });
+    member(&mut f, M).sibling = Process::Absent;
+    member(&mut f, M).process = Process::Running(103);
+    assert_eq!(t.next(FULL, &f), Step::Ended);
+    assert!(matches!(t.ended, Some(Ended::Done { .. })));
 }
 
 /// A pair that is being copied, by an operation that began it.
