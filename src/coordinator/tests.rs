@@ -393,6 +393,30 @@ async fn a_target_is_not_done_on_a_row_that_has_changed_meanwhile() {
 }
 
 #[tokio::test]
+async fn a_catalog_that_cannot_be_written_stops_neither_probes_nor_other_contents() {
+    let cluster = Cluster::new(2);
+    let c = started(&cluster).await;
+    // Primaries are 2 and 3, their mirrors 4 and 5.
+    let db = catalog(&c);
+    db.execute_batch(
+        "CREATE TRIGGER full BEFORE UPDATE ON segsh_content WHEN new.content = 0
+         BEGIN SELECT RAISE(ABORT, 'disk full'); END",
+    )
+    .unwrap();
+    cluster.world.kill(Dbid(4));
+    until(&c, "the mirror to be missed", |c| c.board.read(|k| k.answer(Dbid(4)).is_none())).await;
+    tokio::time::timeout(LONG, c.prober.probe()).await.expect("a probe is answered");
+    cluster.world.kill(Dbid(3));
+    until(&c, "the other content's promotion", |c| {
+        c.board.read(|k| k.row(Content(1))).is_some_and(|r| r.primary.dbid == Dbid(5))
+    })
+    .await;
+    assert_eq!(row(&c), "p,s,u / m,s,u");
+    db.execute_batch("DROP TRIGGER full").unwrap();
+    until(&c, "it is decided again", row_is("p,c,u / m,s,d")).await;
+}
+
+#[tokio::test]
 async fn a_power_loss_during_a_recovery_or_a_start_is_followed_by_a_start() {
     for interrupts_a_start in [false, true] {
         let cluster = Cluster::new(1);

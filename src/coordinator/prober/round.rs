@@ -248,23 +248,22 @@ impl Round {
             at_ms: unix_ms(),
         });
         let mut begun = None;
-        let row = match result {
+        let event = match result {
             Ok(Changed::Done { row, op }) => {
                 begun = op;
-                row
+                if row.pairing() == Some(Pairing::Synchronized) {
+                    self.extras.remove(&content);
+                }
+                Event::Row(row)
             }
-            Ok(Changed::Stale { row }) => row,
+            Ok(Changed::Stale { row }) => Event::Row(row),
             Err(error) => {
-                // The row that stands is the old one; the next event decides again.
                 tracing::error!(content = content.0, %error, "a decision could not be written");
-                change.transition.before
+                Event::NotWritten
             }
         };
-        if row.pairing() == Some(Pairing::Synchronized) {
-            self.extras.remove(&content);
-        }
         let now = self.now_ms();
-        let decisions = self.contents.get_mut(&content).map(|fts| fts.step(now, Event::Row(row))).unwrap_or_default();
+        let decisions = self.contents.get_mut(&content).map(|fts| fts.step(now, event)).unwrap_or_default();
         self.show_content(content);
         if let Some(op) = begun {
             // Nobody listens only when the coordinator ends; the goal is in the catalog.

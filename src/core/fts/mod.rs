@@ -42,6 +42,8 @@ impl Default for Patience {
 pub enum Event {
     /// The catalog's row, after a change or a refused one.
     Row(PairRow),
+    /// The catalog could not be written, so the row is what it was.
+    NotWritten,
     /// A segment answered, or pushed its report.
     Heard(Box<Report>),
     /// An attempt to reach a segment failed.
@@ -88,7 +90,7 @@ struct Pending {
 /// What the service wants done.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Decision {
-    /// Change the row by compare-and-set, then answer with [`Event::Row`].
+    /// Change the row by compare-and-set, then answer with [`Event::Row`] or [`Event::NotWritten`].
     Change(Box<Change>),
     /// Ask this segment now.
     Ask(Dbid),
@@ -103,6 +105,9 @@ pub enum Decision {
 /// How many observations are kept for `why(...)`.
 const REMEMBERED: usize = 64;
 
+/// How long nothing is decided after the catalog could not be written; then on fresh witnesses.
+const NOT_WRITTEN_PAUSE_MS: u64 = 1000;
+
 /// The service of one content.
 #[derive(Debug, Clone)]
 pub struct Fts {
@@ -113,6 +118,8 @@ pub struct Fts {
     cold: bool,
     held: bool,
     paused_until_ms: Option<u64>,
+    /// A change could not be written: nothing is decided until then.
+    not_written_until_ms: Option<u64>,
     all_silent: bool,
     said_silent: bool,
     said_double_fault: bool,
@@ -143,6 +150,7 @@ impl Fts {
             cold: true,
             held: false,
             paused_until_ms: None,
+            not_written_until_ms: None,
             all_silent: false,
             said_silent: false,
             said_double_fault: false,
@@ -174,7 +182,11 @@ impl Fts {
 
     /// Whether the service decides at all: not cold, not held by an operation, not paused.
     pub fn is_deciding(&self, now_ms: u64) -> bool {
-        !self.cold && !self.held && self.paused_until_ms.is_none_or(|until| now_ms >= until)
+        !self.cold && !self.held && !self.is_paused(now_ms)
+    }
+
+    fn is_paused(&self, now_ms: u64) -> bool {
+        self.paused_until_ms.max(self.not_written_until_ms).is_some_and(|until| now_ms < until)
     }
 
     /// Whether something was seen that the next second or so will decide.
@@ -262,6 +274,11 @@ impl Fts {
     fn take(&mut self, now_ms: u64, event: Event, late: bool, out: &mut Vec<Decision>) {
         match event {
             Event::Row(row) => self.take_row(now_ms, row),
+            Event::NotWritten => {
+                self.pending = None;
+                self.not_written_until_ms = Some(now_ms + NOT_WRITTEN_PAUSE_MS);
+                self.witnesses.values_mut().for_each(Witness::void);
+            }
             Event::Heard(report) => self.take_report(now_ms, *report, out),
             // A deadline that was judged by a late prober says nothing.
             Event::Failed { failure, .. } if late && !failure.is_proof_of_absence() => {}

@@ -564,6 +564,32 @@ fn a_copy_that_is_incomplete_or_of_unknown_origin_is_never_granted_the_content()
 }
 
 #[test]
+fn what_could_not_be_written_is_decided_again_later_and_on_fresh_witnesses() {
+    let mut fts = Fts::new(synced(), Patience::default());
+    let refused = |fts: &mut Fts, now| {
+        let mut all = fts.step(now, Event::Failed { dbid: P, failure: Failure::Refused, why: String::new() });
+        all.extend(fts.step(now, Event::Heard(Box::new(link_ended(report(M, Phase::Nobody))))));
+        all
+    };
+    fts.step(0, Event::Release);
+    assert!(matches!(&refused(&mut fts, 10)[..], [.., Decision::Change(_)]));
+    assert_eq!(fts.step(10, Event::NotWritten), []);
+    assert_eq!(letters(fts.row()), "p,s,u / m,s,u");
+    for now in (100..1000).step_by(100) {
+        let decisions = refused(&mut fts, now);
+        assert!(!decisions.iter().any(|d| matches!(d, Decision::Change(_))), "not at once again");
+        assert!(!fts.is_undecided(now), "whoever asked for a probe need not wait for it");
+        assert!(!fts.may_order(M), "nothing was granted");
+    }
+    assert!(matches!(&refused(&mut fts, 1100)[..], [Decision::Change(_)]));
+    // What was seen before does not count.
+    fts.step(1100, Event::NotWritten);
+    for now in (1200..=2400).step_by(100) {
+        assert_eq!(fts.step(now, Event::Tick), []);
+    }
+}
+
+#[test]
 fn a_release_forgets_what_a_process_said_that_died_while_nothing_was_decided() {
     let mut b = Bench::healthy(synced());
     b.step(Event::Hold(true));
