@@ -32,7 +32,13 @@ impl Fts {
             self.put_in_quarantine(now_ms, reason, out);
             return;
         };
-        if self.pending.is_some() || !self.is_deciding(now_ms) {
+        if self.pending.is_some() {
+            return;
+        }
+        if self.held && !self.is_paused(now_ms) {
+            return self.judge_held(now_ms, pairing, out);
+        }
+        if !self.is_deciding(now_ms) {
             return;
         }
         let Some(primary) = self.witness(self.row.primary.dbid).cloned() else {
@@ -42,6 +48,19 @@ impl Fts {
             self.judge_answer(now_ms, pairing, report, out);
         } else if primary.is_failing() {
             self.judge_failing(now_ms, pairing, &primary, out);
+        }
+    }
+
+    /// An operation stops or starts the segments. A primary whose sessions are waited for is still granted
+    /// tracking: without it their commits would wait for a mirror that is gone, and they would never end.
+    /// The mirror is not recovered at once; that is for the operation.
+    fn judge_held(&mut self, now_ms: u64, pairing: Pairing, out: &mut Vec<Decision>) {
+        let primary = self.witness(self.row.primary.dbid).and_then(Witness::answer);
+        let lost =
+            primary.filter(|r| r.epoch == self.row.epoch && r.sick.is_none()).and_then(|r| r.mirror_lost.clone());
+        if let (Some(loss), Pairing::Synchronized | Pairing::Resynchronizing) = (lost, pairing) {
+            let reason = format!("primary dbid {} lost its mirror while it is stopped: {loss}", self.row.primary.dbid);
+            self.change(now_ms, Happening::MirrorLost, reason, out);
         }
     }
 

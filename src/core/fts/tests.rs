@@ -590,6 +590,22 @@ fn what_could_not_be_written_is_decided_again_later_and_on_fresh_witnesses() {
 }
 
 #[test]
+fn a_primary_that_is_held_is_granted_tracking_and_nothing_else() {
+    let mut b = Bench::healthy(synced());
+    b.step(Event::Hold(true));
+    b.fail(M, Failure::Refused);
+    let mut primary = report(P, Phase::Suspended);
+    primary.mirror_lost = Some(MirrorLoss::LinkClosed("end of stream".into()));
+    b.hear(primary);
+    assert_eq!(b.changes(), [Happening::MirrorLost]);
+    assert_eq!(b.last_change().recover, None);
+    b.fail(P, Failure::Refused);
+    b.hear(report(P, Phase::Nobody));
+    b.pass(5000);
+    assert_eq!((b.changes(), b.double_faults()), (vec![Happening::MirrorLost], 0));
+}
+
+#[test]
 fn a_release_forgets_what_a_process_said_that_died_while_nothing_was_decided() {
     let mut b = Bench::healthy(synced());
     b.step(Event::Hold(true));

@@ -22,6 +22,14 @@ impl Target {
                 self.stage = if mode.is_some() { Stage::Stopping } else { Stage::Starting };
                 Step::Hold
             }
+            // Sessions may stay for ever. A stop that was asked for is not taken back: if the primary ends when
+            // they have left, FTS has the word.
+            (Stage::Stopping, Some(StopMode::Smart))
+                if facts.cancelled && facts.runs_in_sibling(facts.row.primary.dbid).is_some() =>
+            {
+                let note = format!("dbid {} stops when its sessions have left", facts.row.primary.dbid);
+                self.end(Ended::Cancelled { note })
+            }
             (Stage::Stopping, Some(mode)) => self.stop_members(mode, facts),
             (Stage::Stopping | Stage::Starting, _) => self.start_members(facts),
             (Stage::Draining | Stage::Recovering, _) => self.until_it_serves(facts),

@@ -423,6 +423,23 @@ fn a_restart_stops_the_primary_first_and_starts_what_the_row_counts_on() {
 }
 
 #[test]
+fn a_restart_that_waits_for_sessions_can_be_cancelled_and_one_under_way_goes_on_to_serve() {
+    let kind = GoalKind::Restart { mode: StopMode::Smart };
+    let (mut t, mut f) = (Target::new(Content(0), P), synced());
+    assert_eq!(t.next(kind, &f), Step::Hold);
+    let stop = t.next(kind, &f);
+    t.did(&stop, Came::Fine);
+    f.now_ms = 3_600_000;
+    assert!(matches!(t.next(kind, &f), Step::Wait(WaitFor::SegmentToStop(..))), "there is no limit");
+    f.cancelled = true;
+    let mut cancelled = t.clone();
+    assert_eq!(cancelled.next(kind, &f), Step::Ended);
+    assert!(matches!(cancelled.ended, Some(Ended::Cancelled { .. })));
+    member(&mut f, P).process = Process::Absent;
+    assert_eq!(t.next(kind, &f), Step::Stop { dbid: M, mode: StopMode::Smart }, "what is stopped is started again");
+}
+
+#[test]
 fn a_start_leaves_a_mirror_down_that_was_down_and_names_it() {
     let (mut t, mut f) = (Target::new(Content(0), P), tracking());
     member(&mut f, P).process = Process::Absent;
