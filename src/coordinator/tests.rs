@@ -417,6 +417,34 @@ async fn a_catalog_that_cannot_be_written_stops_neither_probes_nor_other_content
 }
 
 #[tokio::test]
+async fn a_quarantine_outlives_the_coordinator() {
+    let cluster = Cluster::new(1);
+    let c = started(&cluster).await;
+    c.store.quarantine(C0, "dbid 2 obeyed a later epoch", &[], 0).unwrap();
+    c.operations.abandon().await;
+    drop(c);
+    let c = Coordinator::start_on(cluster.site.clone(), cluster.hosts.clone()).unwrap();
+    c.prober.probe().await;
+    cluster.world.kill(P);
+    until(&c, "the primary to be missed", |c| c.board.read(|k| k.answer(P).is_none())).await;
+    c.prober.probe().await;
+    assert_eq!(c.board.read(|k| k.row(C0)).unwrap().primary.dbid, P);
+    let pair = c.store.content(C0).unwrap().pair.unwrap();
+    let transition = crate::core::transition::apply(&pair, crate::core::transition::Event::PrimaryLost).unwrap();
+    let change = super::store::Change {
+        transition: &transition,
+        reason: "",
+        evidence: &[],
+        recover: None,
+        full_copy: false,
+        rate_bytes: None,
+        serving_copy: None,
+        at_ms: 0,
+    };
+    assert!(matches!(c.store.change(&change), Err(StoreError::Quarantined { .. })), "whoever asks for it");
+}
+
+#[tokio::test]
 async fn a_power_loss_during_a_recovery_or_a_start_is_followed_by_a_start() {
     for interrupts_a_start in [false, true] {
         let cluster = Cluster::new(1);

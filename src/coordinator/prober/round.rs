@@ -71,7 +71,10 @@ impl Round {
     fn adopt(&mut self, content: ContentRow) {
         let row = content.pair.clone().unwrap_or_else(|_| impossible(content.content));
         self.extras.insert(content.content, (content.full_copy, content.rate_bytes));
-        self.contents.insert(content.content, Fts::new(row, self.patience).knowing(content.serving_copy));
+        self.contents.insert(
+            content.content,
+            Fts::new(row, self.patience).knowing(content.serving_copy, content.quarantine.clone()),
+        );
         self.publish(&content, Vec::new());
     }
 

@@ -34,12 +34,16 @@ pub enum Changed {
 }
 
 impl Store {
-    /// Changes a row if it still is, as a whole, what the change is from (R1). Durable on return.
+    /// Changes a row if it still is, as a whole, what the change is from (R1), and nobody has to look at it
+    /// first. Durable on return.
     pub fn change(&self, change: &Change<'_>) -> Result<Changed, StoreError> {
         let (before, after) = (change.transition.before, change.transition.after);
         let mut db = self.lock();
         let tx = self.at(db.transaction_with_behavior(TransactionBehavior::Immediate))?;
         let found = self.content_in(&tx, before.content)?;
+        if let Some(why) = found.quarantine {
+            return Err(StoreError::Quarantined { content: before.content, why });
+        }
         let row = found.pair.map_err(|why| self.damaged(format!("content {}", before.content), why))?;
         if row != before {
             return Ok(Changed::Stale { row });

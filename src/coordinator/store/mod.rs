@@ -39,6 +39,8 @@ pub enum StoreError {
     Version { path: PathBuf, found: i64, expected: i64 },
     #[error("catalog {}: {what} is damaged: {why}", path.display())]
     Damaged { path: PathBuf, what: String, why: String },
+    #[error("content {content} is quarantined: {why}")]
+    Quarantined { content: Content, why: String },
     #[error("content {0} is not in the catalog")]
     NoContent(Content),
     #[error(transparent)]

@@ -167,8 +167,8 @@ impl Fts {
     }
 
     /// The same, with what the catalog keeps beside the row.
-    pub fn knowing(self, serving_copy: Option<CopyId>) -> Fts {
-        Fts { serving_copy, ..self }
+    pub fn knowing(self, serving_copy: Option<CopyId>, quarantined: Option<String>) -> Fts {
+        Fts { serving_copy, quarantined, ..self }
     }
 
     pub fn row(&self) -> &PairRow {
