@@ -445,6 +445,52 @@ async fn a_quarantine_outlives_the_coordinator() {
 }
 
 #[tokio::test]
+async fn an_operation_has_ended_once_its_end_is_written() {
+    let cluster = Cluster::new(1);
+    let c = started(&cluster).await;
+    let answer = copying(&cluster, &c, recover()).await;
+    let Answer::Begun { op, .. } = answer.clone() else { panic!("{answer:?}") };
+    let db = catalog(&c);
+    db.execute_batch(
+        "CREATE TRIGGER full BEFORE UPDATE OF ended_ms ON segsh_operation
+         BEGIN SELECT RAISE(ABORT, 'disk full'); END",
+    )
+    .unwrap();
+    cluster.world.release_copies();
+    until(&c, "in sync", row_is("p,s,u / m,s,u")).await;
+    until(&c, "the target's end is kept", |c| c.store.operation(op).unwrap().unwrap().goal.is_ended()).await;
+    let Watching::Running { outcome, .. } = c.operations.watch(op).unwrap() else { panic!("nobody may be told yet") };
+    assert_eq!(*outcome.borrow(), None);
+    db.execute_batch("DROP TRIGGER full").unwrap();
+    assert_eq!(end(&c, answer).await.status, OutcomeStatus::Done);
+    assert!(c.store.active().unwrap().is_empty());
+    // Nothing is held: a lost link is recovered at once, and another operation may begin.
+    let before = c.board.read(|k| k.row(C0)).unwrap().epoch;
+    cluster.world.cut_link(C0);
+    until(&c, "a new link", |c| {
+        c.board.read(|k| k.row(C0)).is_some_and(|r| r.epoch.0 == before.0 + 2 && letters(&r) == "p,s,u / m,s,u")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_operation_that_nobody_drives_is_driven_when_it_is_met() {
+    let cluster = Cluster::new(1);
+    let c = started(&cluster).await;
+    cluster.world.kill(M);
+    until(&c, "tracking", row_is("p,c,u / m,s,d")).await;
+    let goal = crate::core::operation::Goal::new(
+        crate::core::operation::GoalKind::Recover { full: false, in_place: false, rate_bytes: None },
+        vec![crate::core::operation::Target::new(C0, M)],
+    );
+    // It was written by somebody who could not begin it.
+    let super::store::Begun::New(op) = c.store.begin(&goal, &owner(), 0).unwrap() else { panic!() };
+    let answer = c.operations.begin(&plan(&c, recover(), M), &owner()).unwrap();
+    assert_eq!(answer, Answer::Begun { op, joined: true });
+    assert_eq!(end(&c, answer).await.status, OutcomeStatus::Done);
+}
+
+#[tokio::test]
 async fn a_power_loss_during_a_recovery_or_a_start_is_followed_by_a_start() {
     for interrupts_a_start in [false, true] {
         let cluster = Cluster::new(1);

@@ -75,6 +75,10 @@ impl Operations {
         owner: &Owner,
     ) -> Result<Answer, StoreError> {
         let active = self.shared.store.active()?;
+        // One that nobody drives would hold its contents for ever.
+        for left in active.iter().filter(|op| !self.shared.live().contains_key(&op.id)) {
+            self.pick_up(left.id);
+        }
         for target in targets.iter_mut().filter(|t| !t.joined) {
             if let Some(holder) = holder(&active, target.content) {
                 if !is_like(kind, holder.goal.kind) {

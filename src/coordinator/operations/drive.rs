@@ -22,6 +22,8 @@ use tokio::task::JoinSet;
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// Between two looks, however much is heard.
 const LOOK_AT_MOST: Duration = Duration::from_millis(20);
+/// Between two attempts to write an operation's end.
+const END_AGAIN: Duration = Duration::from_millis(500);
 /// A drain finishes commits in flight; beyond this the primary counts as hung.
 const DRAIN_WITHIN: Duration = Duration::from_secs(30);
 
@@ -45,11 +47,14 @@ pub(super) async fn drive(shared: Arc<Shared>, live: Arc<Live>) {
             tracing::error!(op = live.id, %error, "a target was given up");
         }
     }
-    finish(&shared, &live);
+    // Until its end is written it holds its contents: nobody is told otherwise meanwhile.
+    while !finish(&shared, &live) {
+        tokio::time::sleep(END_AGAIN).await;
+    }
 }
 
-/// Writes the end of an operation, then tells it.
-pub(super) fn finish(shared: &Shared, live: &Live) {
+/// Writes the end of an operation, then tells it. Returns whether it could be written.
+pub(super) fn finish(shared: &Shared, live: &Live) -> bool {
     let goal = {
         let mut goal = live.goal();
         for target in goal.targets.iter_mut().filter(|t| t.ended.is_none()) {
@@ -60,10 +65,12 @@ pub(super) fn finish(shared: &Shared, live: &Live) {
     let outcome = outcome::of(shared, live, &goal);
     if let Err(error) = shared.store.end(live.id, &goal, &outcome, unix_ms()) {
         tracing::error!(op = live.id, %error, "the end of an operation could not be written");
+        return false;
     }
     shared.audit.append(live.id, &live.owner, live.started_ms, &outcome);
     shared.live().remove(&live.id);
     live.outcome.send_replace(Some(outcome));
+    true
 }
 
 struct TargetDriver {
