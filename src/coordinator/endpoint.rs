@@ -106,12 +106,14 @@ impl Coordinator {
         let Some(host) = self.hosts.get(&row.hostname) else {
             return Reply::Failed { message: format!("there is no host {}", row.hostname), next: next() };
         };
-        let killed = host.kill_segment(&self.site.segment_config(row).datadir).await;
-        self.prober.kick(None);
-        match killed {
-            Ok(_) => Reply::Ok,
-            Err(error) => Reply::Failed { message: error.to_string(), next: next() },
+        let config = self.site.segment_config(row);
+        for datadir in [config.on_new_copy().datadir, config.datadir] {
+            if let Err(error) = host.kill_segment(&datadir).await {
+                return Reply::Failed { message: error.to_string(), next: next() };
+            }
         }
+        self.prober.kick(None);
+        Reply::Ok
     }
 
     /// Sends progress until the operation has ended.

@@ -5,6 +5,7 @@ use super::clock::unix_ms;
 use super::site::Site;
 use super::store::{ContentRow, Store, StoreError};
 use crate::cluster::{Alive, ContentState, CoordinatorState, HostState, Segment, State};
+use crate::core::fts::unfit;
 use crate::core::ids::{Content, Dbid};
 use crate::core::report::{Phase, Report};
 use crate::core::row::{Pairing, SegmentRow};
@@ -144,8 +145,9 @@ fn content(row: &ContentRow, known: &Knowledge, operation: Option<i64>) -> Conte
     let mirror = pair.and_then(|p| known.answer(p.mirror?.dbid));
     let is_synchronized = pair.and_then(|p| p.pairing()) == Some(Pairing::Synchronized);
     // A process whose copy may not serve is never granted the content.
-    let serves = primary.is_some_and(|p| p.sick.is_none() && (p.phase != Phase::Nobody || p.ready));
-    let usable = serves || (is_synchronized && mirror.is_some_and(|m| m.ready));
+    let may_serve = |report: &Report| pair.is_some_and(|p| unfit(p, row.serving_copy, report).is_none());
+    let serves = primary.is_some_and(|p| p.sick.is_none() && (p.phase != Phase::Nobody || may_serve(p)));
+    let usable = serves || (is_synchronized && mirror.is_some_and(may_serve));
     ContentState {
         content: row.content,
         epoch: pair.map(|p| p.epoch).unwrap_or_default(),

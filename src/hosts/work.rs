@@ -42,7 +42,7 @@ impl Workplace {
             HostRequest::MakeDir { datadir } => done(self.make_dir(&datadir)),
             HostRequest::RemoveDir { datadir } => done(self.remove_dir(&datadir)),
             HostRequest::RemoveIdentity { datadir } => done(self.remove_identity(&datadir)),
-            HostRequest::ExchangeDirs { one, other } => done(self.exchange(&one, &other)),
+            HostRequest::NameCopy { datadir, sibling } => done(self.name_copy(&datadir, &sibling)),
             HostRequest::WriteSegmentConfig { config } => done(self.write_config(&config)),
             HostRequest::Stop { kill_segments: false } => Ok(HostReply::Stopping { killed: 0 }),
             HostRequest::Stop { kill_segments: true } => self.kill_all().map(|killed| HostReply::Stopping { killed }),
@@ -167,11 +167,23 @@ impl Workplace {
         files::sync_dir(datadir).map_err(io)
     }
 
+    fn name_copy(&self, datadir: &Path, sibling: &Path) -> Result<(), HostFailure> {
+        self.mine(datadir)?;
+        self.mine(sibling)?;
+        let has_identity = |dir: &Path| {
+            dir.join(IDENTITY_FILE).try_exists().map_err(|e| io_failure("look for the identity of", dir, &e))
+        };
+        if has_identity(datadir)? || !has_identity(sibling)? {
+            return Ok(());
+        }
+        // Names are exchanged only between two that are there.
+        self.make_dir(datadir)?;
+        self.exchange(datadir, sibling)
+    }
+
     #[cfg(target_os = "linux")]
     fn exchange(&self, one: &Path, other: &Path) -> Result<(), HostFailure> {
         use rustix::fs::{CWD, RenameFlags, renameat_with};
-        self.mine(one)?;
-        self.mine(other)?;
         renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)
             .map_err(|e| io_failure("exchange", one, &e.into()))?;
         self.sync("exchange", one)

@@ -7,6 +7,7 @@ use crate::coordinator::clock::unix_ms;
 use crate::coordinator::store::{Begun, Operation, StoreError};
 use crate::core::ids::Content;
 use crate::core::operation::{Goal, GoalKind, Stage, Target};
+use crate::core::report::Phase;
 
 /// What came of asking for an operation.
 #[derive(Debug, Clone, PartialEq)]
@@ -70,6 +71,14 @@ impl Operations {
         self.begin_goal(GoalKind::Start, targets, None, owner)
     }
 
+    /// Whether the content's acting primary answers now.
+    fn serves(&self, content: Content) -> bool {
+        self.shared.board.read(|k| {
+            let primary = k.row(content).and_then(|row| k.answer(row.primary.dbid));
+            primary.is_some_and(|r| r.phase != Phase::Nobody)
+        })
+    }
+
     fn begin_goal(
         &self,
         kind: GoalKind,
@@ -78,13 +87,18 @@ impl Operations {
         owner: &Owner,
     ) -> Result<Answer, StoreError> {
         let active = self.shared.store.active()?;
+        // One that nobody drives would hold its contents for ever.
+        for left in active.iter().filter(|op| !self.shared.live().contains_key(&op.id)) {
+            self.pick_up(left.id);
+        }
         for target in targets.iter_mut().filter(|t| !t.joined) {
             if let Some(holder) = holder(&active, target.content) {
                 if !is_like(kind, holder.goal.kind) {
                     return Ok(locked(holder, target.content));
                 }
                 target.joined = true;
-                target.revives = kind == GoalKind::Start && waits_for_primary(holder, target.content);
+                target.revives =
+                    kind == GoalKind::Start && starts_nothing(holder, target.content) && !self.serves(target.content);
             }
         }
         if targets.is_empty() {
@@ -154,13 +168,12 @@ fn is_like(wanted: GoalKind, running: GoalKind) -> bool {
     }
 }
 
-/// Whether an operation counts on an acting primary that it would not start itself.
-fn waits_for_primary(holder: &Operation, content: Content) -> bool {
+/// Whether an operation counts on processes that it would not start itself.
+fn starts_nothing(holder: &Operation, content: Content) -> bool {
     let stage = holder.goal.targets.iter().find(|t| t.content == content).map(|t| t.stage);
     match holder.goal.kind {
-        GoalKind::Recover { .. } => true,
-        GoalKind::Rebalance => stage == Some(Stage::Recovering),
-        GoalKind::Restart { .. } | GoalKind::Start => false,
+        GoalKind::Recover { .. } | GoalKind::Rebalance => true,
+        GoalKind::Restart { .. } | GoalKind::Start => stage == Some(Stage::Recovering),
     }
 }
 

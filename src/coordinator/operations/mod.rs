@@ -150,9 +150,10 @@ impl Operations {
         Ok(true)
     }
 
-    /// Ends all driving where it stands, as the end of the process would.
+    /// Ends all driving and probing where it stands, as the end of the process would.
     #[cfg(test)]
-    pub(super) fn abandon(&self) {
+    pub(super) async fn abandon(&self) {
+        self.shared.prober.end().await;
         for live in std::mem::take(&mut *self.shared.live()).into_values() {
             if let Some(task) = live.task.lock().unwrap_or_else(PoisonError::into_inner).take() {
                 task.abort();

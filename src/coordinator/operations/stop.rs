@@ -69,6 +69,7 @@ impl Operations {
             if let Some(task) = live.task.lock().unwrap_or_else(PoisonError::into_inner).take() {
                 task.abort();
             }
+            // What can't be written now is taken up by the next start.
             drive::finish(&self.shared, &live);
         }
     }

@@ -30,6 +30,9 @@ pub(super) enum Command {
     Stop(Dbid, StopMode),
     SettingsChanged,
     Pause(Option<u64>),
+    /// The end of the thread, as with the process.
+    #[cfg(test)]
+    End(oneshot::Sender<()>),
 }
 
 /// Why the prober could not be started.
@@ -120,6 +123,14 @@ impl Prober {
     /// Decide nothing for so many milliseconds; `None` ends a pause.
     pub fn pause(&self, for_ms: Option<u64>) {
         self.send(Command::Pause(for_ms));
+    }
+
+    /// Ends the thread where it stands, as the end of the process would.
+    #[cfg(test)]
+    pub async fn end(&self) {
+        let (reply, done) = oneshot::channel();
+        self.send(Command::End(reply));
+        let _ = done.await;
     }
 
     fn send(&self, command: Command) {

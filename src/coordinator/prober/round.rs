@@ -71,7 +71,10 @@ impl Round {
     fn adopt(&mut self, content: ContentRow) {
         let row = content.pair.clone().unwrap_or_else(|_| impossible(content.content));
         self.extras.insert(content.content, (content.full_copy, content.rate_bytes));
-        self.contents.insert(content.content, Fts::new(row, self.patience));
+        self.contents.insert(
+            content.content,
+            Fts::new(row, self.patience).knowing(content.serving_copy, content.quarantine.clone()),
+        );
         self.publish(&content, Vec::new());
     }
 
@@ -88,6 +91,11 @@ impl Round {
                 biased;
                 Some((dbid, what)) = heard.recv() => self.take_heard(dbid, what),
                 command = commands.recv() => match command {
+                    #[cfg(test)]
+                    Some(Command::End(reply)) => {
+                        let _ = reply.send(());
+                        return;
+                    }
                     Some(command) => self.take_command(command),
                     None => return,
                 },
@@ -173,6 +181,8 @@ impl Round {
                 }
                 Err(error) => tracing::error!(%error, "the settings stay as they were"),
             },
+            #[cfg(test)]
+            Command::End(_) => {}
             Command::Pause(for_ms) => {
                 let until_ms = for_ms.map(|ms| self.now_ms().saturating_add(ms));
                 self.step_all(&Event::Pause { until_ms });
@@ -237,26 +247,26 @@ impl Round {
             recover: change.recover.map(|dbid| (dbid, &self.setup.owner)),
             full_copy: false,
             rate_bytes: None,
+            serving_copy: change.serving_copy,
             at_ms: unix_ms(),
         });
         let mut begun = None;
-        let row = match result {
+        let event = match result {
             Ok(Changed::Done { row, op }) => {
                 begun = op;
-                row
+                if row.pairing() == Some(Pairing::Synchronized) {
+                    self.extras.remove(&content);
+                }
+                Event::Row(row)
             }
-            Ok(Changed::Stale { row }) => row,
+            Ok(Changed::Stale { row }) => Event::Row(row),
             Err(error) => {
-                // The row that stands is the old one; the next event decides again.
                 tracing::error!(content = content.0, %error, "a decision could not be written");
-                change.transition.before
+                Event::NotWritten
             }
         };
-        if row.pairing() == Some(Pairing::Synchronized) {
-            self.extras.remove(&content);
-        }
         let now = self.now_ms();
-        let decisions = self.contents.get_mut(&content).map(|fts| fts.step(now, Event::Row(row))).unwrap_or_default();
+        let decisions = self.contents.get_mut(&content).map(|fts| fts.step(now, event)).unwrap_or_default();
         self.show_content(content);
         if let Some(op) = begun {
             // Nobody listens only when the coordinator ends; the goal is in the catalog.

@@ -12,7 +12,7 @@ pub mod settings;
 mod tests;
 
 use crate::cluster::request::Owner;
-use crate::core::ids::{Content, Dbid, Epoch};
+use crate::core::ids::{Content, CopyId, Dbid, Epoch};
 use crate::core::operation::Goal;
 use crate::core::row::{Member, Mode, PairRow, Role, SegmentRow, Status};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior, params};
@@ -39,6 +39,8 @@ pub enum StoreError {
     Version { path: PathBuf, found: i64, expected: i64 },
     #[error("catalog {}: {what} is damaged: {why}", path.display())]
     Damaged { path: PathBuf, what: String, why: String },
+    #[error("content {content} is quarantined: {why}")]
+    Quarantined { content: Content, why: String },
     #[error("content {0} is not in the catalog")]
     NoContent(Content),
     #[error(transparent)]
@@ -53,6 +55,8 @@ pub struct ContentRow {
     pub pair: Result<PairRow, String>,
     /// The epoch under which the present acting primary's process began to serve.
     pub serving_epoch: Epoch,
+    /// The copy that served last; `None` until FTS has decided something.
+    pub serving_copy: Option<CopyId>,
     /// The recovery that is under way copies everything.
     pub full_copy: bool,
     pub rate_bytes: Option<u64>,
@@ -151,7 +155,7 @@ impl Store {
     fn content_in(&self, db: &Connection, content: Content) -> Result<ContentRow, StoreError> {
         let members = self.at(segments(db, Some(content)))?;
         let sql = "SELECT epoch, serving_epoch, full_copy, rate_bytes, must_copy_all,
-                          single_copy_since_ms, last_event, quarantine
+                          single_copy_since_ms, last_event, quarantine, serving_copy
                    FROM segsh_content WHERE content = ?1";
         let row = db.query_row(sql, [content.0], |r| {
             Ok(ContentRow {
@@ -164,6 +168,7 @@ impl Store {
                 single_copy_since_ms: r.get(5)?,
                 last_event: r.get(6)?,
                 quarantine: r.get(7)?,
+                serving_copy: copy(r, 8)?,
             })
         });
         self.at(row.optional())?.ok_or(StoreError::NoContent(content))
@@ -263,6 +268,13 @@ fn query<T>(db: &Connection, sql: &str, map: impl FnMut(&Row<'_>) -> rusqlite::R
 fn number(row: &Row<'_>, index: usize) -> rusqlite::Result<u64> {
     let value: i64 = row.get(index)?;
     u64::try_from(value).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(index, value))
+}
+
+/// A copy's identity, as it is spelled everywhere else.
+fn copy(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<CopyId>> {
+    let bad = |_| rusqlite::Error::InvalidColumnType(index, "copy".into(), rusqlite::types::Type::Text);
+    let text: Option<String> = row.get(index)?;
+    text.map(|text| u128::from_str_radix(&text, 16).map(CopyId).map_err(bad)).transpose()
 }
 
 fn insert_segment(tx: &Transaction<'_>, row: &SegmentRow) -> rusqlite::Result<usize> {

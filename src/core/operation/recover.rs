@@ -34,6 +34,9 @@ impl Target {
         if row.mirror.is_none() {
             return self.refuse(Why::NoMirror, format!("content {} has no mirror", row.content));
         }
+        if row.primary.dbid == dbid && self.granted.is_some() {
+            return self.took_over(dbid, how, facts);
+        }
         if row.primary.dbid == dbid {
             return self.refuse(Why::SegmentUp, format!("dbid {dbid} is the acting primary"));
         }
@@ -57,6 +60,14 @@ impl Target {
         }
     }
 
+    /// It was in sync, or it could not have taken over; its own recovery is at its end.
+    fn took_over(&mut self, dbid: Dbid, how: How, facts: &Facts) -> Step {
+        if how.uses_sibling() && !self.joined && facts.runs_in_sibling(dbid) == Some(true) {
+            return Step::Exchange { dbid };
+        }
+        self.done(how.word(), format!("dbid {dbid} was in sync, and has taken over since"))
+    }
+
     fn at_synchronized(&mut self, dbid: Dbid, how: How, facts: &Facts) -> Step {
         if how.full && self.stage == Stage::Pending && !self.joined {
             return self.refuse(Why::SegmentUp, format!("dbid {dbid} is up and synchronized"));
@@ -73,7 +84,16 @@ impl Target {
     /// the names were exchanged: the lock goes with the directory, so nothing is exchanged twice.
     fn name_the_copy(&mut self, dbid: Dbid, facts: &Facts) -> Step {
         let member = facts.member(dbid);
+        let is_named = matches!((member.process, member.sibling), (Process::Running(_), Process::Absent));
+        if facts.cancelled && !is_named {
+            let note = "it is in sync; the new copy has its name at the next start".into();
+            return self.end(super::Ended::Cancelled { note });
+        }
         match (member.process, member.sibling) {
+            // The pair is in sync and serves: there is all the time until its host answers.
+            (Process::Unknown, _) | (_, Process::Unknown) if facts.serving().is_some() => {
+                Step::Wait(WaitFor::NamesToStand)
+            }
             (Process::Unknown, _) | (_, Process::Unknown) => self.wait_for_host(dbid, facts),
             (Process::Absent, Process::Running(_)) => Step::Exchange { dbid },
             (Process::Running(_), Process::Absent) if !self.dropped => Step::DropOld { dbid },
@@ -99,7 +119,29 @@ impl Target {
                 return Step::Kill { dbid, sibling: false };
             }
         }
-        self.wait(WaitFor::Copy, facts).unwrap_or(Step::Wait(WaitFor::Copy))
+        let primary = facts.member(facts.row.primary.dbid);
+        let is_there = primary.report.is_some_and(|r| r.phase != Phase::Nobody && r.sick.is_none());
+        if is_there {
+            // One that is suspended waits for FTS, which waits for nobody but a pause.
+            self.saw_primary = true;
+            return self.wait(WaitFor::Copy, facts).unwrap_or(Step::Wait(WaitFor::Copy));
+        }
+        if facts.cancelled {
+            return self
+                .end(super::Ended::Cancelled { note: "the acting primary is gone; the mirror stays down".into() });
+        }
+        self.primary_is_gone(facts)
+    }
+
+    /// Without its acting primary a copy never ends, and only a restart brings that back: the content must
+    /// not be held against it. An operation that was resumed has not seen the primary, and leaves a start
+    /// the time to bring it back.
+    fn primary_is_gone(&mut self, facts: &Facts) -> Step {
+        if self.saw_primary && facts.is_absent(facts.row.primary.dbid) {
+            let cause = format!("acting primary dbid {} ended during the copy", facts.row.primary.dbid);
+            return self.refuse(Why::DoubleFault, cause);
+        }
+        self.wait_for_primary(facts)
     }
 
     /// The pair is p,c,u / m,x,d.
@@ -111,6 +153,8 @@ impl Target {
         if self.granted.is_some_and(|granted| row.epoch > granted) {
             return self.ended_early(dbid, how, facts);
         }
+        // A full copy was in sync once: what it misses since then was tracked.
+        let how = if self.was_in_sync { How { rate_bytes: how.rate_bytes, ..How::INCREMENTAL } } else { how };
         if self.stage == Stage::Pending {
             self.stage = Stage::Recovering;
         }
@@ -138,6 +182,10 @@ impl Target {
     fn ended_early(&mut self, dbid: Dbid, how: How, facts: &Facts) -> Step {
         let primary = facts.member(facts.row.primary.dbid);
         let said = primary.lost.filter(|(epoch, _)| self.granted == Some(*epoch)).map(|(_, loss)| loss);
+        // A recovery leaves a mirror `r` until it is in sync.
+        if facts.row.mirror.is_some_and(|m| m.mode == Mode::Synchronized) {
+            return self.lost_in_sync(dbid, how, said, facts);
+        }
         match (said, primary.report.and_then(|p| p.map_unusable)) {
             // What an interrupted full copy left could not be gone on with: it is begun anew.
             (Some(MirrorLoss::IncrementalImpossible(_)), _) if how.full && self.continues == Some(true) => {
@@ -155,6 +203,23 @@ impl Target {
                 ))
             }
         }
+    }
+
+    /// The pair was in sync, and its link ended. While this operation holds the content FTS writes no goal to
+    /// recover it at once, so that is done here. A mirror that is gone, silent or sick stays down.
+    fn lost_in_sync(&mut self, dbid: Dbid, how: How, said: Option<MirrorLoss>, facts: &Facts) -> Step {
+        if facts.member(dbid).process == Process::Unknown {
+            return self.wait_for_host(dbid, facts);
+        }
+        let lives = facts.runs_in_sibling(dbid).is_some() && facts.member(dbid).report.is_some();
+        if !lives || !matches!(said, None | Some(MirrorLoss::LinkClosed(_))) {
+            let because = said.map(|loss| format!(" ({loss})")).unwrap_or_default();
+            return self.fail(format!("dbid {dbid} was in sync, and was lost again{because}"));
+        }
+        self.was_in_sync = true;
+        self.granted = None;
+        self.started.remove(&dbid);
+        self.begin_recovery(dbid, how, facts)
     }
 
     fn start_over(&mut self, dbid: Dbid) {

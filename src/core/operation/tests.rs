@@ -49,6 +49,7 @@ fn tracking() -> Facts {
         quarantined: None,
         members: BTreeMap::new(),
         must_copy_all: false,
+        serving_copy: None,
         other_works: false,
         cancelled: false,
         stop_after_segment: false,
@@ -176,6 +177,7 @@ fn changes_tracked_for_another_copy_are_refused_and_never_guessed() {
 #[test]
 fn a_recovery_that_ends_early_is_not_begun_again_by_itself() {
     let (mut t, mut f) = (mirror_target(), tracking());
+    f.row.mirror = Some(Member { dbid: M, mode: Mode::Resynchronizing, status: Status::Down });
     t.granted = Some(Epoch(4));
     t.stage = Stage::Recovering;
     assert_eq!(t.next(RECOVER, &f), Step::Ended);
@@ -300,6 +302,7 @@ fn what_an_interrupted_full_copy_left_is_emptied_when_it_does_not_start_or_the_l
 #[test]
 fn a_copy_that_the_link_refuses_is_refused_by_the_operation() {
     let (mut t, mut f) = (mirror_target(), tracking());
+    f.row.mirror = Some(Member { dbid: M, mode: Mode::Resynchronizing, status: Status::Down });
     t.stage = Stage::Recovering;
     t.granted = Some(Epoch(4));
     member(&mut f, P).lost = Some((Epoch(4), MirrorLoss::IncrementalImpossible("an older state".into())));
@@ -420,6 +423,23 @@ fn a_restart_stops_the_primary_first_and_starts_what_the_row_counts_on() {
 }
 
 #[test]
+fn a_restart_that_waits_for_sessions_can_be_cancelled_and_one_under_way_goes_on_to_serve() {
+    let kind = GoalKind::Restart { mode: StopMode::Smart };
+    let (mut t, mut f) = (Target::new(Content(0), P), synced());
+    assert_eq!(t.next(kind, &f), Step::Hold);
+    let stop = t.next(kind, &f);
+    t.did(&stop, Came::Fine);
+    f.now_ms = 3_600_000;
+    assert!(matches!(t.next(kind, &f), Step::Wait(WaitFor::SegmentToStop(..))), "there is no limit");
+    f.cancelled = true;
+    let mut cancelled = t.clone();
+    assert_eq!(cancelled.next(kind, &f), Step::Ended);
+    assert!(matches!(cancelled.ended, Some(Ended::Cancelled { .. })));
+    member(&mut f, P).process = Process::Absent;
+    assert_eq!(t.next(kind, &f), Step::Stop { dbid: M, mode: StopMode::Smart }, "what is stopped is started again");
+}
+
+#[test]
 fn a_start_leaves_a_mirror_down_that_was_down_and_names_it() {
     let (mut t, mut f) = (Target::new(Content(0), P), tracking());
     member(&mut f, P).process = Process::Absent;
@@ -470,4 +490,101 @@ fn a_goal_survives_json() {
     goal.targets[0].ended = Some(Ended::Refused { why: Why::NoSpace, cause: "full".into() });
     let text = serde_json::to_string(&goal).unwrap();
     assert_eq!(serde_json::from_str::<Goal>(&text).unwrap(), goal);
+}
+
+#[test]
+fn what_was_in_sync_is_recovered_again_if_only_the_link_ended() {
+    for kind in [RECOVER, FULL] {
+        let (mut t, mut f) = (mirror_target(), tracking());
+        (t.stage, t.granted) = (Stage::Recovering, Some(Epoch(4)));
+        member(&mut f, P).lost = Some((Epoch(4), MirrorLoss::LinkClosed("end of stream".into())));
+        let mut gone = t.clone();
+        assert_eq!(gone.next(kind, &f), Step::Ended, "its process is gone");
+        assert!(matches!(gone.ended, Some(Ended::Failed { .. })));
+        member(&mut f, M).report = Some(report(M, Phase::Mirror, 4));
+        member(&mut f, M).sibling = Process::Running(103);
+        assert_eq!(t.next(kind, &f), Step::Kill { dbid: M, sibling: true });
+        member(&mut f, M).sibling = Process::Absent;
+        member(&mut f, M).report = None;
+        assert_eq!(t.next(kind, &f), Step::Start { dbid: M, sibling: false }, "incrementally, under its name");
+    }
+}
+
+#[test]
+fn a_mirror_that_has_taken_over_was_recovered() {
+    let (mut t, mut f) = (mirror_target(), tracking());
+    (t.stage, t.granted) = (Stage::Recovering, Some(Epoch(4)));
+    std::mem::swap(&mut f.row.primary.dbid, &mut f.row.mirror.as_mut().unwrap().dbid);
+    member(&mut f, M).sibling = Process::Running(103);
+    assert_eq!(t.next(FULL, &f), Step::Exchange { dbid: M });
+    member(&mut f, M).sibling = Process::Absent;
+    member(&mut f, M).process = Process::Running(103);
+    assert_eq!(t.next(FULL, &f), Step::Ended);
+    assert!(matches!(t.ended, Some(Ended::Done { .. })));
+}
+
+/// A pair that is being copied, by an operation that began it.
+fn copying() -> (Target, Facts) {
+    let (mut t, mut f) = (mirror_target(), synced());
+    (t.stage, t.granted) = (Stage::Recovering, Some(Epoch(5)));
+    f.row.primary.mode = Mode::Resynchronizing;
+    f.row.mirror = Some(Member { dbid: M, mode: Mode::Resynchronizing, status: Status::Up });
+    member(&mut f, P).report = Some(report(P, Phase::Resynchronizing, 5));
+    assert_eq!(t.next(RECOVER, &f), Step::Wait(WaitFor::Copy));
+    (t, f)
+}
+
+#[test]
+fn a_copy_whose_primary_is_gone_is_a_double_fault_and_holds_the_content_no_longer() {
+    let (t, mut f) = copying();
+    member(&mut f, P).report = None;
+    member(&mut f, P).process = Process::Absent;
+    let mut ended = t.clone();
+    assert_eq!(ended.next(RECOVER, &f), Step::Ended);
+    assert_eq!(why(&ended), Some(Why::DoubleFault), "its host says that it is gone");
+    // A host that does not answer, and an operation that was resumed, are waited for.
+    let mut silent = f.clone();
+    member(&mut silent, P).process = Process::Unknown;
+    let mut resumed = t.clone();
+    resumed.saw_primary = false;
+    for (mut t, mut f) in [(t, silent), (resumed, f)] {
+        assert_eq!(t.next(RECOVER, &f), Step::Wait(WaitFor::PrimaryToServe));
+        f.now_ms += 30_000;
+        assert_eq!(t.next(RECOVER, &f), Step::Ended);
+        assert_eq!(why(&t), Some(Why::DoubleFault));
+    }
+}
+
+#[test]
+fn a_suspended_primary_is_waited_for_as_long_as_fts_takes() {
+    let (mut t, mut f) = copying();
+    member(&mut f, P).report = Some(report(P, Phase::Suspended, 5));
+    f.now_ms += 600_000;
+    assert_eq!(t.next(RECOVER, &f), Step::Wait(WaitFor::Copy));
+}
+
+#[test]
+fn a_cancelled_copy_ends_though_nothing_runs_any_more() {
+    let (mut t, mut f) = copying();
+    f.cancelled = true;
+    member(&mut f, P).report = None;
+    member(&mut f, P).process = Process::Unknown;
+    assert_eq!(t.next(RECOVER, &f), Step::Kill { dbid: M, sibling: false });
+    member(&mut f, M).process = Process::Absent;
+    assert_eq!(t.next(RECOVER, &f), Step::Ended);
+    assert!(matches!(t.ended, Some(Ended::Cancelled { .. })));
+}
+
+#[test]
+fn of_a_synchronized_pair_a_start_revives_both_for_either_may_serve() {
+    let mut t = Target { revives: true, ..Target::joined(Content(0), P) };
+    let mut f = synced();
+    f.other_works = true;
+    (member(&mut f, P).process, member(&mut f, P).report) = (Process::Unknown, None);
+    (member(&mut f, M).process, member(&mut f, M).report) = (Process::Absent, None);
+    assert_eq!(t.next(GoalKind::Start, &f), Step::Wait(WaitFor::HostToAnswer));
+    f.now_ms = 3_000;
+    assert_eq!(t.next(GoalKind::Start, &f), Step::Start { dbid: M, sibling: false });
+    t.did(&Step::Start { dbid: M, sibling: false }, Came::Pid(103));
+    assert_eq!(t.next(GoalKind::Start, &f), Step::Release);
 }
