@@ -2,7 +2,7 @@
 //!
 //! A link is born in a recovery and ends with the first lost connection; it is never resumed (R6).
 
-use super::acting::{ACK_DEADLINE, Engine, Part, READ_LEASE};
+use super::state::{ACK_DEADLINE, Engine, Part, READ_LEASE};
 use crate::core::frame::{Frame, FrameError, HEADER_BYTES};
 use crate::core::pair::primary::Barrier;
 use crate::core::report::MirrorLoss;

@@ -3,10 +3,10 @@
 //! The files have no SQLite connection here; they are opened only after a promotion, which first
 //! ends the link and joins this thread (R3).
 
-use super::acting::{ACK_DEADLINE, Engine, EngineError, Inner, MirrorPart, Part};
 use super::disk::Disk;
 use super::link::{ReadError, read_frame, write_frame};
 use super::records;
+use super::state::{ACK_DEADLINE, Engine, EngineError, Inner, MirrorPart, Part};
 use super::storage::{FileId, StorageError};
 use crate::core::format::TrackMap;
 use crate::core::frame::{Frame, Manifest, Open};

@@ -10,7 +10,6 @@
 //!
 //! [`Storage`]: storage::Storage
 
-mod acting;
 pub mod disk;
 mod link;
 mod mirror;
@@ -18,12 +17,13 @@ mod obedience;
 mod records;
 mod report;
 mod resync;
+mod state;
 pub mod storage;
 #[cfg(test)]
 mod tests;
 mod through;
 
-pub use acting::{Connector, Engine, EngineError};
 pub use disk::create_files;
 pub use obedience::Then;
 pub use records::{MAP, META, RecordError, load_meta, save_map, save_meta};
+pub use state::{Connector, Engine, EngineError};

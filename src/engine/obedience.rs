@@ -1,7 +1,7 @@
 //! Carrying out what a segment makes of an order. Runs on one thread, an order at a time.
 
-use super::acting::{Acting, Engine, EngineError, Inner, MirrorPart, Part, READ_LEASE};
 use super::records;
+use super::state::{Acting, Engine, EngineError, Inner, MirrorPart, Part, READ_LEASE};
 use crate::core::ids::Epoch;
 use crate::core::pair::binding::Binding;
 use crate::core::pair::obey::{Obedience, obey};

@@ -1,6 +1,6 @@
 //! What the coordinator hears of this segment.
 
-use super::acting::{ACK_DEADLINE, Engine, Inner, Part};
+use super::state::{ACK_DEADLINE, Engine, Inner, Part};
 use crate::core::report::{CopyState, Report};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};

@@ -3,9 +3,9 @@
 //! Reads and writes wait twice: while the link opens and the mode flips, and while the last barrier
 //! and the mirror's marker are made. Both are timed. Everything else happens online.
 
-use super::acting::{ACK_DEADLINE, Acting, Engine, Inner, Part};
 use super::link::{Link, read_frame, write_frame};
 use super::records;
+use super::state::{ACK_DEADLINE, Acting, Engine, Inner, Part};
 use super::storage::{FileId, StorageError};
 use crate::core::frame::{DATA_BYTES_MAX, Frame, Manifest, Open};
 use crate::core::ids::Epoch;

@@ -1,6 +1,6 @@
 //! The way of SQLite's reads, writes and syncs through the engine.
 
-use super::acting::{ACK_DEADLINE, Engine, Inner, Part, READ_LEASE};
+use super::state::{ACK_DEADLINE, Engine, Inner, Part, READ_LEASE};
 use super::storage::{FileId, Storage, StorageError};
 use crate::core::frame::Frame;
 use crate::core::pair::primary::{Mirroring, Range, SyncNeeds};
