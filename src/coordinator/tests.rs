@@ -307,6 +307,29 @@ async fn a_full_copy_waits_for_its_name_as_long_as_the_agent_is_away() {
 }
 
 #[tokio::test]
+async fn a_stop_waits_for_a_mirror_that_lives_beside_its_name() {
+    let cluster = Cluster::new(1);
+    let c = started(&cluster).await;
+    unnamed_copy(&cluster, &c).await;
+    cluster.world.lock().stubborn.push(M);
+    let stopping = {
+        let c = c.clone();
+        tokio::spawn(async move {
+            let nothing = crate::cluster::Progressing { op: 0, elapsed_ms: 0, contents: Vec::new() };
+            let (now, _seen) = tokio::sync::watch::channel(nothing);
+            c.operations.stop_all(StopMode::Smart, &now).await
+        })
+    };
+    until(&c, "it is asked", |_| cluster.world.lock().asked_to_stop.contains(&M)).await;
+    cluster.world.lock().down_hosts.clear();
+    let pings = cluster.world.lock().pings;
+    until(&c, "its host is looked at again and again", |_| cluster.world.lock().pings > pings + 6).await;
+    assert!(!stopping.is_finished(), "it runs still");
+    cluster.world.kill(M);
+    assert_eq!(tokio::time::timeout(LONG, stopping).await.unwrap().unwrap().status, OutcomeStatus::Done);
+}
+
+#[tokio::test]
 async fn a_new_copy_without_its_name_serves_after_everything_went_down() {
     for promoted_first in [false, true] {
         let cluster = Cluster::new(1);
