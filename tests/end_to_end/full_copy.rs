@@ -113,3 +113,32 @@ fn a_full_copy_goes_on_when_the_coordinator_dies_and_comes_back() {
     assert_ne!(inode(&pair.mirror.datadir), before, "the new copy has the name");
     assert_pair_equal(&cluster);
 }
+
+#[test]
+fn a_new_copy_that_could_not_be_named_is_the_one_that_serves_after_everything_was_killed() {
+    let (cluster, pair) = single_copy();
+    begin(&cluster, &pair, "");
+    let beside = sibling(&pair.mirror.datadir);
+    let copy = inode(&beside);
+    let status = cluster.status();
+    let agent = status.hosts.iter().find(|h| h.host == pair.mirror.host).and_then(|h| h.pid).expect("it runs");
+    processes::stop(agent);
+    cluster.wait_for_pair(0, SYNCHRONIZED, secs(60));
+    assert_eq!(inode(&beside), copy, "nobody could give it its name");
+    let insert = |id: i64| cluster.content(0).run(&format!("insert into filled(id, body) values ({id}, '')"));
+    insert(100_001);
+    processes::kill(pair.primary.running());
+    cluster.wait_for_failover(0, pair.primary.dbid, secs(20));
+    insert(100_002);
+    let status = cluster.status();
+    processes::kill(status.coordinator.pid.expect("it runs"));
+    processes::kill(status.pair(0).primary.running());
+    processes::resume(agent);
+    cluster.lifecycle("start", &[]);
+    let count = "select count(*) from filled where id > 100000";
+    assert_eq!(cluster.content(0).number(count), 2, "every acknowledged row is there");
+    assert_eq!(inode(&pair.mirror.datadir), copy, "the new copy has the name");
+    cluster.outcome("recover()");
+    assert_eq!(cluster.status().pair(0).letters(), SYNCHRONIZED);
+    assert_pair_equal(&cluster);
+}
