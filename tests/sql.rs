@@ -3,170 +3,17 @@
 
 mod sql_support;
 
-use segsh::engine::storage::{Storage, StorageError};
-use segsh::segment::vfs::{self, CheckpointConfig, Checkpointer, Gate, Handle};
-use segsh::sql::{Client, Sessions, SqlError, SqlHost, Timeouts, WriteQueue, accept_unix, listen_unix, state};
-use sql_support::{FileStorage, unique_name};
+#[path = "sql_support/server.rs"]
+mod server;
+
+use segsh::segment::vfs::{CheckpointConfig, Checkpointer};
+use server::{ENDLESS, PATIENCE, PSQL, code, err, out, server, until};
 use std::path::Path;
-use std::process::{Command, Output};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::process::Command;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{NoTls, SimpleQueryMessage};
-
-const PSQL: &str = "/usr/lib/postgresql/15/bin/psql";
-const PGBENCH: &str = "/usr/lib/postgresql/15/bin/pgbench";
-const PORT: u16 = 5432;
-const PATIENCE: Duration = Duration::from_secs(10);
-
-struct Host {
-    vfs: Handle,
-    queue: Arc<WriteQueue>,
-    gate: Arc<Gate>,
-    storage: Arc<FileStorage>,
-    timeouts: Mutex<Timeouts>,
-    /// Statements that were let begin or end.
-    permits: AtomicU64,
-}
-
-impl SqlHost for Host {
-    fn open(&self, client: &Client) -> Result<rusqlite::Connection, SqlError> {
-        if client.database != "content0" {
-            return Err(SqlError::new(state::NO_DATABASE, format!("database \"{}\" does not exist", client.database)));
-        }
-        vfs::open(&self.vfs).map_err(|e| SqlError::new(state::INTERNAL, e.to_string()))
-    }
-    fn write_queue(&self) -> &Arc<WriteQueue> {
-        &self.queue
-    }
-    fn gate(&self) -> Option<&Arc<Gate>> {
-        Some(&self.gate)
-    }
-    fn read_permit(&self) -> Result<(), StorageError> {
-        self.permits.fetch_add(1, Ordering::SeqCst);
-        self.storage.read_permit()
-    }
-    fn server_version(&self) -> String {
-        "15.0 (segsh test)".to_owned()
-    }
-    fn timeouts(&self) -> Timeouts {
-        *self.timeouts.lock().unwrap()
-    }
-}
-
-/// A server in this process, on a socket of its own.
-struct Server {
-    runtime: tokio::runtime::Runtime,
-    dir: tempfile::TempDir,
-    host: Arc<Host>,
-    sessions: Arc<Sessions>,
-}
-
-fn server() -> Server {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    let storage = Arc::new(FileStorage::new(dir.path()));
-    let vfs = vfs::register(&unique_name("sql"), storage.clone()).unwrap();
-    let host = Arc::new(Host {
-        vfs,
-        queue: WriteQueue::new(),
-        gate: Gate::new(),
-        storage,
-        timeouts: Mutex::new(Timeouts::default()),
-        permits: AtomicU64::new(0),
-    });
-    let sessions = Sessions::new();
-    let listener = {
-        let _inside = runtime.enter();
-        listen_unix(&dir.path().join("socket"), PORT).unwrap()
-    };
-    runtime.spawn(accept_unix(host.clone(), sessions.clone(), listener));
-    Server { runtime, dir, host, sessions }
-}
-
-impl Server {
-    fn socket_dir(&self) -> std::path::PathBuf {
-        self.dir.path().join("socket")
-    }
-
-    fn psql(&self, sql: &str) -> Output {
-        Command::new(PSQL)
-            .args(["-X", "-A", "-t", "-v", "VERBOSITY=verbose", "-h"])
-            .arg(self.socket_dir())
-            .args(["-p", "5432", "-U", "anyone", "-d", "content0", "-c", sql])
-            .output()
-            .unwrap()
-    }
-
-    fn pgbench(&self, mode: &str, script: &Path) -> Output {
-        Command::new(PGBENCH)
-            .args(["-n", "-M", mode, "-c", "4", "-t", "50", "-h"])
-            .arg(self.socket_dir())
-            .args(["-p", "5432", "-U", "anyone", "-f"])
-            .arg(script)
-            .arg("content0")
-            .output()
-            .unwrap()
-    }
-
-    fn connect(&self) -> tokio_postgres::Client {
-        self.runtime.block_on(async {
-            let (client, connection) = tokio_postgres::Config::new()
-                .host_path(self.socket_dir())
-                .port(PORT)
-                .user("anyone")
-                .dbname("content0")
-                .connect(NoTls)
-                .await
-                .unwrap();
-            tokio::spawn(connection);
-            client
-        })
-    }
-
-    fn run(&self, client: &tokio_postgres::Client, sql: &str) -> Vec<SimpleQueryMessage> {
-        self.runtime.block_on(client.simple_query(sql)).unwrap()
-    }
-
-    fn fails(&self, client: &tokio_postgres::Client, sql: &str) -> String {
-        code(&self.runtime.block_on(client.simple_query(sql)).unwrap_err())
-    }
-
-    /// The first value of the first row.
-    fn value(&self, client: &tokio_postgres::Client, sql: &str) -> String {
-        self.run(client, sql)
-            .into_iter()
-            .find_map(|m| match m {
-                SimpleQueryMessage::Row(row) => Some(row.get(0).unwrap_or("NULL").to_owned()),
-                _ => None,
-            })
-            .unwrap()
-    }
-}
-
-fn code(error: &tokio_postgres::Error) -> String {
-    error.code().map_or_else(|| format!("no code: {error}"), |c| c.code().to_owned())
-}
-
-fn out(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).trim().to_owned()
-}
-
-fn err(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).trim().to_owned()
-}
-
-/// A statement that runs until it is stopped.
-const ENDLESS: &str = "with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) from n";
-
-fn until(what: impl Fn() -> bool) {
-    let end = std::time::Instant::now() + PATIENCE;
-    while !what() {
-        assert!(std::time::Instant::now() < end, "it did not come to pass");
-        std::thread::yield_now();
-    }
-}
 
 #[test]
 fn psql_creates_inserts_selects_and_rolls_back() {
@@ -472,6 +319,25 @@ fn a_commit_whose_barrier_failed_is_an_unknown_outcome() {
 }
 
 #[test]
+fn a_write_whose_returned_row_cannot_be_sent_is_not_committed() {
+    let server = server();
+    let (client, other) = (server.connect(), server.connect());
+    server.run(&client, "create table t(a int)");
+    // Text in an int column has no binary form.
+    let insert = client.query("insert into t values (1), ('abc') returning a", &[]);
+    assert_eq!(code(&server.runtime.block_on(insert).unwrap_err()), "42804");
+    // More than a write may hold back in memory until it is committed.
+    let large = "with recursive n(i) as (select 1 union all select i + 1 from n where i < 80) \
+                 insert into t select i from n returning printf('%01000000d', a)";
+    assert_eq!(server.fails(&client, large), "54000");
+    assert_eq!(server.value(&other, "select count(*) from t"), "0");
+    assert_eq!(server.value(&client, "insert into t values (7) returning a"), "7");
+    assert_eq!(server.value(&other, "select count(*) from t"), "1");
+    server.host.storage.fail_sync.store(true, Ordering::SeqCst);
+    assert_eq!(server.fails(&client, "insert into t values (8) returning a"), "08007");
+}
+
+#[test]
 fn a_full_disk_is_53100_and_passes() {
     let server = server();
     let client = server.connect();
@@ -499,6 +365,84 @@ fn a_fenced_segment_answers_no_read_and_a_suspended_one_waits() {
     server.host.storage.fenced.store(true, Ordering::SeqCst);
     assert_eq!(server.fails(&a, "select count(*) from t"), "57P01");
     assert_eq!(server.fails(&b, "insert into t values (1)"), "57P01");
+}
+
+#[test]
+fn a_suspended_read_is_reached_by_a_timeout_a_cancel_and_a_drain() {
+    let server = server();
+    let client = server.connect();
+    server.run(&client, "create table t(a int)");
+    server.run(&client, "set statement_timeout = 50");
+    server.host.storage.suspend_reads(true);
+    assert_eq!(server.fails(&client, "select 1"), "57014");
+    server.run(&client, "set statement_timeout = 0");
+    for expected in ["57014", "40001"] {
+        let before = server.host.permits.load(Ordering::SeqCst);
+        let (token, query) = (client.cancel_token(), client.simple_query("select 1"));
+        let stopping = async {
+            while server.host.permits.load(Ordering::SeqCst) == before {
+                tokio::task::yield_now().await;
+            }
+            if expected == "57014" {
+                token.cancel_query(NoTls).await.unwrap();
+            } else {
+                let sessions = server.sessions.clone();
+                let drained = tokio::task::spawn_blocking(move || sessions.drain("moving", PATIENCE)).await.unwrap();
+                assert_eq!(drained.forced, 0);
+            }
+        };
+        let (answer, ()) = server.runtime.block_on(async { tokio::join!(query, stopping) });
+        assert_eq!(code(&answer.unwrap_err()), expected);
+    }
+    server.sessions.resume();
+    server.host.storage.suspend_reads(false);
+    assert_eq!(server.value(&client, "select 1"), "1");
+}
+
+#[test]
+fn the_rest_of_a_portal_needs_a_permit_and_a_transaction_that_stands() {
+    let server = server();
+    let mut client = server.connect();
+    server.runtime.block_on(async {
+        client.batch_execute("create table t(a int); insert into t values (1), (2), (3)").await.unwrap();
+        let transaction = client.transaction().await.unwrap();
+        let portal = transaction.bind("select a from t", &[]).await.unwrap();
+        assert_eq!(transaction.query_portal(&portal, 1).await.unwrap().len(), 1);
+        transaction.batch_execute("select nothing").await.unwrap_err();
+        assert_eq!(code(&transaction.query_portal(&portal, 1).await.unwrap_err()), "25P02");
+        transaction.rollback().await.unwrap();
+        let transaction = client.transaction().await.unwrap();
+        let portal = transaction.bind("select a from t", &[]).await.unwrap();
+        assert_eq!(transaction.query_portal(&portal, 1).await.unwrap().len(), 1);
+        server.host.storage.fenced.store(true, Ordering::SeqCst);
+        assert_eq!(code(&transaction.query_portal(&portal, 1).await.unwrap_err()), "57P01");
+    });
+}
+
+#[test]
+fn who_is_stuck_in_a_sync_is_not_waited_for_beyond_patience_and_ends_when_the_segment_is_fenced() {
+    const SHORT: Duration = Duration::from_millis(100);
+    let server = server();
+    let (committing, waiting) = (server.connect(), server.connect());
+    server.run(&committing, "create table t(a int)");
+    server.host.storage.hold_syncs(true);
+    let commit =
+        server.runtime.spawn(async move { committing.simple_query("insert into t values (1)").await.map(drop) });
+    until(|| server.host.storage.held_syncs.load(Ordering::SeqCst) > 0);
+    let before = server.host.permits.load(Ordering::SeqCst);
+    let next = server.runtime.spawn(async move { waiting.simple_query("insert into t values (2)").await.map(drop) });
+    until(|| server.host.permits.load(Ordering::SeqCst) > before);
+    let begun = std::time::Instant::now();
+    let drained = server.sessions.drain("moving", SHORT);
+    assert_eq!((drained.sessions, drained.forced), (2, 1));
+    assert_eq!(server.sessions.close_all("the end", SHORT), 1);
+    assert!(begun.elapsed() < PATIENCE);
+    assert_eq!(code(&server.runtime.block_on(next).unwrap().unwrap_err()), "40001");
+    server.host.storage.fail_sync.store(true, Ordering::SeqCst);
+    server.host.storage.hold_syncs(false);
+    until(|| server.sessions.count() == 0);
+    // Its socket was closed: the client knows nothing, and must not be told anything definite.
+    assert!(server.runtime.block_on(commit).unwrap().unwrap_err().code().is_none());
 }
 
 #[test]

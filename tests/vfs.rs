@@ -76,7 +76,7 @@ impl Storage for Recording {
         Ok(self.files.lock().unwrap()[file as usize].len() as u64)
     }
     fn checkpoint(&self, _: bool) {}
-    fn read_permit(&self) -> Result<(), StorageError> {
+    fn read_permit(&self, _: &dyn Fn() -> bool) -> Result<(), StorageError> {
         Ok(())
     }
 }

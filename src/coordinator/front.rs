@@ -71,7 +71,7 @@ impl SqlHost for Catalog {
     }
 
     /// The catalog has one copy and one process: what it says is always current.
-    fn read_permit(&self) -> Result<(), StorageError> {
+    fn read_permit(&self, _go_on: &dyn Fn() -> bool) -> Result<(), StorageError> {
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! The agents, asked every second whether they answer, and at once when a process of theirs goes.
 
 use super::board::{Board, HostSeen};
-use crate::hosts::Host;
+use crate::hosts::{Host, HostError};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -57,7 +57,14 @@ pub async fn look(host: &dyn Host, board: &Board) -> HostSeen {
     let at = Some(Instant::now());
     let seen = match host.ping().await {
         Ok(pong) => HostSeen { pid: Some(pong.pid), running: pong.running, cause: String::new(), at },
-        Err(error) => HostSeen { cause: error.to_string(), at, ..HostSeen::default() },
+        Err(error) => {
+            // Who looks knows which host it is.
+            let cause = match error {
+                HostError::Unreachable { cause, .. } => cause.to_string(),
+                HostError::Failed { failure, .. } => failure.to_string(),
+            };
+            HostSeen { cause, at, ..HostSeen::default() }
+        }
     };
     board.write(|k| {
         let known = k.hosts.entry(host.name().to_string()).or_default();

@@ -359,9 +359,8 @@ async fn a_like_operation_is_joined_and_an_unlike_one_is_locked() {
     let first = plan(&c, recover(), M);
     let Answer::Begun { op, joined: false } = c.operations.begin(&first, &owner()).unwrap() else { panic!() };
     until(&c, "copying", row_is("p,r,u / m,r,u")).await;
-    assert!(
-        matches!(c.operations.begin(&first, &owner()).unwrap(), Answer::Refused(r) if r[0].code == crate::cluster::RefusalCode::StalePlan)
-    );
+    // The row has moved on since the plan was made; what moved it is the operation that is joined.
+    assert_eq!(c.operations.begin(&first, &owner()).unwrap(), Answer::Begun { op, joined: true });
     let again = plan(&c, recover(), M);
     assert_eq!(c.operations.begin(&again, &owner()).unwrap(), Answer::Begun { op, joined: true });
     let other = plan(&c, Intent::Rebalance { selection: Selection::default() }, P);

@@ -17,6 +17,9 @@ pub enum StorageError {
     /// EIO and the like: the segment stops.
     #[error("I/O error: {0}")]
     Io(String),
+    /// Whoever waited did not want to any longer; nothing is wrong with the files.
+    #[error("the wait was given up")]
+    GivenUp,
 }
 
 /// What the VFS needs below it. Shared by every connection of the process.
@@ -32,7 +35,8 @@ pub trait Storage: Send + Sync + 'static {
     fn len(&self, file: FileId) -> Result<u64, StorageError>;
     /// `SQLITE_FCNTL_CKPT_START` (true) and `SQLITE_FCNTL_CKPT_DONE` (false).
     fn checkpoint(&self, running: bool);
-    /// Whether a result computed now may be given to a client: blocks while reads are suspended,
-    /// fails when the read lease is gone. Called before a read begins and again when it is ready.
-    fn read_permit(&self) -> Result<(), StorageError>;
+    /// Whether a result computed now may be given to a client: blocks while reads are suspended or
+    /// the read lease is gone, and asks `go_on` meanwhile whether to wait on. Called before a read
+    /// begins and again when it is ready.
+    fn read_permit(&self, go_on: &dyn Fn() -> bool) -> Result<(), StorageError>;
 }

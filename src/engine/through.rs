@@ -8,6 +8,9 @@ use crate::core::report::MirrorLoss;
 use std::sync::MutexGuard;
 use std::time::{Duration, Instant};
 
+/// How often who waits for a read permit is asked whether to go on.
+const LOOK: Duration = Duration::from_millis(50);
+
 impl Storage for Engine {
     fn read(&self, file: FileId, offset: u64, buf: &mut [u8]) -> Result<usize, StorageError> {
         self.disk.read(file, offset, buf)
@@ -26,9 +29,13 @@ impl Storage for Engine {
             Err(StorageError::Full) => {
                 // A short write may have changed the file: what it holds now is what is sent.
                 let mut held = vec![0; data.len()];
-                let read = self.disk.read(file, offset, &mut held)?;
-                self.forward(&mut inner, file, offset, &held[..read]);
-                Err(StorageError::Full)
+                match self.disk.read(file, offset, &mut held) {
+                    Ok(read) => {
+                        self.forward(&mut inner, file, offset, &held[..read]);
+                        Err(StorageError::Full)
+                    }
+                    Err(error) => Err(self.disk_failed(&mut inner, error)),
+                }
             }
             Err(error) => Err(self.disk_failed(&mut inner, error)),
         }
@@ -70,8 +77,13 @@ impl Storage for Engine {
             SyncNeeds::Local => Ok(()),
             SyncNeeds::LocalAndMap => {
                 let mut inner = self.lock();
-                let saved = inner.acting()?.save_map(self.disk.dir());
-                saved.map_err(|e| self.disk_failed(&mut inner, StorageError::Io(e.to_string())))
+                match self.save_map(inner.acting()?).map_err(|e| e.as_storage()) {
+                    // No room for the map: the checkpoint fails and is tried again; the log keeps its
+                    // frames until then, and nothing is lost.
+                    Err(StorageError::Full) => Err(StorageError::Full),
+                    Err(error) => Err(self.disk_failed(&mut inner, error)),
+                    Ok(()) => Ok(()),
+                }
             }
             SyncNeeds::Both(barrier) => self.wait_for_mirror(link_id, barrier),
         }
@@ -85,7 +97,7 @@ impl Storage for Engine {
         self.lock().checkpointing = running;
     }
 
-    fn read_permit(&self) -> Result<(), StorageError> {
+    fn read_permit(&self, go_on: &dyn Fn() -> bool) -> Result<(), StorageError> {
         let mut inner = self.lock();
         loop {
             let gate_closed = inner.gate_closed;
@@ -101,7 +113,10 @@ impl Storage for Engine {
                 Mirroring::InSync if acting.link.as_ref().is_some_and(|l| l.lease_holds()) => return Ok(()),
                 Mirroring::InSync => READ_LEASE,
             };
-            inner = self.wait_for(inner, wait.max(Duration::from_millis(1)));
+            if !go_on() {
+                return Err(StorageError::GivenUp);
+            }
+            inner = self.wait_for(inner, wait.clamp(Duration::from_millis(1), LOOK));
         }
     }
 }
@@ -158,8 +173,7 @@ impl Engine {
         if inner.meta.written_outside_checkpoint {
             return Ok(());
         }
-        inner.meta.written_outside_checkpoint = true;
-        super::records::save_meta(self.disk.dir(), &inner.meta).map_err(|e| StorageError::Io(e.to_string()))?;
+        self.change_meta(inner, |meta| meta.written_outside_checkpoint = true).map_err(|e| e.as_storage())?;
         if let Part::Acting(acting) = &mut inner.part {
             acting.map_unusable = Some("main.db was written outside a checkpoint".into());
         }

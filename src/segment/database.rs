@@ -62,8 +62,8 @@ impl SqlHost for Host {
         Some(&self.gate)
     }
 
-    fn read_permit(&self) -> Result<(), StorageError> {
-        self.engine.read_permit()
+    fn read_permit(&self, go_on: &dyn Fn() -> bool) -> Result<(), StorageError> {
+        self.engine.read_permit(go_on)
     }
 }
 

@@ -4,7 +4,7 @@ use super::control::Control;
 use super::core::{Core, Transaction};
 use super::error::{Phase, SqlError, state, translate, translate_permit};
 use super::gucs::Gucs;
-use super::host::SqlHost;
+use super::host::{SqlHost, StorageError};
 use super::kind::Kind;
 use super::lexer::tokens;
 use super::types::PgType;
@@ -92,7 +92,10 @@ impl Exec<'_> {
     }
 
     pub(super) fn permit(&self) -> Result<(), SqlError> {
-        self.host.read_permit().map_err(|e| translate_permit(&e))
+        self.host.read_permit(&|| self.control.stopped().is_none()).map_err(|error| match error {
+            StorageError::GivenUp => self.stop_error(),
+            error => translate_permit(&error),
+        })
     }
 
     pub(super) fn failure(&self, error: &rusqlite::Error, phase: Phase) -> SqlError {

@@ -210,19 +210,14 @@ impl Session {
         let name = execute.name.clone().unwrap_or_default();
         let mut portal = self.take_portal(&name)?;
         let limit = usize::try_from(execute.max_rows).unwrap_or(0);
-        let done = match std::mem::replace(&mut portal.progress, Progress::Finished) {
-            Progress::Ready => self.first(core, &mut portal, limit),
-            Progress::Suspended(rest) => {
-                self.next(&mut portal, rest, limit);
-                Ok(())
-            }
-            Progress::Finished => {
-                self.wire.complete("SELECT 0");
-                Ok(())
-            }
-        };
+        match std::mem::replace(&mut portal.progress, Progress::Finished) {
+            Progress::Ready => self.first(core, &mut portal, limit)?,
+            Progress::Suspended(rest) => self.next(core, &mut portal, rest, limit)?,
+            Progress::Finished => self.wire.complete("SELECT 0"),
+        }
+        // A portal that failed is gone: it could not say where it stands.
         self.portals.insert(name, portal);
-        done
+        Ok(())
     }
 
     fn first(&mut self, core: &mut Core, portal: &mut Portal, limit: usize) -> Result<(), SqlError> {
@@ -250,7 +245,19 @@ impl Session {
         Ok(())
     }
 
-    fn next(&mut self, portal: &mut Portal, mut rest: VecDeque<BytesMut>, limit: usize) {
+    /// Gives more of a result away, which needs a permit each time: the primary may have been
+    /// replaced since the rows were read.
+    fn next(
+        &mut self,
+        core: &mut Core,
+        portal: &mut Portal,
+        mut rest: VecDeque<BytesMut>,
+        limit: usize,
+    ) -> Result<(), SqlError> {
+        if core.is_failed() {
+            return Err(SqlError::in_failed_transaction());
+        }
+        self.exec(core).permit()?;
         let count = if limit == 0 { rest.len() } else { limit.min(rest.len()) };
         for row in rest.drain(..count) {
             self.wire.out.extend_from_slice(&row);
@@ -261,6 +268,7 @@ impl Session {
             portal.progress = Progress::Suspended(rest);
             self.wire.send(&B::PortalSuspended(PortalSuspended::new()));
         }
+        Ok(())
     }
 
     pub(super) fn close(&mut self, close: &Close) {

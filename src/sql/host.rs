@@ -40,8 +40,9 @@ pub trait SqlHost: Send + Sync + 'static {
     fn write_queue(&self) -> &Arc<WriteQueue>;
     /// The checkpointer's gate, when there is one.
     fn gate(&self) -> Option<&Arc<Gate>>;
-    /// Asked before a statement begins, and again when its result is ready.
-    fn read_permit(&self) -> Result<(), StorageError>;
+    /// Asked before a statement begins, and again when its result is ready. Waits while `go_on`
+    /// says so; after that it is [`StorageError::GivenUp`].
+    fn read_permit(&self, go_on: &dyn Fn() -> bool) -> Result<(), StorageError>;
     /// What `server_version` says, such as `15.0 (segsh 0.1.0)`. Clients parse its beginning.
     fn server_version(&self) -> String {
         crate::sql::SERVER_VERSION.to_owned()

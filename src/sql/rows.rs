@@ -1,7 +1,7 @@
 //! Rows: preparing, binding, stepping, describing, and giving a result away in judged batches.
 
 use super::core::Transaction;
-use super::error::{Phase, SqlError, explain_catalog, state, translate, translate_permit};
+use super::error::{Phase, SqlError, explain_catalog, state, translate};
 use super::exec::{Exec, Wanted};
 use super::kind::Tag;
 use super::lexer::{Token, tokens};
@@ -39,9 +39,8 @@ impl Exec<'_> {
         take_fault();
         let start = self.wire.out.len();
         let mut sent = false;
-        let answer = self.rows(sql, values, wanted, &mut sent);
+        let answer = self.whole(sql, tag, values, wanted, &mut sent);
         self.core.release_if_idle();
-        let answer = answer.and_then(|done| self.judge(&done).map(|()| done));
         match answer {
             Ok(done) => Ok(complete(tag, &done)),
             Err(error) => {
@@ -53,11 +52,46 @@ impl Exec<'_> {
         }
     }
 
+    /// Runs the statement in the transaction it belongs to.
+    fn whole(
+        &mut self,
+        sql: &str,
+        tag: &Tag,
+        values: &[Value],
+        wanted: &mut Wanted,
+        sent: &mut bool,
+    ) -> Result<Done, SqlError> {
+        let (reads_only, returns_rows) = self.nature(sql)?;
+        if !reads_only {
+            self.turn()?;
+        }
+        let commits = match (reads_only, self.core.transaction) {
+            (false, Transaction::None) if !returns_rows || matches!(tag, Tag::Plain(_)) => Commits::ByItself,
+            (false, Transaction::None) => Commits::Behind,
+            _ => Commits::Elsewhere,
+        };
+        if commits == Commits::Behind {
+            self.begin_implicit()?;
+        }
+        let answer = self.rows(sql, values, wanted, commits, sent);
+        let answer = answer.and_then(|done| self.judge(commits).map(|()| done));
+        if commits != Commits::Behind {
+            return answer;
+        }
+        match answer {
+            Ok(done) => self.end_implicit().map(|()| done),
+            Err(error) => {
+                self.core.end();
+                Err(error)
+            }
+        }
+    }
+
     /// Whether the result may be given away now that it is ready. A write that was committed is
     /// the barrier's business, not the lease's; but nobody can say then what the client may believe.
-    fn judge(&self, done: &Done) -> Result<(), SqlError> {
+    fn judge(&self, commits: Commits) -> Result<(), SqlError> {
         match self.permit() {
-            Err(error) if done.committed => Err(SqlError::new(
+            Err(error) if commits == Commits::ByItself => Err(SqlError::new(
                 state::OUTCOME_UNKNOWN,
                 format!("the outcome of the transaction is unknown: {}", error.message),
             )),
@@ -65,14 +99,15 @@ impl Exec<'_> {
         }
     }
 
-    fn rows(&mut self, sql: &str, values: &[Value], wanted: &mut Wanted, sent: &mut bool) -> Result<Done, SqlError> {
-        let autocommit = self.core.transaction == Transaction::None;
-        let reads_only = self.reads_only(sql)?;
-        if !reads_only {
-            self.turn()?;
-        }
-        let committing = autocommit && !reads_only;
-        let phase = if committing { Phase::Commit } else { Phase::Statement };
+    fn rows(
+        &mut self,
+        sql: &str,
+        values: &[Value],
+        wanted: &mut Wanted,
+        commits: Commits,
+        sent: &mut bool,
+    ) -> Result<Done, SqlError> {
+        let phase = if commits == Commits::ByItself { Phase::Commit } else { Phase::Statement };
         let mut statement = self.core.connection.prepare_cached(sql).map_err(|e| self.failure(&e, Phase::Statement))?;
         bind(&mut statement, values)?;
         let columns = declared(&statement);
@@ -104,10 +139,10 @@ impl Exec<'_> {
                 wanted.rest.push_back(encoded);
             }
             // Rows of a write must not be seen before it is committed.
-            if committing {
+            if commits != Commits::Elsewhere {
                 held_back = self.wire.out.len();
             } else if self.wire.out.len() >= BATCH {
-                self.host.read_permit().map_err(|e| translate_permit(&e))?;
+                self.permit()?;
                 self.wire.flush().map_err(|e| SqlError::fatal("08006", format!("the client is gone: {e}")))?;
                 *sent = true;
             }
@@ -119,12 +154,13 @@ impl Exec<'_> {
         }
         drop(rows);
         wanted.fields = Some(fields);
-        Ok(Done { rows: count, changed: self.core.connection.changes(), committed: committing })
+        Ok(Done { rows: count, changed: self.core.connection.changes() })
     }
 
-    fn reads_only(&mut self, sql: &str) -> Result<bool, SqlError> {
+    /// Whether the statement only reads, and whether it has columns.
+    fn nature(&self, sql: &str) -> Result<(bool, bool), SqlError> {
         let statement = self.core.connection.prepare_cached(sql).map_err(|e| self.failure(&e, Phase::Statement))?;
-        Ok(statement.readonly())
+        Ok((statement.readonly(), statement.column_count() > 0))
     }
 
     /// The parameters of a statement and the columns it declares. Undeclared columns are looked up
@@ -173,8 +209,18 @@ impl Exec<'_> {
 struct Done {
     rows: usize,
     changed: u64,
-    /// It wrote outside a transaction, so it is committed.
-    committed: bool,
+}
+
+/// How what a statement writes is committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Commits {
+    /// By SQLite, within the statement: when it succeeded, it is committed.
+    ByItself,
+    /// By a transaction of ours around it. SQLite would commit a write that returns rows even when
+    /// it is given up after a row that can't be sent. Pragmas return rows too, and can't be in one.
+    Behind,
+    /// It writes nothing, or in a transaction that is there already.
+    Elsewhere,
 }
 
 fn complete(tag: &Tag, done: &Done) -> String {

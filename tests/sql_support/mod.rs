@@ -7,6 +7,10 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex};
+use std::time::Duration;
+
+/// How often who waits for a read permit is asked whether to go on.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// Two files in a directory, with switches for faults.
 pub struct FileStorage {
@@ -122,10 +126,13 @@ impl Storage for FileStorage {
         self.checkpoints.lock().unwrap().push(running);
     }
 
-    fn read_permit(&self) -> Result<(), StorageError> {
+    fn read_permit(&self, go_on: &dyn Fn() -> bool) -> Result<(), StorageError> {
         let mut suspended = self.suspended.lock().unwrap();
         while *suspended {
-            suspended = self.resumed.wait(suspended).unwrap();
+            if !go_on() {
+                return Err(StorageError::GivenUp);
+            }
+            suspended = self.resumed.wait_timeout(suspended, LOOK).unwrap().0;
         }
         if self.fenced.load(Ordering::SeqCst) {
             return Err(StorageError::Fenced("demoted".to_owned()));

@@ -38,13 +38,25 @@ impl Operations {
         if plan.refuses {
             return Ok(Answer::Refused(plan.refusals.clone()));
         }
-        if let Some(refusal) = self.shared.stale(plan) {
-            return Ok(Answer::Refused(vec![refusal]));
-        }
         let (kind, jobs) = kind_of(&plan.intent);
         let steps = plan.steps.iter().map(|s| Target::new(s.content, s.dbid));
         let joined = plan.joined.iter().map(|j| Target::joined(j.content, j.dbid));
-        self.begin_goal(kind, steps.chain(joined).collect(), jobs, owner)
+        let targets: Vec<Target> = steps.chain(joined).collect();
+        // Who works on a content is told before what changed there: the one is why of the other. And
+        // what is joined is followed from where it stands, whatever the plan was made on.
+        let active = self.shared.store.active()?;
+        let mut joining = Vec::new();
+        for target in &targets {
+            match holder(&active, target.content) {
+                Some(other) if !is_like(kind, other.goal.kind) => return Ok(locked(other, target.content)),
+                Some(_) => joining.push(target.content),
+                None => {}
+            }
+        }
+        if let Some(refusal) = self.shared.stale(plan, &joining) {
+            return Ok(Answer::Refused(vec![refusal]));
+        }
+        self.begin_goal(kind, targets, jobs, owner)
     }
 
     /// Starts what should run, and recovers what was synchronized.
@@ -116,8 +128,8 @@ impl Operations {
 }
 
 impl Shared {
-    /// Why a plan no longer fits.
-    fn stale(&self, plan: &Plan) -> Option<Refusal> {
+    /// Why a plan no longer fits; contents that are being worked on in the same way are not looked at.
+    fn stale(&self, plan: &Plan, joining: &[Content]) -> Option<Refusal> {
         let refusal = |code, content, cause: String| Refusal {
             code,
             content,
@@ -130,7 +142,7 @@ impl Shared {
             let cause = format!("the plan was made for cluster {}", plan.cluster_id);
             return Some(refusal(RefusalCode::OtherCluster, None, cause));
         }
-        plan.epochs.iter().find_map(|(content, epoch)| {
+        plan.epochs.iter().filter(|(content, _)| !joining.contains(content)).find_map(|(content, epoch)| {
             let now = self.store.content(*content).ok().and_then(|c| c.pair.ok()).map(|row| row.epoch);
             (now != Some(*epoch)).then(|| {
                 let now = now.map_or("no pair".into(), |e| format!("epoch {e}"));

@@ -326,6 +326,8 @@ impl TargetDriver {
         // The figures are this recovery's only while its link stands, or once it has claimed.
         let copy = primary
             .filter(|p| matches!(p.phase, Phase::Resynchronizing | Phase::InSync) && p.epoch == facts.row.epoch)
+            // Before this operation's own recovery they are those of an earlier one.
+            .filter(|_| target.granted.is_some() || target.joined)
             .and_then(|p| p.progress.clone());
         if let Some(copy) = &copy {
             self.live.copies().insert(target.content, copy.clone());

@@ -53,7 +53,7 @@ impl Operations {
             verb: "stop".into(),
             status: if is_done { OutcomeStatus::Done } else { OutcomeStatus::Partial },
             op: None,
-            message: format!("{stopped} of {} segments stopped in {:.1} s", segments.len(), elapsed_ms as f64 / 1000.0),
+            message: format!("{stopped} of {} segments stopped", segments.len()),
             next: String::new(),
             refusals: Vec::new(),
             segments,
