@@ -161,3 +161,42 @@ impl Board {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::ids::CopyId;
+    use crate::core::report::{CopyState, Phase};
+
+    fn report() -> Report {
+        Report {
+            dbid: Dbid(2),
+            content: Content(0),
+            pid: 1,
+            phase: Phase::InSync,
+            epoch: Epoch(1),
+            copy: CopyState { copy: CopyId(1), generation: Epoch(1) },
+            ready: true,
+            link: None,
+            mirror_lost: None,
+            sick: None,
+            map_unusable: None,
+            map_bound_to: None,
+            dirty_blocks: 0,
+            data_bytes: 0,
+            free_bytes: 0,
+            progress: None,
+        }
+    }
+
+    #[test]
+    fn an_answer_counts_until_the_next_one_is_overdue_whatever_the_interval() {
+        let mut known = Knowledge::default();
+        let age = Duration::from_secs(3);
+        let heard = Instant::now().checked_sub(age);
+        known.segments.insert(Dbid(2), Seen { report: Some(report()), heard, ..Seen::default() });
+        assert_eq!(known.answer(Dbid(2)), None);
+        known.probed_every(age, Duration::from_secs(1));
+        assert_eq!(known.answer(Dbid(2)), Some(&report()));
+    }
+}

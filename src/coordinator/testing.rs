@@ -48,6 +48,11 @@ pub struct Inner {
     /// A recovery does not get in sync while this is set.
     pub hold_copies: bool,
     pub orders: Vec<(Dbid, Order)>,
+    /// Segments that do not stop when they are asked, and which were asked.
+    pub stubborn: Vec<Dbid>,
+    pub asked_to_stop: Vec<Dbid>,
+    /// How often hosts were asked what runs there.
+    pub pings: u64,
     next_pid: u32,
     next_copy: u128,
 }
@@ -369,8 +374,14 @@ async fn converse(world: World, dbid: Dbid, stream: TcpStream) {
                     }
                     Some(seq)
                 }
-                Ok(ToSegment::Drain { seq } | ToSegment::Stop { seq, .. }) => {
+                Ok(ToSegment::Drain { seq }) => {
                     exits = true;
+                    Some(seq)
+                }
+                Ok(ToSegment::Stop { seq, .. }) => {
+                    let mut inner = world.lock();
+                    inner.asked_to_stop.push(dbid);
+                    exits = !inner.stubborn.contains(&dbid);
                     Some(seq)
                 }
                 Err(_) => return,
@@ -421,7 +432,8 @@ impl Host for StandIn {
         &self.name
     }
     async fn ping(&self) -> Result<Pong, HostError> {
-        let inner = self.up()?;
+        let mut inner = self.up()?;
+        inner.pings += 1;
         let mine = inner.procs.values().filter(|p| p.host == self.name);
         let running = mine.map(|p| Running { datadir: p.datadir.clone(), pid: p.report.pid }).collect();
         Ok(Pong { pid: 1, running })

@@ -89,15 +89,16 @@ fn an_interrupted_copy_of_something_else_is_begun_anew() {
     let (cluster, pair) = single_copy();
     let beside = sibling(&pair.mirror.datadir);
     begin(&cluster, &pair, "");
-    let copy = inode(&beside);
     processes::kill(cluster.status().pair(0).mirror.running());
     cluster.wait_for_pair(0, TRACKING_UNFINISHED, secs(20));
     std::fs::remove_file(beside.join("segment.meta")).expect("it has an identity");
+    // An inode's number may be given again at once: what was there before is told by a file of its own.
+    std::fs::write(beside.join("left"), "").expect("a file");
     let outcome = cluster.outcome(&format!("full_recover(#{{ dbids: {} }})", pair.mirror.dbid));
     assert_eq!(outcome["segments"][0]["how"], "full");
     let now = cluster.status().pair(0);
     assert_eq!(now.letters(), SYNCHRONIZED);
-    assert_ne!(inode(&now.mirror.datadir), copy, "what was left is not trusted");
+    assert!(!Path::new(&now.mirror.datadir).join("left").exists(), "what was left is not trusted");
     assert_pair_equal(&cluster);
 }
 
@@ -111,5 +112,34 @@ fn a_full_copy_goes_on_when_the_coordinator_dies_and_comes_back() {
     cluster.wait_for_pair(0, SYNCHRONIZED, secs(60));
     wait_for("the old copy to be dropped", secs(20), || !sibling(&pair.mirror.datadir).exists());
     assert_ne!(inode(&pair.mirror.datadir), before, "the new copy has the name");
+    assert_pair_equal(&cluster);
+}
+
+#[test]
+fn a_new_copy_that_could_not_be_named_is_the_one_that_serves_after_everything_was_killed() {
+    let (cluster, pair) = single_copy();
+    begin(&cluster, &pair, "");
+    let beside = sibling(&pair.mirror.datadir);
+    let copy = inode(&beside);
+    let status = cluster.status();
+    let agent = status.hosts.iter().find(|h| h.host == pair.mirror.host).and_then(|h| h.pid).expect("it runs");
+    processes::stop(agent);
+    cluster.wait_for_pair(0, SYNCHRONIZED, secs(60));
+    assert_eq!(inode(&beside), copy, "nobody could give it its name");
+    let insert = |id: i64| cluster.content(0).run(&format!("insert into filled(id, body) values ({id}, '')"));
+    insert(100_001);
+    processes::kill(pair.primary.running());
+    cluster.wait_for_failover(0, pair.primary.dbid, secs(20));
+    insert(100_002);
+    let status = cluster.status();
+    processes::kill(status.coordinator.pid.expect("it runs"));
+    processes::kill(status.pair(0).primary.running());
+    processes::resume(agent);
+    cluster.lifecycle("start", &[]);
+    let count = "select count(*) from filled where id > 100000";
+    assert_eq!(cluster.content(0).number(count), 2, "every acknowledged row is there");
+    assert_eq!(inode(&pair.mirror.datadir), copy, "the new copy has the name");
+    cluster.outcome("recover()");
+    assert_eq!(cluster.status().pair(0).letters(), SYNCHRONIZED);
     assert_pair_equal(&cluster);
 }

@@ -6,7 +6,6 @@ use crate::coordinator::hostwatch;
 use crate::core::ids::Dbid;
 use crate::core::report::StopMode;
 use crate::core::row::{Role, SegmentRow};
-use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -103,13 +102,16 @@ impl Operations {
         let Some(host) = self.shared.hosts.get(&row.hostname) else {
             return Err(format!("host {} is not known", row.hostname));
         };
+        let config = self.shared.site.segment_config(row);
+        // A full copy lives beside its name until that is given to it.
+        let datadirs = [config.on_new_copy().datadir, config.datadir];
         let answers = self.shared.board.read(|k| k.answer(row.dbid).is_some());
         if answers && mode != StopMode::Immediate {
             self.shared.prober.stop(row.dbid, mode);
             let since = Instant::now();
             while mode == StopMode::Smart || since.elapsed() < FAST_WITHIN {
                 let seen = hostwatch::look(&**host, &self.shared.board).await;
-                let runs = seen.running.iter().any(|r| r.datadir == Path::new(&row.datadir));
+                let runs = seen.running.iter().any(|r| datadirs.contains(&r.datadir));
                 // It was asked itself; its port says as well as its host that it has ended.
                 let gone = self.shared.board.read(|k| {
                     k.segments.get(&row.dbid).and_then(|s| s.failing.as_ref()).is_some_and(|f| f.absent_since.is_some())
@@ -124,9 +126,8 @@ impl Operations {
                 tokio::time::sleep(LOOK_AGAIN).await;
             }
         }
-        let config = self.shared.site.segment_config(row);
-        for datadir in [config.on_new_copy().datadir, config.datadir] {
-            host.kill_segment(&datadir).await.map_err(|e| e.to_string())?;
+        for datadir in &datadirs {
+            host.kill_segment(datadir).await.map_err(|e| e.to_string())?;
         }
         Ok(())
     }

@@ -136,8 +136,11 @@ impl Round {
             }
             FromSegment::Report { report, .. } => {
                 self.last.insert(dbid, Last { at: Instant::now(), silent: false });
-                self.show_report(dbid, &report);
                 self.notice_silence();
+                if self.contents.get(&content).is_some_and(|fts| fts.is_overtaken(&report)) {
+                    return;
+                }
+                self.show_report(dbid, &report);
                 self.step(content, Event::Heard(report));
             }
             FromSegment::Drained { .. } => {

@@ -198,6 +198,13 @@ impl Fts {
         self.pending.is_some() || failing || self.loss_since.is_some_and(|(epoch, _)| epoch == self.row.epoch)
     }
 
+    /// Whether a later report of the same process was taken already: an answer and a pushed report may
+    /// overtake each other, and the epoch that a process has obeyed never falls.
+    pub fn is_overtaken(&self, report: &Report) -> bool {
+        let last = self.witness(report.dbid).and_then(Witness::answer);
+        last.is_some_and(|last| last.pid == report.pid && last.epoch > report.epoch)
+    }
+
     /// Whether a segment may be sent the row. A process that is nobody is told only what was decided
     /// after it was seen: a grant to this very process, or a recovery under a later epoch (R5, R6).
     pub fn may_order(&self, dbid: Dbid) -> bool {
@@ -325,7 +332,7 @@ impl Fts {
     }
 
     fn take_report(&mut self, now_ms: u64, report: Report, out: &mut Vec<Decision>) {
-        if self.row.role_of(report.dbid).is_none() || report.content != self.row.content {
+        if self.row.role_of(report.dbid).is_none() || report.content != self.row.content || self.is_overtaken(&report) {
             return;
         }
         if report.epoch > self.row.epoch {

@@ -606,6 +606,21 @@ fn a_primary_that_is_held_is_granted_tracking_and_nothing_else() {
 }
 
 #[test]
+fn a_report_that_a_later_one_of_the_same_process_overtook_says_nothing() {
+    let mut b = Bench::healthy(tracking());
+    b.hear(report(P, Phase::Nobody));
+    let mut obeyed = report(P, Phase::Tracking);
+    obeyed.epoch = Epoch(6);
+    b.hear(obeyed);
+    b.hear(report(P, Phase::Nobody));
+    assert_eq!(b.changes(), [Happening::PrimaryRestarted], "it is the process that was granted the content");
+    let mut other = report(P, Phase::Nobody);
+    other.pid += 1;
+    b.hear(other);
+    assert_eq!(b.changes().len(), 2, "another process is another");
+}
+
+#[test]
 fn a_release_forgets_what_a_process_said_that_died_while_nothing_was_decided() {
     let mut b = Bench::healthy(synced());
     b.step(Event::Hold(true));
