@@ -336,3 +336,8 @@ async fn a_demo_is_gone_when_its_shell_is_killed() {
     }
     assert!(processes.iter().all(|p| !p.is_alive()));
 }
+
+#[test]
+fn a_host_removes_the_very_file_that_a_segment_is_known_by() {
+    assert_eq!(segsh::hosts::IDENTITY_FILE, segsh::engine::META);
+}

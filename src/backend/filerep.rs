@@ -241,7 +241,7 @@ impl Cluster for Filerep {
         let op = match self.ask(&request)? {
             Reply::Begun { op, .. } => op,
             Reply::Refused { refusals } => {
-                let message = format!("{}: refused by the coordinator", plan.verb());
+                let message = format!("refused: {}. Nothing was changed.", plan.verb());
                 let refused = empty_outcome(crate::cluster::OutcomeStatus::Refused, None, began.elapsed());
                 return Ok(Outcome { verb: plan.verb().into(), refusals, message, ..refused });
             }

@@ -4,6 +4,7 @@
 //! `plan_recover(#{ contents: [3] })`, and the engine checks the one as it checks the other.
 
 use crate::shell::batch::{Judgement, Source};
+use crate::shell::confirm::PROCEDURE;
 use clap::{Args, ValueEnum};
 
 /// Which segments a call is about.
@@ -94,7 +95,7 @@ impl Call {
 
     /// `procedure("name", ...)`.
     pub fn procedure(name: &str) -> Call {
-        Call { procedure: Some(name.to_string()), ..Call::new("procedure") }
+        Call { procedure: Some(name.to_string()), ..Call::new(PROCEDURE) }
     }
 
     /// Adds what was selected.

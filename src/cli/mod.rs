@@ -135,7 +135,7 @@ fn invocation(cli: Cli) -> Result<Invocation, clap::Error> {
     };
     let mut policy = globals.yes.unwrap_or_default();
     policy.verb = match &action {
-        Action::Call(call) if call.function != "procedure" => Some(call.function.clone()),
+        Action::Call(call) => Some(call.function.clone()),
         _ => None,
     };
     Ok(Invocation { cluster, json: globals.json, quiet: globals.quiet, policy, action })

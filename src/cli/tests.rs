@@ -1,5 +1,5 @@
 use super::*;
-use crate::shell::confirm::Grant;
+use crate::shell::confirm::{Grant, PROCEDURE};
 use std::path::Path;
 
 fn parsed(line: &str) -> Invocation {
@@ -90,7 +90,7 @@ fn yes_takes_a_list_only_behind_an_equals_sign() {
 fn only_a_primitive_is_named_by_the_command_line_itself() {
     assert_eq!(parsed("restart --yes").policy.verb.as_deref(), Some("restart"));
     assert_eq!(parsed("full-recover --dbids 5").policy.verb.as_deref(), Some("full_recover"));
-    assert_eq!(parsed("run heal --yes").policy.verb, None);
+    assert_eq!(parsed("run heal --yes").policy.verb.as_deref(), Some(PROCEDURE));
     assert_eq!(parsed("x.rhai").policy.verb, None);
 }
 

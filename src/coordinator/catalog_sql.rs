@@ -67,7 +67,7 @@ fn register(db: &Connection, coordinator: &Arc<Coordinator>, runtime: &Handle) -
     db.create_scalar_function("gp_request_fts_probe_scan", 0, flags, move |_| {
         let c = c.clone();
         wait(&r, async move {
-            c.prober.probe().await;
+            c.probe().await;
             Ok(())
         })?;
         Ok(true)
@@ -120,7 +120,7 @@ fn failed(error: FunctionError) -> Error {
 
 /// Plans, begins and follows a change; its outcome as JSON.
 async fn change(coordinator: &Coordinator, verb: &str, options: Options) -> Result<String, FunctionError> {
-    coordinator.prober.probe().await;
+    coordinator.probe().await;
     let waits = options.wait.unwrap_or(true);
     let plan = make_plan(&coordinator.state()?, &intent(verb, options)?);
     if plan.refuses || plan.is_empty() {

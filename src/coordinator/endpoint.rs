@@ -59,7 +59,7 @@ impl Coordinator {
         let reply = match request {
             Request::State => self.state_reply(),
             Request::Probe => {
-                self.prober.probe().await;
+                self.probe().await;
                 self.state_reply()
             }
             Request::Begin { plan, owner } => self.operations.begin(&plan, &owner).map_or_else(failed, Reply::from),
@@ -88,12 +88,9 @@ impl Coordinator {
 
     fn setting(&self, name: &str, value: Option<&str>) -> Reply {
         let result = match value {
-            Some(value) => self.store.set_setting(name, value),
+            Some(value) => self.set_setting(name, value),
             None => self.store.setting(name),
         };
-        if value.is_some() && result.is_ok() {
-            self.prober.settings_changed();
-        }
         result.map_or_else(failed, |value| Reply::Setting { value })
     }
 
@@ -109,12 +106,14 @@ impl Coordinator {
         let Some(host) = self.hosts.get(&row.hostname) else {
             return Reply::Failed { message: format!("there is no host {}", row.hostname), next: next() };
         };
-        let killed = host.kill_segment(&self.site.segment_config(row).datadir).await;
-        self.prober.kick(None);
-        match killed {
-            Ok(_) => Reply::Ok,
-            Err(error) => Reply::Failed { message: error.to_string(), next: next() },
+        let config = self.site.segment_config(row);
+        for datadir in [config.on_new_copy().datadir, config.datadir] {
+            if let Err(error) = host.kill_segment(&datadir).await {
+                return Reply::Failed { message: error.to_string(), next: next() };
+            }
         }
+        self.prober.kick(None);
+        Reply::Ok
     }
 
     /// Sends progress until the operation has ended.

@@ -96,6 +96,7 @@ impl CatalogServer for CatalogSessions {
 pub async fn start(coordinator: Arc<Coordinator>, cluster_dir: &Path) -> Result<Front, CoordinatorError> {
     let site = &coordinator.site;
     let mut config = FrontConfig::new(&site.socket_dir, site.pg_port);
+    config.primary_wait = coordinator.session_wait.subscribe();
     let password_file = cluster_dir.join(PASSWORD_FILE);
     if password_file.exists() {
         let address = format!("{}:{}", site.address, site.pg_port);

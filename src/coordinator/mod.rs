@@ -38,13 +38,14 @@ pub use front::PASSWORD_FILE;
 
 use audit::Audit;
 use board::Board;
-use hostwatch::Hosts;
+use hostwatch::{Glance, Hosts};
 use operations::Operations;
 use prober::{Prober, ProberError};
 use routes::Routes;
 use site::{HostPlace, Site};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use store::{CATALOG_FILE, Store, StoreError};
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -67,6 +68,9 @@ pub enum CoordinatorError {
     Listen { address: String, source: std::io::Error },
 }
 
+/// How long a requested probe waits for the agents.
+const HOSTS_WITHIN: Duration = Duration::from_millis(500);
+
 /// A running coordinator.
 pub struct Coordinator {
     pub site: Arc<Site>,
@@ -78,6 +82,8 @@ pub struct Coordinator {
     /// Every segment, the coordinator's own row left out.
     pub segments: Vec<SegmentRow>,
     audit: Audit,
+    /// `segsh_session_wait`, for the gateway.
+    session_wait: watch::Sender<Duration>,
     stopped: watch::Sender<bool>,
 }
 
@@ -155,15 +161,17 @@ impl Coordinator {
         let board = Arc::new(Board::default());
         let segments: Vec<_> = store.rows()?.into_iter().filter(|r| r.content != Content::COORDINATOR).collect();
         let (begun, mut to_pick_up) = mpsc::unbounded_channel();
+        let glance = Glance::of(&hosts);
         let prober = Prober::start(prober::Setup {
             store: store.clone(),
             board: board.clone(),
+            glance: glance.clone(),
             me: site.credentials(),
             segments: segments.clone(),
             owner: fts_owner(&site),
             begun,
         })?;
-        hostwatch::watch(&hosts, &board);
+        hostwatch::watch(&hosts, &board, &glance);
         let audit = Audit::new(&site.dir);
         let operations = Operations::new(
             store.clone(),
@@ -182,7 +190,37 @@ impl Coordinator {
             }
         });
         let stopped = watch::Sender::new(false);
-        Ok(Arc::new(Coordinator { site, store, board, prober, operations, hosts, segments, audit, stopped }))
+        let session_wait = watch::Sender::new(session_wait(&store)?);
+        Ok(Arc::new(Coordinator {
+            site,
+            store,
+            board,
+            prober,
+            operations,
+            hosts,
+            segments,
+            audit,
+            session_wait,
+            stopped,
+        }))
+    }
+
+    /// Everything is looked at now: segments by FTS, hosts by asking their agents. A host that hangs is
+    /// waited for only a moment: what was known of it stands.
+    pub async fn probe(&self) {
+        let looks = self.hosts.values().map(|host| async {
+            // The ping has a deadline of its own, which is longer than anybody should wait here.
+            let _ = tokio::time::timeout(HOSTS_WITHIN, hostwatch::look(&**host, &self.board)).await;
+        });
+        tokio::join!(self.prober.probe(), futures::future::join_all(looks));
+    }
+
+    /// Writes a setting, which counts from now on; returns its value in its one spelling.
+    pub fn set_setting(&self, name: &str, value: &str) -> Result<String, StoreError> {
+        let value = self.store.set_setting(name, value)?;
+        self.session_wait.send_replace(session_wait(&self.store)?);
+        self.prober.settings_changed();
+        Ok(value)
     }
 
     /// Serves clients until the cluster is stopped.
@@ -208,6 +246,10 @@ impl Coordinator {
         // An error means that the sender is gone, which is an end as well.
         let _ = stopped.wait_for(|stopped| *stopped).await;
     }
+}
+
+fn session_wait(store: &Store) -> Result<Duration, StoreError> {
+    store.setting_number("segsh_session_wait").map(|ms| Duration::from_millis(ms.unwrap_or_default()))
 }
 
 /// Who stands behind the goals that FTS writes.

@@ -1,10 +1,11 @@
 //! The cluster's state as clients see it: the catalog's rows, and what the last probe found.
 
-use super::board::{FRESH, Knowledge, Seen};
+use super::board::{Knowledge, Seen};
 use super::clock::unix_ms;
 use super::site::Site;
 use super::store::{ContentRow, Store, StoreError};
 use crate::cluster::{Alive, ContentState, CoordinatorState, HostState, Segment, State};
+use crate::core::fts::unfit;
 use crate::core::ids::{Content, Dbid};
 use crate::core::report::{Phase, Report};
 use crate::core::row::{Pairing, SegmentRow};
@@ -111,7 +112,7 @@ fn segment(row: SegmentRow, known: &Knowledge, down: &BTreeMap<Dbid, i64>) -> Se
     let alive = alive(&row, &seen, known);
     let failing_ms = seen.failing.as_ref().map(|f| f.since_ms);
     let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-    let answer = seen.answer(FRESH);
+    let answer = seen.answer(known.fresh);
     Segment {
         free_bytes: answer.map(|r| signed(r.free_bytes)),
         data_bytes: answer.map(|r| signed(r.data_bytes)),
@@ -122,17 +123,13 @@ fn segment(row: SegmentRow, known: &Knowledge, down: &BTreeMap<Dbid, i64>) -> Se
 }
 
 fn alive(row: &SegmentRow, seen: &Seen, known: &Knowledge) -> Alive {
-    if let (Some(report), Some(heard)) = (seen.answer(FRESH), seen.heard) {
+    if let (Some(report), Some(heard)) = (seen.answer(known.fresh), seen.heard) {
         return Alive { alive: true, pid: Some(report.pid), cause: String::new(), age_ms: age(heard) };
     }
     // A process that does not answer may still be there: stopped, or hung.
     let datadirs =
         [PathBuf::from(&row.datadir), PathBuf::from(format!("{}{}", row.datadir, crate::hosts::NEW_COPY_SUFFIX))];
-    let pid = known
-        .hosts
-        .get(&row.hostname)
-        .and_then(|host| host.running.iter().find(|r| datadirs.contains(&r.datadir)))
-        .map(|r| r.pid);
+    let pid = known.process(row.dbid, &row.hostname, &datadirs);
     let (cause, at) = match &seen.failing {
         Some(failing) => (failing.why.clone(), Some(failing.last)),
         None if seen.heard.is_some() => ("no answer".into(), seen.heard),
@@ -147,8 +144,10 @@ fn content(row: &ContentRow, known: &Knowledge, operation: Option<i64>) -> Conte
     let primary = pair.and_then(|p| known.answer(p.primary.dbid));
     let mirror = pair.and_then(|p| known.answer(p.mirror?.dbid));
     let is_synchronized = pair.and_then(|p| p.pairing()) == Some(Pairing::Synchronized);
-    let serves = primary.is_some_and(|p| p.sick.is_none());
-    let usable = serves || (is_synchronized && mirror.is_some_and(|m| m.ready));
+    // A process whose copy may not serve is never granted the content.
+    let may_serve = |report: &Report| pair.is_some_and(|p| unfit(p, row.serving_copy, report).is_none());
+    let serves = primary.is_some_and(|p| p.sick.is_none() && (p.phase != Phase::Nobody || may_serve(p)));
+    let usable = serves || (is_synchronized && mirror.is_some_and(may_serve));
     ContentState {
         content: row.content,
         epoch: pair.map(|p| p.epoch).unwrap_or_default(),
@@ -179,7 +178,9 @@ fn impossible(row: &ContentRow, primary: Option<&Report>, mirror: Option<&Report
         return Some(why.clone());
     }
     let (bound, mirror) = (primary.map_bound_to?, mirror?);
-    (bound != mirror.copy).then(|| format!("dbid {mirror_dbid} holds another copy than the one that is tracked"))
+    // Only whether it is the copy at all: how far it is, the two sides settle exactly at their link.
+    (bound.copy != mirror.copy.copy)
+        .then(|| format!("dbid {mirror_dbid} holds another copy than the one that is tracked"))
 }
 
 fn age(at: Instant) -> i64 {

@@ -27,6 +27,8 @@ pub struct Dir {
     pub bound: Option<CopyState>,
     pub epoch: Epoch,
     pub consistent: bool,
+    /// Whether it holds what says which copy it is.
+    pub has_identity: bool,
 }
 
 pub struct Proc {
@@ -132,7 +134,7 @@ impl World {
         for row in rows.iter().filter(|r| r.content.0 >= 0) {
             let peer = rows.iter().find(|r| r.content == row.content && r.dbid != row.dbid);
             let bound = peer.map(|p| copy(p.dbid));
-            let dir = Dir { copy: copy(row.dbid), bound, epoch: Epoch(1), consistent: true };
+            let dir = Dir { copy: copy(row.dbid), bound, epoch: Epoch(1), consistent: true, has_identity: true };
             inner.dirs.insert(PathBuf::from(&row.datadir), dir);
         }
         inner.next_copy = 1000;
@@ -155,8 +157,11 @@ impl World {
             bound: None,
             epoch: Epoch(0),
             consistent: false,
+            has_identity: true,
         };
-        let dir = inner.dirs.entry(config.datadir.clone()).or_insert(empty).clone();
+        let dir = inner.dirs.entry(config.datadir.clone()).or_insert(empty);
+        dir.has_identity = true;
+        let dir = dir.clone();
         let report = Report {
             dbid: config.dbid,
             content: config.content,
@@ -326,7 +331,7 @@ impl Inner {
         proc.report.link = Some(epoch);
         proc.report.ready = true;
         let dir = self.dirs.get_mut(&proc.datadir)?;
-        *dir = Dir { copy: proc.report.copy, bound, epoch, consistent: true };
+        *dir = Dir { copy: proc.report.copy, bound, epoch, consistent: true, has_identity: true };
         Some(proc.report.copy)
     }
 }
@@ -448,17 +453,26 @@ impl Host for StandIn {
         self.up()?.dirs.remove(datadir);
         Ok(())
     }
-    async fn exchange_dirs(&self, one: &Path, other: &Path) -> Result<(), HostError> {
+    async fn remove_identity(&self, datadir: &Path) -> Result<(), HostError> {
         let mut inner = self.up()?;
-        let (a, b) = (inner.dirs.remove(one), inner.dirs.remove(other));
-        inner.dirs.extend(a.map(|d| (other.to_path_buf(), d)));
-        inner.dirs.extend(b.map(|d| (one.to_path_buf(), d)));
-        for proc in inner.procs.values_mut() {
-            if proc.datadir == one {
-                proc.datadir = other.into();
-            } else if proc.datadir == other {
-                proc.datadir = one.into();
-            }
+        inner.next_copy += 1;
+        let copy = CopyState { copy: CopyId(inner.next_copy), generation: Epoch(0) };
+        if let Some(dir) = inner.dirs.get_mut(datadir) {
+            *dir = Dir { copy, bound: None, epoch: Epoch(0), consistent: false, has_identity: false };
+        }
+        Ok(())
+    }
+    async fn name_copy(&self, datadir: &Path, sibling: &Path) -> Result<(), HostError> {
+        let mut inner = self.up()?;
+        let has_identity = |dir: &Path| inner.dirs.get(dir).is_some_and(|d| d.has_identity);
+        if has_identity(datadir) || !has_identity(sibling) {
+            return Ok(());
+        }
+        let (old, new) = (inner.dirs.remove(datadir), inner.dirs.remove(sibling));
+        inner.dirs.extend(old.map(|d| (sibling.to_path_buf(), d)));
+        inner.dirs.extend(new.map(|d| (datadir.to_path_buf(), d)));
+        for proc in inner.procs.values_mut().filter(|p| p.datadir == sibling) {
+            proc.datadir = datadir.into();
         }
         Ok(())
     }

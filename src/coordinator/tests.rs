@@ -238,6 +238,285 @@ async fn an_unfinished_full_copy_can_only_be_followed_by_a_full_copy() {
     assert_eq!(run(&c, full_recover(), M).await.status, OutcomeStatus::Done);
 }
 
+/// A recovery of the mirror that is under way and does not come to its end.
+async fn copying(cluster: &Cluster, c: &Coordinator, intent: Intent) -> Answer {
+    cluster.world.kill(M);
+    until(c, "tracking", row_is("p,c,u / m,s,d")).await;
+    cluster.world.lock().hold_copies = true;
+    let answer = c.operations.begin(&plan(c, intent, M), &owner()).unwrap();
+    until(c, "copying", row_is("p,r,u / m,r,u")).await;
+    until(c, "both obey", |_| {
+        (cluster.world.phase(P), cluster.world.phase(M)) == (Some(Phase::Resynchronizing), Some(Phase::Mirror))
+    })
+    .await;
+    answer
+}
+
+fn restart() -> Intent {
+    Intent::Restart { selection: Selection::default(), mode: StopMode::Fast }
+}
+
+#[tokio::test]
+async fn a_primary_that_dies_during_a_copy_is_brought_back_by_a_restart() {
+    let cluster = Cluster::new(1);
+    let c = started(&cluster).await;
+    let answer = copying(&cluster, &c, recover()).await;
+    until(&c, "the primary tells of it", |c| {
+        c.board.read(|k| k.answer(P).is_some_and(|r| r.phase == Phase::Resynchronizing))
+    })
+    .await;
+    cluster.world.kill(P);
+    let outcome = end(&c, answer).await;
+    assert_eq!(outcome.status, OutcomeStatus::Refused, "{outcome:?}");
+    assert_eq!(outcome.refusals[0].code, crate::cluster::RefusalCode::DoubleFault);
+    assert_eq!(outcome.next, "restart(#{ contents: [0] })");
+    assert_eq!(row(&c), "p,r,u / m,r,u");
+    let outcome = run(&c, restart(), P).await;
+    assert_eq!(outcome.status, OutcomeStatus::Done, "{outcome:?}");
+    assert_eq!(row(&c), "p,c,u / m,r,d");
+    cluster.world.release_copies();
+    assert_eq!(run(&c, recover(), M).await.status, OutcomeStatus::Done);
+}
+
+/// A full copy that gets in sync while the agent of the mirror's host is away, so that the new copy has no
+/// name yet.
+async fn unnamed_copy(cluster: &Cluster, c: &Coordinator) -> Answer {
+    let answer = copying(cluster, c, full_recover()).await;
+    cluster.world.lock().down_hosts.push("sdw2".into());
+    cluster.world.release_copies();
+    until(c, "in sync", row_is("p,s,u / m,s,u")).await;
+    let datadir = &cluster.rows[2].datadir;
+    assert_eq!(cluster.world.lock().procs[&M].datadir, sibling(datadir));
+    answer
+}
+
+#[tokio::test]
+async fn a_full_copy_waits_for_its_name_as_long_as_the_agent_is_away() {
+    let cluster = Cluster::new(1);
+    let c = started(&cluster).await;
+    let answer = unnamed_copy(&cluster, &c).await;
+    until(&c, "the agent to be missed", |c| c.board.read(|k| k.hosts.get("sdw2").is_some_and(|h| h.pid.is_none())))
+        .await;
+    cluster.world.lock().down_hosts.clear();
+    let outcome = end(&c, answer).await;
+    assert_eq!(outcome.status, OutcomeStatus::Done, "{outcome:?}");
+    let datadir = PathBuf::from(&cluster.rows[2].datadir);
+    let inner = cluster.world.lock();
+    assert_eq!(inner.procs[&M].datadir, datadir);
+    assert_eq!(inner.dirs.len(), 2, "the old copy is dropped");
+}
+
+#[tokio::test]
+async fn a_new_copy_without_its_name_serves_after_everything_went_down() {
+    for promoted_first in [false, true] {
+        let cluster = Cluster::new(1);
+        let c = started(&cluster).await;
+        unnamed_copy(&cluster, &c).await;
+        let copy = cluster.world.lock().procs[&M].report.copy.copy;
+        if promoted_first {
+            cluster.world.kill(P);
+            until(&c, "it serves", |_| cluster.world.phase(M) == Some(Phase::Tracking)).await;
+        }
+        c.operations.abandon().await;
+        drop(c);
+        cluster.world.kill(M);
+        cluster.world.kill(P);
+        // The host of the other member does not come back, and what was left of the operation neither.
+        Store::open(&cluster.site.dir.join(CATALOG_FILE)).unwrap().forget_operations();
+        cluster.world.lock().down_hosts = vec!["sdw1".into()];
+        let c = Coordinator::start_on(cluster.site.clone(), cluster.hosts.clone()).unwrap();
+        let start = c.operations.begin_start(&owner()).unwrap();
+        until(&c, "it serves", |_| cluster.world.phase(M) == Some(Phase::Tracking)).await;
+        let inner = cluster.world.lock();
+        assert_eq!(inner.procs[&M].report.copy.copy, copy, "not the old copy beside it");
+        assert_eq!(inner.procs[&M].datadir, PathBuf::from(&cluster.rows[2].datadir));
+        drop(inner);
+        assert!(matches!(start, Answer::Begun { .. }));
+    }
+}
+
+#[tokio::test]
+async fn a_directory_with_an_older_copy_never_serves_under_the_row_of_a_later_one() {
+    let cluster = Cluster::new(1);
+    let c = started(&cluster).await;
+    let old = cluster.world.lock().dirs[Path::new(&cluster.rows[2].datadir)].clone();
+    cluster.world.kill(M);
+    until(&c, "tracking", row_is("p,c,u / m,s,d")).await;
+    assert_eq!(run(&c, full_recover(), M).await.status, OutcomeStatus::Done);
+    c.operations.abandon().await;
+    drop(c);
+    cluster.world.kill(P);
+    cluster.world.kill(M);
+    // Somebody put the older directory back, which says of itself that it is consistent.
+    cluster.world.lock().dirs.insert(PathBuf::from(&cluster.rows[2].datadir), old);
+    cluster.world.lock().down_hosts.push("sdw1".into());
+    let c = Coordinator::start_on(cluster.site.clone(), cluster.hosts.clone()).unwrap();
+    c.operations.begin_start(&owner()).unwrap();
+    until(&c, "a double fault", |c| c.store.content(C0).unwrap().last_event.contains("last in sync in epoch")).await;
+    assert_eq!((row(&c).as_str(), cluster.world.phase(M)), ("p,s,u / m,s,u", Some(Phase::Nobody)));
+}
+
+#[tokio::test]
+async fn a_link_that_ends_as_soon_as_the_pair_is_in_sync_is_recovered_at_once() {
+    for intent in [recover(), full_recover()] {
+        let cluster = Cluster::new(1);
+        let c = started(&cluster).await;
+        for _ in 0..3 {
+            let answer = copying(&cluster, &c, intent.clone()).await;
+            cluster.world.release_copies();
+            let mut news = c.board.news();
+            while row(&c) != "p,s,u / m,s,u" {
+                news.changed().await.unwrap();
+            }
+            cluster.world.cut_link(C0);
+            let outcome = end(&c, answer).await;
+            assert_eq!(outcome.status, OutcomeStatus::Done, "{outcome:?}");
+            until(&c, "in sync again", row_is("p,s,u / m,s,u")).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_target_is_not_done_on_a_row_that_has_changed_meanwhile() {
+    let cluster = Cluster::new(1);
+    let c = started(&cluster).await;
+    let answer = copying(&cluster, &c, recover()).await;
+    let Answer::Begun { op, .. } = answer else { panic!("{answer:?}") };
+    let mut goal = c.store.operation(op).unwrap().unwrap().goal;
+    goal.stop_after_segment = true;
+    let now = c.store.content(C0).unwrap().pair.unwrap();
+    let before = crate::core::row::PairRow { epoch: Epoch(1), ..now };
+    assert!(!c.store.save_goal_on(op, &goal, &before).unwrap());
+    assert!(!c.store.operation(op).unwrap().unwrap().goal.stop_after_segment);
+    assert!(c.store.save_goal_on(op, &goal, &now).unwrap());
+    assert!(c.store.operation(op).unwrap().unwrap().goal.stop_after_segment);
+}
+
+#[tokio::test]
+async fn a_catalog_that_cannot_be_written_stops_neither_probes_nor_other_contents() {
+    let cluster = Cluster::new(2);
+    let c = started(&cluster).await;
+    // Primaries are 2 and 3, their mirrors 4 and 5.
+    let db = catalog(&c);
+    db.execute_batch(
+        "CREATE TRIGGER full BEFORE UPDATE ON segsh_content WHEN new.content = 0
+         BEGIN SELECT RAISE(ABORT, 'disk full'); END",
+    )
+    .unwrap();
+    cluster.world.kill(Dbid(4));
+    until(&c, "the mirror to be missed", |c| c.board.read(|k| k.answer(Dbid(4)).is_none())).await;
+    tokio::time::timeout(LONG, c.prober.probe()).await.expect("a probe is answered");
+    cluster.world.kill(Dbid(3));
+    until(&c, "the other content's promotion", |c| {
+        c.board.read(|k| k.row(Content(1))).is_some_and(|r| r.primary.dbid == Dbid(5))
+    })
+    .await;
+    assert_eq!(row(&c), "p,s,u / m,s,u");
+    db.execute_batch("DROP TRIGGER full").unwrap();
+    until(&c, "it is decided again", row_is("p,c,u / m,s,d")).await;
+}
+
+#[tokio::test]
+async fn a_quarantine_outlives_the_coordinator() {
+    let cluster = Cluster::new(1);
+    let c = started(&cluster).await;
+    c.store.quarantine(C0, "dbid 2 obeyed a later epoch", &[], 0).unwrap();
+    c.operations.abandon().await;
+    drop(c);
+    let c = Coordinator::start_on(cluster.site.clone(), cluster.hosts.clone()).unwrap();
+    c.prober.probe().await;
+    cluster.world.kill(P);
+    until(&c, "the primary to be missed", |c| c.board.read(|k| k.answer(P).is_none())).await;
+    c.prober.probe().await;
+    assert_eq!(c.board.read(|k| k.row(C0)).unwrap().primary.dbid, P);
+    let pair = c.store.content(C0).unwrap().pair.unwrap();
+    let transition = crate::core::transition::apply(&pair, crate::core::transition::Event::PrimaryLost).unwrap();
+    let change = super::store::Change {
+        transition: &transition,
+        reason: "",
+        evidence: &[],
+        recover: None,
+        full_copy: false,
+        rate_bytes: None,
+        serving_copy: None,
+        at_ms: 0,
+    };
+    assert!(matches!(c.store.change(&change), Err(StoreError::Quarantined { .. })), "whoever asks for it");
+}
+
+#[tokio::test]
+async fn an_operation_has_ended_once_its_end_is_written() {
+    let cluster = Cluster::new(1);
+    let c = started(&cluster).await;
+    let answer = copying(&cluster, &c, recover()).await;
+    let Answer::Begun { op, .. } = answer.clone() else { panic!("{answer:?}") };
+    let db = catalog(&c);
+    db.execute_batch(
+        "CREATE TRIGGER full BEFORE UPDATE OF ended_ms ON segsh_operation
+         BEGIN SELECT RAISE(ABORT, 'disk full'); END",
+    )
+    .unwrap();
+    cluster.world.release_copies();
+    until(&c, "in sync", row_is("p,s,u / m,s,u")).await;
+    until(&c, "the target's end is kept", |c| c.store.operation(op).unwrap().unwrap().goal.is_ended()).await;
+    let Watching::Running { outcome, .. } = c.operations.watch(op).unwrap() else { panic!("nobody may be told yet") };
+    assert_eq!(*outcome.borrow(), None);
+    db.execute_batch("DROP TRIGGER full").unwrap();
+    assert_eq!(end(&c, answer).await.status, OutcomeStatus::Done);
+    assert!(c.store.active().unwrap().is_empty());
+    // Nothing is held: a lost link is recovered at once, and another operation may begin.
+    let before = c.board.read(|k| k.row(C0)).unwrap().epoch;
+    cluster.world.cut_link(C0);
+    until(&c, "a new link", |c| {
+        c.board.read(|k| k.row(C0)).is_some_and(|r| r.epoch.0 == before.0 + 2 && letters(&r) == "p,s,u / m,s,u")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_operation_that_nobody_drives_is_driven_when_it_is_met() {
+    let cluster = Cluster::new(1);
+    let c = started(&cluster).await;
+    cluster.world.kill(M);
+    until(&c, "tracking", row_is("p,c,u / m,s,d")).await;
+    let goal = crate::core::operation::Goal::new(
+        crate::core::operation::GoalKind::Recover { full: false, in_place: false, rate_bytes: None },
+        vec![crate::core::operation::Target::new(C0, M)],
+    );
+    // It was written by somebody who could not begin it.
+    let super::store::Begun::New(op) = c.store.begin(&goal, &owner(), 0).unwrap() else { panic!() };
+    let answer = c.operations.begin(&plan(&c, recover(), M), &owner()).unwrap();
+    assert_eq!(answer, Answer::Begun { op, joined: true });
+    assert_eq!(end(&c, answer).await.status, OutcomeStatus::Done);
+}
+
+#[tokio::test]
+async fn a_power_loss_during_a_recovery_or_a_start_is_followed_by_a_start() {
+    for interrupts_a_start in [false, true] {
+        let cluster = Cluster::new(1);
+        let c = if interrupts_a_start {
+            cluster.world.lock().hold_copies = true;
+            let c = Coordinator::start_on(cluster.site.clone(), cluster.hosts.clone()).unwrap();
+            c.operations.begin_start(&owner()).unwrap();
+            until(&c, "copying", row_is("p,r,u / m,r,u")).await;
+            c
+        } else {
+            let c = started(&cluster).await;
+            copying(&cluster, &c, recover()).await;
+            c
+        };
+        c.operations.abandon().await;
+        drop(c);
+        cluster.world.kill(P);
+        cluster.world.kill(M);
+        let c = Coordinator::start_on(cluster.site.clone(), cluster.hosts.clone()).unwrap();
+        cluster.world.release_copies();
+        let outcome = end(&c, c.operations.begin_start(&owner()).unwrap()).await;
+        assert_eq!(outcome.status, OutcomeStatus::Done, "{outcome:?}");
+        assert_eq!(row(&c), "p,s,u / m,s,u");
+    }
+}
+
 #[tokio::test]
 async fn a_coordinator_that_restarts_goes_on_with_its_operations() {
     let cluster = Cluster::new(1);
@@ -247,7 +526,7 @@ async fn a_coordinator_that_restarts_goes_on_with_its_operations() {
     cluster.world.lock().hold_copies = true;
     let Answer::Begun { op, .. } = c.operations.begin(&plan(&c, recover(), M), &owner()).unwrap() else { panic!() };
     until(&c, "copying", row_is("p,r,u / m,r,u")).await;
-    c.operations.abandon();
+    c.operations.abandon().await;
     drop(c);
     let c = Coordinator::start_on(cluster.site.clone(), cluster.hosts.clone()).unwrap();
     cluster.world.release_copies();
@@ -269,9 +548,8 @@ async fn a_like_operation_is_joined_and_an_unlike_one_is_locked() {
     let first = plan(&c, recover(), M);
     let Answer::Begun { op, joined: false } = c.operations.begin(&first, &owner()).unwrap() else { panic!() };
     until(&c, "copying", row_is("p,r,u / m,r,u")).await;
-    assert!(
-        matches!(c.operations.begin(&first, &owner()).unwrap(), Answer::Refused(r) if r[0].code == crate::cluster::RefusalCode::StalePlan)
-    );
+    // The row has moved on since the plan was made; what moved it is the operation that is joined.
+    assert_eq!(c.operations.begin(&first, &owner()).unwrap(), Answer::Begun { op, joined: true });
     let again = plan(&c, recover(), M);
     assert_eq!(c.operations.begin(&again, &owner()).unwrap(), Answer::Begun { op, joined: true });
     let other = plan(&c, Intent::Rebalance { selection: Selection::default() }, P);
@@ -372,4 +650,53 @@ async fn the_catalog_connection_reads_greenplum_s_names_and_writes_nothing() {
         db.query_row("SELECT count(*) FROM gp_segment_configuration", [], |r| r.get::<_, i64>(0)).unwrap()
     });
     assert_eq!(rows.await.unwrap(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_setting_counts_at_once_and_a_slower_pace_makes_no_answer_old() {
+    let cluster = Cluster::new(1);
+    let c = started(&cluster).await;
+    assert_eq!(c.set_setting("gp_fts_probe_interval", "1 h").unwrap(), "60min");
+    until(&c, "the pace to be slow", |c| c.board.read(|k| k.fresh > Duration::from_secs(3600))).await;
+    let heard = |c: &Coordinator| c.board.read(|k| k.segments[&P].heard);
+    let before = heard(&c);
+    assert!(c.board.read(|k| k.answer(P).is_some()), "an hour's answer counts for an hour");
+    c.set_setting("gp_fts_probe_interval", "100ms").unwrap();
+    until(&c, "another answer", |c| heard(c) > before).await;
+    assert!(c.set_setting("gp_fts_probe_interval", "1").is_err(), "a unit is missing");
+    c.set_setting("segsh_session_wait", "50ms").unwrap();
+    assert_eq!(*c.session_wait.borrow(), Duration::from_millis(50));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_is_capped_by_the_setting_unless_the_call_names_a_rate() {
+    let cluster = Cluster::new(1);
+    let c = started(&cluster).await;
+    c.set_setting("segsh_recovery_rate", "5 MiB/s").unwrap();
+    for (rate_bytes, expected) in [(None, 5 << 20), (Some(1 << 20), 1 << 20)] {
+        cluster.world.lock().orders.clear();
+        cluster.world.kill(M);
+        until(&c, "the loss to be seen", row_is("p,c,u / m,s,d")).await;
+        let intent = Intent::Recover { selection: Selection::default(), rate_bytes, jobs: None };
+        assert_eq!(run(&c, intent, M).await.status, OutcomeStatus::Done);
+        let orders = cluster.world.lock().orders.clone();
+        assert!(orders.iter().any(|(dbid, order)| *dbid == P && order.rate_bytes == Some(expected)), "{orders:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_segment_has_no_process_and_a_stopped_one_keeps_its_own() {
+    let cluster = Cluster::new(1);
+    let c = started(&cluster).await;
+    let pid = |c: &Coordinator, dbid| {
+        let state = c.state().unwrap();
+        state.segments.iter().find(|s| s.row.dbid == dbid).map(|s| (s.alive.alive, s.alive.pid)).unwrap()
+    };
+    let before = pid(&c, M).1;
+    assert!(before.is_some());
+    cluster.world.freeze(M);
+    until(&c, "the silence to be seen", |c| !pid(c, M).0).await;
+    assert_eq!(pid(&c, M), (false, before));
+    cluster.world.kill(M);
+    until(&c, "the end to be seen", |c| pid(c, M) == (false, None)).await;
 }

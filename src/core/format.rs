@@ -107,6 +107,8 @@ pub struct Meta {
     pub written_outside_checkpoint: bool,
     /// The files at the last clean end; emptied when the process takes on a role.
     pub stamps: Vec<Stamp>,
+    /// Files that changed behind the engine's back, by name: copied whole, until in sync again.
+    pub touched: Vec<String>,
 }
 
 impl Meta {

@@ -398,4 +398,10 @@ mod tests {
         assert!(TABLE.iter().all(|r| !r.why.is_empty()));
         assert_eq!(markdown().lines().count(), TABLE.len() + 2);
     }
+
+    #[test]
+    fn the_document_has_this_table() {
+        let document = include_str!("../../docs/architecture.md");
+        assert!(document.contains(&markdown()), "docs/architecture.md should have:\n{}", markdown());
+    }
 }

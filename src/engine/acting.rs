@@ -3,13 +3,14 @@
 use super::disk::Disk;
 use super::link::Link;
 use super::records::{self, RecordError};
+use super::report::LastReport;
 use super::storage::{FileId, StorageError};
 use crate::core::format::{Meta, TrackMap};
 use crate::core::ids::{Content, Dbid};
 use crate::core::pair::binding::Binding;
 use crate::core::pair::obey::Standing;
 use crate::core::pair::primary::{Mirroring, Primary};
-use crate::core::report::{MirrorLoss, PeerAddress, Phase, Progress, Report};
+use crate::core::report::{MirrorLoss, PeerAddress, Phase, Progress};
 use std::io;
 use std::net::TcpStream;
 use std::path::Path;
@@ -58,10 +59,12 @@ pub(super) struct Acting {
 /// A mirror, or a fresh process that waits for its link.
 #[derive(Default)]
 pub(super) struct MirrorPart {
-    /// The connection of the one link; taken when it ends.
-    pub link: Option<TcpStream>,
-    pub applier: Option<JoinHandle<()>>,
-    /// A link was accepted: there is no second one (R3, R6).
+    /// Every connection that came for the link, and the thread that reads it. One at most is the link.
+    pub streams: Vec<TcpStream>,
+    pub appliers: Vec<JoinHandle<()>>,
+    /// The link stands.
+    pub linked: bool,
+    /// A link was accepted, or given up: there is no second one (R3, R6).
     pub had_link: bool,
     pub saw_end: bool,
     pub failed: Option<String>,
@@ -85,8 +88,6 @@ pub(super) struct Inner {
     pub fenced: Option<String>,
     /// Rises with every link and every order that ends one, so a thread of an old link is a stranger.
     pub link_id: u64,
-    /// Files that changed while the process was stopped.
-    pub touched: Vec<String>,
 }
 
 /// A segment's replication engine.
@@ -96,7 +97,30 @@ pub struct Engine {
     pub(super) inner: Mutex<Inner>,
     pub(super) changed: Condvar,
     pub(super) notify: Box<dyn Fn() + Send + Sync>,
-    pub(super) last_report: Mutex<Option<Report>>,
+    pub(super) last_report: LastReport,
+}
+
+/// Notes, before anything is trusted, what happened to the files while no process held them; true
+/// when there is something new to keep. Such a file is copied whole, and one that is gone takes the
+/// copy's consistency with it: an empty log in its place would silently drop commits.
+fn note_changes_from_outside(meta: &mut Meta, disk: &Disk) -> bool {
+    let now = disk.stamps();
+    let mut touched: Vec<String> = (meta.stamps.iter())
+        .filter(|then| now.iter().find(|n| n.name == then.name) != Some(then))
+        .map(|then| then.name.clone())
+        .collect();
+    if meta.consistent && !disk.missing().is_empty() {
+        tracing::error!(files = ?disk.missing(), "missing: this copy is not consistent any more");
+        meta.consistent = false;
+        touched = FileId::ALL.map(|f| f.name().to_owned()).to_vec();
+    }
+    touched.retain(|name| !meta.touched.contains(name));
+    if touched.is_empty() {
+        return false;
+    }
+    tracing::warn!(files = ?touched, "changed from outside while the segment was stopped; will be copied whole");
+    meta.touched.append(&mut touched);
+    true
 }
 
 impl Engine {
@@ -107,34 +131,40 @@ impl Engine {
         connector: Box<dyn Connector>,
         notify: Box<dyn Fn() + Send + Sync>,
     ) -> Result<Arc<Engine>, EngineError> {
-        let meta = records::load_meta(dir)?;
+        let mut meta = records::load_meta(dir)?;
         let disk = Disk::open(dir).map_err(|source| EngineError::Open { path: dir.display().to_string(), source })?;
-        let now = disk.stamps();
-        let touched = (meta.stamps.iter())
-            .filter(|then| now.iter().find(|n| n.name == then.name) != Some(then))
-            .map(|then| then.name.clone())
-            .collect::<Vec<_>>();
-        if !touched.is_empty() {
-            tracing::warn!(files = ?touched, "changed from outside while the segment was stopped; will be copied whole");
+        if note_changes_from_outside(&mut meta, &disk) {
+            records::save_meta(dir, &meta)?;
         }
-        let inner = Inner {
-            meta,
-            part: Part::Nobody,
-            gate_closed: false,
-            checkpointing: false,
-            fenced: None,
-            link_id: 0,
-            touched,
-        };
+        let inner =
+            Inner { meta, part: Part::Nobody, gate_closed: false, checkpointing: false, fenced: None, link_id: 0 };
         let engine = Engine {
             disk,
             connector,
             inner: Mutex::new(inner),
             changed: Condvar::new(),
             notify,
-            last_report: Mutex::new(None),
+            last_report: LastReport::default(),
         };
         Ok(Arc::new(engine))
+    }
+
+    /// Changes the durable record first and what is remembered of it after, so that a change that
+    /// could not be written is tried again.
+    pub(super) fn change_meta(&self, inner: &mut Inner, change: impl FnOnce(&mut Meta)) -> Result<(), RecordError> {
+        let mut meta = inner.meta.clone();
+        change(&mut meta);
+        self.disk.timed(|| records::save_meta(self.disk.dir(), &meta))?;
+        inner.meta = meta;
+        Ok(())
+    }
+
+    pub(super) fn save_map(&self, acting: &mut Acting) -> Result<(), RecordError> {
+        if let Some(map) = acting.map() {
+            self.disk.timed(|| records::save_map(self.disk.dir(), &map))?;
+        }
+        acting.primary.map_saved();
+        Ok(())
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -185,9 +215,8 @@ impl Engine {
 
     /// A clean end: notes what the files look like, so that a touch from outside is noticed later.
     pub fn note_clean_end(&self) -> Result<(), EngineError> {
-        let mut inner = self.lock();
-        inner.meta.stamps = self.disk.stamps();
-        Ok(records::save_meta(self.disk.dir(), &inner.meta)?)
+        let stamps = self.disk.stamps();
+        Ok(self.change_meta(&mut self.lock(), |meta| meta.stamps = stamps)?)
     }
 }
 
@@ -215,7 +244,7 @@ impl Inner {
         self.link_id += 1;
         match &mut self.part {
             Part::Acting(acting) => drop(acting.link.take().map(Link::close)),
-            Part::Mirror(mirror) => drop(mirror.link.take().map(|s| s.shutdown(std::net::Shutdown::Both))),
+            Part::Mirror(mirror) => mirror.close(),
             Part::Nobody => {}
         }
     }
@@ -264,15 +293,6 @@ impl Inner {
 impl Acting {
     /// The map as it is made durable.
     pub fn map(&self) -> Option<TrackMap> {
-        Some(TrackMap { binding: self.binding?, dirty: self.primary.dirty().clone() })
-    }
-
-    /// Makes the map durable, if there is one to keep.
-    pub fn save_map(&mut self, dir: &Path) -> Result<(), RecordError> {
-        if let Some(map) = self.map() {
-            records::save_map(dir, &map)?;
-        }
-        self.primary.map_saved();
-        Ok(())
+        Some(TrackMap { binding: self.binding?, dirty: self.primary.possibly_different() })
     }
 }

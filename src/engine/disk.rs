@@ -5,23 +5,27 @@ use crate::core::format::Stamp;
 use crate::core::track::{BLOCK_BYTES, DirtyMap};
 use crate::core::wal;
 use rustix::io::Errno;
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// The two replicated files of one data directory, open for the life of the process.
 pub struct Disk {
     dir: PathBuf,
     files: [File; 2],
-    began: Instant,
-    /// Milliseconds after `began`, plus one, at which the I/O under way started; 0 when there is none.
-    busy_since: AtomicU64,
+    /// Files that were not there and were made empty.
+    missing: Vec<FileId>,
+    /// When each I/O under way began, by its ticket.
+    under_way: Mutex<BTreeMap<u64, Instant>>,
+    tickets: AtomicU64,
 }
 
-fn storage_error(error: &io::Error) -> StorageError {
+pub(super) fn storage_error(error: &io::Error) -> StorageError {
     match Errno::from_io_error(error) {
         Some(Errno::NOSPC | Errno::DQUOT | Errno::FBIG) => StorageError::Full,
         _ => StorageError::Io(error.to_string()),
@@ -31,6 +35,7 @@ fn storage_error(error: &io::Error) -> StorageError {
 impl Disk {
     /// Opens, and creates when missing, the replicated files of a data directory.
     pub fn open(dir: &Path) -> io::Result<Disk> {
+        let missing = FileId::ALL.into_iter().filter(|f| !dir.join(f.name()).exists()).collect();
         let open = |file: FileId| {
             OpenOptions::new()
                 .read(true)
@@ -42,58 +47,72 @@ impl Disk {
         };
         let files = [open(FileId::Main)?, open(FileId::Wal)?];
         sync_dir(dir)?;
-        Ok(Disk { dir: dir.to_owned(), files, began: Instant::now(), busy_since: AtomicU64::new(0) })
+        let (under_way, tickets) = (Mutex::default(), AtomicU64::new(0));
+        Ok(Disk { dir: dir.to_owned(), files, missing, under_way, tickets })
     }
 
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
+    /// Files that were not there when the disk was opened.
+    pub fn missing(&self) -> &[FileId] {
+        &self.missing
+    }
+
     fn file(&self, file: FileId) -> &File {
         &self.files[usize::from(file.number())]
     }
 
-    /// Runs one I/O under the clock that tells a hung disk, and names its failure.
-    fn timed<T>(&self, io: impl FnOnce() -> io::Result<T>) -> Result<T, StorageError> {
-        let since = self.began.elapsed().as_millis() as u64 + 1;
-        let outer = self.busy_since.compare_exchange(0, since, Ordering::SeqCst, Ordering::SeqCst).is_err();
-        let result = io();
-        if !outer {
-            self.busy_since.store(0, Ordering::SeqCst);
-        }
-        result.map_err(|e| storage_error(&e))
+    fn clocks(&self) -> MutexGuard<'_, BTreeMap<u64, Instant>> {
+        // Every change of the table is one call, so it is whole whenever the lock is free.
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How long the I/O under way has been running, in milliseconds.
-    pub fn busy_ms(&self) -> Option<u64> {
-        let since = self.busy_since.load(Ordering::SeqCst);
-        (since > 0).then(|| (self.began.elapsed().as_millis() as u64 + 1).saturating_sub(since))
+    /// Runs one I/O under the clock that tells a hung disk.
+    pub fn timed<T>(&self, io: impl FnOnce() -> T) -> T {
+        let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
+        self.clocks().insert(ticket, Instant::now());
+        let result = io();
+        self.clocks().remove(&ticket);
+        result
+    }
+
+    fn io<T>(&self, io: impl FnOnce() -> io::Result<T>) -> Result<T, StorageError> {
+        self.timed(io).map_err(|e| storage_error(&e))
+    }
+
+    /// How long the oldest I/O under way has been running.
+    pub fn busy(&self) -> Option<Duration> {
+        self.clocks().values().min().map(Instant::elapsed)
     }
 
     /// Reads what there is, at most the buffer's length.
     pub fn read(&self, file: FileId, offset: u64, buf: &mut [u8]) -> Result<usize, StorageError> {
-        let mut done = 0;
-        while done < buf.len() {
-            match self.file(file).read_at(&mut buf[done..], offset + done as u64) {
-                Ok(0) => break,
-                Ok(n) => done += n,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(storage_error(&e)),
+        self.io(|| {
+            let mut done = 0;
+            while done < buf.len() {
+                match self.file(file).read_at(&mut buf[done..], offset + done as u64) {
+                    Ok(0) => break,
+                    Ok(n) => done += n,
+                    Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                    Err(e) => return Err(e),
+                }
             }
-        }
-        Ok(done)
+            Ok(done)
+        })
     }
 
     pub fn write(&self, file: FileId, offset: u64, data: &[u8]) -> Result<(), StorageError> {
-        self.timed(|| self.file(file).write_all_at(data, offset))
+        self.io(|| self.file(file).write_all_at(data, offset))
     }
 
     pub fn set_len(&self, file: FileId, len: u64) -> Result<(), StorageError> {
-        self.timed(|| self.file(file).set_len(len))
+        self.io(|| self.file(file).set_len(len))
     }
 
     pub fn sync(&self, file: FileId) -> Result<(), StorageError> {
-        self.timed(|| self.file(file).sync_data())
+        self.io(|| self.file(file).sync_data())
     }
 
     pub fn len(&self, file: FileId) -> Result<u64, StorageError> {
@@ -144,6 +163,11 @@ impl Disk {
     }
 }
 
+/// Makes the empty files of a database that is being made: later, a file that is not there is a loss.
+pub fn create_files(dir: &Path) -> io::Result<()> {
+    Disk::open(dir).map(drop)
+}
+
 /// Makes names under a directory durable.
 pub fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
@@ -157,4 +181,35 @@ pub fn replace(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()?;
     std::fs::rename(&beside, dir.join(name))?;
     sync_dir(dir)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    #[test]
+    fn a_hung_io_is_seen_though_another_that_began_before_it_has_ended() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let disk = Disk::open(dir.path()).expect("a disk");
+        std::thread::scope(|scope| {
+            let (end_first, first) = mpsc::channel::<()>();
+            let (end_second, second) = mpsc::channel::<()>();
+            let (began, begun) = mpsc::channel();
+            let disk = &disk;
+            let also_began = began.clone();
+            scope.spawn(move || disk.timed(|| (began.send(()), first.recv())));
+            begun.recv().expect("the first has begun");
+            let ended = scope.spawn(move || disk.timed(|| (also_began.send(()), second.recv())));
+            begun.recv().expect("the second has begun");
+            end_first.send(()).expect("the first waits");
+            while disk.clocks().len() > 1 {
+                std::thread::yield_now();
+            }
+            assert!(disk.busy().is_some(), "the second is still under way");
+            end_second.send(()).expect("the second waits");
+            ended.join().expect("no panic").0.expect("told");
+            assert_eq!(disk.busy(), None);
+        });
+    }
 }

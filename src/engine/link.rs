@@ -111,10 +111,23 @@ impl Link {
 /// Why reading a frame failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ReadError {
+    #[error("the other end is gone")]
+    Ended,
     #[error("{0}")]
-    Io(#[from] io::Error),
+    Io(io::Error),
     #[error("{0}")]
     Frame(#[from] FrameError),
+}
+
+impl From<io::Error> for ReadError {
+    fn from(error: io::Error) -> ReadError {
+        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+        match error.kind() {
+            // However the end of a process shows on its connections, it is the same news.
+            UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe => ReadError::Ended,
+            _ => ReadError::Io(error),
+        }
+    }
 }
 
 pub(super) fn read_frame(stream: &mut impl Read) -> Result<Frame, ReadError> {
@@ -165,7 +178,7 @@ impl Engine {
             // Room in the queue: writers that waited for it go on.
             self.changed.notify_all();
             if let Err(error) = stream.write_all(&batch) {
-                return self.mirror_is_lost(link_id, MirrorLoss::LinkClosed(error.to_string()));
+                return self.mirror_is_lost(link_id, MirrorLoss::LinkClosed(ReadError::from(error).to_string()));
             }
         }
     }

@@ -57,9 +57,8 @@ impl Engine {
         let reader = stream.try_clone().map_err(refuse)?;
         let engine = self.clone();
         let applier = std::thread::Builder::new().name("apply".into()).spawn(move || engine.apply(reader));
-        mirror.had_link = true;
-        mirror.link = Some(stream);
-        mirror.applier = Some(applier.map_err(refuse)?);
+        mirror.streams.push(stream);
+        mirror.appliers.push(applier.map_err(refuse)?);
         drop(inner);
         self.announce();
         Ok(())
@@ -76,7 +75,7 @@ impl Engine {
     }
 
     fn apply(&self, stream: TcpStream) {
-        let mut applier = Applier { engine: self, disk: &self.disk, written: Vec::new(), primary: None };
+        let mut applier = Applier { engine: self, disk: &self.disk, written: Vec::new(), turn: Turn::Open };
         let mut writer = match stream.try_clone() {
             Ok(writer) => writer,
             Err(error) => return tracing::warn!(%error, "link"),
@@ -98,15 +97,18 @@ impl Engine {
         let _ = write_frame(&mut writer, &Frame::Failed(error.to_string()));
         let _ = writer.shutdown(std::net::Shutdown::Both);
         let mut inner = self.lock();
-        if let Part::Mirror(mirror) = &mut inner.part {
-            // A silent primary is no end: only a closed connection tells that its lease is void.
-            mirror.saw_end = matches!(&error, ApplyError::Link(ReadError::Io(e))
-                if !matches!(e.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut))
-                && mirror.link.is_some();
+        if let Part::Mirror(mirror) = &mut inner.part
+            && !matches!(applier.turn, Turn::Open)
+        {
+            // A silent primary is no end: only a closed connection tells that its lease is void. Nor is
+            // an end that we made ourselves.
+            mirror.saw_end |= mirror.linked
+                && matches!(&error, ApplyError::Link(ReadError::Io(e))
+                    if !matches!(e.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut));
             if matches!(error, ApplyError::Disk(_) | ApplyError::Record(_)) {
                 mirror.failed = Some(error.to_string());
             }
-            mirror.link = None;
+            mirror.linked = false;
         }
         drop(inner);
         self.announce();
@@ -119,46 +121,55 @@ struct Applier<'a> {
     disk: &'a Disk,
     /// Files written since the last barrier.
     written: Vec<FileId>,
-    primary: Option<CopyState>,
+    turn: Turn,
+}
+
+/// Which frames may come next: nothing is applied before the primary proved that this is the link.
+#[derive(Clone, Copy)]
+enum Turn {
+    Open,
+    Begin,
+    Data,
 }
 
 impl Applier<'_> {
     fn step(&mut self, frame: Frame) -> Result<Option<Frame>, ApplyError> {
-        match frame {
-            Frame::Open(open) if self.primary.is_none() => self.open(&open).map(Some),
-            Frame::Begin if self.primary.is_some() => {
-                let mut inner = self.engine.lock();
-                inner.meta.consistent = false;
-                inner.meta.stamps.clear();
-                records::save_meta(self.disk.dir(), &inner.meta)?;
+        match (self.turn, frame) {
+            (Turn::Open, Frame::Open(open)) => self.open(&open).map(Some),
+            (Turn::Begin, Frame::Begin) => {
+                self.engine.change_meta(&mut self.engine.lock(), |meta| {
+                    meta.consistent = false;
+                    meta.stamps.clear();
+                })?;
+                self.turn = Turn::Data;
                 Ok(Some(Frame::Begun))
             }
-            Frame::SetLen { file, len } => {
+            (Turn::Data, Frame::SetLen { file, len }) => {
                 self.disk.set_len(file, len)?;
                 self.note(file);
                 Ok(None)
             }
-            Frame::Data { file, offset, bytes } => {
+            (Turn::Data, Frame::Data { file, offset, bytes }) => {
                 self.disk.write(file, offset, &bytes)?;
                 self.note(file);
                 Ok(None)
             }
-            Frame::Barrier(barrier) => {
+            (Turn::Data, Frame::Barrier(barrier)) => {
                 self.sync()?;
                 Ok(Some(Frame::Synced(barrier)))
             }
-            Frame::Consistent { copy } => {
+            (Turn::Data, Frame::Consistent { copy }) => {
                 self.sync()?;
                 self.become_consistent(copy)?;
                 Ok(Some(Frame::IsConsistent))
             }
-            Frame::Ping(sent) => {
+            (Turn::Data, Frame::Ping(sent)) => {
                 if let Part::Mirror(mirror) = &mut self.engine.lock().part {
                     mirror.last_ping = Some(Instant::now());
                 }
                 Ok(Some(Frame::Pong(sent)))
             }
-            other => Err(ApplyError::Protocol(format!("{other:?} is not its turn"))),
+            (_, other) => Err(ApplyError::Protocol(format!("it is not the turn of {other:?}"))),
         }
     }
 
@@ -176,12 +187,16 @@ impl Applier<'_> {
     }
 
     fn open(&mut self, open: &Open) -> Result<Frame, ApplyError> {
-        let inner = self.engine.lock();
+        let mut inner = self.engine.lock();
         if open.epoch != inner.meta.epoch || open.mirror != inner.dbid() {
             let (epoch, me) = (inner.meta.epoch, inner.dbid());
             return Err(ApplyError::Protocol(format!("a link for {open:?}; this is dbid {me} in epoch {epoch}")));
         }
-        self.primary = Some(open.copy);
+        match &mut inner.part {
+            Part::Mirror(mirror) if !mirror.had_link => (mirror.had_link, mirror.linked) = (true, true),
+            _ => return Err(ApplyError::Protocol("a link is never resumed, and there is one at most (R6)".into())),
+        }
+        self.turn = Turn::Begin;
         let length = |file| self.disk.len(file).ok().filter(|len| *len > 0);
         let contribution = self.disk.pages_named_by_log()?;
         let unusable = (inner.meta.written_outside_checkpoint)
@@ -190,7 +205,7 @@ impl Applier<'_> {
             copy: inner.meta.copy_state(),
             lengths: FileId::ALL.map(length),
             contribution: contribution.runs().iter().map(|r| (r.file.number(), r.first, r.count)).collect(),
-            touched: inner.touched.clone(),
+            touched: inner.meta.touched.clone(),
             unusable,
         }))
     }
@@ -198,27 +213,33 @@ impl Applier<'_> {
     /// The marker of R4: from here on this copy may be promoted.
     fn become_consistent(&mut self, primary: CopyState) -> Result<(), ApplyError> {
         let mut inner = self.engine.lock();
-        let meta = &mut inner.meta;
         // The map first: a marker without the map it belongs to could be served with an older one.
         let map = TrackMap { binding: Binding::to(primary), dirty: DirtyMap::default() };
-        records::save_map(self.disk.dir(), &map)?;
-        meta.consistent = true;
-        meta.generation = meta.epoch;
-        meta.peer = Some(primary);
-        meta.written_outside_checkpoint = false;
-        records::save_meta(self.disk.dir(), meta)?;
-        inner.touched.clear();
+        self.disk.timed(|| records::save_map(self.disk.dir(), &map))?;
+        self.engine.change_meta(&mut inner, |meta| {
+            meta.consistent = true;
+            meta.generation = meta.epoch;
+            meta.peer = Some(primary);
+            meta.written_outside_checkpoint = false;
+            meta.touched.clear();
+        })?;
         Ok(())
     }
 }
 
 impl MirrorPart {
-    /// Ends the link and the applier, in the order of R3, and gives back what promotion must know.
-    pub fn end(&mut self) -> Option<std::thread::JoinHandle<()>> {
-        if let Some(stream) = self.link.take() {
+    /// Ends every connection that came for the link, and lets no other take its place.
+    pub fn close(&mut self) {
+        (self.had_link, self.linked) = (true, false);
+        for stream in self.streams.drain(..) {
             // An error here only says that the connection is gone already.
             let _ = stream.shutdown(std::net::Shutdown::Both);
         }
-        self.applier.take()
+    }
+
+    /// The same, and the threads that are to be joined before anything else happens (R3).
+    pub fn end(&mut self) -> Vec<std::thread::JoinHandle<()>> {
+        self.close();
+        std::mem::take(&mut self.appliers)
     }
 }

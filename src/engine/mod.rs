@@ -24,5 +24,6 @@ mod tests;
 mod through;
 
 pub use acting::{Connector, Engine, EngineError};
+pub use disk::create_files;
 pub use obedience::Then;
 pub use records::{MAP, META, RecordError, load_meta, save_map, save_meta};

@@ -58,22 +58,22 @@ impl Engine {
     }
 
     fn store_epoch(&self, inner: &mut Inner, epoch: Epoch) -> Result<(), EngineError> {
-        inner.meta.epoch = epoch;
-        inner.meta.stamps.clear();
-        Ok(records::save_meta(self.disk.dir(), &inner.meta)?)
+        Ok(self.change_meta(inner, |meta| {
+            meta.epoch = epoch;
+            meta.stamps.clear();
+        })?)
     }
 
     /// R5: a returning acting primary, alone under a new epoch. After an unclean end the pages its
     /// log names are its contribution; the map that a checkpoint made durable holds the rest.
     fn serve(&self, mut inner: MutexGuard<'_, Inner>, epoch: Epoch, mirrorless: bool) -> Result<Then, EngineError> {
-        let dir = self.disk.dir();
         if !inner.meta.consistent {
             return Err(EngineError::Refused("this copy is not consistent, so it can't serve (R4)".into()));
         }
         let mut dirty = DirtyMap::default();
         let (mut binding, mut map_unusable) = (None, None);
         if !mirrorless {
-            match records::load_map(dir) {
+            match self.disk.timed(|| records::load_map(self.disk.dir())) {
                 Ok(map) => (binding, dirty) = (Some(map.binding), map.dirty),
                 Err(error) => map_unusable = Some(error.to_string()),
             }
@@ -83,7 +83,7 @@ impl Engine {
             dirty.union(&self.disk.pages_named_by_log()?);
         }
         let mut acting = Acting::alone(mirrorless, dirty, binding, map_unusable);
-        acting.save_map(dir)?;
+        self.save_map(&mut acting)?;
         self.store_epoch(&mut inner, epoch)?;
         inner.part = Part::Acting(Box::new(acting));
         Ok(Then::Serve)
@@ -100,12 +100,10 @@ impl Engine {
     fn promote(&self, mut inner: MutexGuard<'_, Inner>, epoch: Epoch) -> Result<Then, EngineError> {
         let Part::Mirror(mirror) = &mut inner.part else { return Ok(Then::Nothing) };
         let (saw_end, last_ping) = (mirror.saw_end, mirror.last_ping);
-        let applier = mirror.end();
+        let appliers = mirror.end();
         drop(inner);
-        if let Some(applier) = applier
-            && applier.join().is_err()
-        {
-            return Err(EngineError::Refused("the applier failed".into()));
+        for applier in appliers {
+            applier.join().map_err(|_| EngineError::Refused("an applier failed".into()))?;
         }
         let mut inner = self.lock();
         let (Some(peer), true) = (inner.meta.peer, inner.meta.consistent) else {
@@ -113,7 +111,7 @@ impl Engine {
         };
         let mut acting = Acting::alone(false, DirtyMap::default(), Some(Binding::to(peer)), None);
         acting.reads_from = last_ping.filter(|_| !saw_end).map(|at| at + READ_LEASE);
-        acting.save_map(self.disk.dir())?;
+        self.save_map(&mut acting)?;
         self.store_epoch(&mut inner, epoch)?;
         inner.part = Part::Acting(Box::new(acting));
         Ok(Then::Serve)
@@ -122,10 +120,9 @@ impl Engine {
     /// Declared lost: nothing of an earlier link is applied any more.
     fn close_link(&self, mut inner: MutexGuard<'_, Inner>, epoch: Epoch) -> Result<Then, EngineError> {
         let Part::Mirror(mirror) = &mut inner.part else { return Ok(Then::Nothing) };
-        mirror.had_link = true;
-        let applier = mirror.end();
+        let appliers = mirror.end();
         drop(inner);
-        if let Some(applier) = applier {
+        for applier in appliers {
             // A failed applier has said so in its own words already.
             let _ = applier.join();
         }
@@ -137,20 +134,26 @@ impl Engine {
     fn track_alone(&self, mut inner: MutexGuard<'_, Inner>, epoch: Epoch) -> Result<Then, EngineError> {
         inner.close_links();
         inner.gate_closed = false;
-        self.store_epoch(&mut inner, epoch)?;
         if let Part::Acting(acting) = &mut inner.part {
             acting.primary.mirror_lost();
             acting.progress = None;
+            self.save_map(acting)?;
+        }
+        // Last, so that an order that could not be obeyed to its end is a new one when it comes again.
+        self.store_epoch(&mut inner, epoch)?;
+        if let Part::Acting(acting) = &mut inner.part {
             acting.lost = None;
-            acting.save_map(self.disk.dir())?;
             acting.primary.tracking_granted();
         }
         Ok(Then::Nothing)
     }
 
     fn resynchronize(self: &Arc<Engine>, mut inner: MutexGuard<'_, Inner>, order: &Order) -> Result<Then, EngineError> {
+        let Some(peer) = order.peer.clone() else {
+            return Err(EngineError::Refused("an order to resynchronize names no mirror".into()));
+        };
         self.store_epoch(&mut inner, order.row.epoch)?;
-        self.begin_resync(&mut inner, order)?;
+        self.begin_resync(&mut inner, order, peer);
         Ok(Then::Nothing)
     }
 }

@@ -1,6 +1,7 @@
 //! The engine's own files: `segment.meta` and `track.map`, read with named damage, replaced whole.
 
 use super::disk;
+use super::storage::StorageError;
 use crate::core::format::{FormatError, Meta, TrackMap};
 use std::io;
 use std::path::Path;
@@ -15,6 +16,19 @@ pub enum RecordError {
     Io { path: String, source: io::Error },
     #[error("{path} {source}")]
     Format { path: String, source: FormatError },
+}
+
+impl RecordError {
+    /// The same trouble, as the storage below SQLite says it: a full disk is told apart.
+    pub fn as_storage(&self) -> StorageError {
+        match self {
+            RecordError::Io { source, .. } => match disk::storage_error(source) {
+                StorageError::Full => StorageError::Full,
+                _ => StorageError::Io(self.to_string()),
+            },
+            RecordError::Format { .. } => StorageError::Io(self.to_string()),
+        }
+    }
 }
 
 fn read(dir: &Path, name: &str) -> Result<Vec<u8>, RecordError> {

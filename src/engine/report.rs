@@ -2,12 +2,39 @@
 
 use super::acting::{ACK_DEADLINE, Engine, Inner, Part};
 use crate::core::report::{CopyState, Report};
-use std::sync::TryLockError;
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 /// How long a report waits for the engine's lock before it is told from the last one: a hung disk
 /// holds the lock, and the coordinator must hear of that.
 const LOCK_PATIENCE: Duration = Duration::from_millis(300);
+
+/// The last report that could be made, and since when none can.
+#[derive(Default)]
+pub(super) struct LastReport(Mutex<(Option<Report>, Option<Instant>)>);
+
+impl LastReport {
+    fn lock(&self) -> MutexGuard<'_, (Option<Report>, Option<Instant>)> {
+        // Both halves are only assigned, so they are whole whenever the lock is free.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, report: Report) {
+        *self.lock() = (Some(report), None);
+    }
+
+    fn while_locked(&self) -> Option<Report> {
+        let mut last = self.lock();
+        last.1.get_or_insert_with(Instant::now);
+        last.0.clone()
+    }
+
+    /// An engine whose lock nobody gets is as good as dead, whatever holds it.
+    fn stuck(&self) -> Option<String> {
+        let since = self.lock().1?.elapsed();
+        (since > ACK_DEADLINE).then(|| format!("its engine has not answered for {} ms", since.as_millis()))
+    }
+}
 
 impl Engine {
     /// The truth about this segment now. Never blocks longer than a moment.
@@ -18,20 +45,17 @@ impl Engine {
                 Ok(inner) => {
                     let report = self.report_of(&inner);
                     drop(inner);
-                    *self.last_report.lock().expect("only assigned under this lock") = Some(report.clone());
+                    self.last_report.set(report.clone());
                     return report;
                 }
-                Err(TryLockError::WouldBlock) if asked.elapsed() < LOCK_PATIENCE => {
-                    std::thread::sleep(Duration::from_millis(1));
-                }
-                Err(TryLockError::WouldBlock) => {
-                    let last = self.last_report.lock().expect("only assigned under this lock").clone();
-                    if let Some(mut last) = last {
-                        last.sick = self.sick();
+                Err(TryLockError::WouldBlock) if asked.elapsed() > LOCK_PATIENCE => {
+                    if let Some(mut last) = self.last_report.while_locked() {
+                        last.sick = self.sick().or_else(|| self.last_report.stuck());
                         return last;
                     }
                     std::thread::sleep(Duration::from_millis(1));
                 }
+                Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(1)),
                 Err(TryLockError::Poisoned(_)) => panic!("a panic under the engine's lock ends the process"),
             }
         }
@@ -39,8 +63,8 @@ impl Engine {
 
     /// A disk that does not answer counts as a lost primary, though the process lives.
     fn sick(&self) -> Option<String> {
-        let busy_ms = self.disk.busy_ms()?;
-        (u128::from(busy_ms) > ACK_DEADLINE.as_millis()).then(|| format!("its disk has not answered for {busy_ms} ms"))
+        let busy = self.disk.busy().filter(|busy| *busy > ACK_DEADLINE)?;
+        Some(format!("its disk has not answered for {} ms", busy.as_millis()))
     }
 
     fn report_of(&self, inner: &Inner) -> Report {
@@ -67,7 +91,7 @@ impl Engine {
             Part::Nobody => report.ready = meta.consistent && self.disk.files_stand(),
             Part::Mirror(mirror) => {
                 report.ready = meta.consistent && mirror.failed.is_none() && self.disk.files_stand();
-                report.link = mirror.link.is_some().then_some(meta.epoch);
+                report.link = mirror.linked.then_some(meta.epoch);
                 report.sick = report.sick.or_else(|| mirror.failed.clone());
             }
             Part::Acting(acting) => {

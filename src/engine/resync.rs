@@ -3,7 +3,7 @@
 //! Reads and writes wait twice: while the link opens and the mode flips, and while the last barrier
 //! and the mirror's marker are made. Both are timed. Everything else happens online.
 
-use super::acting::{ACK_DEADLINE, Acting, Engine, EngineError, Inner, Part};
+use super::acting::{ACK_DEADLINE, Acting, Engine, Inner, Part};
 use super::link::{Link, read_frame, write_frame};
 use super::records;
 use super::storage::{FileId, StorageError};
@@ -54,10 +54,7 @@ fn closed(error: impl std::fmt::Display) -> Ended {
 
 impl Engine {
     /// Begins the resynchronization that a row r/r of a new epoch orders.
-    pub(super) fn begin_resync(self: &Arc<Engine>, inner: &mut Inner, order: &Order) -> Result<(), EngineError> {
-        let Some(peer) = order.peer.clone() else {
-            return Err(EngineError::Refused("an order to resynchronize names no mirror".into()));
-        };
+    pub(super) fn begin_resync(self: &Arc<Engine>, inner: &mut Inner, order: &Order, peer: PeerAddress) {
         inner.link_id += 1;
         let resync = Resync {
             engine: self.clone(),
@@ -81,11 +78,11 @@ impl Engine {
                 elapsed_ms: 0,
             });
         }
-        std::thread::Builder::new()
-            .name("resync".into())
-            .spawn(move || resync.run())
-            .map(drop)
-            .map_err(|e| EngineError::Refused(format!("no thread for the resynchronization: {e}")))
+        let spawned = std::thread::Builder::new().name("resync".into()).spawn(move || resync.run());
+        if let (Err(error), Part::Acting(acting)) = (spawned, &mut inner.part) {
+            acting.progress = None;
+            acting.lost = Some(MirrorLoss::LinkClosed(format!("no thread for the resynchronization: {error}")));
+        }
     }
 }
 
@@ -148,8 +145,7 @@ impl Resync {
     fn unite(&self, manifest: &Manifest) -> Result<(), Ended> {
         let impossible = |why: String| Ended::Lost(MirrorLoss::IncrementalImpossible(why));
         let mut inner = self.lock()?;
-        let touched_here = inner.touched.clone();
-        let dir = self.engine.disk.dir();
+        let touched_here = inner.meta.touched.clone();
         let acting = acting(&mut inner)?;
         let mut union = DirtyMap::default();
         let mut binding = if self.full_copy {
@@ -160,6 +156,9 @@ impl Resync {
             }
             let binding = acting.binding.ok_or_else(|| impossible("there is no map of changes".into()))?;
             binding.explains(manifest.copy).map_err(impossible)?;
+            // The mirror may stand at what was the pending generation; that one is its own now, and
+            // must not be forgotten when the next one takes its place.
+            let binding = Binding { generation: manifest.copy.generation, ..binding };
             union = manifest.contribution_map().ok_or_else(|| impossible("the mirror's log is unreadable".into()))?;
             binding
         };
@@ -181,7 +180,7 @@ impl Resync {
         if self.full_copy {
             acting.map_unusable = None;
         }
-        acting.save_map(dir).map_err(closed)?;
+        self.engine.save_map(acting).map_err(closed)?;
         if let Some(progress) = &mut acting.progress {
             progress.total_blocks = acting.primary.dirty().count();
             progress.files_created = manifest.lengths.iter().filter(|l| l.is_none()).count() as u64;
@@ -201,6 +200,9 @@ impl Resync {
             link.push(Frame::SetLen { file, len: self.engine.disk.len(file).map_err(closed)? });
         }
         let acting = acting(&mut inner)?;
+        // What was marked since the union was saved: from here on a checkpoint's sync saves no map,
+        // and after it the log may no longer name those blocks.
+        self.engine.save_map(acting).map_err(closed)?;
         acting.primary.resync_begins();
         acting.link = Some(link);
         let elapsed_ms = self.began.elapsed().as_millis() as u64;
@@ -310,7 +312,16 @@ impl Resync {
             inner = self.wait(inner, ACK_DEADLINE.saturating_sub(began.elapsed()))?;
         }
         let peer = CopyState { copy: mirror.copy, generation: self.epoch };
-        self.record_sync(&mut inner, peer).map_err(|e| self.disk_failed(StorageError::Io(e.to_string())))?;
+        if let Err(error) = self.record_sync(&mut inner, peer) {
+            // Nothing is claimed yet, and the pending generation covers a mirror that is one ahead.
+            return match error.as_storage() {
+                StorageError::Full => Err(closed(format!("no room here for the claim: {error}"))),
+                error => {
+                    self.engine.disk_failed(&mut inner, error);
+                    Err(Ended::Superseded)
+                }
+            };
+        }
         let acting = acting(&mut inner)?;
         acting.primary.claim();
         if let Some(progress) = &mut acting.progress {
@@ -327,17 +338,17 @@ impl Resync {
 
     /// This side's durable record of being in sync: the marker, then a fresh map for the next time.
     fn record_sync(&self, inner: &mut Inner, peer: CopyState) -> Result<(), records::RecordError> {
-        let dir = self.engine.disk.dir();
-        inner.touched.clear();
-        inner.meta.generation = self.epoch;
-        inner.meta.peer = Some(peer);
-        inner.meta.consistent = true;
-        inner.meta.written_outside_checkpoint = false;
-        records::save_meta(dir, &inner.meta)?;
+        self.engine.change_meta(inner, |meta| {
+            meta.touched.clear();
+            meta.generation = self.epoch;
+            meta.peer = Some(peer);
+            meta.consistent = true;
+            meta.written_outside_checkpoint = false;
+        })?;
         if let Part::Acting(acting) = &mut inner.part {
             acting.binding = Some(Binding::to(peer));
             acting.map_unusable = None;
-            acting.save_map(dir)?;
+            self.engine.save_map(acting)?;
         }
         Ok(())
     }

@@ -29,9 +29,13 @@ impl Storage for Engine {
             Err(StorageError::Full) => {
                 // A short write may have changed the file: what it holds now is what is sent.
                 let mut held = vec![0; data.len()];
-                let read = self.disk.read(file, offset, &mut held)?;
-                self.forward(&mut inner, file, offset, &held[..read]);
-                Err(StorageError::Full)
+                match self.disk.read(file, offset, &mut held) {
+                    Ok(read) => {
+                        self.forward(&mut inner, file, offset, &held[..read]);
+                        Err(StorageError::Full)
+                    }
+                    Err(error) => Err(self.disk_failed(&mut inner, error)),
+                }
             }
             Err(error) => Err(self.disk_failed(&mut inner, error)),
         }
@@ -73,8 +77,13 @@ impl Storage for Engine {
             SyncNeeds::Local => Ok(()),
             SyncNeeds::LocalAndMap => {
                 let mut inner = self.lock();
-                let saved = inner.acting()?.save_map(self.disk.dir());
-                saved.map_err(|e| self.disk_failed(&mut inner, StorageError::Io(e.to_string())))
+                match self.save_map(inner.acting()?).map_err(|e| e.as_storage()) {
+                    // No room for the map: the checkpoint fails and is tried again; the log keeps its
+                    // frames until then, and nothing is lost.
+                    Err(StorageError::Full) => Err(StorageError::Full),
+                    Err(error) => Err(self.disk_failed(&mut inner, error)),
+                    Ok(()) => Ok(()),
+                }
             }
             SyncNeeds::Both(barrier) => self.wait_for_mirror(link_id, barrier),
         }
@@ -164,8 +173,7 @@ impl Engine {
         if inner.meta.written_outside_checkpoint {
             return Ok(());
         }
-        inner.meta.written_outside_checkpoint = true;
-        super::records::save_meta(self.disk.dir(), &inner.meta).map_err(|e| StorageError::Io(e.to_string()))?;
+        self.change_meta(inner, |meta| meta.written_outside_checkpoint = true).map_err(|e| e.as_storage())?;
         if let Part::Acting(acting) = &mut inner.part {
             acting.map_unusable = Some("main.db was written outside a checkpoint".into());
         }

@@ -34,8 +34,8 @@ pub struct FrontConfig {
     pub port: u16,
     /// TCP too, if wanted.
     pub tcp: Option<TcpConfig>,
-    /// How long a statement waits for a primary.
-    pub primary_wait: Duration,
+    /// How long a statement waits for a primary; what is sent here counts from the next wait on.
+    pub primary_wait: watch::Receiver<Duration>,
     /// How many sessions there may be at once.
     pub max_sessions: usize,
 }
@@ -47,7 +47,7 @@ impl FrontConfig {
             socket_dir: socket_dir.into(),
             port,
             tcp: None,
-            primary_wait: Duration::from_secs(30),
+            primary_wait: watch::channel(Duration::from_secs(30)).1,
             max_sessions: 1000,
         }
     }
@@ -324,7 +324,7 @@ impl Shared {
                     Arc::clone(&self.router),
                     content,
                     &parameters,
-                    self.config.primary_wait,
+                    self.config.primary_wait.clone(),
                     registration,
                 );
                 let ending = tokio::select! {

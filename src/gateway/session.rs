@@ -21,6 +21,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
 
 /// How much is read ahead of a client that waits for a primary.
 const READ_AHEAD: usize = 256 * 1024;
@@ -101,7 +102,7 @@ pub(super) struct Session {
     router: Arc<dyn Router>,
     content: Content,
     packet: Bytes,
-    limit: Duration,
+    limit: watch::Receiver<Duration>,
     registration: Registration,
     pub(super) upstream: Option<Upstream>,
     generation: u64,
@@ -120,7 +121,7 @@ impl Session {
         router: Arc<dyn Router>,
         content: Content,
         startup: &Parameters,
-        limit: Duration,
+        limit: watch::Receiver<Duration>,
         registration: Registration,
     ) -> Session {
         Session {
@@ -422,7 +423,7 @@ impl Session {
             content: self.content,
             packet: &self.packet,
             settings: &settings,
-            limit: self.limit,
+            limit: *self.limit.borrow(),
             point: &self.registration.point,
             generation: self.generation + 1,
         };

@@ -122,8 +122,12 @@ impl Host for AgentHost {
         self.order(HostRequest::RemoveDir { datadir: datadir.into() }).await
     }
 
-    async fn exchange_dirs(&self, one: &Path, other: &Path) -> Result<(), HostError> {
-        self.order(HostRequest::ExchangeDirs { one: one.into(), other: other.into() }).await
+    async fn remove_identity(&self, datadir: &Path) -> Result<(), HostError> {
+        self.order(HostRequest::RemoveIdentity { datadir: datadir.into() }).await
+    }
+
+    async fn name_copy(&self, datadir: &Path, sibling: &Path) -> Result<(), HostError> {
+        self.order(HostRequest::NameCopy { datadir: datadir.into(), sibling: sibling.into() }).await
     }
 
     async fn write_segment_config(&self, config: &SegmentConfig) -> Result<(), HostError> {
@@ -149,7 +153,7 @@ impl HostFailure {
 mod tests {
     use super::*;
     use crate::core::ids::{Content, Dbid};
-    use crate::hosts::{Agent, AgentConfig, ProcessId, holder, testing};
+    use crate::hosts::{Agent, AgentConfig, IDENTITY_FILE, ProcessId, holder, testing};
     use crate::net::ClusterKey;
     use std::fs;
     use std::path::PathBuf;
@@ -265,7 +269,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn two_copies_exchange_names_while_a_process_lives_in_one() {
+    async fn a_new_copy_takes_the_name_of_one_without_identity_once_while_a_process_lives_in_it() {
         let site = Site::new();
         let (host, _agent) = site.agent().await;
         let old = site.segment("c0-2");
@@ -279,7 +283,16 @@ mod tests {
             failure(host.remove_dir(&new.datadir).await),
             HostFailure::Running { pid: Some(p), .. } if p == pid
         ));
-        host.exchange_dirs(&old.datadir, &new.datadir).await.unwrap();
+        for identity in [old.datadir.join(IDENTITY_FILE), new.datadir.join(IDENTITY_FILE)] {
+            fs::write(identity, "").unwrap();
+        }
+        host.name_copy(&old.datadir, &new.datadir).await.unwrap();
+        assert!(old.datadir.join("old").exists(), "the old copy has an identity: the name is its own");
+        host.remove_identity(&old.datadir).await.unwrap();
+        for _ in 0..2 {
+            host.name_copy(&old.datadir, &new.datadir).await.unwrap();
+            assert!(new.datadir.join("old").exists());
+        }
         host.write_segment_config(&old).await.unwrap();
         assert_eq!(host.segment_pid(&old.datadir).await.unwrap(), Some(pid));
         host.remove_dir(&new.datadir).await.unwrap();
@@ -307,7 +320,7 @@ mod tests {
             for failure in [
                 failure(host.remove_dir(&path).await),
                 failure(host.kill_segment(&path).await),
-                failure(host.exchange_dirs(&path, &site.dir.join("c0-2")).await),
+                failure(host.name_copy(&path, &site.dir.join("c0-2")).await),
             ] {
                 assert!(matches!(failure, HostFailure::NotMine { .. }), "{failure}");
             }

@@ -11,6 +11,9 @@ pub const SEGMENT_FILE: &str = "segment.json";
 pub const AGENT_FILE: &str = "agent.json";
 /// What is appended to a data directory's name for the copy made beside it.
 pub const NEW_COPY_SUFFIX: &str = ".new";
+/// What says which copy a data directory holds: written by the segment, removed by its host before a
+/// full copy.
+pub const IDENTITY_FILE: &str = "segment.meta";
 const SCHEMA: u64 = 1;
 
 /// One segment, as its own process knows it: `DATADIR/segment.json`. It holds no role and no mode:

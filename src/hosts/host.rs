@@ -32,9 +32,13 @@ pub trait Host: Send + Sync {
     /// Removes a data directory and all that is in it, unless a process holds its lock. One that
     /// does not exist is fine.
     async fn remove_dir(&self, datadir: &Path) -> Result<(), HostError>;
-    /// Exchanges the names of two data directories, in one step and durably. A process that has
-    /// files open in either keeps them.
-    async fn exchange_dirs(&self, one: &Path, other: &Path) -> Result<(), HostError>;
+    /// Removes what says which copy a data directory holds, durably, unless a process holds its lock: from
+    /// then on it is a copy of unknown origin. A directory or an identity that is not there is fine.
+    async fn remove_identity(&self, datadir: &Path) -> Result<(), HostError>;
+    /// Gives a new copy its name: if the directory under the sibling's name holds a copy with an identity
+    /// and the one under the name holds none any more, the two exchange names, in one step and durably;
+    /// otherwise that is done already. A process that has files open in either keeps them.
+    async fn name_copy(&self, datadir: &Path, sibling: &Path) -> Result<(), HostError>;
     /// Writes `segment.json` to the configuration's data directory, durably.
     async fn write_segment_config(&self, config: &SegmentConfig) -> Result<(), HostError>;
     /// Ends the agent, and before that its segments if `kill_segments`; returns how many it killed.
@@ -120,7 +124,8 @@ pub(super) enum HostRequest {
     FreeBytes { path: PathBuf },
     MakeDir { datadir: PathBuf },
     RemoveDir { datadir: PathBuf },
-    ExchangeDirs { one: PathBuf, other: PathBuf },
+    RemoveIdentity { datadir: PathBuf },
+    NameCopy { datadir: PathBuf, sibling: PathBuf },
     WriteSegmentConfig { config: SegmentConfig },
     Stop { kill_segments: bool },
 }

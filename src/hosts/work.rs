@@ -3,7 +3,7 @@
 //! They touch data directories of this host and nothing else: a data directory is a direct child of
 //! the host's directory, so that no message can name a path elsewhere.
 
-use super::config::{AgentConfig, SegmentConfig};
+use super::config::{AgentConfig, IDENTITY_FILE, SegmentConfig};
 use super::files::{self, FileError};
 use super::host::{HostFailure, HostReply, HostRequest, Pong, Running};
 use super::launch::{Launch, LaunchError};
@@ -41,7 +41,8 @@ impl Workplace {
             HostRequest::FreeBytes { path } => free_bytes(&path).map(|bytes| HostReply::Bytes { bytes }),
             HostRequest::MakeDir { datadir } => done(self.make_dir(&datadir)),
             HostRequest::RemoveDir { datadir } => done(self.remove_dir(&datadir)),
-            HostRequest::ExchangeDirs { one, other } => done(self.exchange(&one, &other)),
+            HostRequest::RemoveIdentity { datadir } => done(self.remove_identity(&datadir)),
+            HostRequest::NameCopy { datadir, sibling } => done(self.name_copy(&datadir, &sibling)),
             HostRequest::WriteSegmentConfig { config } => done(self.write_config(&config)),
             HostRequest::Stop { kill_segments: false } => Ok(HostReply::Stopping { killed: 0 }),
             HostRequest::Stop { kill_segments: true } => self.kill_all().map(|killed| HostReply::Stopping { killed }),
@@ -152,11 +153,37 @@ impl Workplace {
         self.sync("remove", datadir)
     }
 
+    fn remove_identity(&self, datadir: &Path) -> Result<(), HostFailure> {
+        self.mine(datadir)?;
+        if !datadir.exists() {
+            return Ok(());
+        }
+        let _lock = DirLock::keep_out(datadir).map_err(|e| of_lock(datadir, e))?;
+        let io = |e: io::Error| io_failure("remove the identity of", datadir, &e);
+        match fs::remove_file(datadir.join(IDENTITY_FILE)) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            removed => removed.map_err(io)?,
+        }
+        files::sync_dir(datadir).map_err(io)
+    }
+
+    fn name_copy(&self, datadir: &Path, sibling: &Path) -> Result<(), HostFailure> {
+        self.mine(datadir)?;
+        self.mine(sibling)?;
+        let has_identity = |dir: &Path| {
+            dir.join(IDENTITY_FILE).try_exists().map_err(|e| io_failure("look for the identity of", dir, &e))
+        };
+        if has_identity(datadir)? || !has_identity(sibling)? {
+            return Ok(());
+        }
+        // Names are exchanged only between two that are there.
+        self.make_dir(datadir)?;
+        self.exchange(datadir, sibling)
+    }
+
     #[cfg(target_os = "linux")]
     fn exchange(&self, one: &Path, other: &Path) -> Result<(), HostFailure> {
         use rustix::fs::{CWD, RenameFlags, renameat_with};
-        self.mine(one)?;
-        self.mine(other)?;
         renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)
             .map_err(|e| io_failure("exchange", one, &e.into()))?;
         self.sync("exchange", one)

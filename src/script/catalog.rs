@@ -233,7 +233,7 @@ const ENTRIES: &[Entry] = &[
         "fault::start_host(\"sdw1\")", namespace: "fault", changes: true
     ),
     entry!(
-        "load", &[&["size: string"]], "map", "Fills the contents of a drill cluster with data.",
+        "load", &[&["size: string"]], "Loaded", "Fills the contents of a drill cluster with data.",
         "demo::load(\"256 MiB\")", namespace: "demo", changes: true
     ),
     entry!(

@@ -30,7 +30,11 @@ impl Finding {
 
     /// The error that keeps a script from running.
     pub(super) fn into_error(self, text: &str, count: usize) -> ScriptError {
-        let kind = if self.code == "syntax" { ErrorKind::Syntax } else { ErrorKind::Check };
+        let kind = if matches!(self.code.as_str(), "syntax" | "unknown_variable") {
+            ErrorKind::Syntax
+        } else {
+            ErrorKind::Check
+        };
         let more = match count {
             0 | 1 => String::new(),
             n => format!(" ({} more: segsh check)", n - 1),

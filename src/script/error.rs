@@ -1,10 +1,10 @@
 //! A script's error as data: code, exit code, where it happened, how it was reached, what is next.
 
 use super::context::OpRecord;
-use super::near::is_it;
+use super::near::{is_it, near_miss};
 use super::thrown::Thrown;
 use crate::cluster::{Refusal, SegmentOutcome};
-use rhai::{Dynamic, EvalAltResult, Map, ParseError, Position};
+use rhai::{Dynamic, EvalAltResult, Map, ParseError, ParseErrorType, Position};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::fmt;
@@ -115,9 +115,11 @@ impl ScriptError {
 
     /// A text that does not compile.
     pub(super) fn syntax(error: &ParseError, file: &str, text: &str) -> ScriptError {
-        let message = error.err_type().to_string();
-        let message = message.trim_end_matches('.').to_string();
-        let mut script = ScriptError::new(ErrorKind::Syntax, Thrown::script("syntax", message));
+        let thrown = match error.err_type() {
+            ParseErrorType::VariableUndefined(name) => unknown_variable(name),
+            other => Thrown::script("syntax", other.to_string().trim_end_matches('.').to_string()),
+        };
+        let mut script = ScriptError::new(ErrorKind::Syntax, thrown);
         script.position = position_in(file, error.position());
         script.source_line = script.position.as_ref().and_then(|p| line_of(text, p.line));
         script
@@ -167,6 +169,22 @@ impl OpRecord {
             "time_ms": self.time_ms, "op": self.op, "verb": self.verb, "contents": self.contents,
             "status": self.status.word(),
         })
+    }
+}
+
+/// A name that stands for nothing. Most often it is a function without its parentheses.
+fn unknown_variable(name: &str) -> Thrown {
+    let functions = || super::catalog::catalog().iter().filter(|e| e.namespace.is_empty() && e.method_of.is_empty());
+    if functions().any(|e| e.name == name) {
+        let message = format!("`{name}` is a function: write {name}()");
+        return Thrown::script("unknown_variable", message).next(format!("help(\"{name}\")"));
+    }
+    match near_miss(name, functions().map(|e| e.name)) {
+        Some(near) => {
+            let message = format!("there is no variable `{name}`; is it the function {near}()?");
+            Thrown::script("unknown_variable", message).next(format!("{near}()"))
+        }
+        None => Thrown::script("unknown_variable", format!("there is no variable `{name}`")),
     }
 }
 

@@ -14,11 +14,11 @@ pub fn overview() -> String {
     let mut text = String::from("functions; help(\"NAME\") says more:\n");
     for entry in catalog().iter().filter(|e| e.method_of.is_empty()) {
         let name = entry.full_name();
-        text.push_str(&format!(" {name:<18} {}\n", first_sentence(entry.doc)));
+        text.push_str(&item(&format!(" {name:<18} "), first_sentence(entry.doc)));
     }
     text.push_str("procedures; procedure(\"NAME\") runs one:\n");
     for (name, doc) in procedure_docs() {
-        text.push_str(&format!(" {name:<28} {doc}\n"));
+        text.push_str(&item(&format!(" {name:<28} "), &doc));
     }
     text.push_str("help(\"State\") lists a record's fields, help(\"no_space\") explains a refusal.\n");
     text
@@ -87,11 +87,11 @@ fn function(entry: &Entry) -> String {
         let shown: Vec<&str> = form.iter().skip(method).copied().collect();
         text.push_str(&format!("{name}({}) -> {}\n", shown.join(", "), entry.returns));
     }
-    text.push_str(&format!(" {}\n", entry.doc));
+    text.push_str(&item(" ", entry.doc));
     if !entry.options.is_empty() {
         text.push_str(" options:\n");
         for option in entry.options {
-            text.push_str(&format!("  {:<10} {:<26} {}\n", option.name, takes(option), option.doc));
+            text.push_str(&item(&format!("  {:<10} {:<22} ", option.name, takes(option)), option.doc));
         }
     }
     let verb = entry.name.strip_prefix("plan_").unwrap_or(entry.name);
@@ -99,10 +99,12 @@ fn function(entry: &Entry) -> String {
     if !lines.is_empty() && entry.namespace.is_empty() {
         text.push_str(" refused unless:\n");
         for line in lines {
-            text.push_str(&format!("  {:<24} {}\n", line.code.code(), line.says));
+            text.push_str(&item(&format!("  {:<24} ", line.code.code()), line.says));
         }
     }
-    text.push_str(&format!(" example: {}\n", entry.example));
+    // An example is copied, so it stands on one line of its own when it is long.
+    let lead = if entry.example.chars().count() + " example: ".len() > WIDTH { " example:\n  " } else { " example: " };
+    text.push_str(&format!("{lead}{}\n", entry.example));
     text
 }
 
@@ -121,9 +123,9 @@ fn takes(option: &OptionDoc) -> String {
 }
 
 fn refusal(code: RefusalCode) -> String {
-    let mut text = format!("{}: {}\n", code.code(), code.explain());
+    let mut text = item(&format!("{}: ", code.code()), code.explain());
     for line in PRECONDITIONS.iter().filter(|p| p.code == code) {
-        text.push_str(&format!(" holds for {}: {}\n", line.verbs.join(", "), line.says));
+        text.push_str(&item(&format!(" holds for {}: ", line.verbs.join(", ")), line.says));
     }
     text
 }
@@ -136,14 +138,52 @@ fn record(name: &str) -> Option<String> {
     }
     let mut text = format!("{name}\n");
     for field in fields {
-        text.push_str(&format!(" {:<22} {}\n", field.name, field.doc));
+        text.push_str(&item(&format!(" {:<22} ", field.name), field.doc));
     }
     for method in catalog().iter().filter(|e| e.method_of == name) {
-        text.push_str(&format!(" {:<22} {}\n", format!("{}()", method.name), method.doc));
+        text.push_str(&item(&format!(" {:<22} ", format!("{}()", method.name)), method.doc));
     }
     Some(text)
 }
 
+/// Columns of the screens.
+const WIDTH: usize = 80;
+
+/// A line that wraps below where its text begins.
+fn item(lead: &str, text: &str) -> String {
+    let indent = lead.chars().count().min(WIDTH / 2);
+    let mut lines = vec![lead.to_string()];
+    let mut fresh = true;
+    for word in text.split_whitespace() {
+        let Some(line) = lines.last_mut() else { break };
+        let blank = usize::from(!fresh);
+        if !fresh && line.chars().count() + blank + word.chars().count() > WIDTH {
+            lines.push(format!("{}{word}", " ".repeat(indent)));
+        } else {
+            line.push_str(&" ".repeat(blank));
+            line.push_str(word);
+        }
+        fresh = false;
+    }
+    lines.iter().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
 fn first_sentence(doc: &str) -> &str {
     doc.find(". ").or_else(|| doc.find("; ")).map_or(doc.trim_end_matches('.'), |at| &doc[..at])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_line_of_help_is_wider_than_a_screen() {
+        let texts = subjects().into_iter().filter(|s| std_source(s).is_none()).map(|s| about(&s));
+        let texts = texts.map(|text| text.unwrap_or_else(|_| panic!("every subject has help")));
+        for text in texts.chain([overview()]) {
+            for line in text.lines() {
+                assert!(line.chars().count() <= WIDTH, "{line}");
+            }
+        }
+    }
 }

@@ -52,6 +52,7 @@ impl Owner<'_> {
             consistent: false,
             written_outside_checkpoint: false,
             stamps: Vec::new(),
+            touched: Vec::new(),
         }
     }
 }
@@ -96,6 +97,8 @@ impl Connector for NoLink {
 
 /// The empty database is written through the same VFS as everything later.
 fn create_database(owner: &Owner, copy: CopyId) -> Result<(), CreateError> {
+    let io = |source| CreateError::Io { path: owner.dir.display().to_string(), source };
+    engine::create_files(owner.dir).map_err(io)?;
     engine::save_meta(owner.dir, &Meta { consistent: true, ..owner.meta(copy) })?;
     let made = Engine::open(owner.dir, Box::new(NoLink), Box::new(|| ()))?;
     made.serve_alone_to_create()?;

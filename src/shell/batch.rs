@@ -125,9 +125,9 @@ impl Batch {
         Ok(last)
     }
 
-    /// On a terminal the end of an operation stands there already; in a pipe the value is the data.
+    /// The end of an operation was told on stderr already, unless that is quiet.
     fn show(&self, value: &Evaluated) {
-        let seen = value.told && self.ui.is_interactive() && self.ui.has_shown_an_end();
+        let seen = value.told && self.ui.has_shown_an_end();
         if let (false, Some(text)) = (seen, &value.text) {
             self.ui.output().write(&ended_line(text));
         }

@@ -1,5 +1,6 @@
 //! Confirmation in proportion to damage, and what `--yes` covers without asking.
 
+use crate::cluster::{Plan, StepKind};
 use crate::script::ui::Damage;
 use std::collections::BTreeSet;
 
@@ -37,16 +38,38 @@ pub struct YesPolicy {
     pub yes: bool,
     /// What its list names.
     pub grants: BTreeSet<Grant>,
-    /// The verb that the command line itself is: `restart` for `segsh restart`.
+    /// The verb that the command line itself is: `restart` for `segsh restart`, [`PROCEDURE`] for
+    /// `segsh run NAME`.
     pub verb: Option<String>,
 }
 
+/// The verb of `segsh run NAME`: whoever names a procedure names the calls it is documented to make.
+pub const PROCEDURE: &str = "procedure";
+
 impl YesPolicy {
+    /// Whether a plan needs no question. One that was joined of several is as grave as its gravest
+    /// step in the eyes of a person; here its full copies must be covered by themselves.
+    pub fn covers_plan(&self, plan: &Plan, damage: &Damage) -> Result<(), String> {
+        self.covers(plan.verb(), damage)?;
+        let full = plan.steps.iter().find(|step| step.kind == StepKind::Full);
+        match (full, damage) {
+            (Some(step), Damage::TypeCluster(_)) => {
+                let host = plan.place(step.dbid).map(|place| place.host.clone()).unwrap_or_default();
+                self.covers(Grant::FullRecover.word(), &Damage::TypeWord(host))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Whether a call needs no question; if it does, the flag that would cover it.
     pub fn covers(&self, verb: &str, damage: &Damage) -> Result<(), String> {
         let grant = Grant::parse(verb).filter(|_| *damage != Damage::Reversible);
         if self.yes {
-            let named = self.verb.as_deref() == Some(verb);
+            let named = match self.verb.as_deref() {
+                // A full copy types a word of its own, wherever it comes from.
+                Some(PROCEDURE) => !matches!(damage, Damage::TypeWord(_)),
+                own => own == Some(verb),
+            };
             let granted = grant.is_some_and(|g| self.grants.contains(&g));
             if *damage == Damage::Reversible || named || granted {
                 return Ok(());
@@ -108,6 +131,35 @@ mod tests {
         policy.verb = Some("restart".into());
         assert_eq!(policy.covers("restart", &everything()), Ok(()));
         assert!(policy.covers("full_recover", &full()).is_err());
+    }
+
+    #[test]
+    fn yes_to_a_procedure_covers_its_restart_and_no_full_copy() {
+        let verb = Some(PROCEDURE.to_string());
+        let mut policy = YesPolicy { yes: true, verb, ..YesPolicy::default() };
+        assert_eq!(policy.covers("restart", &everything()), Ok(()));
+        assert_eq!(policy.covers("recover", &Damage::Reversible), Ok(()));
+        assert_eq!(policy.covers("full_recover", &full()), Err("--yes=full_recover".into()));
+        assert_eq!(policy.covers("recover", &full()), Err("no flag covers it: run it at a terminal".into()));
+        policy.yes = false;
+        assert!(policy.covers("restart", &everything()).is_err());
+    }
+
+    #[test]
+    fn a_full_copy_does_not_hide_behind_a_restart_in_one_question() {
+        use crate::shell::render::samples::full_plan;
+        let joined = crate::cluster::Plan {
+            intent: crate::cluster::Intent::Restart {
+                selection: crate::cluster::Selection::default(),
+                mode: crate::core::report::StopMode::Fast,
+            },
+            ..full_plan()
+        };
+        let verb = Some(PROCEDURE.to_string());
+        let mut policy = YesPolicy { yes: true, verb, ..YesPolicy::default() };
+        assert_eq!(policy.covers_plan(&joined, &everything()), Err("--yes=full_recover".into()));
+        policy.grants.insert(Grant::FullRecover);
+        assert_eq!(policy.covers_plan(&joined, &everything()), Ok(()));
     }
 
     #[test]

@@ -105,8 +105,8 @@ impl Signals {
         }
     }
 
-    /// Ends the process from the signal thread, leaving the terminal as it was found.
-    fn leave(&self, why: &str) -> ! {
+    /// Ends the process from whatever thread, leaving the terminal as it was found.
+    pub(super) fn leave(&self, why: &str) -> ! {
         if let Some(terminal) = &self.0.terminal {
             // The process ends either way; a terminal that is gone needs no care.
             let _ = tcsetattr(io::stdin(), OptionalActions::Now, terminal);

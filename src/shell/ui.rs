@@ -110,7 +110,7 @@ impl Ui for ShellUi {
         if !self.manner.quiet {
             self.say(&self.screens.question(plan));
         }
-        match self.manner.policy.covers(plan.verb(), damage) {
+        match self.manner.policy.covers_plan(plan, damage) {
             Ok(()) => Answer::Yes,
             Err(hint) if self.manner.interactive => self.ask(plan, damage, &hint),
             Err(hint) => Answer::CannotAsk { hint },

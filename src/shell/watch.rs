@@ -4,32 +4,52 @@ use super::render::{Style, progress};
 use super::signals::Signals;
 use super::terminal::{Typed, ask};
 use crate::cluster::{ContentProgress, Control, Observer, Progressing};
-use crate::core::ids::Content;
+use crate::core::ids::{Content, Dbid};
 use crate::core::report::Stage;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::BTreeMap;
 use std::io::Write;
 
-/// For batch: no terminal to draw on, nobody to ask. A line when a stage begins, unless quiet.
+/// For batch: no terminal to draw on, nobody to ask. A log wants to know what takes long, so a line is
+/// written, unless quiet, when something has gone on for [`WORTH_A_LINE_MS`]; the end tells the rest.
 pub struct BatchWatch {
     signals: Signals,
     quiet: bool,
-    /// The last line of each content, so that only changes are written.
-    said: BTreeMap<Content, String>,
+    /// What each segment's line was last.
+    last: BTreeMap<Dbid, Doing>,
 }
+
+/// What goes on, and since when in the operation's own time.
+struct Doing {
+    line: String,
+    since_ms: i64,
+    said: bool,
+}
+
+/// What is over sooner is not worth a line of a log.
+const WORTH_A_LINE_MS: i64 = 3_000;
+/// An operation that is over sooner is told by its end alone, also on a terminal.
+const WORTH_ITS_STAGES_MS: i64 = 1_000;
 
 impl BatchWatch {
     /// Watches quietly or not.
     pub fn new(signals: Signals, quiet: bool) -> BatchWatch {
-        BatchWatch { signals, quiet, said: BTreeMap::new() }
+        BatchWatch { signals, quiet, last: BTreeMap::new() }
     }
 
-    /// The lines that are new since the last call.
+    /// The lines that have become worth writing since the last call.
     fn news(&mut self, now: &Progressing) -> Vec<String> {
         let mut lines = Vec::new();
-        for content in &now.contents {
+        for content in now.contents.iter().filter(|c| !c.finished) {
             let line = progress::begins(content);
-            if self.said.insert(content.content, line.clone()).as_ref() != Some(&line) {
+            let since_ms = now.elapsed_ms;
+            let fresh = |line: &str| Doing { line: line.to_string(), since_ms, said: false };
+            let doing = self.last.entry(content.dbid).or_insert_with(|| fresh(&line));
+            if doing.line != line {
+                *doing = fresh(&line);
+            }
+            if !doing.said && now.elapsed_ms - doing.since_ms >= WORTH_A_LINE_MS {
+                doing.said = true;
                 lines.push(line);
             }
         }
@@ -51,6 +71,48 @@ impl Observer for BatchWatch {
     }
 }
 
+/// For a command that drives a whole cluster from here, such as `start`: it can't be handed over to
+/// the coordinator, and is simply left. Shows what the other watches show.
+pub struct CommandWatch {
+    signals: Signals,
+    shown: Option<Shown>,
+    /// Said when it is left.
+    farewell: String,
+}
+
+enum Shown {
+    Lines(BatchWatch),
+    Terminal(TerminalWatch),
+}
+
+impl CommandWatch {
+    /// Draws on a terminal, or writes lines.
+    pub fn new(signals: Signals, on_terminal: Option<Style>, quiet: bool, farewell: String) -> CommandWatch {
+        let shown = match on_terminal {
+            _ if quiet => None,
+            Some(style) => Some(Shown::Terminal(TerminalWatch::without_hint(signals.clone(), style))),
+            None => Some(Shown::Lines(BatchWatch::new(signals.clone(), quiet))),
+        };
+        CommandWatch { signals, shown, farewell }
+    }
+}
+
+impl Observer for CommandWatch {
+    fn progress(&mut self, now: &Progressing) -> Control {
+        if self.signals.interrupted() {
+            // The lines are taken off the terminal before anything else is said.
+            self.shown = None;
+            self.signals.leave(&self.farewell)
+        }
+        match &mut self.shown {
+            Some(Shown::Lines(lines)) => say(&lines.news(now)),
+            Some(Shown::Terminal(lines)) => now.contents.iter().for_each(|c| lines.show(c, now.elapsed_ms)),
+            None => {}
+        }
+        Control::KeepWatching
+    }
+}
+
 fn say(lines: &[String]) {
     let mut stderr = std::io::stderr().lock();
     for line in lines {
@@ -64,8 +126,9 @@ pub struct TerminalWatch {
     signals: Signals,
     style: Style,
     lines: MultiProgress,
-    contents: BTreeMap<Content, Line>,
-    hint: ProgressBar,
+    contents: BTreeMap<(Content, Dbid), Line>,
+    /// The last line, for what Ctrl-C can do.
+    hint: Option<ProgressBar>,
 }
 
 struct Line {
@@ -77,18 +140,28 @@ struct Line {
 impl TerminalWatch {
     /// Draws on stderr.
     pub fn new(signals: Signals, style: Style) -> TerminalWatch {
-        let lines = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
-        let hint = lines.add(line_bar());
-        hint.set_message(progress::hint(&style));
-        TerminalWatch { signals, style, lines, contents: BTreeMap::new(), hint }
+        let mut watch = TerminalWatch::without_hint(signals, style);
+        let hint = watch.lines.add(line_bar());
+        hint.set_message(progress::hint(&watch.style));
+        watch.hint = Some(hint);
+        watch
     }
 
-    fn show(&mut self, content: &ContentProgress) {
-        let line = self
-            .contents
-            .entry(content.content)
-            .or_insert_with(|| Line { bar: self.lines.insert_before(&self.hint, line_bar()), next: 1 });
-        for done in over(&mut line.next, content) {
+    fn without_hint(signals: Signals, style: Style) -> TerminalWatch {
+        let lines = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
+        TerminalWatch { signals, style, lines, contents: BTreeMap::new(), hint: None }
+    }
+
+    fn show(&mut self, content: &ContentProgress, elapsed_ms: i64) {
+        let new_line = || match &self.hint {
+            Some(hint) => self.lines.insert_before(hint, line_bar()),
+            None => self.lines.add(line_bar()),
+        };
+        let line =
+            self.contents.entry((content.content, content.dbid)).or_insert_with(|| Line { bar: new_line(), next: 1 });
+        // What is over at a glance needs no line of its own: the end has its figures.
+        let told = if elapsed_ms < WORTH_ITS_STAGES_MS { Vec::new() } else { over(&mut line.next, content) };
+        for done in told {
             if let Some(p) = &content.progress {
                 let text = progress::done(content.content, done, p, &self.style);
                 // A terminal that can't be written to loses a line of progress and nothing else.
@@ -102,7 +175,8 @@ impl TerminalWatch {
     fn decide(&self, op: i64) -> Control {
         let answer = self.lines.suspend(|| self.signals.while_asking(|| ask(QUESTION)));
         let control = meaning(&answer);
-        if control == Control::KeepWatching {
+        if control != Control::Detach {
+            // It is answered: what is watched on must not ask again unless Ctrl-C comes again.
             self.signals.clear();
         }
         let said = match control {
@@ -121,7 +195,7 @@ impl TerminalWatch {
 impl Observer for TerminalWatch {
     fn progress(&mut self, now: &Progressing) -> Control {
         for content in &now.contents {
-            self.show(content);
+            self.show(content, now.elapsed_ms);
         }
         if self.signals.ending() {
             // TERM and HUP: there may be nobody left to ask, and nothing is lost by going on.
@@ -140,7 +214,9 @@ impl Drop for TerminalWatch {
         for line in self.contents.values() {
             line.bar.finish_and_clear();
         }
-        self.hint.finish_and_clear();
+        if let Some(hint) = &self.hint {
+            hint.finish_and_clear();
+        }
     }
 }
 
@@ -179,7 +255,6 @@ fn over(next: &mut u8, content: &ContentProgress) -> Vec<Stage> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::ids::Dbid;
     use crate::core::report::Progress;
 
     fn at(stage: Stage, copied: u64) -> Progressing {
@@ -206,11 +281,14 @@ mod tests {
     }
 
     #[test]
-    fn batch_says_each_stage_once() {
+    fn batch_says_once_what_takes_long() {
         let mut watch = BatchWatch::new(Signals::unattached(), false);
-        assert_eq!(watch.news(&at(Stage::DataCopy, 1)).len(), 1);
-        assert!(watch.news(&at(Stage::DataCopy, 9)).is_empty());
-        assert_eq!(watch.news(&at(Stage::FlatFiles, 10)).len(), 1);
+        let mut news = |ms, stage, copied| watch.news(&Progressing { elapsed_ms: ms, ..at(stage, copied) });
+        assert!(news(10, Stage::Preparation, 0).is_empty());
+        assert!(news(900, Stage::DataCopy, 1).is_empty());
+        assert_eq!(news(3_950, Stage::DataCopy, 9), [" content 2  2/4 data copy  10 blocks"]);
+        assert!(news(9_000, Stage::DataCopy, 10).is_empty());
+        assert!(news(9_010, Stage::FlatFiles, 10).is_empty());
     }
 
     #[test]

@@ -6,8 +6,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod coordinator;
 mod demo;
 mod failover;
+mod full_copy;
 mod hung;
 mod in_flight;
 mod kill_loop;

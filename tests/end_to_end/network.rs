@@ -1,5 +1,6 @@
 //! Nobody uninvited: sockets of the owner alone, and no answer to those who do not hold the key.
 
+use crate::support::command::{Ran, run};
 use crate::support::wait::secs;
 use crate::support::{Cluster, Segment, Wire, wire};
 use std::io::{Read, Write};
@@ -113,4 +114,57 @@ fn a_mirror_serves_no_client() {
         let reply = session.query("select 1");
         assert!(reply.as_ref().map_or(true, |r| r.error.is_some() && r.rows.is_empty()), "{reply:?}");
     }
+}
+
+/// The line that `init` wrote for clients over TCP: address, port, database, user, password.
+fn password_line(cluster: &Cluster) -> Vec<String> {
+    let text = std::fs::read_to_string(cluster.dir().join("pgpass")).expect("init wrote a password file");
+    let fields: Vec<String> = text.trim_end().split(':').map(str::to_owned).collect();
+    assert_eq!((fields.len(), text.lines().count()), (5, 1), "PGPASSFILE has one line of five fields");
+    fields
+}
+
+/// `psql` over TCP to where the password file says, with this environment variable.
+fn psql_over_tcp(cluster: &Cluster, at: &[String], variable: &str, value: impl AsRef<std::ffi::OsStr>) -> Ran {
+    let mut command = cluster.client("psql", "content0");
+    command.env("PGHOST", &at[0]).env("PGPORT", &at[1]).env("PGUSER", &at[3]).env(variable, value);
+    // `-w`: whoever has no password is told so, and never asked.
+    command.args(["--no-psqlrc", "-w", "--no-align", "--tuples-only", "--set=VERBOSITY=verbose"]);
+    command.args(["--command", "select 41 + 1"]);
+    run(command, "")
+}
+
+#[test]
+fn a_client_over_tcp_needs_the_password_and_the_file_of_init_has_it() {
+    let cluster = Cluster::new(1);
+    let file = cluster.dir().join("pgpass");
+    let mode = std::fs::metadata(&file).expect("the password file").mode();
+    assert_eq!(mode & 0o777, 0o600, "PostgreSQL's own clients ignore a file that others may read");
+    let at = password_line(&cluster);
+    assert_eq!(at[1], cluster.port().to_string());
+    assert_eq!(psql_over_tcp(&cluster, &at, "PGPASSFILE", &file).ok().text(), "42");
+}
+
+#[test]
+fn a_wrong_password_is_28p01_and_a_unix_socket_asks_for_none() {
+    let cluster = Cluster::new(1);
+    let at = password_line(&cluster);
+    let wrong = psql_over_tcp(&cluster, &at, "PGPASSWORD", "not the password");
+    assert_ne!(wrong.code, 0);
+    // psql does not print the SQLSTATE of a connection that failed; the driver has it.
+    assert_eq!(sqlstate_of_login(&at, "not the password").as_deref(), Some("28P01"));
+    assert_eq!(sqlstate_of_login(&at, &at[4]), None, "the right one is let in");
+    let nothing = psql_over_tcp(&cluster, &at, "PGPASSFILE", "/dev/null");
+    assert_ne!(nothing.code, 0, "without a password nobody is let in");
+    assert_eq!(cluster.psql("content0", &["--no-password", "--command", "select 1"], "").ok().text(), "1");
+}
+
+/// The SQLSTATE that a login over TCP fails with; none when it succeeds.
+fn sqlstate_of_login(at: &[String], password: &str) -> Option<String> {
+    let mut config = tokio_postgres::Config::new();
+    let port = at[1].parse().expect("a port");
+    config.host(&at[0]).port(port).user(&at[3]).password(password).dbname("content0");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let login = runtime.block_on(config.connect(tokio_postgres::NoTls));
+    login.err().map(|e| e.code().map_or_else(|| e.to_string(), |code| code.code().to_owned()))
 }

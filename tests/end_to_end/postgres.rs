@@ -104,8 +104,8 @@ fn errors_carry_the_sqlstate_that_clients_branch_on() {
     wire.run("create table t(id int primary key, v text not null, check (id > 0))");
     wire.run("insert into t values (1, 'a')");
     for (sql, code) in [
-        ("select * from nothing", "42P01"),
-        ("select nothing from t", "42703"),
+        ("select * from no_such_table", "42P01"),
+        ("select no_such_column from t", "42703"),
         ("selec 1", "42601"),
         ("insert into t values (1, 'b')", "23505"),
         ("insert into t values (2, null)", "23502"),

@@ -93,7 +93,7 @@ fn sql_answers_with_rows_and_throws_the_sqlstate() {
         print(rows.len());
         print(rows[1]["v"] == ());
         print(sql("select count(*) from gp_segment_configuration").value());
-        try { sql(0, "select * from nothing"); } catch (e) { print(e.message.contains("42P01") || e.code.contains("42P01")); }
+        try { sql(0, "select * from no_such_table"); } catch (e) { print(e.message.contains("42P01") || e.code.contains("42P01")); }
     "#;
     assert_eq!(cluster.script(code).ok().stdout, "seven\n2\ntrue\n3\ntrue\n");
     cluster.script(r#"sql(9, "select 1")"#).says("content");
@@ -172,4 +172,22 @@ fn a_second_administrator_is_told_who_holds_the_contents() {
     // The like operation is joined instead, and its outcome is the result.
     cluster.outcome("recover()");
     assert!(cluster.status().is_synchronized());
+}
+
+#[test]
+fn a_setting_is_given_to_init_read_written_and_kept() {
+    let cluster = Cluster::with(1, &["gp_fts_probe_interval=2s", "segsh_recovery_jobs=3"]);
+    let read = |name: &str| cluster.script(&format!("print(setting(\"{name}\"))")).ok().text().to_owned();
+    assert_eq!((read("gp_fts_probe_interval"), read("segsh_recovery_jobs")), ("2s".into(), "3".into()));
+    assert_eq!(cluster.script(r#"print(setting("gp_fts_probe_interval", "1500ms"))"#).ok().text(), "1500ms");
+    cluster.script(r#"setting("gp_fts_probe_interval", "soon")"#).exits(1).says("gp_fts_probe_interval");
+    cluster.script(r#"setting("gp_fts_probe_intervall")"#).exits(1).says("gp_fts_probe_interval");
+    cluster.lifecycle("stop", &[]).ok();
+    cluster.lifecycle("start", &[]).ok();
+    assert_eq!(read("gp_fts_probe_interval"), "1500ms", "it is durable");
+    let place = cluster.place();
+    let refused = place.segsh(&["init", "other", "--contents", "1", "--set", "gp_fts_probe_intervall=1s"]);
+    assert_ne!(refused.code, 0);
+    assert!(refused.stderr.contains("gp_fts_probe_interval"), "{}", refused.stderr);
+    assert!(!place.path().join("other").join("cluster.json").exists(), "a refused init leaves no cluster");
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 /// Rows of about a kilobyte, so that a few updates change a few of many pages.
-fn fill(cluster: &Cluster, rows: usize) {
+pub fn fill(cluster: &Cluster, rows: usize) {
     let mut session = cluster.content(0);
     session.run("create table filled(id integer primary key, body text)");
     for first in (0..rows).step_by(1000) {
@@ -21,7 +21,7 @@ fn fill(cluster: &Cluster, rows: usize) {
 }
 
 /// Waits until nobody writes to the files any more: checkpoints run off the commit path.
-fn await_quiet(datadir: &Path) {
+pub fn await_quiet(datadir: &Path) {
     let stamp = || files::REPLICATED.map(|n| std::fs::metadata(datadir.join(n)).and_then(|m| m.modified()).ok());
     wait_for("the files to be left alone for a second", secs(30), || {
         let newest = stamp().into_iter().flatten().max().unwrap_or(SystemTime::UNIX_EPOCH);

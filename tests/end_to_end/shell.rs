@@ -16,7 +16,7 @@ fn a_script_from_stdin_prints_only_what_it_prints() {
 #[test]
 fn a_script_file_gets_its_arguments_and_may_choose_its_exit_code() {
     let cluster = Cluster::new(1);
-    let file = cluster.place().file("args.rhai", "print(args);\nexit(42);\n");
+    let file = cluster.place().file("args.rhai", "print(args());\nexit(42);\n");
     let dir = cluster.dir().to_str().expect("a plain name");
     let file = file.to_str().expect("a plain name");
     // After the file everything belongs to the script.

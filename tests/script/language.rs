@@ -74,7 +74,7 @@ fn numbers_of_the_api_are_plain_numbers() {
 fn eval_is_off_and_undeclared_variables_do_not_compile() {
     let mut bench = Bench::new(healthy());
     assert_eq!(bench.error("eval(\"1\")").code, "syntax");
-    assert_eq!(bench.error("let a = 1; b + a").code, "syntax");
+    assert_eq!(bench.error("let a = 1; b + a").code, "unknown_variable");
 }
 
 #[test]

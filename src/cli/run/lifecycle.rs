@@ -4,18 +4,21 @@ use super::super::{Exit, Invocation, Shape};
 use super::local::{self, Directory, block_on};
 use super::session;
 use super::watched::watched;
-use crate::cluster::{Cluster, Observer, Outcome, OutcomeStatus, SqlTarget, State};
+use crate::cluster::{Cluster, Observer, OutcomeStatus, SqlTarget, State};
 use crate::cluster_dir::{self, ClusterConfig, ClusterDirError, ClusterHandle, Demo, InitOptions};
 use crate::core::ids::Content;
 use crate::core::report::StopMode;
+use crate::core::row::Role;
 use crate::hosts::SegmentConfig;
 use crate::script::json::state_json;
 use crate::segment::identity::{Owner, create_content};
 use crate::shell::render::Screens;
+use crate::shell::render::format::count;
+use crate::shell::render::lifecycle::{self as render, Whole};
 use crate::shell::run::Task;
 use crate::shell::signals::Signals;
 use crate::shell::terminal::{self, Typed, ask};
-use crate::shell::watch::{BatchWatch, TerminalWatch};
+use crate::shell::watch::CommandWatch;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -23,6 +26,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 fn failed(error: &ClusterDirError) -> i32 {
     eprintln!("{error}");
@@ -92,12 +96,16 @@ fn init_options(shape: &Shape, drill: bool) -> InitOptions {
     }
 }
 
+fn plural(n: u32, noun: &str) -> String {
+    count(usize::try_from(n).unwrap_or(usize::MAX), noun)
+}
+
 pub fn init(dir: &Path, shape: &Shape, drill: bool) -> i32 {
     let maker = Maker { mirrors: true, first: RefCell::default() };
     match cluster_dir::init(dir, &init_options(shape, drill), &|c| maker.make(c), &make_catalog) {
         Ok(handle) => {
-            let (contents, hosts) = (shape.contents, shape.hosts);
-            println!("cluster {} made: {contents} contents on {hosts} hosts, stopped", handle.name());
+            let size = format!("{} on {}", plural(shape.contents, "content"), plural(shape.hosts, "host"));
+            println!("cluster {} made: {size}, stopped", handle.name());
             println!("next: segsh start {}", handle.dir().display());
             Exit::Done.process_code()
         }
@@ -105,67 +113,93 @@ pub fn init(dir: &Path, shape: &Shape, drill: bool) -> i32 {
     }
 }
 
-fn observer(invocation: &Invocation) -> std::io::Result<Box<dyn Observer>> {
-    let signals = Signals::install()?;
-    Ok(if terminal::is_interactive() && !invocation.quiet {
-        Box::new(TerminalWatch::new(signals, terminal::stderr_style()))
-    } else {
-        Box::new(BatchWatch::new(signals, invocation.quiet))
-    })
+/// What a lifecycle command works with.
+struct Work<'a> {
+    directory: Directory,
+    quiet: bool,
+    observer: &'a mut dyn Observer,
+    began: Instant,
+    /// Segments that ran when it began.
+    ran: usize,
 }
 
-fn with_handle(invocation: &Invocation, dir: &Path, work: impl FnOnce(Directory, &mut dyn Observer) -> i32) -> i32 {
-    let handle = match cluster_dir::open(dir) {
-        Ok(handle) => handle,
-        Err(error) => return failed(&error),
-    };
-    match observer(invocation) {
-        Ok(mut observer) => work(Directory { handle, owner: local::owner("") }, observer.as_mut()),
-        Err(error) => {
-            eprintln!("signals cannot be taken: {error}");
-            Exit::ScriptError.process_code()
+impl Work<'_> {
+    fn whole(&self) -> Whole<'_> {
+        let handle = &self.directory.handle;
+        Whole {
+            name: handle.name(),
+            contents: handle.config().segments.iter().filter(|r| r.role == Role::Primary && r.content.0 >= 0).count(),
+            ran: self.ran,
+            runs: running(handle),
+            elapsed_ms: i64::try_from(self.began.elapsed().as_millis()).unwrap_or(i64::MAX),
         }
     }
 }
 
-/// The end of a lifecycle command, for a person; its exit code.
-fn told(outcome: &Outcome, name: &str, quiet: bool) -> i32 {
-    if !quiet || outcome.status != OutcomeStatus::Done {
-        let screens = Screens::new(terminal::stderr_style(), name);
-        eprint!("{}", screens.outcome(outcome));
-    }
-    outcome.status.exit()
+/// How many segments have a process.
+fn running(handle: &ClusterHandle) -> usize {
+    handle.config().segments.iter().filter(|row| row.content.0 >= 0 && handle.segment_pid(row).is_some()).count()
+}
+
+fn lifecycle(invocation: &Invocation, dir: &Path, verb: &str, work: impl FnOnce(Work) -> i32) -> i32 {
+    let handle = match cluster_dir::open(dir) {
+        Ok(handle) => handle,
+        Err(error) => return failed(&error),
+    };
+    let signals = match Signals::install() {
+        Ok(signals) => signals,
+        Err(error) => {
+            eprintln!("signals cannot be taken: {error}");
+            return Exit::ScriptError.process_code();
+        }
+    };
+    let farewell = format!("interrupted: part of it may be done; segsh {verb} {} goes on", handle.dir().display());
+    let on_terminal = terminal::is_interactive().then(terminal::stderr_style);
+    let ran = running(&handle);
+    let mut observer = CommandWatch::new(signals, on_terminal, invocation.quiet, farewell);
+    work(Work {
+        directory: Directory { handle, owner: local::owner("") },
+        quiet: invocation.quiet,
+        observer: &mut observer,
+        began: Instant::now(),
+        ran,
+    })
 }
 
 pub fn start(invocation: &Invocation, dir: &Path) -> i32 {
-    with_handle(invocation, dir, |directory, observer| {
-        let name = directory.handle.name().to_owned();
-        match watched(observer, |watch| block_on(directory.start(watch))) {
-            Ok(outcome) => told(&outcome, &name, invocation.quiet),
+    lifecycle(invocation, dir, "start", |work| {
+        let started = watched(work.observer, |watch| block_on(work.directory.start(watch)));
+        match started {
+            Ok(outcome) => {
+                if !work.quiet || outcome.status != OutcomeStatus::Done {
+                    eprint!("{}", render::started(&work.whole(), &outcome, &terminal::stderr_style()));
+                }
+                outcome.status.exit()
+            }
             Err(error) => failed(&error),
         }
     })
 }
 
 pub fn stop(invocation: &Invocation, dir: &Path, mode: StopMode) -> i32 {
-    with_handle(invocation, dir, |directory, observer| {
-        let Directory { handle, owner } = &directory;
-        match watched(observer, |watch| block_on(cluster_dir::stop(handle, mode, owner.clone(), watch))) {
+    lifecycle(invocation, dir, "stop", |work| {
+        let Directory { handle, owner } = &work.directory;
+        let stopped = watched(work.observer, |watch| block_on(cluster_dir::stop(handle, mode, owner.clone(), watch)));
+        match stopped {
             Ok(stopped) if stopped.was_stopped() => {
-                eprintln!("{} was stopped already", handle.name());
+                if !work.quiet {
+                    eprintln!("{} was stopped already", handle.name());
+                }
                 Exit::Done.process_code()
             }
             Ok(stopped) => {
-                let killed = stopped.segments_killed;
-                if killed > 0 {
-                    eprintln!(
-                        "{killed} segments did not answer and were killed; their logs are replayed at the next start"
-                    );
+                let outcome = stopped.outcome.as_ref();
+                let code = outcome.map_or(Exit::Done.process_code(), |o| o.status.exit());
+                if !work.quiet || code != Exit::Done.process_code() || stopped.segments_killed > 0 {
+                    let style = terminal::stderr_style();
+                    eprint!("{}", render::stopped(&work.whole(), stopped.segments_killed, outcome, &style));
                 }
-                match &stopped.outcome {
-                    Some(outcome) => told(outcome, handle.name(), invocation.quiet),
-                    None => Exit::Done.process_code(),
-                }
+                code
             }
             Err(error) => failed(&error),
         }
@@ -235,7 +269,8 @@ pub fn demo(invocation: &Invocation, shape: &Shape) -> i32 {
         Err(error) => return failed(&error),
     };
     let maker = Maker { mirrors: true, first: RefCell::default() };
-    eprintln!("starting a demo cluster: {} contents on {} hosts ...", shape.contents, shape.hosts);
+    let size = format!("{} on {}", plural(shape.contents, "content"), plural(shape.hosts, "host"));
+    eprintln!("starting a demo cluster: {size} ...");
     match Demo::create(&program, init_options(shape, true), &|c| maker.make(c), &make_catalog) {
         Ok(demo) => {
             let code = demo_session(invocation, demo.handle());
@@ -252,7 +287,10 @@ fn demo_session(invocation: &Invocation, handle: &ClusterHandle) -> i32 {
     let directory = Directory { handle: handle.clone(), owner: local::owner("") };
     match block_on(directory.start(&mut |_| ())) {
         Ok(outcome) if outcome.status == OutcomeStatus::Done => {}
-        Ok(outcome) => return told(&outcome, handle.name(), false),
+        Ok(outcome) => {
+            eprint!("{}", Screens::new(terminal::stderr_style(), handle.name()).outcome(&outcome));
+            return outcome.status.exit();
+        }
         Err(error) => return failed(&error),
     }
     let cluster = match local::connect(handle) {
@@ -264,9 +302,13 @@ fn demo_session(invocation: &Invocation, handle: &ClusterHandle) -> i32 {
     };
     let (socket_dir, port) = cluster.pg_endpoint();
     let greeting = vec![
-        "A mirrored cluster of real processes, gone with this shell. Break it:".to_owned(),
-        "  state()   fault::stop_host(\"sdw1\")   recover()   rebalance()   help()".to_owned(),
-        format!("SQL: psql -h {socket_dir} -p {port} postgres     (a content: content0)"),
+        String::new(),
+        "A mirrored cluster of real processes, gone with this shell. Break it, and bring".to_owned(),
+        "it back:  state()   fault::stop_host(\"sdw1\")   fault::start_host(\"sdw1\")".to_owned(),
+        "          recover()   rebalance()   help()   quit".to_owned(),
+        format!("SQL: psql -h {socket_dir} -p {port} content0"),
+        "     postgres instead of content0 is the catalog".to_owned(),
+        String::new(),
     ];
     let asked: Arc<dyn Cluster> = cluster.clone();
     let may_leave = Rc::new(move || may_leave(asked.as_ref()));

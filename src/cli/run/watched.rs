@@ -20,16 +20,15 @@ pub fn watched<T: Send>(observer: &mut dyn Observer, work: impl FnOnce(Watch<'_>
             };
             work(&mut watch)
         });
-        let mut last = None;
+        // It is asked from the first moment: Ctrl-C works before there is any progress.
+        let mut last = Progressing { op: 0, elapsed_ms: 0, contents: Vec::new() };
         loop {
             match seen.recv_timeout(OBSERVE_EVERY) {
-                Ok(now) => last = Some(now),
+                Ok(now) => last = now,
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            if let Some(now) = &last
-                && observer.progress(now) != Control::KeepWatching
-            {
+            if observer.progress(&last) != Control::KeepWatching {
                 break;
             }
         }

@@ -6,7 +6,8 @@ use crate::cluster::{Intent, Plan, Refusal, RefusalCode};
 use crate::coordinator::clock::unix_ms;
 use crate::coordinator::store::{Begun, Operation, StoreError};
 use crate::core::ids::Content;
-use crate::core::operation::{Goal, GoalKind, Target};
+use crate::core::operation::{Goal, GoalKind, Stage, Target};
+use crate::core::report::Phase;
 
 /// What came of asking for an operation.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,13 +38,25 @@ impl Operations {
         if plan.refuses {
             return Ok(Answer::Refused(plan.refusals.clone()));
         }
-        if let Some(refusal) = self.shared.stale(plan) {
-            return Ok(Answer::Refused(vec![refusal]));
-        }
         let (kind, jobs) = kind_of(&plan.intent);
         let steps = plan.steps.iter().map(|s| Target::new(s.content, s.dbid));
         let joined = plan.joined.iter().map(|j| Target::joined(j.content, j.dbid));
-        self.begin_goal(kind, steps.chain(joined).collect(), jobs, owner)
+        let targets: Vec<Target> = steps.chain(joined).collect();
+        // Who works on a content is told before what changed there: the one is why of the other. And
+        // what is joined is followed from where it stands, whatever the plan was made on.
+        let active = self.shared.store.active()?;
+        let mut joining = Vec::new();
+        for target in &targets {
+            match holder(&active, target.content) {
+                Some(other) if !is_like(kind, other.goal.kind) => return Ok(locked(other, target.content)),
+                Some(_) => joining.push(target.content),
+                None => {}
+            }
+        }
+        if let Some(refusal) = self.shared.stale(plan, &joining) {
+            return Ok(Answer::Refused(vec![refusal]));
+        }
+        self.begin_goal(kind, targets, jobs, owner)
     }
 
     /// Starts what should run, and recovers what was synchronized.
@@ -58,6 +71,14 @@ impl Operations {
         self.begin_goal(GoalKind::Start, targets, None, owner)
     }
 
+    /// Whether the content's acting primary answers now.
+    fn serves(&self, content: Content) -> bool {
+        self.shared.board.read(|k| {
+            let primary = k.row(content).and_then(|row| k.answer(row.primary.dbid));
+            primary.is_some_and(|r| r.phase != Phase::Nobody)
+        })
+    }
+
     fn begin_goal(
         &self,
         kind: GoalKind,
@@ -66,12 +87,18 @@ impl Operations {
         owner: &Owner,
     ) -> Result<Answer, StoreError> {
         let active = self.shared.store.active()?;
+        // One that nobody drives would hold its contents for ever.
+        for left in active.iter().filter(|op| !self.shared.live().contains_key(&op.id)) {
+            self.pick_up(left.id);
+        }
         for target in targets.iter_mut().filter(|t| !t.joined) {
             if let Some(holder) = holder(&active, target.content) {
                 if !is_like(kind, holder.goal.kind) {
                     return Ok(locked(holder, target.content));
                 }
                 target.joined = true;
+                target.revives =
+                    kind == GoalKind::Start && starts_nothing(holder, target.content) && !self.serves(target.content);
             }
         }
         if targets.is_empty() {
@@ -79,7 +106,7 @@ impl Operations {
         }
         let all_joined = targets.iter().all(|t| t.joined);
         let one = holder(&active, targets[0].content)
-            .filter(|op| all_joined && targets.iter().all(|t| op.goal.holds(t.content)));
+            .filter(|op| all_joined && targets.iter().all(|t| op.goal.holds(t.content) && !t.revives));
         if let Some(op) = one {
             return Ok(Answer::Begun { op: op.id, joined: true });
         }
@@ -101,8 +128,8 @@ impl Operations {
 }
 
 impl Shared {
-    /// Why a plan no longer fits.
-    fn stale(&self, plan: &Plan) -> Option<Refusal> {
+    /// Why a plan no longer fits; contents that are being worked on in the same way are not looked at.
+    fn stale(&self, plan: &Plan, joining: &[Content]) -> Option<Refusal> {
         let refusal = |code, content, cause: String| Refusal {
             code,
             content,
@@ -115,7 +142,7 @@ impl Shared {
             let cause = format!("the plan was made for cluster {}", plan.cluster_id);
             return Some(refusal(RefusalCode::OtherCluster, None, cause));
         }
-        plan.epochs.iter().find_map(|(content, epoch)| {
+        plan.epochs.iter().filter(|(content, _)| !joining.contains(content)).find_map(|(content, epoch)| {
             let now = self.store.content(*content).ok().and_then(|c| c.pair.ok()).map(|row| row.epoch);
             (now != Some(*epoch)).then(|| {
                 let now = now.map_or("no pair".into(), |e| format!("epoch {e}"));
@@ -135,9 +162,18 @@ fn is_like(wanted: GoalKind, running: GoalKind) -> bool {
     use GoalKind::{Rebalance, Recover, Restart, Start};
     match (wanted, running) {
         (Recover { full, .. }, Recover { full: other, .. }) => full == other,
-        (Recover { full: false, .. }, Start) | (Start, Start | Recover { .. } | Restart { .. }) => true,
+        (Recover { full: false, .. }, Start) | (Start, Start | Recover { .. } | Rebalance | Restart { .. }) => true,
         (Rebalance, Rebalance) | (Restart { .. }, Restart { .. }) => true,
         _ => false,
+    }
+}
+
+/// Whether an operation counts on processes that it would not start itself.
+fn starts_nothing(holder: &Operation, content: Content) -> bool {
+    let stage = holder.goal.targets.iter().find(|t| t.content == content).map(|t| t.stage);
+    match holder.goal.kind {
+        GoalKind::Recover { .. } | GoalKind::Rebalance => true,
+        GoalKind::Restart { .. } | GoalKind::Start => stage == Some(Stage::Recovering),
     }
 }
 

@@ -5,7 +5,7 @@ use crate::cluster::Progressing;
 use crate::coordinator::board::HostSeen;
 use crate::coordinator::clock::unix_ms;
 use crate::coordinator::hostwatch;
-use crate::coordinator::store::{Change, Changed, ContentRow};
+use crate::coordinator::store::{Change, Changed, ContentRow, StoreError};
 use crate::core::ids::Dbid;
 use crate::core::operation::{Came, Ended, Facts, GoalKind, MemberFacts, Process, Stage, Step, Target};
 use crate::core::report::Phase;
@@ -22,6 +22,8 @@ use tokio::task::JoinSet;
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// Between two looks, however much is heard.
 const LOOK_AT_MOST: Duration = Duration::from_millis(20);
+/// Between two attempts to write an operation's end.
+const END_AGAIN: Duration = Duration::from_millis(500);
 /// A drain finishes commits in flight; beyond this the primary counts as hung.
 const DRAIN_WITHIN: Duration = Duration::from_secs(30);
 
@@ -45,11 +47,14 @@ pub(super) async fn drive(shared: Arc<Shared>, live: Arc<Live>) {
             tracing::error!(op = live.id, %error, "a target was given up");
         }
     }
-    finish(&shared, &live);
+    // Until its end is written it holds its contents: nobody is told otherwise meanwhile.
+    while !finish(&shared, &live) {
+        tokio::time::sleep(END_AGAIN).await;
+    }
 }
 
-/// Writes the end of an operation, then tells it.
-pub(super) fn finish(shared: &Shared, live: &Live) {
+/// Writes the end of an operation, then tells it. Returns whether it could be written.
+pub(super) fn finish(shared: &Shared, live: &Live) -> bool {
     let goal = {
         let mut goal = live.goal();
         for target in goal.targets.iter_mut().filter(|t| t.ended.is_none()) {
@@ -60,10 +65,12 @@ pub(super) fn finish(shared: &Shared, live: &Live) {
     let outcome = outcome::of(shared, live, &goal);
     if let Err(error) = shared.store.end(live.id, &goal, &outcome, unix_ms()) {
         tracing::error!(op = live.id, %error, "the end of an operation could not be written");
+        return false;
     }
     shared.audit.append(live.id, &live.owner, live.started_ms, &outcome);
     shared.live().remove(&live.id);
     live.outcome.send_replace(Some(outcome));
+    true
 }
 
 struct TargetDriver {
@@ -86,14 +93,19 @@ impl TargetDriver {
                 target.ended = Some(Ended::Failed { cause: "its rows can't be read".into() });
                 break;
             };
-            let kept = kept(&target);
+            let (kept, before) = (kept(&target), target.clone());
             let step = target.next(self.kind, &facts);
             self.show(&target, &step, &facts);
-            if kept != self::kept(&target) {
+            if step != Step::Ended && kept != self::kept(&target) {
                 self.keep(&target);
             }
             match &step {
-                Step::Ended => {}
+                Step::Ended => {
+                    let is_done = matches!(target.ended, Some(Ended::Done { .. }));
+                    if is_done && !self.keep_on(&target, &facts.row) {
+                        target = before;
+                    }
+                }
                 Step::Wait(_) => wait(&mut news, &mut flags).await,
                 step => {
                     tracing::info!(op = self.live.id, content = target.content.0, ?step);
@@ -101,10 +113,12 @@ impl TargetDriver {
                     if let Came::Failed(cause) = &came {
                         tracing::warn!(op = self.live.id, content = target.content.0, cause, "a step failed");
                     }
-                    let stale = came == Came::Stale;
+                    // A name that could not be given is given later: nothing is worse for it meanwhile.
+                    let later = came == Came::Stale
+                        || (matches!(step, Step::Exchange { .. }) && matches!(came, Came::Failed(_)));
                     target.did(step, came);
                     self.keep(&target);
-                    if stale {
+                    if later {
                         wait(&mut news, &mut flags).await;
                     }
                 }
@@ -115,6 +129,19 @@ impl TargetDriver {
             self.shared.prober.release(target.content);
         }
         self.keep(&target);
+    }
+
+    /// Writes down that the target is done, if its row still says so. A catalog that can't be written does not
+    /// keep the operation from its end.
+    fn keep_on(&self, target: &Target, row: &PairRow) -> bool {
+        let mut goal = self.live.goal().clone();
+        if let Some(mine) = goal.targets.get_mut(self.index) {
+            *mine = target.clone();
+        }
+        self.shared.store.save_goal_on(self.live.id, &goal, row).unwrap_or_else(|error| {
+            tracing::error!(op = self.live.id, %error, "the end of a target could not be written");
+            true
+        })
     }
 
     /// Writes down how far the target is.
@@ -151,7 +178,8 @@ impl TargetDriver {
             let goal = self.live.goal();
             (goal.cancelled, matches!(target.stage, Stage::Pending | Stage::Stopping | Stage::Starting))
         };
-        let copying = row.pairing() == Some(Pairing::Resynchronizing);
+        let primary_answers = self.shared.board.read(|k| k.answer(row.primary.dbid).is_some());
+        let copying = row.pairing() == Some(Pairing::Resynchronizing) && primary_answers;
         let ask_hosts = stopping || cancelled || !copying;
         let mut members = BTreeMap::new();
         for dbid in std::iter::once(row.primary.dbid).chain(row.mirror.map(|m| m.dbid)) {
@@ -161,21 +189,29 @@ impl TargetDriver {
     }
 
     fn with(&self, content: &ContentRow, row: PairRow, members: BTreeMap<Dbid, MemberFacts>) -> Facts {
-        let goal = self.live.goal();
+        let (cancelled, stop_after_segment) = {
+            let goal = self.live.goal();
+            (goal.cancelled, goal.stop_after_segment)
+        };
         Facts {
             now_ms: u64::try_from(self.at.elapsed().as_millis()).unwrap_or(u64::MAX),
             row,
             quarantined: content.quarantine.clone().or_else(|| content.pair.clone().err()),
             members,
             must_copy_all: content.must_copy_all,
-            cancelled: goal.cancelled,
-            stop_after_segment: goal.stop_after_segment,
+            serving_copy: content.serving_copy,
+            other_works: self.shared.others_work_on(content.content, self.live.id),
+            cancelled,
+            stop_after_segment,
         }
     }
 
     async fn member(&self, target: &Target, dbid: Dbid, ask_hosts: bool) -> MemberFacts {
-        let report = self.shared.board.read(|k| k.answer(dbid).cloned());
-        let mut facts = MemberFacts { report, ..MemberFacts::default() };
+        let (report, lost) = self.shared.board.read(|k| {
+            let lost = k.segments.get(&dbid).and_then(|s| s.lost.clone());
+            (k.answer(dbid).cloned(), lost)
+        });
+        let mut facts = MemberFacts { report, lost, ..MemberFacts::default() };
         let Some((segment, host)) = self.place(dbid).filter(|_| ask_hosts) else {
             return facts;
         };
@@ -204,13 +240,18 @@ impl TargetDriver {
             Step::Stop { dbid, mode } => prober.stop(*dbid, *mode),
             Step::Drain { dbid } => return self.drain(*dbid).await,
             Step::Change { transition, full_copy, rate_bytes, reason } => {
+                let rate_bytes = match self.rate(*rate_bytes) {
+                    Ok(rate_bytes) => rate_bytes,
+                    Err(error) => return Came::Failed(error.to_string()),
+                };
                 let change = Change {
                     transition,
                     reason,
                     evidence: &[],
                     recover: None,
                     full_copy: *full_copy,
-                    rate_bytes: *rate_bytes,
+                    rate_bytes,
+                    serving_copy: None,
                     at_ms: unix_ms(),
                 };
                 return self.change(&change);
@@ -223,6 +264,11 @@ impl TargetDriver {
             Step::Wait(_) | Step::Ended => {}
         }
         Came::Fine
+    }
+
+    /// The cap on a copy: the call's own, or else the setting as it is when the copy begins.
+    fn rate(&self, of_call: Option<u64>) -> Result<Option<u64>, StoreError> {
+        of_call.map_or_else(|| self.shared.store.setting_number("segsh_recovery_rate"), |rate| Ok(Some(rate)))
     }
 
     async fn drain(&self, dbid: Dbid) -> Came {
@@ -253,7 +299,14 @@ impl TargetDriver {
         let Some((segment, host)) = self.place(dbid) else {
             return Came::Failed(format!("dbid {dbid} is on no host of this cluster"));
         };
-        match host_step(&*host, &self.shared, segment, step).await {
+        // What was copied anew, and is no unfinished copy, has its name before anything is started there.
+        let unfinished = match self.shared.store.content(segment.content) {
+            Ok(content) => {
+                content.must_copy_all && content.pair.is_ok_and(|p| p.mirror.is_some_and(|m| m.dbid == dbid))
+            }
+            Err(error) => return Came::Failed(error.to_string()),
+        };
+        match host_step(&*host, &self.shared, segment, step, !unfinished).await {
             Ok(came) => {
                 self.shared.prober.kick(Some(dbid));
                 came
@@ -273,6 +326,8 @@ impl TargetDriver {
         // The figures are this recovery's only while its link stands, or once it has claimed.
         let copy = primary
             .filter(|p| matches!(p.phase, Phase::Resynchronizing | Phase::InSync) && p.epoch == facts.row.epoch)
+            // Before this operation's own recovery they are those of an earlier one.
+            .filter(|_| target.granted.is_some() || target.joined)
             .and_then(|p| p.progress.clone());
         if let Some(copy) = &copy {
             self.live.copies().insert(target.content, copy.clone());
@@ -303,8 +358,9 @@ async fn wait(news: &mut watch::Receiver<u64>, flags: &mut watch::Receiver<u64>)
 }
 
 /// What of a target must survive the coordinator.
-fn kept(target: &Target) -> (Stage, Option<crate::core::ids::Epoch>, bool, bool, bool) {
-    (target.stage, target.granted, target.prepared, target.dropped, target.ended.is_some())
+fn kept(target: &Target) -> (Stage, Option<crate::core::ids::Epoch>, [bool; 6], Option<bool>) {
+    let Target { stage, granted, continues, was_in_sync, joined, revives, prepared, dropped, .. } = *target;
+    (stage, granted, [was_in_sync, joined, revives, prepared, dropped, target.ended.is_some()], continues)
 }
 
 fn sibling(datadir: &str) -> PathBuf {
@@ -324,20 +380,35 @@ fn no_pair(target: &Target) -> PairRow {
     PairRow { content: target.content, epoch: Epoch(0), primary, mirror: None }
 }
 
-async fn host_step(host: &dyn Host, shared: &Shared, segment: &SegmentRow, step: &Step) -> Result<Came, HostError> {
+async fn host_step(
+    host: &dyn Host,
+    shared: &Shared,
+    segment: &SegmentRow,
+    step: &Step,
+    names: bool,
+) -> Result<Came, HostError> {
     let config = shared.site.segment_config(segment);
     let beside = config.on_new_copy();
     let of = |is_sibling: bool| if is_sibling { &beside } else { &config };
     match step {
         Step::Kill { sibling, .. } => host.kill_segment(&of(*sibling).datadir).await.map(|_| Came::Fine),
-        Step::Start { sibling, .. } => host.start_segment(of(*sibling)).await.map(Came::Pid),
-        Step::Prepare { sibling: true, .. } => {
+        Step::Start { sibling, .. } => {
+            if !sibling && names {
+                host.name_copy(&config.datadir, &beside.datadir).await?;
+            }
+            host.start_segment(of(*sibling)).await.map(Came::Pid)
+        }
+        Step::Prepare { sibling, .. } => {
+            // First of all, so that whatever is interrupted, nothing but a full copy can follow.
+            host.remove_identity(&config.datadir).await?;
             host.remove_dir(&beside.datadir).await?;
-            host.make_dir(&beside.datadir).await?;
+            if *sibling {
+                host.make_dir(&beside.datadir).await?;
+            }
             Ok(Came::Fine)
         }
         Step::Exchange { .. } => {
-            host.exchange_dirs(&config.datadir, &beside.datadir).await?;
+            host.name_copy(&config.datadir, &beside.datadir).await?;
             host.write_segment_config(&config).await?;
             Ok(Came::Fine)
         }

@@ -150,9 +150,10 @@ impl Operations {
         Ok(true)
     }
 
-    /// Ends all driving where it stands, as the end of the process would.
+    /// Ends all driving and probing where it stands, as the end of the process would.
     #[cfg(test)]
-    pub(super) fn abandon(&self) {
+    pub(super) async fn abandon(&self) {
+        self.shared.prober.end().await;
         for live in std::mem::take(&mut *self.shared.live()).into_values() {
             if let Some(task) = live.task.lock().unwrap_or_else(PoisonError::into_inner).take() {
                 task.abort();
@@ -186,6 +187,13 @@ impl Operations {
 impl Shared {
     fn live(&self) -> MutexGuard<'_, BTreeMap<i64, Arc<Live>>> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether another operation than this one works on a content.
+    fn others_work_on(&self, content: Content, id: i64) -> bool {
+        // Copied out: no two locks are held at a time.
+        let others: Vec<_> = self.live().values().filter(|live| live.id != id).cloned().collect();
+        others.iter().any(|live| live.goal().holds(content))
     }
 
     /// The host's name of a segment.

@@ -5,7 +5,7 @@ use crate::cluster::{Outcome, OutcomeStatus, PairHealth, Refusal, RefusalCode, S
 use crate::core::ids::Content;
 use crate::core::operation::{Ended, Goal, Target, Why};
 use crate::core::report::Progress;
-use crate::core::row::Pairing;
+use crate::core::row::{Pairing, Role};
 
 /// Bytes of a block.
 const BLOCK: u64 = 4096;
@@ -47,8 +47,18 @@ pub(super) fn of(shared: &Shared, live: &Live, goal: &Goal) -> Outcome {
     } else {
         OutcomeStatus::Partial
     };
-    let next = refusals.first().map(|r| r.next.clone()).unwrap_or_default();
-    let next = if next.is_empty() && status == OutcomeStatus::Partial { "state()".into() } else { next };
+    let (message, next) = match status {
+        OutcomeStatus::Done => what_is_left(shared, goal),
+        _ => {
+            let next = refusals.first().map(|r| r.next.clone()).unwrap_or_default();
+            let next = if next.is_empty() && status == OutcomeStatus::Partial { "state()".into() } else { next };
+            let verb = goal.kind.verb();
+            match status {
+                OutcomeStatus::Refused => (format!("refused: {verb}. 0 of {total} done"), next),
+                _ => (format!("{verb} ended {}: {done} of {total} done", status.word()), next),
+            }
+        }
+    };
     Outcome {
         verb: goal.kind.verb().into(),
         status,
@@ -56,9 +66,28 @@ pub(super) fn of(shared: &Shared, live: &Live, goal: &Goal) -> Outcome {
         segments,
         refusals,
         elapsed_ms: live.elapsed_ms(),
-        message: format!("{done} of {total} in {:.1} s", live.elapsed_ms() as f64 / 1000.0),
+        message,
         next,
     }
+}
+
+/// What a recovery that succeeded leaves to be done at a quiet time, and the call for it.
+fn what_is_left(shared: &Shared, goal: &Goal) -> (String, String) {
+    let is_switched = |content: Content| {
+        let pair = shared.store.content(content).ok().and_then(|c| c.pair.ok());
+        let acting = pair.and_then(|row| shared.rows.get(&row.primary.dbid));
+        acting.is_some_and(|row| row.preferred_role != Role::Primary)
+    };
+    let mut switched: Vec<Content> = goal.targets.iter().map(|t| t.content).filter(|c| is_switched(*c)).collect();
+    switched.sort_unstable();
+    switched.dedup();
+    let list = switched.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let message = match switched.len() {
+        0 => return Default::default(),
+        1 => format!("content {list} is not in its preferred roles."),
+        _ => format!("contents {list} are not in their preferred roles."),
+    };
+    (message, "rebalance()".into())
 }
 
 fn segment(shared: &Shared, target: &Target, copy: Option<&Progress>) -> SegmentOutcome {
@@ -85,7 +114,7 @@ fn segment(shared: &Shared, target: &Target, copy: Option<&Progress>) -> Segment
     }
 }
 
-fn pair(shared: &Shared, content: Content) -> PairHealth {
+pub(super) fn pair(shared: &Shared, content: Content) -> PairHealth {
     // Of the catalog, not of the board: the outcome follows the last change at once.
     let row = shared.store.content(content).ok().and_then(|c| c.pair.ok());
     match row.and_then(|row| row.pairing()) {

@@ -1,7 +1,7 @@
 //! Stopping the whole cluster: primaries first, then mirrors.
 
-use super::{Live, Operations, drive};
-use crate::cluster::{ContentProgress, Outcome, OutcomeStatus, PairHealth, Progressing, SegmentOutcome};
+use super::{Live, Operations, drive, outcome};
+use crate::cluster::{ContentProgress, Outcome, OutcomeStatus, Progressing, SegmentOutcome};
 use crate::coordinator::hostwatch;
 use crate::core::ids::Dbid;
 use crate::core::report::StopMode;
@@ -44,7 +44,7 @@ impl Operations {
                     now.contents.retain(|l| l.dbid != row.dbid);
                     now.contents.push(line(&row, if stopped.is_ok() { "stopped" } else { "not stopped" }, true));
                 });
-                segments.push(outcome_of(&row, stopped));
+                segments.push(self.outcome_of(&row, stopped));
             }
         }
         let stopped = segments.iter().filter(|s| s.status == OutcomeStatus::Done).count();
@@ -54,7 +54,7 @@ impl Operations {
             verb: "stop".into(),
             status: if is_done { OutcomeStatus::Done } else { OutcomeStatus::Partial },
             op: None,
-            message: format!("{stopped} of {} segments stopped in {:.1} s", segments.len(), elapsed_ms as f64 / 1000.0),
+            message: format!("{stopped} of {} segments stopped", segments.len()),
             next: String::new(),
             refusals: Vec::new(),
             segments,
@@ -69,6 +69,7 @@ impl Operations {
             if let Some(task) = live.task.lock().unwrap_or_else(PoisonError::into_inner).take() {
                 task.abort();
             }
+            // What can't be written now is taken up by the next start.
             drive::finish(&self.shared, &live);
         }
     }
@@ -79,6 +80,23 @@ impl Operations {
             pair.and_then(|p| p.role_of(dbid)).unwrap_or(row.role)
         };
         self.shared.rows.iter().filter(|(dbid, row)| role_of(**dbid, row) == role).map(|(_, r)| r.clone()).collect()
+    }
+
+    /// The pair is what its row says: that is what the next start takes up.
+    fn outcome_of(&self, row: &SegmentRow, stopped: Result<(), String>) -> SegmentOutcome {
+        let status = if stopped.is_ok() { OutcomeStatus::Done } else { OutcomeStatus::Partial };
+        SegmentOutcome {
+            content: row.content,
+            dbid: row.dbid,
+            host: row.hostname.clone(),
+            status,
+            how: "stopped".into(),
+            copied_blocks: 0,
+            copied_bytes: 0,
+            paused_us: Vec::new(),
+            pair: outcome::pair(&self.shared, row.content).word().into(),
+            note: stopped.err().unwrap_or_default(),
+        }
     }
 
     async fn stop_segment(&self, row: &SegmentRow, mode: StopMode) -> Result<(), String> {
@@ -92,8 +110,13 @@ impl Operations {
             while mode == StopMode::Smart || since.elapsed() < FAST_WITHIN {
                 let seen = hostwatch::look(&**host, &self.shared.board).await;
                 let runs = seen.running.iter().any(|r| r.datadir == Path::new(&row.datadir));
-                if seen.pid.is_none() {
-                    return Err(seen.cause);
+                // It was asked itself; its port says as well as its host that it has ended.
+                let gone = self.shared.board.read(|k| {
+                    k.segments.get(&row.dbid).and_then(|s| s.failing.as_ref()).is_some_and(|f| f.absent_since.is_some())
+                });
+                if seen.pid.is_none() && !gone {
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                    continue;
                 }
                 if !runs {
                     return Ok(());
@@ -111,20 +134,4 @@ impl Operations {
 
 fn line(row: &SegmentRow, doing: &str, finished: bool) -> ContentProgress {
     ContentProgress { content: row.content, dbid: row.dbid, doing: doing.into(), finished, progress: None }
-}
-
-fn outcome_of(row: &SegmentRow, stopped: Result<(), String>) -> SegmentOutcome {
-    let status = if stopped.is_ok() { OutcomeStatus::Done } else { OutcomeStatus::Partial };
-    SegmentOutcome {
-        content: row.content,
-        dbid: row.dbid,
-        host: row.hostname.clone(),
-        status,
-        how: "stopped".into(),
-        copied_blocks: 0,
-        copied_bytes: 0,
-        paused_us: Vec::new(),
-        pair: PairHealth::DoubleFault.word().into(),
-        note: stopped.err().unwrap_or_default(),
-    }
 }

@@ -123,6 +123,7 @@ impl Runner {
         let (mut to, mut from) = framed.split();
         let mut next = Instant::now();
         let mut deadline: Option<Instant> = None;
+        let mut pace = self.pace.clone();
         loop {
             let never = Instant::now() + Duration::from_secs(3600);
             // Biased: what has arrived is read before a deadline is judged.
@@ -146,6 +147,11 @@ impl Runner {
                 () = self.kick.notified() => self.probe(&mut to, &mut next, &mut deadline).await,
                 () = tokio::time::sleep_until(deadline.unwrap_or(never)), if deadline.is_some() => {
                     Err(self.last_look(&mut from).await)
+                }
+                // A shorter interval counts from now on, not after the longer one has passed.
+                Ok(()) = pace.changed() => {
+                    next = next.min(Instant::now() + pace.borrow_and_update().interval);
+                    Ok(())
                 }
                 () = tokio::time::sleep_until(next) => self.probe(&mut to, &mut next, &mut deadline).await,
             };

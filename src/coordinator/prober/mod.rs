@@ -7,6 +7,7 @@ mod link;
 mod round;
 
 use super::board::Board;
+use super::hostwatch::Glance;
 use super::store::{Store, StoreError};
 use crate::cluster::request::Owner;
 use crate::core::ids::{Content, Dbid};
@@ -29,6 +30,9 @@ pub(super) enum Command {
     Stop(Dbid, StopMode),
     SettingsChanged,
     Pause(Option<u64>),
+    /// The end of the thread, as with the process.
+    #[cfg(test)]
+    End(oneshot::Sender<()>),
 }
 
 /// Why the prober could not be started.
@@ -44,6 +48,8 @@ pub enum ProberError {
 pub struct Setup {
     pub store: Arc<Store>,
     pub board: Arc<Board>,
+    /// Told of hosts that should be asked now.
+    pub glance: Glance,
     pub me: Credentials,
     /// Every segment, the coordinator's row left out.
     pub segments: Vec<SegmentRow>,
@@ -117,6 +123,14 @@ impl Prober {
     /// Decide nothing for so many milliseconds; `None` ends a pause.
     pub fn pause(&self, for_ms: Option<u64>) {
         self.send(Command::Pause(for_ms));
+    }
+
+    /// Ends the thread where it stands, as the end of the process would.
+    #[cfg(test)]
+    pub async fn end(&self) {
+        let (reply, done) = oneshot::channel();
+        self.send(Command::End(reply));
+        let _ = done.await;
     }
 
     fn send(&self, command: Command) {

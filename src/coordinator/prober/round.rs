@@ -48,6 +48,7 @@ impl Round {
     pub fn new(setup: Setup) -> Result<Round, StoreError> {
         let (patience, pace) = read_settings(&setup.store)?;
         let contents = setup.store.contents()?;
+        setup.board.write(|k| k.probed_every(pace.interval, pace.timeout));
         let mut round = Round {
             start: Instant::now(),
             rows: setup.segments.iter().map(|s| (s.dbid, s.clone())).collect(),
@@ -70,7 +71,10 @@ impl Round {
     fn adopt(&mut self, content: ContentRow) {
         let row = content.pair.clone().unwrap_or_else(|_| impossible(content.content));
         self.extras.insert(content.content, (content.full_copy, content.rate_bytes));
-        self.contents.insert(content.content, Fts::new(row, self.patience));
+        self.contents.insert(
+            content.content,
+            Fts::new(row, self.patience).knowing(content.serving_copy, content.quarantine.clone()),
+        );
         self.publish(&content, Vec::new());
     }
 
@@ -87,6 +91,11 @@ impl Round {
                 biased;
                 Some((dbid, what)) = heard.recv() => self.take_heard(dbid, what),
                 command = commands.recv() => match command {
+                    #[cfg(test)]
+                    Some(Command::End(reply)) => {
+                        let _ = reply.send(());
+                        return;
+                    }
                     Some(command) => self.take_command(command),
                     None => return,
                 },
@@ -113,7 +122,7 @@ impl Round {
             Heard::Failed { failure, why } => {
                 let silent = matches!(failure, Failure::Timeout | Failure::HostSilent);
                 self.last.insert(dbid, Last { at: Instant::now(), silent });
-                self.show_failure(dbid, &why);
+                self.show_failure(dbid, failure, &why);
                 self.notice_silence();
                 self.step(content, Event::Failed { dbid, failure, why });
             }
@@ -167,10 +176,13 @@ impl Round {
                 Ok((patience, pace)) => {
                     self.patience = patience;
                     self.pace.send_replace(pace);
+                    self.setup.board.write(|k| k.probed_every(pace.interval, pace.timeout));
                     self.step_all(&Event::Patience(patience));
                 }
                 Err(error) => tracing::error!(%error, "the settings stay as they were"),
             },
+            #[cfg(test)]
+            Command::End(_) => {}
             Command::Pause(for_ms) => {
                 let until_ms = for_ms.map(|ms| self.now_ms().saturating_add(ms));
                 self.step_all(&Event::Pause { until_ms });
@@ -235,26 +247,26 @@ impl Round {
             recover: change.recover.map(|dbid| (dbid, &self.setup.owner)),
             full_copy: false,
             rate_bytes: None,
+            serving_copy: change.serving_copy,
             at_ms: unix_ms(),
         });
         let mut begun = None;
-        let row = match result {
+        let event = match result {
             Ok(Changed::Done { row, op }) => {
                 begun = op;
-                row
+                if row.pairing() == Some(Pairing::Synchronized) {
+                    self.extras.remove(&content);
+                }
+                Event::Row(row)
             }
-            Ok(Changed::Stale { row }) => row,
+            Ok(Changed::Stale { row }) => Event::Row(row),
             Err(error) => {
-                // The row that stands is the old one; the next event decides again.
                 tracing::error!(content = content.0, %error, "a decision could not be written");
-                change.transition.before
+                Event::NotWritten
             }
         };
-        if row.pairing() == Some(Pairing::Synchronized) {
-            self.extras.remove(&content);
-        }
         let now = self.now_ms();
-        let decisions = self.contents.get_mut(&content).map(|fts| fts.step(now, Event::Row(row))).unwrap_or_default();
+        let decisions = self.contents.get_mut(&content).map(|fts| fts.step(now, event)).unwrap_or_default();
         self.show_content(content);
         if let Some(op) = begun {
             // Nobody listens only when the coordinator ends; the goal is in the catalog.
@@ -339,18 +351,27 @@ impl Round {
 
     fn show_report(&self, dbid: Dbid, report: &Report) {
         self.setup.board.write(|k| {
-            k.segments.insert(dbid, Seen { report: Some(report.clone()), heard: Some(Instant::now()), failing: None });
+            let seen = k.segments.entry(dbid).or_default();
+            let lost = report.mirror_lost.clone().map(|loss| (report.epoch, loss)).or(seen.lost.take());
+            *seen = Seen { report: Some(report.clone()), heard: Some(Instant::now()), failing: None, lost };
             k.probed = Some(Instant::now());
         });
     }
 
-    fn show_failure(&self, dbid: Dbid, why: &str) {
-        self.setup.board.write(|k| {
+    fn show_failure(&self, dbid: Dbid, failure: Failure, why: &str) {
+        let is_news = self.setup.board.write(|k| {
             let seen = k.segments.entry(dbid).or_default();
             let (now, now_ms) = (Instant::now(), unix_ms());
             let (since, since_ms) = seen.failing.as_ref().map_or((now, now_ms), |f| (f.since, f.since_ms));
-            seen.failing = Some(Failing { since, since_ms, last: now, why: why.into() });
+            let known = seen.failing.as_ref().and_then(|f| f.absent_since);
+            let absent_since = failure.is_proof_of_absence().then(|| known.unwrap_or(now));
+            seen.failing = Some(Failing { since, since_ms, last: now, why: why.into(), absent_since });
+            known.is_none() && absent_since.is_some()
         });
+        if is_news && let Some(row) = self.rows.get(&dbid) {
+            // Its host knows best whether the process is gone; it may be gone itself.
+            self.setup.glance.at(&row.hostname);
+        }
     }
 
     fn show_content(&self, content: Content) {

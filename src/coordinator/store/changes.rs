@@ -1,7 +1,7 @@
 //! The compare-and-set of a pair's row, with its history and the goal that follows.
 
 use super::{Goal, Owner, Store, StoreError, operations};
-use crate::core::ids::{Content, Dbid, Epoch};
+use crate::core::ids::{Content, CopyId, Dbid, Epoch};
 use crate::core::operation::{GoalKind, Target};
 use crate::core::row::{Member, Mode, PairRow, Role, Status};
 use crate::core::transition::{Effect, Event, Transition, Writer, letters};
@@ -18,6 +18,8 @@ pub struct Change<'a> {
     /// For [`Event::RecoveryBegins`]: whether everything is copied, and how fast at most.
     pub full_copy: bool,
     pub rate_bytes: Option<u64>,
+    /// The copy that serves from here on, if the change is made by one who knows it.
+    pub serving_copy: Option<CopyId>,
     /// Now, in Unix milliseconds.
     pub at_ms: i64,
 }
@@ -32,12 +34,16 @@ pub enum Changed {
 }
 
 impl Store {
-    /// Changes a row if it still is, as a whole, what the change is from (R1). Durable on return.
+    /// Changes a row if it still is, as a whole, what the change is from (R1), and nobody has to look at it
+    /// first. Durable on return.
     pub fn change(&self, change: &Change<'_>) -> Result<Changed, StoreError> {
         let (before, after) = (change.transition.before, change.transition.after);
         let mut db = self.lock();
         let tx = self.at(db.transaction_with_behavior(TransactionBehavior::Immediate))?;
         let found = self.content_in(&tx, before.content)?;
+        if let Some(why) = found.quarantine {
+            return Err(StoreError::Quarantined { content: before.content, why });
+        }
         let row = found.pair.map_err(|why| self.damaged(format!("content {}", before.content), why))?;
         if row != before {
             return Ok(Changed::Stale { row });
@@ -92,8 +98,9 @@ fn write_beside(tx: &Transaction<'_>, change: &Change<'_>, serving: Epoch) -> ru
     let content = after.content.0;
     let serving = if change.transition.changes_server() { after.epoch } else { serving };
     tx.execute(
-        "UPDATE segsh_content SET serving_epoch = ?2, last_event = ?3 WHERE content = ?1",
-        params![content, signed(serving), change.reason],
+        "UPDATE segsh_content SET serving_epoch = ?2, last_event = ?3, serving_copy = coalesce(?4, serving_copy)
+         WHERE content = ?1",
+        params![content, signed(serving), change.reason, change.serving_copy.map(|copy| copy.to_string())],
     )?;
     if event == Event::RecoveryBegins {
         tx.execute(

@@ -12,7 +12,7 @@ pub mod settings;
 mod tests;
 
 use crate::cluster::request::Owner;
-use crate::core::ids::{Content, Dbid, Epoch};
+use crate::core::ids::{Content, CopyId, Dbid, Epoch};
 use crate::core::operation::Goal;
 use crate::core::row::{Member, Mode, PairRow, Role, SegmentRow, Status};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior, params};
@@ -39,6 +39,8 @@ pub enum StoreError {
     Version { path: PathBuf, found: i64, expected: i64 },
     #[error("catalog {}: {what} is damaged: {why}", path.display())]
     Damaged { path: PathBuf, what: String, why: String },
+    #[error("content {content} is quarantined: {why}")]
+    Quarantined { content: Content, why: String },
     #[error("content {0} is not in the catalog")]
     NoContent(Content),
     #[error(transparent)]
@@ -53,6 +55,8 @@ pub struct ContentRow {
     pub pair: Result<PairRow, String>,
     /// The epoch under which the present acting primary's process began to serve.
     pub serving_epoch: Epoch,
+    /// The copy that served last; `None` until FTS has decided something.
+    pub serving_copy: Option<CopyId>,
     /// The recovery that is under way copies everything.
     pub full_copy: bool,
     pub rate_bytes: Option<u64>,
@@ -68,6 +72,9 @@ pub struct ContentRow {
 pub struct Store {
     path: PathBuf,
     db: Mutex<Connection>,
+    /// Reads have a connection of their own: they never wait for the sync of a write. What was written
+    /// before a read began is seen by it.
+    reader: Mutex<Connection>,
 }
 
 impl Store {
@@ -110,15 +117,15 @@ impl Store {
         if found != schema::VERSION {
             return Err(StoreError::Version { path: path.into(), found, expected: schema::VERSION });
         }
-        Ok(Store { path: path.into(), db: Mutex::new(db) })
+        let reader = read_only(path).map_err(at)?;
+        Ok(Store { path: path.into(), db: Mutex::new(db), reader: Mutex::new(reader) })
     }
 
     /// Opens the last catalog to look at it, as when the coordinator is down.
     pub fn open_read_only(path: &Path) -> Result<Store, StoreError> {
         let at = |source| StoreError::Sqlite { path: path.into(), source };
-        let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(at)?;
-        db.busy_timeout(BUSY).map_err(at)?;
-        Ok(Store { path: path.into(), db: Mutex::new(db) })
+        let (db, reader) = (read_only(path).map_err(at)?, read_only(path).map_err(at)?);
+        Ok(Store { path: path.into(), db: Mutex::new(db), reader: Mutex::new(reader) })
     }
 
     /// Where the catalog is.
@@ -128,13 +135,13 @@ impl Store {
 
     /// Exactly the catalog, by dbid; the coordinator's row included.
     pub fn rows(&self) -> Result<Vec<SegmentRow>, StoreError> {
-        let db = self.lock();
+        let db = self.read();
         self.at(segments(&db, None))
     }
 
     /// Every content with its pair.
     pub fn contents(&self) -> Result<Vec<ContentRow>, StoreError> {
-        let db = self.lock();
+        let db = self.read();
         let numbers: Vec<i64> =
             self.at(query(&db, "SELECT content FROM segsh_content ORDER BY content", |r| r.get(0)))?;
         numbers.into_iter().map(|n| self.content_in(&db, Content(n))).collect()
@@ -142,13 +149,13 @@ impl Store {
 
     /// One content with its pair.
     pub fn content(&self, content: Content) -> Result<ContentRow, StoreError> {
-        self.content_in(&self.lock(), content)
+        self.content_in(&self.read(), content)
     }
 
     fn content_in(&self, db: &Connection, content: Content) -> Result<ContentRow, StoreError> {
         let members = self.at(segments(db, Some(content)))?;
         let sql = "SELECT epoch, serving_epoch, full_copy, rate_bytes, must_copy_all,
-                          single_copy_since_ms, last_event, quarantine
+                          single_copy_since_ms, last_event, quarantine, serving_copy
                    FROM segsh_content WHERE content = ?1";
         let row = db.query_row(sql, [content.0], |r| {
             Ok(ContentRow {
@@ -161,6 +168,7 @@ impl Store {
                 single_copy_since_ms: r.get(5)?,
                 last_event: r.get(6)?,
                 quarantine: r.get(7)?,
+                serving_copy: copy(r, 8)?,
             })
         });
         self.at(row.optional())?.ok_or(StoreError::NoContent(content))
@@ -168,14 +176,14 @@ impl Store {
 
     /// Since when segments have been down by the catalog, in Unix milliseconds.
     pub fn down_since(&self) -> Result<Vec<(Dbid, i64)>, StoreError> {
-        let db = self.lock();
+        let db = self.read();
         self.at(query(&db, "SELECT dbid, since_ms FROM segsh_down", |r| Ok((Dbid(r.get(0)?), r.get(1)?))))
     }
 
     /// A setting's value with its unit.
     pub fn setting(&self, name: &str) -> Result<String, StoreError> {
         let known = settings::find(name)?;
-        let db = self.lock();
+        let db = self.read();
         let stored: Option<String> =
             self.at(db.query_row("SELECT value FROM segsh_setting WHERE name = ?1", [name], |r| r.get(0)).optional())?;
         Ok(stored.unwrap_or_else(|| known.default.into()))
@@ -220,6 +228,10 @@ impl Store {
         self.at(tx.commit())
     }
 
+    fn read(&self) -> MutexGuard<'_, Connection> {
+        self.reader.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Connection> {
         // A panic while it was held left no transaction open: rusqlite rolls back on drop.
         self.db.lock().unwrap_or_else(PoisonError::into_inner)
@@ -236,6 +248,12 @@ impl Store {
 
 const BUSY: Duration = Duration::from_secs(10);
 
+fn read_only(path: &Path) -> rusqlite::Result<Connection> {
+    let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    db.busy_timeout(BUSY)?;
+    Ok(db)
+}
+
 fn prepare(db: &Connection) -> rusqlite::Result<()> {
     db.busy_timeout(BUSY)?;
     db.pragma_update(None, "journal_mode", "WAL")?;
@@ -250,6 +268,13 @@ fn query<T>(db: &Connection, sql: &str, map: impl FnMut(&Row<'_>) -> rusqlite::R
 fn number(row: &Row<'_>, index: usize) -> rusqlite::Result<u64> {
     let value: i64 = row.get(index)?;
     u64::try_from(value).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(index, value))
+}
+
+/// A copy's identity, as it is spelled everywhere else.
+fn copy(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<CopyId>> {
+    let bad = |_| rusqlite::Error::InvalidColumnType(index, "copy".into(), rusqlite::types::Type::Text);
+    let text: Option<String> = row.get(index)?;
+    text.map(|text| u128::from_str_radix(&text, 16).map(CopyId).map_err(bad)).transpose()
 }
 
 fn insert_segment(tx: &Transaction<'_>, row: &SegmentRow) -> rusqlite::Result<usize> {

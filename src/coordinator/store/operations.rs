@@ -2,6 +2,7 @@
 
 use super::{Goal, Owner, Store, StoreError};
 use crate::cluster::Outcome;
+use crate::core::row::PairRow;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 /// An operation as the catalog keeps it.
@@ -45,6 +46,20 @@ impl Store {
         self.at(self.lock().execute(sql, params![id, json(goal)])).map(drop)
     }
 
+    /// Keeps how far a goal is, if the content's row still is what that was judged from: a target that ends no
+    /// longer holds its content, and what happens to the row from then on is nobody's. Returns whether.
+    pub fn save_goal_on(&self, id: i64, goal: &Goal, row: &PairRow) -> Result<bool, StoreError> {
+        let mut db = self.lock();
+        let tx = self.at(db.transaction_with_behavior(TransactionBehavior::Immediate))?;
+        if self.content_in(&tx, row.content)?.pair.as_ref() != Ok(row) {
+            return Ok(false);
+        }
+        let sql = "UPDATE segsh_operation SET goal = ?2 WHERE id = ?1 AND ended_ms IS NULL";
+        self.at(tx.execute(sql, params![id, json(goal)]))?;
+        self.at(tx.commit())?;
+        Ok(true)
+    }
+
     /// Ends an operation.
     pub fn end(&self, id: i64, goal: &Goal, outcome: &Outcome, at_ms: i64) -> Result<(), StoreError> {
         let sql = "UPDATE segsh_operation SET goal = ?2, outcome = ?3, status = ?4, ended_ms = ?5 WHERE id = ?1";
@@ -54,7 +69,7 @@ impl Store {
 
     /// The operations that have not ended, oldest first.
     pub fn active(&self) -> Result<Vec<Operation>, StoreError> {
-        self.active_in(&self.lock())
+        self.active_in(&self.read())
     }
 
     pub(super) fn active_in(&self, db: &Connection) -> Result<Vec<Operation>, StoreError> {
@@ -66,8 +81,14 @@ impl Store {
     /// An operation of any time.
     pub fn operation(&self, id: i64) -> Result<Option<Operation>, StoreError> {
         let sql = "SELECT id, goal, owner, started_ms, ended_ms, outcome FROM segsh_operation WHERE id = ?1";
-        let found = self.at(self.lock().query_row(sql, [id], raw).optional())?;
+        let found = self.at(self.read().query_row(sql, [id], raw).optional())?;
         found.map(|raw| self.parse(raw)).transpose()
+    }
+
+    /// As if no operation had been left.
+    #[cfg(test)]
+    pub fn forget_operations(&self) {
+        self.lock().execute("DELETE FROM segsh_operation", []).expect("a delete");
     }
 
     fn parse(&self, (id, goal, owner, started_ms, ended_ms, outcome): Raw) -> Result<Operation, StoreError> {

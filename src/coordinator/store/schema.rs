@@ -31,6 +31,7 @@ CREATE TABLE segsh_content (
     rate_bytes           INTEGER,
     must_copy_all        INTEGER NOT NULL DEFAULT 0,
     single_copy_since_ms INTEGER,
+    serving_copy         TEXT,
     last_event           TEXT NOT NULL DEFAULT '',
     quarantine           TEXT
 );
@@ -60,8 +61,8 @@ CREATE TABLE segsh_setting (
     name  TEXT PRIMARY KEY,
     value TEXT NOT NULL
 );
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 ";
 
 /// The version that [`TABLES`] makes.
-pub(super) const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 2;

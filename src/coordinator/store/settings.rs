@@ -58,7 +58,12 @@ pub const KNOWN: &[Known] = &[
         Kind::Count { min: 1, max: 1000 },
         "how many segments one operation works on at a time",
     ),
-    known("segsh_recovery_rate", "off", Kind::Rate, "cap on a copy, for each pair"),
+    known(
+        "segsh_recovery_rate",
+        "off",
+        Kind::Rate,
+        "cap on a copy, for each pair; taken when the copy begins, unless the call names its own rate",
+    ),
 ];
 
 /// Why a setting can't be read or written.

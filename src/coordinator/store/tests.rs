@@ -24,7 +24,16 @@ fn store() -> (tempfile::TempDir, Store) {
 }
 
 fn change<'a>(transition: &'a Transition, recover: Option<(Dbid, &'a Owner)>) -> Change<'a> {
-    Change { transition, reason: "why", evidence: &[], recover, full_copy: false, rate_bytes: None, at_ms: 1000 }
+    Change {
+        transition,
+        reason: "why",
+        evidence: &[],
+        recover,
+        full_copy: false,
+        rate_bytes: None,
+        serving_copy: None,
+        at_ms: 1000,
+    }
 }
 
 fn pair_of(store: &Store) -> PairRow {

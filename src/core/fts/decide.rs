@@ -1,6 +1,6 @@
 //! The judgement: from what was seen of a pair to what its row should be.
 
-use super::{Change, Decision, Fts, Witness};
+use super::{Change, Decision, Fts, Pending, Witness};
 use crate::core::ids::Dbid;
 use crate::core::report::{MirrorLoss, Phase, Report};
 use crate::core::row::Pairing;
@@ -32,7 +32,13 @@ impl Fts {
             self.put_in_quarantine(now_ms, reason, out);
             return;
         };
-        if self.pending || !self.is_deciding(now_ms) {
+        if self.pending.is_some() {
+            return;
+        }
+        if self.held && !self.is_paused(now_ms) {
+            return self.judge_held(now_ms, pairing, out);
+        }
+        if !self.is_deciding(now_ms) {
             return;
         }
         let Some(primary) = self.witness(self.row.primary.dbid).cloned() else {
@@ -42,6 +48,19 @@ impl Fts {
             self.judge_answer(now_ms, pairing, report, out);
         } else if primary.is_failing() {
             self.judge_failing(now_ms, pairing, &primary, out);
+        }
+    }
+
+    /// An operation stops or starts the segments. A primary whose sessions are waited for is still granted
+    /// tracking: without it their commits would wait for a mirror that is gone, and they would never end.
+    /// The mirror is not recovered at once; that is for the operation.
+    fn judge_held(&mut self, now_ms: u64, pairing: Pairing, out: &mut Vec<Decision>) {
+        let primary = self.witness(self.row.primary.dbid).and_then(Witness::answer);
+        let lost =
+            primary.filter(|r| r.epoch == self.row.epoch && r.sick.is_none()).and_then(|r| r.mirror_lost.clone());
+        if let (Some(loss), Pairing::Synchronized | Pairing::Resynchronizing) = (lost, pairing) {
+            let reason = format!("primary dbid {} lost its mirror while it is stopped: {loss}", self.row.primary.dbid);
+            self.change(now_ms, Happening::MirrorLost, reason, out);
         }
     }
 
@@ -79,13 +98,16 @@ impl Fts {
         if self.granted == Some((report.dbid, report.pid)) {
             return;
         }
-        // In s/s both hold every acknowledged commit: a primary whose files do not stand gives way.
-        if pairing == Pairing::Synchronized && !report.ready {
+        // Its files do not stand, or are not the copy that the row speaks of: it is never granted the
+        // content. In s/s both hold every acknowledged commit, so the mirror takes over; otherwise there is
+        // no copy left.
+        if let Some(unfit) = self.unfit(report) {
             let since = now_ms.saturating_sub(self.patience.timeout_ms);
-            if let Mirror::Ready = self.mirror(since) {
-                let reason = format!("primary dbid {} restarted and is not ready; the mirror is", report.dbid);
-                return self.change(now_ms, Happening::PrimaryLost, reason, out);
-            }
+            let why = format!(
+                "acting primary dbid {} restarted as pid {}, and may not serve: {unfit}",
+                report.dbid, report.pid
+            );
+            return self.primary_lost(now_ms, pairing, since, &why, Happening::PrimaryLost, out);
         }
         let reason = format!("acting primary dbid {} restarted as pid {}", report.dbid, report.pid);
         self.change(now_ms, Happening::PrimaryRestarted, reason, out);
@@ -186,14 +208,13 @@ impl Fts {
         }
         match witness.answer_since(since) {
             None => Mirror::Unasked,
-            Some(report) if report.sick.is_some() || !report.ready => {
-                let because = report.sick.clone().unwrap_or_else(|| "its copy is not ready".into());
-                Mirror::NotReady(format!("mirror dbid {} cannot take over: {because}", report.dbid))
-            }
             Some(report) if !matches!(report.phase, Phase::Mirror | Phase::Nobody) => {
                 Mirror::NotReady(format!("dbid {} is not a mirror now", report.dbid))
             }
-            Some(_) => Mirror::Ready,
+            Some(report) => match report.sick.clone().or_else(|| self.unfit(report)) {
+                Some(because) => Mirror::NotReady(format!("mirror dbid {} cannot take over: {because}", report.dbid)),
+                None => Mirror::Ready,
+            },
         }
     }
 
@@ -203,14 +224,17 @@ impl Fts {
         };
         // A mirror that does not answer stays down until somebody brings it back.
         let recover = transition.recover().filter(|dbid| event == Happening::Drained || self.answers(*dbid));
-        self.pending = true;
+        let server = self.witness(transition.after.primary.dbid).and_then(Witness::answer);
+        let serving_copy = server.map(|r| r.copy.copy);
         // A nobody that is promoted, or restarted, has its new epoch with this change (R5).
-        if transition.changes_server() {
-            let server = self.witness(transition.after.primary.dbid).and_then(Witness::answer);
-            self.granted = server.filter(|r| r.phase == Phase::Nobody).map(|r| (r.dbid, r.pid));
-        }
+        let grants = if transition.changes_server() {
+            server.filter(|r| r.phase == Phase::Nobody).map(|r| (r.dbid, r.pid))
+        } else {
+            self.granted
+        };
+        self.pending = Some(Pending { after: transition.after, grants, serving_copy });
         self.remember(now_ms, format!("decided: {reason}"));
-        let change = Change { transition, reason, evidence: self.evidence(now_ms), recover };
+        let change = Change { transition, reason, evidence: self.evidence(now_ms), recover, serving_copy };
         out.push(Decision::Change(Box::new(change)));
     }
 

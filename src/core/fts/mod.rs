@@ -6,15 +6,17 @@
 //! afterwards comes back as [`Event::Row`]. Until it does, nothing more is decided.
 
 mod decide;
+mod fitness;
 mod witness;
 
 #[cfg(test)]
 mod tests;
 
-use super::ids::{Dbid, Epoch};
+use super::ids::{CopyId, Dbid, Epoch};
 use super::report::{Phase, Report};
 use super::row::{PairRow, Pairing, Role};
 use super::transition::{self, Transition};
+pub use fitness::unfit;
 use std::collections::{BTreeMap, VecDeque};
 pub use witness::{Failure, Witness};
 
@@ -40,6 +42,8 @@ impl Default for Patience {
 pub enum Event {
     /// The catalog's row, after a change or a refused one.
     Row(PairRow),
+    /// The catalog could not be written, so the row is what it was.
+    NotWritten,
     /// A segment answered, or pushed its report.
     Heard(Box<Report>),
     /// An attempt to reach a segment failed.
@@ -70,12 +74,23 @@ pub struct Change {
     pub evidence: Vec<String>,
     /// The segment to recover at once: a goal that is written with the row.
     pub recover: Option<Dbid>,
+    /// The copy that serves from here on, when that is known: kept beside the row.
+    pub serving_copy: Option<CopyId>,
+}
+
+/// What a decided change means once its row stands.
+#[derive(Debug, Clone)]
+struct Pending {
+    after: PairRow,
+    /// [`Fts::granted`] from then on.
+    grants: Option<(Dbid, u32)>,
+    serving_copy: Option<CopyId>,
 }
 
 /// What the service wants done.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Decision {
-    /// Change the row by compare-and-set, then answer with [`Event::Row`].
+    /// Change the row by compare-and-set, then answer with [`Event::Row`] or [`Event::NotWritten`].
     Change(Box<Change>),
     /// Ask this segment now.
     Ask(Dbid),
@@ -90,6 +105,9 @@ pub enum Decision {
 /// How many observations are kept for `why(...)`.
 const REMEMBERED: usize = 64;
 
+/// How long nothing is decided after the catalog could not be written; then on fresh witnesses.
+const NOT_WRITTEN_PAUSE_MS: u64 = 1000;
+
 /// The service of one content.
 #[derive(Debug, Clone)]
 pub struct Fts {
@@ -100,12 +118,16 @@ pub struct Fts {
     cold: bool,
     held: bool,
     paused_until_ms: Option<u64>,
+    /// A change could not be written: nothing is decided until then.
+    not_written_until_ms: Option<u64>,
     all_silent: bool,
     said_silent: bool,
     said_double_fault: bool,
     quarantined: Option<String>,
     /// A change is under way: its row has not come back yet.
-    pending: bool,
+    pending: Option<Pending>,
+    /// The copy that served last, as the catalog keeps it.
+    serving_copy: Option<CopyId>,
     /// The process that was nobody and for which a restart has been granted.
     granted: Option<(Dbid, u32)>,
     /// The primary that was drained on request.
@@ -128,11 +150,13 @@ impl Fts {
             cold: true,
             held: false,
             paused_until_ms: None,
+            not_written_until_ms: None,
             all_silent: false,
             said_silent: false,
             said_double_fault: false,
             quarantined: None,
-            pending: false,
+            pending: None,
+            serving_copy: None,
             granted: None,
             drained: None,
             loss_since: None,
@@ -140,6 +164,11 @@ impl Fts {
             last_step_ms: None,
             seen: VecDeque::new(),
         }
+    }
+
+    /// The same, with what the catalog keeps beside the row.
+    pub fn knowing(self, serving_copy: Option<CopyId>, quarantined: Option<String>) -> Fts {
+        Fts { serving_copy, quarantined, ..self }
     }
 
     pub fn row(&self) -> &PairRow {
@@ -153,7 +182,11 @@ impl Fts {
 
     /// Whether the service decides at all: not cold, not held by an operation, not paused.
     pub fn is_deciding(&self, now_ms: u64) -> bool {
-        !self.cold && !self.held && self.paused_until_ms.is_none_or(|until| now_ms >= until)
+        !self.cold && !self.held && !self.is_paused(now_ms)
+    }
+
+    fn is_paused(&self, now_ms: u64) -> bool {
+        self.paused_until_ms.max(self.not_written_until_ms).is_some_and(|until| now_ms < until)
     }
 
     /// Whether something was seen that the next second or so will decide.
@@ -162,13 +195,13 @@ impl Fts {
             return false;
         }
         let failing = self.witness(self.row.primary.dbid).is_some_and(Witness::is_failing);
-        self.pending || failing || self.loss_since.is_some_and(|(epoch, _)| epoch == self.row.epoch)
+        self.pending.is_some() || failing || self.loss_since.is_some_and(|(epoch, _)| epoch == self.row.epoch)
     }
 
     /// Whether a segment may be sent the row. A process that is nobody is told only what was decided
     /// after it was seen: a grant to this very process, or a recovery under a later epoch (R5, R6).
     pub fn may_order(&self, dbid: Dbid) -> bool {
-        if self.quarantined.is_some() || self.pending {
+        if self.quarantined.is_some() || self.pending.is_some() {
             return false;
         }
         let Some(report) = self.witness(dbid).and_then(Witness::answer) else {
@@ -212,6 +245,10 @@ impl Fts {
         out
     }
 
+    fn unfit(&self, report: &Report) -> Option<String> {
+        unfit(&self.row, self.serving_copy, report)
+    }
+
     fn witness(&self, dbid: Dbid) -> Option<&Witness> {
         self.witnesses.get(&dbid)
     }
@@ -237,6 +274,11 @@ impl Fts {
     fn take(&mut self, now_ms: u64, event: Event, late: bool, out: &mut Vec<Decision>) {
         match event {
             Event::Row(row) => self.take_row(now_ms, row),
+            Event::NotWritten => {
+                self.pending = None;
+                self.not_written_until_ms = Some(now_ms + NOT_WRITTEN_PAUSE_MS);
+                self.witnesses.values_mut().for_each(Witness::void);
+            }
             Event::Heard(report) => self.take_report(now_ms, *report, out),
             // A deadline that was judged by a late prober says nothing.
             Event::Failed { failure, .. } if late && !failure.is_proof_of_absence() => {}
@@ -267,7 +309,11 @@ impl Fts {
     }
 
     fn take_row(&mut self, now_ms: u64, row: PairRow) {
-        self.pending = false;
+        // Another row than the decided one is somebody else's: then nothing was granted.
+        if let Some(decided) = self.pending.take().filter(|decided| decided.after == row) {
+            self.granted = decided.grants;
+            self.serving_copy = decided.serving_copy.or(self.serving_copy);
+        }
         if row == self.row {
             return;
         }
@@ -296,7 +342,8 @@ impl Fts {
                 self.granted = None;
             }
         }
-        if report.dbid == self.row.primary.dbid && report.sick.is_none() {
+        let may_serve = report.sick.is_none() && (report.phase != Phase::Nobody || self.unfit(&report).is_none());
+        if report.dbid == self.row.primary.dbid && may_serve {
             self.said_double_fault = false;
         }
         if report.dbid == self.row.primary.dbid {

@@ -364,6 +364,33 @@ fn a_restarted_acting_primary_gets_one_new_epoch_and_tracking() {
 }
 
 #[test]
+fn a_mirror_whose_copy_is_of_an_older_link_is_never_promoted() {
+    let mut b = Bench::healthy(synced());
+    let mut old = link_ended(report(M, Phase::Nobody));
+    old.copy.generation = Epoch(3);
+    b.fail(P, Failure::Refused);
+    b.hear(old);
+    assert_eq!((b.changes(), b.double_faults()), (vec![], 1));
+}
+
+#[test]
+fn only_the_copy_that_served_last_is_granted_a_restart() {
+    let mut b = Bench::healthy(synced());
+    b.fail(M, Failure::Refused);
+    let mut lost = report(P, Phase::Suspended);
+    lost.mirror_lost = Some(MirrorLoss::LinkClosed("end of stream".into()));
+    b.hear(lost);
+    assert_eq!(b.row_letters(), "p,c,u / m,s,d");
+    assert_eq!(b.last_change().serving_copy, Some(CopyId(1)));
+    let mut other = report(P, Phase::Nobody);
+    other.copy.copy = CopyId(7);
+    b.hear(other);
+    assert_eq!((b.changes(), b.double_faults()), (vec![Happening::MirrorLost], 1));
+    b.hear(report(P, Phase::Nobody));
+    assert_eq!(b.changes(), [Happening::MirrorLost, Happening::PrimaryRestarted]);
+}
+
+#[test]
 fn a_restarted_primary_that_is_not_ready_gives_way_to_a_ready_mirror() {
     let mut b = Bench::healthy(synced());
     let mut nobody = report(P, Phase::Nobody);
@@ -508,4 +535,106 @@ fn while_a_change_is_under_way_nothing_else_is_decided() {
     let after = fts.step(5, Event::Row(tracking()));
     assert!(!after.iter().any(|d| matches!(d, Decision::Change(_))), "{after:?}");
     assert_eq!(letters(fts.row()), "p,c,u / m,s,d");
+}
+
+#[test]
+fn a_copy_that_is_incomplete_or_of_unknown_origin_is_never_granted_the_content() {
+    let nobody = |pid, ready| Report { pid, ready, link: None, ..report(P, Phase::Nobody) };
+    for row in [tracking(), resync(), row(Mode::Synchronized, None)] {
+        let mut bench = Bench::healthy(row);
+        bench.fail(P, Failure::Refused);
+        let before = bench.changes();
+        bench.all.clear();
+        for _ in 0..3 {
+            bench.hear(nobody(999, false));
+            bench.pass(1000);
+        }
+        assert_eq!(bench.changes(), [], "after {before:?}");
+        assert!(!bench.fts.may_order(P));
+        let loud = bench.all.iter().filter(|d| matches!(d, Decision::DoubleFault { .. })).count();
+        assert!(loud <= 1, "it is said once");
+        bench.hear(nobody(1000, true));
+        assert_eq!(bench.changes(), [Happening::PrimaryRestarted], "another copy under its name may");
+    }
+    // In s/s both hold every acknowledged commit.
+    let mut bench = Bench::new(synced());
+    bench.hear(nobody(999, false));
+    bench.hear(Report { link: None, ..report(M, Phase::Nobody) });
+    assert_eq!(bench.changes(), [Happening::PrimaryLost]);
+}
+
+#[test]
+fn what_could_not_be_written_is_decided_again_later_and_on_fresh_witnesses() {
+    let mut fts = Fts::new(synced(), Patience::default());
+    let refused = |fts: &mut Fts, now| {
+        let mut all = fts.step(now, Event::Failed { dbid: P, failure: Failure::Refused, why: String::new() });
+        all.extend(fts.step(now, Event::Heard(Box::new(link_ended(report(M, Phase::Nobody))))));
+        all
+    };
+    fts.step(0, Event::Release);
+    assert!(matches!(&refused(&mut fts, 10)[..], [.., Decision::Change(_)]));
+    assert_eq!(fts.step(10, Event::NotWritten), []);
+    assert_eq!(letters(fts.row()), "p,s,u / m,s,u");
+    for now in (100..1000).step_by(100) {
+        let decisions = refused(&mut fts, now);
+        assert!(!decisions.iter().any(|d| matches!(d, Decision::Change(_))), "not at once again");
+        assert!(!fts.is_undecided(now), "whoever asked for a probe need not wait for it");
+        assert!(!fts.may_order(M), "nothing was granted");
+    }
+    assert!(matches!(&refused(&mut fts, 1100)[..], [Decision::Change(_)]));
+    // What was seen before does not count.
+    fts.step(1100, Event::NotWritten);
+    for now in (1200..=2400).step_by(100) {
+        assert_eq!(fts.step(now, Event::Tick), []);
+    }
+}
+
+#[test]
+fn a_primary_that_is_held_is_granted_tracking_and_nothing_else() {
+    let mut b = Bench::healthy(synced());
+    b.step(Event::Hold(true));
+    b.fail(M, Failure::Refused);
+    let mut primary = report(P, Phase::Suspended);
+    primary.mirror_lost = Some(MirrorLoss::LinkClosed("end of stream".into()));
+    b.hear(primary);
+    assert_eq!(b.changes(), [Happening::MirrorLost]);
+    assert_eq!(b.last_change().recover, None);
+    b.fail(P, Failure::Refused);
+    b.hear(report(P, Phase::Nobody));
+    b.pass(5000);
+    assert_eq!((b.changes(), b.double_faults()), (vec![Happening::MirrorLost], 0));
+}
+
+#[test]
+fn a_release_forgets_what_a_process_said_that_died_while_nothing_was_decided() {
+    let mut b = Bench::healthy(synced());
+    b.step(Event::Hold(true));
+    b.hear(report(P, Phase::Nobody));
+    for _ in 0..4 {
+        b.pass(100);
+        b.fail(P, Failure::Refused);
+    }
+    b.hear(link_ended(report(M, Phase::Nobody)));
+    b.step(Event::Release);
+    assert_eq!(b.changes(), [], "the process that said it was nobody is gone");
+    b.fail(P, Failure::Refused);
+    b.hear(link_ended(report(M, Phase::Nobody)));
+    assert_eq!(b.changes(), [Happening::PrimaryLost], "the mirror holds everything");
+}
+
+#[test]
+fn a_late_prober_does_not_believe_what_it_heard_before_either() {
+    let mut b = Bench::healthy(synced());
+    b.pass(100);
+    let mut primary = report(P, Phase::Suspended);
+    primary.mirror_lost = Some(MirrorLoss::LinkClosed("end of stream".into()));
+    b.hear(primary);
+    b.pass(100);
+    b.fail(P, Failure::Timeout);
+    b.now += 900;
+    b.hear(report(M, Phase::Mirror));
+    assert_eq!(b.changes(), [], "the primary may be gone");
+    b.fail(P, Failure::Refused);
+    b.hear(link_ended(report(M, Phase::Mirror)));
+    assert_eq!(b.changes(), [Happening::PrimaryLost]);
 }

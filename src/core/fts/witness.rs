@@ -37,6 +37,8 @@ impl Failure {
 pub struct Witness {
     report: Option<Report>,
     heard_ms: Option<u64>,
+    /// The last answer no longer counts: it may be a process's that has ended since.
+    stale: bool,
     failure: Option<Failing>,
 }
 
@@ -55,6 +57,7 @@ impl Witness {
     pub(super) fn heard(&mut self, now_ms: u64, report: Report) -> Option<String> {
         let was_failing = self.failure.take().is_some();
         self.heard_ms = Some(now_ms);
+        self.stale = false;
         let is_new = was_failing || self.report.as_ref().is_none_or(|old| differs(old, &report));
         let text = is_new.then(|| words(&report));
         self.report = Some(report);
@@ -82,18 +85,20 @@ impl Witness {
         }
     }
 
-    /// Forgets what was counted against the segment; what it said itself stays.
+    /// Nothing seen so far counts any more, neither for the segment nor against it: without what failed,
+    /// its last answer would stand for a process that may be gone. It is kept to be told.
     pub(super) fn void(&mut self) {
         self.failure = None;
+        self.stale = true;
     }
 
     pub fn is_failing(&self) -> bool {
         self.failure.is_some()
     }
 
-    /// The last answer, unless attempts have failed since.
+    /// The last answer, unless attempts have failed since, or it was voided.
     pub fn answer(&self) -> Option<&Report> {
-        self.report.as_ref().filter(|_| self.failure.is_none())
+        self.report.as_ref().filter(|_| self.failure.is_none() && !self.stale)
     }
 
     /// The last answer, if it came at or after a moment.

@@ -12,8 +12,9 @@ mod restart;
 #[cfg(test)]
 mod tests;
 
-use super::ids::{Content, Dbid, Epoch};
-use super::report::{Phase, Report, StopMode};
+use super::fts::unfit;
+use super::ids::{Content, CopyId, Dbid, Epoch};
+use super::report::{MirrorLoss, Phase, Report, StopMode};
 use super::row::{PairRow, Pairing};
 use super::transition::Transition;
 use serde::{Deserialize, Serialize};
@@ -137,6 +138,9 @@ pub struct Target {
     pub dbid: Dbid,
     /// Another operation works on it; this one only waits for its end.
     pub joined: bool,
+    /// Joined by a start: the other operation does not start an acting primary that is gone, this does.
+    #[serde(default)]
+    pub revives: bool,
     pub stage: Stage,
     /// Whether the pair was synchronized when the target was begun.
     pub was_synchronized: bool,
@@ -144,6 +148,12 @@ pub struct Target {
     pub granted: Option<Epoch>,
     /// Full copy: the place is prepared, and nothing but a full copy can follow.
     pub prepared: bool,
+    /// Full copy: whether it goes on where an interrupted one stopped; `None` until that is known.
+    #[serde(default)]
+    pub continues: Option<bool>,
+    /// The pair was in sync and lost its link again: what follows is incremental.
+    #[serde(default)]
+    pub was_in_sync: bool,
     /// Full copy: the old directory is dropped.
     pub dropped: bool,
     pub ended: Option<Ended>,
@@ -153,6 +163,9 @@ pub struct Target {
     /// Processes that were asked to stop.
     #[serde(skip)]
     pub asked_to_stop: Vec<Dbid>,
+    /// The acting primary was seen at the copy.
+    #[serde(skip)]
+    saw_primary: bool,
     #[serde(skip)]
     waiting: Option<(WaitFor, u64)>,
 }
@@ -163,14 +176,18 @@ impl Target {
             content,
             dbid,
             joined: false,
+            revives: false,
             stage: Stage::Pending,
             was_synchronized: false,
             granted: None,
             prepared: false,
+            continues: None,
+            was_in_sync: false,
             dropped: false,
             ended: None,
             started: BTreeMap::new(),
             asked_to_stop: Vec::new(),
+            saw_primary: false,
             waiting: None,
         }
     }
@@ -202,6 +219,8 @@ pub struct MemberFacts {
     pub sibling: Process,
     /// Free bytes where its data directory is.
     pub free_bytes: Option<u64>,
+    /// The last loss of its mirror that it reported, and under which epoch.
+    pub lost: Option<(Epoch, MirrorLoss)>,
 }
 
 /// Everything that the next step depends on.
@@ -214,12 +233,32 @@ pub struct Facts {
     pub members: BTreeMap<Dbid, MemberFacts>,
     /// A full copy was begun and has not come to its end: nothing else can make the pair equal.
     pub must_copy_all: bool,
+    /// The copy that served last, as the catalog keeps it.
+    pub serving_copy: Option<CopyId>,
+    /// Another operation has a target on this content.
+    pub other_works: bool,
     /// The goal's flags, which may change while it runs.
     pub cancelled: bool,
     pub stop_after_segment: bool,
 }
 
 impl Facts {
+    /// The directory of a member's process, if one runs: whether it is the sibling.
+    fn runs_in_sibling(&self, dbid: Dbid) -> Option<bool> {
+        let member = self.members.get(&dbid)?;
+        match (member.process, member.sibling) {
+            (Process::Running(_), _) => Some(false),
+            (_, Process::Running(_)) => Some(true),
+            _ => None,
+        }
+    }
+
+    /// Whether its host says that a member has no process, under either name.
+    fn is_absent(&self, dbid: Dbid) -> bool {
+        let member = self.member(dbid);
+        (member.process, member.sibling) == (Process::Absent, Process::Absent)
+    }
+
     fn member(&self, dbid: Dbid) -> MemberFacts {
         self.members.get(&dbid).cloned().unwrap_or_default()
     }
@@ -298,7 +337,8 @@ pub enum Step {
     Change { transition: Box<Transition>, full_copy: bool, rate_bytes: Option<u64>, reason: String },
     /// Drain the primary.
     Drain { dbid: Dbid },
-    /// Exchange the names of the data directory and its sibling.
+    /// Exchange the names of the data directory and its sibling, unless that is done already. Tried again
+    /// until it is done.
     Exchange { dbid: Dbid },
     /// Drop what is under the sibling's name.
     DropOld { dbid: Dbid },
@@ -386,7 +426,7 @@ impl Target {
             (Step::Change { transition, .. }, Came::Changed(epoch)) if transition.rule.raises => {
                 self.granted = Some(epoch);
             }
-            (Step::Prepare { .. } | Step::DropOld { .. } | Step::Exchange { .. }, Came::Failed(cause))
+            (Step::Prepare { .. } | Step::DropOld { .. }, Came::Failed(cause))
             | (Step::Change { .. } | Step::Drain { .. }, Came::Failed(cause)) => {
                 self.fail(format!("{}: {cause}", step.words()));
             }
@@ -429,10 +469,15 @@ impl Target {
     }
 
     fn wait_for_primary(&mut self, facts: &Facts) -> Step {
+        let primary = facts.row.primary.dbid;
+        let nobody = facts.member(primary).report.filter(|r| r.phase == Phase::Nobody);
+        let because = nobody.and_then(|r| unfit(&facts.row, facts.serving_copy, &r));
+        if let Some(because) = because.filter(|_| facts.row.pairing() != Some(Pairing::Synchronized)) {
+            return self.refuse(Why::DoubleFault, format!("acting primary dbid {primary} may not serve: {because}"));
+        }
         match self.wait(WaitFor::PrimaryToServe, facts) {
             Ok(step) => step,
             Err(()) => {
-                let primary = facts.row.primary.dbid;
                 let started = match self.started.get(&primary) {
                     Some(Err(cause)) => format!(": {cause}"),
                     _ => String::new(),

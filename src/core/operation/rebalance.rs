@@ -1,7 +1,7 @@
 //! The switch of a pair's roles, and the recovery after it.
 
 use super::recover::How;
-use super::{Facts, Pairing, Process, Stage, Step, Target, WaitFor, Why};
+use super::{Facts, Pairing, Stage, Step, Target, WaitFor, Why};
 use crate::core::report::Phase;
 
 impl Target {
@@ -61,7 +61,7 @@ impl Target {
         match self.wait(WaitFor::Promotion, facts) {
             Ok(step) => step,
             Err(()) => {
-                let absent = facts.member(primary).process == Process::Absent;
+                let absent = facts.is_absent(primary);
                 if absent && !self.started.contains_key(&primary) {
                     return Step::Start { dbid: primary, sibling: false };
                 }

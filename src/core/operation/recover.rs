@@ -2,7 +2,7 @@
 
 use super::{Facts, MemberFacts, Pairing, Process, Stage, Step, Target, WaitFor, Why};
 use crate::core::ids::Dbid;
-use crate::core::report::{Phase, Report};
+use crate::core::report::{MirrorLoss, Phase, Report};
 use crate::core::row::Mode;
 use crate::core::transition::{self, Event};
 
@@ -34,21 +34,38 @@ impl Target {
         if row.mirror.is_none() {
             return self.refuse(Why::NoMirror, format!("content {} has no mirror", row.content));
         }
+        if row.primary.dbid == dbid && self.granted.is_some() {
+            return self.took_over(dbid, how, facts);
+        }
         if row.primary.dbid == dbid {
             return self.refuse(Why::SegmentUp, format!("dbid {dbid} is the acting primary"));
         }
         match row.pairing() {
             Some(Pairing::Synchronized) => self.at_synchronized(dbid, how, facts),
             Some(Pairing::Resynchronizing) => self.while_copying(dbid, how, facts),
-            Some(Pairing::ChangeTracking) if self.joined => match self.wait(WaitFor::OtherOperation, facts) {
-                Ok(step) => step,
-                Err(()) => self.fail("the operation that was waited for did not begin the copy".into()),
-            },
-            Some(Pairing::ChangeTracking) => self.begin_recovery(dbid, how, facts),
+            Some(Pairing::ChangeTracking) if self.joined && facts.other_works => {
+                match self.wait(WaitFor::OtherOperation, facts) {
+                    Ok(step) => step,
+                    Err(()) => self.fail("the operation that was waited for did not begin the copy".into()),
+                }
+            }
+            Some(Pairing::ChangeTracking) => {
+                // What was waited for has ended without it.
+                self.joined = false;
+                self.begin_recovery(dbid, how, facts)
+            }
             Some(Pairing::Mirrorless) | None => {
                 self.refuse(Why::NoMirror, format!("content {} has no mirror", row.content))
             }
         }
+    }
+
+    /// It was in sync, or it could not have taken over; its own recovery is at its end.
+    fn took_over(&mut self, dbid: Dbid, how: How, facts: &Facts) -> Step {
+        if how.uses_sibling() && !self.joined && facts.runs_in_sibling(dbid) == Some(true) {
+            return Step::Exchange { dbid };
+        }
+        self.done(how.word(), format!("dbid {dbid} was in sync, and has taken over since"))
     }
 
     fn at_synchronized(&mut self, dbid: Dbid, how: How, facts: &Facts) -> Step {
@@ -67,7 +84,16 @@ impl Target {
     /// the names were exchanged: the lock goes with the directory, so nothing is exchanged twice.
     fn name_the_copy(&mut self, dbid: Dbid, facts: &Facts) -> Step {
         let member = facts.member(dbid);
+        let is_named = matches!((member.process, member.sibling), (Process::Running(_), Process::Absent));
+        if facts.cancelled && !is_named {
+            let note = "it is in sync; the new copy has its name at the next start".into();
+            return self.end(super::Ended::Cancelled { note });
+        }
         match (member.process, member.sibling) {
+            // The pair is in sync and serves: there is all the time until its host answers.
+            (Process::Unknown, _) | (_, Process::Unknown) if facts.serving().is_some() => {
+                Step::Wait(WaitFor::NamesToStand)
+            }
             (Process::Unknown, _) | (_, Process::Unknown) => self.wait_for_host(dbid, facts),
             (Process::Absent, Process::Running(_)) => Step::Exchange { dbid },
             (Process::Running(_), Process::Absent) if !self.dropped => Step::DropOld { dbid },
@@ -93,7 +119,29 @@ impl Target {
                 return Step::Kill { dbid, sibling: false };
             }
         }
-        self.wait(WaitFor::Copy, facts).unwrap_or(Step::Wait(WaitFor::Copy))
+        let primary = facts.member(facts.row.primary.dbid);
+        let is_there = primary.report.is_some_and(|r| r.phase != Phase::Nobody && r.sick.is_none());
+        if is_there {
+            // One that is suspended waits for FTS, which waits for nobody but a pause.
+            self.saw_primary = true;
+            return self.wait(WaitFor::Copy, facts).unwrap_or(Step::Wait(WaitFor::Copy));
+        }
+        if facts.cancelled {
+            return self
+                .end(super::Ended::Cancelled { note: "the acting primary is gone; the mirror stays down".into() });
+        }
+        self.primary_is_gone(facts)
+    }
+
+    /// Without its acting primary a copy never ends, and only a restart brings that back: the content must
+    /// not be held against it. An operation that was resumed has not seen the primary, and leaves a start
+    /// the time to bring it back.
+    fn primary_is_gone(&mut self, facts: &Facts) -> Step {
+        if self.saw_primary && facts.is_absent(facts.row.primary.dbid) {
+            let cause = format!("acting primary dbid {} ended during the copy", facts.row.primary.dbid);
+            return self.refuse(Why::DoubleFault, cause);
+        }
+        self.wait_for_primary(facts)
     }
 
     /// The pair is p,c,u / m,x,d.
@@ -103,8 +151,10 @@ impl Target {
             return self.end(super::Ended::Cancelled { note: "the mirror stays down".into() });
         }
         if self.granted.is_some_and(|granted| row.epoch > granted) {
-            return self.ended_early(dbid, facts);
+            return self.ended_early(dbid, how, facts);
         }
+        // A full copy was in sync once: what it misses since then was tracked.
+        let how = if self.was_in_sync { How { rate_bytes: how.rate_bytes, ..How::INCREMENTAL } } else { how };
         if self.stage == Stage::Pending {
             self.stage = Stage::Recovering;
         }
@@ -129,12 +179,53 @@ impl Target {
     }
 
     /// A recovery that this target began has ended without being in sync.
-    fn ended_early(&mut self, dbid: Dbid, facts: &Facts) -> Step {
-        let primary = facts.member(facts.row.primary.dbid).report;
-        if let Some(why) = primary.and_then(|p| p.map_unusable) {
-            return self.refuse(Why::IncrementalImpossible, why);
+    fn ended_early(&mut self, dbid: Dbid, how: How, facts: &Facts) -> Step {
+        let primary = facts.member(facts.row.primary.dbid);
+        let said = primary.lost.filter(|(epoch, _)| self.granted == Some(*epoch)).map(|(_, loss)| loss);
+        // A recovery leaves a mirror `r` until it is in sync.
+        if facts.row.mirror.is_some_and(|m| m.mode == Mode::Synchronized) {
+            return self.lost_in_sync(dbid, how, said, facts);
         }
-        self.fail(format!("the copy to dbid {dbid} ended before it was in sync; the mirror is down again"))
+        match (said, primary.report.and_then(|p| p.map_unusable)) {
+            // What an interrupted full copy left could not be gone on with: it is begun anew.
+            (Some(MirrorLoss::IncrementalImpossible(_)), _) if how.full && self.continues == Some(true) => {
+                self.start_over(dbid);
+                self.granted = None;
+                self.begin_recovery(dbid, how, facts)
+            }
+            (Some(MirrorLoss::IncrementalImpossible(why)), _) | (None, Some(why)) if !how.full => {
+                self.refuse(Why::IncrementalImpossible, why)
+            }
+            (said, _) => {
+                let because = said.map(|loss| format!(" ({loss})")).unwrap_or_default();
+                self.fail(format!(
+                    "the copy to dbid {dbid} ended before it was in sync{because}; the mirror is down again"
+                ))
+            }
+        }
+    }
+
+    /// The pair was in sync, and its link ended. While this operation holds the content FTS writes no goal to
+    /// recover it at once, so that is done here. A mirror that is gone, silent or sick stays down.
+    fn lost_in_sync(&mut self, dbid: Dbid, how: How, said: Option<MirrorLoss>, facts: &Facts) -> Step {
+        if facts.member(dbid).process == Process::Unknown {
+            return self.wait_for_host(dbid, facts);
+        }
+        let lives = facts.runs_in_sibling(dbid).is_some() && facts.member(dbid).report.is_some();
+        if !lives || !matches!(said, None | Some(MirrorLoss::LinkClosed(_))) {
+            let because = said.map(|loss| format!(" ({loss})")).unwrap_or_default();
+            return self.fail(format!("dbid {dbid} was in sync, and was lost again{because}"));
+        }
+        self.was_in_sync = true;
+        self.granted = None;
+        self.started.remove(&dbid);
+        self.begin_recovery(dbid, how, facts)
+    }
+
+    fn start_over(&mut self, dbid: Dbid) {
+        self.continues = Some(false);
+        self.prepared = false;
+        self.started.remove(&dbid);
     }
 
     /// Everything before the process of a full copy is started; `None` when that is all done.
@@ -149,7 +240,17 @@ impl Target {
         if self.prepared {
             return None;
         }
-        if how.uses_sibling() {
+        if facts.must_copy_all && self.continues.is_none() {
+            if let Some(step) = self.try_to_continue(dbid, how, primary, member, facts) {
+                return Some(step);
+            }
+            if self.prepared {
+                return None;
+            }
+        }
+        // Only the first attempt is refused: after that nothing but a full copy can follow anyway, and
+        // what an earlier one left is removed first.
+        if how.uses_sibling() && !facts.must_copy_all {
             let needed = primary.data_bytes.saturating_add(ROOM_LEFT_BYTES);
             match member.free_bytes {
                 Some(free) if free < needed => {
@@ -166,10 +267,60 @@ impl Target {
         if let Process::Running(_) = member.sibling {
             return Some(Step::Kill { dbid, sibling: true });
         }
-        if facts.row.mirror.is_some_and(|m| m.mode != Mode::Resynchronizing) {
+        let is_marked = facts.row.mirror.is_some_and(|m| m.mode == Mode::Resynchronizing);
+        if !is_marked || !facts.must_copy_all {
+            // Nothing was begun before this, so there is nothing to go on with.
+            self.continues = Some(false);
             return Some(self.change(Event::FullCopyBegins, how, facts));
         }
         Some(Step::Prepare { dbid, sibling: how.uses_sibling() })
+    }
+
+    /// An earlier full copy did not end: its process is started again on what it left. If that is the
+    /// very copy that the acting primary's map is bound to, only what is still dirty is copied. `None`
+    /// once it is decided.
+    fn try_to_continue(
+        &mut self,
+        dbid: Dbid,
+        how: How,
+        primary: &Report,
+        member: &MemberFacts,
+        facts: &Facts,
+    ) -> Option<Step> {
+        let sibling = how.uses_sibling();
+        let (process, other) =
+            if sibling { (member.sibling, member.process) } else { (member.process, member.sibling) };
+        let Some(bound) = primary.map_bound_to.filter(|_| primary.map_unusable.is_none()) else {
+            self.start_over(dbid);
+            return None;
+        };
+        if let Process::Running(_) = other {
+            return Some(Step::Kill { dbid, sibling: !sibling });
+        }
+        match (process, self.started.get(&dbid)) {
+            (Process::Running(pid), started) => {
+                let nobody = member.report.as_ref().filter(|r| r.pid == pid && r.phase == Phase::Nobody);
+                match nobody {
+                    Some(report) if report.copy.copy == bound.copy => {
+                        self.continues = Some(true);
+                        self.prepared = true;
+                    }
+                    Some(_) => self.start_over(dbid),
+                    None if started == Some(&Ok(pid)) => match self.wait(WaitFor::MirrorToReport, facts) {
+                        Ok(step) => return Some(step),
+                        Err(()) => self.start_over(dbid),
+                    },
+                    None => return Some(Step::Kill { dbid, sibling }),
+                }
+                None
+            }
+            (_, None) => Some(Step::Start { dbid, sibling }),
+            // Nothing is there, or what is there does not come up.
+            (_, Some(_)) => {
+                self.start_over(dbid);
+                None
+            }
+        }
     }
 
     /// The former process is killed, a new one is started, and it must answer as nobody.
@@ -210,7 +361,7 @@ impl Target {
             Some(transition) => Step::Change {
                 reason: format!("{}: {}", how.word().replace("full", "full copy"), transition.rule.why),
                 transition: Box::new(transition),
-                full_copy: how.full,
+                full_copy: how.full && self.continues != Some(true),
                 rate_bytes: how.rate_bytes,
             },
             None => Step::Wait(WaitFor::OtherOperation),
@@ -218,16 +369,18 @@ impl Target {
     }
 }
 
-/// Why the tracked changes can't make this copy equal. It is refused, never guessed.
+/// Why the tracked changes can't make this copy equal, as far as it is known before the link: whether it
+/// is the copy they belong to. How far that copy is the two sides settle exactly when the link opens: the
+/// acting primary alone knows of a generation that was about to be made.
 fn refuses_incremental(how: How, primary: &Report, mirror: &Report) -> Option<String> {
     if how.full {
         return None;
     }
     match primary.map_bound_to {
         None => Some(format!("dbid {} does not know which copy its tracked changes belong to", primary.dbid)),
-        Some(bound) if bound != mirror.copy => Some(format!(
-            "the changes tracked by dbid {} belong to copy {} as of epoch {}, dbid {} holds copy {} as of epoch {}",
-            primary.dbid, bound.copy, bound.generation, mirror.dbid, mirror.copy.copy, mirror.copy.generation
+        Some(bound) if bound.copy != mirror.copy.copy => Some(format!(
+            "the changes tracked by dbid {} belong to copy {}, dbid {} holds copy {}",
+            primary.dbid, bound.copy, mirror.dbid, mirror.copy.copy
         )),
         Some(_) => None,
     }

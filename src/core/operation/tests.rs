@@ -49,6 +49,8 @@ fn tracking() -> Facts {
         quarantined: None,
         members: BTreeMap::new(),
         must_copy_all: false,
+        serving_copy: None,
+        other_works: false,
         cancelled: false,
         stop_after_segment: false,
     };
@@ -57,9 +59,15 @@ fn tracking() -> Facts {
         process: Process::Running(102),
         sibling: Process::Absent,
         free_bytes: None,
+        lost: None,
     };
-    let mirror =
-        MemberFacts { report: None, process: Process::Absent, sibling: Process::Absent, free_bytes: Some(2 << 30) };
+    let mirror = MemberFacts {
+        report: None,
+        process: Process::Absent,
+        sibling: Process::Absent,
+        free_bytes: Some(2 << 30),
+        lost: None,
+    };
     facts.members.insert(P, primary);
     facts.members.insert(M, mirror);
     facts
@@ -169,6 +177,7 @@ fn changes_tracked_for_another_copy_are_refused_and_never_guessed() {
 #[test]
 fn a_recovery_that_ends_early_is_not_begun_again_by_itself() {
     let (mut t, mut f) = (mirror_target(), tracking());
+    f.row.mirror = Some(Member { dbid: M, mode: Mode::Resynchronizing, status: Status::Down });
     t.granted = Some(Epoch(4));
     t.stage = Stage::Recovering;
     assert_eq!(t.next(RECOVER, &f), Step::Ended);
@@ -232,6 +241,114 @@ fn a_full_copy_checks_room_first_and_ends_with_the_new_copy_under_the_name() {
     t.did(&drop, Came::Fine);
     assert_eq!(t.next(FULL, &s), Step::Ended);
     assert!(matches!(t.ended, Some(Ended::Done { .. })));
+}
+
+/// A full copy was begun and did not end: the row is p,c,u / m,r,d, and nothing runs.
+fn unfinished() -> Facts {
+    let mut facts = tracking();
+    facts.row.mirror = Some(Member { dbid: M, mode: Mode::Resynchronizing, status: Status::Down });
+    facts.must_copy_all = true;
+    facts
+}
+
+#[test]
+fn an_interrupted_full_copy_goes_on_with_the_very_copy_that_the_map_is_bound_to() {
+    for in_place in [false, true] {
+        let kind = GoalKind::Recover { full: true, in_place, rate_bytes: None };
+        let (mut t, mut f) = (mirror_target(), unfinished());
+        member(&mut f, M).free_bytes = Some(0);
+        let start = t.next(kind, &f);
+        assert_eq!(start, Step::Start { dbid: M, sibling: !in_place }, "there is room: it is there already");
+        t.did(&start, Came::Pid(203));
+        let (process, sibling) =
+            if in_place { (Process::Running(203), Process::Absent) } else { (Process::Absent, Process::Running(203)) };
+        (member(&mut f, M).process, member(&mut f, M).sibling) = (process, sibling);
+        assert_eq!(t.next(kind, &f), Step::Wait(WaitFor::MirrorToReport));
+        let mut nobody = Report { pid: 203, ..report(M, Phase::Nobody, 0) };
+        nobody.copy.generation = Epoch(0);
+        member(&mut f, M).report = Some(nobody.clone());
+        let goes_on = t.clone().next(kind, &f);
+        assert!(matches!(goes_on, Step::Change { full_copy: false, .. }), "{goes_on:?}");
+
+        nobody.copy.copy = CopyId(99);
+        member(&mut f, M).report = Some(nobody);
+        let kill = t.next(kind, &f);
+        assert_eq!(kill, Step::Kill { dbid: M, sibling: !in_place }, "another copy: begun anew");
+        t.did(&kill, Came::Fine);
+        (member(&mut f, M).process, member(&mut f, M).sibling) = (Process::Absent, Process::Absent);
+        member(&mut f, M).report = None;
+        let prepare = t.next(kind, &f);
+        assert_eq!(prepare, Step::Prepare { dbid: M, sibling: !in_place });
+        t.did(&prepare, Came::Fine);
+        assert_eq!(t.next(kind, &f), Step::Start { dbid: M, sibling: !in_place });
+    }
+}
+
+#[test]
+fn what_an_interrupted_full_copy_left_is_emptied_when_it_does_not_start_or_the_link_refuses_it() {
+    let (mut t, f) = (mirror_target(), unfinished());
+    let start = t.next(FULL, &f);
+    t.did(&start, Came::Failed("there is no such directory".into()));
+    assert_eq!(t.next(FULL, &f), Step::Prepare { dbid: M, sibling: true });
+
+    let (mut t, mut f) = (mirror_target(), unfinished());
+    (t.stage, t.continues, t.prepared, t.granted) = (Stage::Recovering, Some(true), true, Some(Epoch(6)));
+    f.row.epoch = Epoch(7);
+    member(&mut f, P).report = Some(report(P, Phase::Tracking, 7));
+    member(&mut f, P).lost = Some((Epoch(6), MirrorLoss::IncrementalImpossible("another copy".into())));
+    assert_eq!(t.next(FULL, &f), Step::Prepare { dbid: M, sibling: true });
+}
+
+#[test]
+fn a_copy_that_the_link_refuses_is_refused_by_the_operation() {
+    let (mut t, mut f) = (mirror_target(), tracking());
+    f.row.mirror = Some(Member { dbid: M, mode: Mode::Resynchronizing, status: Status::Down });
+    t.stage = Stage::Recovering;
+    t.granted = Some(Epoch(4));
+    member(&mut f, P).lost = Some((Epoch(4), MirrorLoss::IncrementalImpossible("an older state".into())));
+    assert_eq!(t.clone().next(RECOVER, &f), Step::Ended);
+    let mut refused = t.clone();
+    refused.next(RECOVER, &f);
+    assert_eq!(why(&refused), Some(Why::IncrementalImpossible));
+    member(&mut f, P).lost = Some((Epoch(3), MirrorLoss::IncrementalImpossible("of another recovery".into())));
+    t.next(RECOVER, &f);
+    assert!(matches!(&t.ended, Some(Ended::Failed { .. })), "{t:?}");
+}
+
+#[test]
+fn copies_are_told_apart_by_their_identity_and_how_far_they_are_is_left_to_the_link() {
+    let (mut t, mut f) = (mirror_target(), tracking());
+    member(&mut f, M).process = Process::Running(103);
+    let mut ahead = report(M, Phase::Nobody, 4);
+    ahead.copy.generation = Epoch(9);
+    member(&mut f, M).report = Some(ahead);
+    assert_eq!(event(&t.next(RECOVER, &f)), Some(Event::RecoveryBegins));
+}
+
+#[test]
+fn a_start_revives_the_primary_that_a_resumed_recovery_waits_for() {
+    let mut t = Target { revives: true, ..Target::joined(Content(0), P) };
+    let mut f = tracking();
+    f.other_works = true;
+    member(&mut f, P).process = Process::Absent;
+    let answer = member(&mut f, P).report.take();
+    let start = t.next(GoalKind::Start, &f);
+    assert_eq!(start, Step::Start { dbid: P, sibling: false });
+    t.did(&start, Came::Pid(102));
+    member(&mut f, P).process = Process::Running(102);
+    assert_eq!(t.next(GoalKind::Start, &f), Step::Release);
+    member(&mut f, P).report = answer;
+    assert_eq!(t.next(GoalKind::Start, &f), Step::Wait(WaitFor::OtherOperation));
+    f.other_works = false;
+    assert_eq!(t.next(GoalKind::Start, &f), Step::Start { dbid: M, sibling: false }, "it goes on itself");
+}
+
+#[test]
+fn a_primary_that_may_not_serve_is_a_double_fault_at_once() {
+    let (mut t, mut f) = (mirror_target(), tracking());
+    member(&mut f, P).report = Some(Report { ready: false, ..report(P, Phase::Nobody, 0) });
+    assert_eq!(t.next(RECOVER, &f), Step::Ended);
+    assert_eq!(why(&t), Some(Why::DoubleFault));
 }
 
 #[test]
@@ -306,6 +423,23 @@ fn a_restart_stops_the_primary_first_and_starts_what_the_row_counts_on() {
 }
 
 #[test]
+fn a_restart_that_waits_for_sessions_can_be_cancelled_and_one_under_way_goes_on_to_serve() {
+    let kind = GoalKind::Restart { mode: StopMode::Smart };
+    let (mut t, mut f) = (Target::new(Content(0), P), synced());
+    assert_eq!(t.next(kind, &f), Step::Hold);
+    let stop = t.next(kind, &f);
+    t.did(&stop, Came::Fine);
+    f.now_ms = 3_600_000;
+    assert!(matches!(t.next(kind, &f), Step::Wait(WaitFor::SegmentToStop(..))), "there is no limit");
+    f.cancelled = true;
+    let mut cancelled = t.clone();
+    assert_eq!(cancelled.next(kind, &f), Step::Ended);
+    assert!(matches!(cancelled.ended, Some(Ended::Cancelled { .. })));
+    member(&mut f, P).process = Process::Absent;
+    assert_eq!(t.next(kind, &f), Step::Stop { dbid: M, mode: StopMode::Smart }, "what is stopped is started again");
+}
+
+#[test]
 fn a_start_leaves_a_mirror_down_that_was_down_and_names_it() {
     let (mut t, mut f) = (Target::new(Content(0), P), tracking());
     member(&mut f, P).process = Process::Absent;
@@ -356,4 +490,101 @@ fn a_goal_survives_json() {
     goal.targets[0].ended = Some(Ended::Refused { why: Why::NoSpace, cause: "full".into() });
     let text = serde_json::to_string(&goal).unwrap();
     assert_eq!(serde_json::from_str::<Goal>(&text).unwrap(), goal);
+}
+
+#[test]
+fn what_was_in_sync_is_recovered_again_if_only_the_link_ended() {
+    for kind in [RECOVER, FULL] {
+        let (mut t, mut f) = (mirror_target(), tracking());
+        (t.stage, t.granted) = (Stage::Recovering, Some(Epoch(4)));
+        member(&mut f, P).lost = Some((Epoch(4), MirrorLoss::LinkClosed("end of stream".into())));
+        let mut gone = t.clone();
+        assert_eq!(gone.next(kind, &f), Step::Ended, "its process is gone");
+        assert!(matches!(gone.ended, Some(Ended::Failed { .. })));
+        member(&mut f, M).report = Some(report(M, Phase::Mirror, 4));
+        member(&mut f, M).sibling = Process::Running(103);
+        assert_eq!(t.next(kind, &f), Step::Kill { dbid: M, sibling: true });
+        member(&mut f, M).sibling = Process::Absent;
+        member(&mut f, M).report = None;
+        assert_eq!(t.next(kind, &f), Step::Start { dbid: M, sibling: false }, "incrementally, under its name");
+    }
+}
+
+#[test]
+fn a_mirror_that_has_taken_over_was_recovered() {
+    let (mut t, mut f) = (mirror_target(), tracking());
+    (t.stage, t.granted) = (Stage::Recovering, Some(Epoch(4)));
+    std::mem::swap(&mut f.row.primary.dbid, &mut f.row.mirror.as_mut().unwrap().dbid);
+    member(&mut f, M).sibling = Process::Running(103);
+    assert_eq!(t.next(FULL, &f), Step::Exchange { dbid: M });
+    member(&mut f, M).sibling = Process::Absent;
+    member(&mut f, M).process = Process::Running(103);
+    assert_eq!(t.next(FULL, &f), Step::Ended);
+    assert!(matches!(t.ended, Some(Ended::Done { .. })));
+}
+
+/// A pair that is being copied, by an operation that began it.
+fn copying() -> (Target, Facts) {
+    let (mut t, mut f) = (mirror_target(), synced());
+    (t.stage, t.granted) = (Stage::Recovering, Some(Epoch(5)));
+    f.row.primary.mode = Mode::Resynchronizing;
+    f.row.mirror = Some(Member { dbid: M, mode: Mode::Resynchronizing, status: Status::Up });
+    member(&mut f, P).report = Some(report(P, Phase::Resynchronizing, 5));
+    assert_eq!(t.next(RECOVER, &f), Step::Wait(WaitFor::Copy));
+    (t, f)
+}
+
+#[test]
+fn a_copy_whose_primary_is_gone_is_a_double_fault_and_holds_the_content_no_longer() {
+    let (t, mut f) = copying();
+    member(&mut f, P).report = None;
+    member(&mut f, P).process = Process::Absent;
+    let mut ended = t.clone();
+    assert_eq!(ended.next(RECOVER, &f), Step::Ended);
+    assert_eq!(why(&ended), Some(Why::DoubleFault), "its host says that it is gone");
+    // A host that does not answer, and an operation that was resumed, are waited for.
+    let mut silent = f.clone();
+    member(&mut silent, P).process = Process::Unknown;
+    let mut resumed = t.clone();
+    resumed.saw_primary = false;
+    for (mut t, mut f) in [(t, silent), (resumed, f)] {
+        assert_eq!(t.next(RECOVER, &f), Step::Wait(WaitFor::PrimaryToServe));
+        f.now_ms += 30_000;
+        assert_eq!(t.next(RECOVER, &f), Step::Ended);
+        assert_eq!(why(&t), Some(Why::DoubleFault));
+    }
+}
+
+#[test]
+fn a_suspended_primary_is_waited_for_as_long_as_fts_takes() {
+    let (mut t, mut f) = copying();
+    member(&mut f, P).report = Some(report(P, Phase::Suspended, 5));
+    f.now_ms += 600_000;
+    assert_eq!(t.next(RECOVER, &f), Step::Wait(WaitFor::Copy));
+}
+
+#[test]
+fn a_cancelled_copy_ends_though_nothing_runs_any_more() {
+    let (mut t, mut f) = copying();
+    f.cancelled = true;
+    member(&mut f, P).report = None;
+    member(&mut f, P).process = Process::Unknown;
+    assert_eq!(t.next(RECOVER, &f), Step::Kill { dbid: M, sibling: false });
+    member(&mut f, M).process = Process::Absent;
+    assert_eq!(t.next(RECOVER, &f), Step::Ended);
+    assert!(matches!(t.ended, Some(Ended::Cancelled { .. })));
+}
+
+#[test]
+fn of_a_synchronized_pair_a_start_revives_both_for_either_may_serve() {
+    let mut t = Target { revives: true, ..Target::joined(Content(0), P) };
+    let mut f = synced();
+    f.other_works = true;
+    (member(&mut f, P).process, member(&mut f, P).report) = (Process::Unknown, None);
+    (member(&mut f, M).process, member(&mut f, M).report) = (Process::Absent, None);
+    assert_eq!(t.next(GoalKind::Start, &f), Step::Wait(WaitFor::HostToAnswer));
+    f.now_ms = 3_000;
+    assert_eq!(t.next(GoalKind::Start, &f), Step::Start { dbid: M, sibling: false });
+    t.did(&Step::Start { dbid: M, sibling: false }, Came::Pid(103));
+    assert_eq!(t.next(GoalKind::Start, &f), Step::Release);
 }

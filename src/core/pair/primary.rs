@@ -85,6 +85,14 @@ impl Primary {
         &self.dirty
     }
 
+    /// What a durable map must name: also what was sent and is not yet known to be synced, because a
+    /// copy of this process's memory is all that knows of it.
+    pub fn possibly_different(&self) -> DirtyMap {
+        let mut map = self.dirty.clone();
+        self.unsynced.iter().for_each(|(_, run)| map.mark(*run));
+        map
+    }
+
     /// The map was made durable as it stands.
     pub fn map_saved(&mut self) {
         self.map_changed = false;
@@ -293,6 +301,14 @@ mod tests {
         assert_eq!(p.dirty.count(), 0);
         p.mirror_lost();
         assert!(p.dirty.is_dirty(FileId::Main, 7));
+    }
+
+    #[test]
+    fn a_durable_map_names_what_was_sent_and_may_never_have_arrived() {
+        let mut p = resync(&[7]);
+        p.copied(Run { file: FileId::Main, first: 7, count: 1 });
+        assert_eq!(p.dirty.count(), 0);
+        assert!(p.possibly_different().is_dirty(FileId::Main, 7));
     }
 
     #[test]

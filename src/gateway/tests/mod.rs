@@ -42,7 +42,7 @@ impl Stage {
         let segment = Segment::start().await;
         let router = TestRouter::new(&segment);
         let mut config = FrontConfig::new(directory.path().join("s"), 5432);
-        config.primary_wait = Duration::from_secs(20);
+        config.primary_wait = tokio::sync::watch::channel(Duration::from_secs(20)).1;
         change(&mut config);
         let catalog = Catalog(Segment::start().await);
         let front = Front::start(config, router.clone(), Arc::new(catalog)).await.expect("the front listens");

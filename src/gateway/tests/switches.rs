@@ -144,7 +144,7 @@ async fn a_drained_primary_that_says_40001_is_believed() {
 
 #[tokio::test]
 async fn without_a_primary_the_answer_is_57p03_after_the_limit() {
-    let stage = Stage::with(|c| c.primary_wait = Duration::from_millis(40)).await;
+    let stage = Stage::with(|c| c.primary_wait = tokio::sync::watch::channel(Duration::from_millis(40)).1).await;
     let mut client = Client::new(&stage).await;
     stage.router.nobody();
     client.send("insert 1").await;
@@ -157,7 +157,7 @@ async fn without_a_primary_the_answer_is_57p03_after_the_limit() {
 
 #[tokio::test]
 async fn a_primary_that_refuses_connections_is_tried_until_the_limit() {
-    let mut stage = Stage::with(|c| c.primary_wait = Duration::from_millis(60)).await;
+    let mut stage = Stage::with(|c| c.primary_wait = tokio::sync::watch::channel(Duration::from_millis(60)).1).await;
     let mut client = Client::new(&stage).await;
     stage.segment.kill();
     assert_eq!(client.query("insert 1").await, ["E 57P03", "Z I"]);

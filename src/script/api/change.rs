@@ -191,11 +191,27 @@ fn run(context: &Context, plan: &Plan, state: &State, how: &How) -> Thrower<Outc
     if let Some(outcome) = ask(context, plan, state, restarts_all)? {
         return Ok(outcome);
     }
-    let outcome = carry_out(context, plan, how)?;
+    let outcome = with_left_out(carry_out(context, plan, how)?, plan);
     context.record(plan, &outcome);
     context.ui.ended(&outcome);
     context.told.replace(Some(outcome.clone()));
     Ok(outcome)
+}
+
+/// What the plan left out was asked for too: the end names it, and is no `done`.
+fn with_left_out(mut outcome: Outcome, plan: &Plan) -> Outcome {
+    let left_out: Vec<Refusal> = plan.refusals.iter().filter(|r| !outcome.refusals.contains(r)).cloned().collect();
+    if outcome.status != OutcomeStatus::Done || left_out.is_empty() {
+        return outcome;
+    }
+    outcome.status = OutcomeStatus::Partial;
+    outcome.message = match left_out.len() {
+        1 => format!("{}: 1 refused and left out", outcome.verb),
+        n => format!("{}: {n} refused and left out", outcome.verb),
+    };
+    outcome.next = left_out.iter().map(|r| r.next.clone()).find(|next| !next.is_empty()).unwrap_or_default();
+    outcome.refusals.extend(left_out);
+    outcome
 }
 
 /// Asks in proportion to the damage, unless `confirm` has; an outcome when the answer was not yes.

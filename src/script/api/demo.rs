@@ -12,7 +12,7 @@ use crate::script::context::{Context, now_ms};
 use crate::script::record::{Field, Record, fields, optional, register as register_record};
 use crate::script::thrown::{Thrower, Thrown};
 use crate::script::units;
-use rhai::{Dynamic, Engine, Map};
+use rhai::{Dynamic, Engine};
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -26,6 +26,37 @@ const ROWS_PER_STATEMENT: i64 = 16;
 /// Ids read back in one statement.
 const PAGE: i64 = 10_000;
 
+/// What `demo::load` did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loaded {
+    pub bytes: i64,
+    pub rows: i64,
+    pub contents: i64,
+    pub elapsed_ms: i64,
+}
+
+impl Record for Loaded {
+    const NAME: &'static str = "Loaded";
+    fn fields() -> Vec<Field<Self>> {
+        fields! {
+            bytes: "data that was written" => |l| l.bytes;
+            rows: "rows of the table `segsh_load`, in all contents" => |l| l.rows;
+            contents: "contents that were written to" => |l| l.contents;
+            elapsed_ms: "how long it took" => |l| l.elapsed_ms;
+        }
+    }
+    fn text(&self, _context: &Context) -> String {
+        let mib = self.bytes as f64 / f64::from(1 << 20);
+        let s = self.elapsed_ms as f64 / 1000.0;
+        format!("loaded {mib:.0} MiB: {} rows into {} contents in {s:.1} s", self.rows, self.contents)
+    }
+    fn json(&self) -> Value {
+        json!({
+            "bytes": self.bytes, "rows": self.rows, "contents": self.contents, "elapsed_ms": self.elapsed_ms,
+        })
+    }
+}
+
 /// `demo::load("256 MiB")`.
 pub(super) fn load(context: &Context, size: &str) -> Thrower {
     let cluster = drill(context, "demo::load")?;
@@ -37,12 +68,8 @@ pub(super) fn load(context: &Context, size: &str) -> Thrower {
         load_one(context, cluster, *content, each)?;
     }
     let rows = each * contents.len() as i64;
-    let mut map = Map::new();
-    map.insert("bytes".into(), (rows * ROW_BYTES).into());
-    map.insert("rows".into(), rows.into());
-    map.insert("contents".into(), (contents.len() as i64).into());
-    map.insert("elapsed_ms".into(), millis(began).into());
-    Ok(map.into())
+    let contents = contents.len() as i64;
+    Ok(Dynamic::from(Loaded { bytes: rows * ROW_BYTES, rows, contents, elapsed_ms: millis(began) }))
 }
 
 fn load_one(context: &Context, cluster: &Arc<dyn Cluster>, content: Content, rows: i64) -> Thrower<()> {
@@ -127,7 +154,7 @@ impl Record for TrafficReport {
             (Some(found), Some(lost), Some(wrong)) => {
                 format!("found {found}  lost {lost}  wrong {wrong}")
             }
-            _ => "still writing; stop() reads everything back".to_string(),
+            _ => "still writing; demo::traffic().stop() reads everything back".to_string(),
         };
         format!(
             "traffic  acknowledged {}  refused {}  unknown {}  longest wait {} ms\n {read_back}",
@@ -246,6 +273,7 @@ fn read_back(context: &Context, content: Content, first: i64, next: i64) -> Thro
 }
 
 pub(super) fn register(engine: &mut Engine, context: &Rc<Context>) {
+    register_record::<Loaded>(engine, context);
     register_record::<TrafficReport>(engine, context);
     register_record::<TrafficRecord>(engine, context);
 }

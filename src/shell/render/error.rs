@@ -168,7 +168,9 @@ fn notes(error: &ErrorView, style: &Style) -> String {
         }
         text.push_str(&para.render(style));
     }
-    if !error.is_refusal() && !error.shown && !error.next.is_empty() {
+    // A next step that stands in the message, or right above, is not said again.
+    let said = error.message.contains(&error.next) || error.more == error.next;
+    if !error.is_refusal() && !error.shown && !error.next.is_empty() && !said {
         let para = Para::new("   = ", 7).unit(0, &format!("next: {}", error.next), Paint::Code);
         text.push_str(&para.render(style));
     }

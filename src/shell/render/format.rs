@@ -15,7 +15,7 @@ pub fn bytes(n: i64) -> String {
 pub fn bytes_of(part: i64, whole: i64) -> String {
     let (value, unit) = scaled(whole);
     let factor = UNITS.iter().find(|(name, _)| *name == unit).map_or(1, |u| u.1);
-    let part = one_decimal(part.max(0) as f64 / factor as f64);
+    let part = if part <= 0 { "0".to_string() } else { one_decimal(part as f64 / factor as f64) };
     format!("{part} of {value} {unit}")
 }
 
@@ -76,9 +76,17 @@ pub fn remaining_ms(ms: i64) -> String {
     if s < 60 { format!("{s} s") } else { elapsed_ms(s * 1000) }
 }
 
-/// A pause in milliseconds without its unit: `1.4`, `0.9`, `12`.
+/// A pause in milliseconds without its unit: `12`, `1.4`, `0.9`, `0.02`.
 pub fn pause_us(us: i64) -> String {
-    one_decimal(us.max(0) as f64 / 1000.0)
+    let ms = us.max(0) as f64 / 1000.0;
+    match us {
+        ..=0 => return "0".to_string(),
+        950.. => return one_decimal(ms),
+        _ => {}
+    }
+    // What was there is never shown as nothing.
+    let text = format!("{:.2}", ms.max(0.01));
+    text.trim_end_matches('0').trim_end_matches('.').to_string()
 }
 
 /// `14:03:20` on the clock of the person who looks.
@@ -152,6 +160,7 @@ mod tests {
         for (n, text) in table {
             assert_eq!(bytes(n), text);
         }
+        assert_eq!(bytes_of(0, 4096), "0 of 4.0 KiB");
         assert_eq!(bytes_of(307 * 4096, 512 << 20), "1.2 of 512 MiB");
     }
 
@@ -170,7 +179,15 @@ mod tests {
         }
         assert_eq!(age_ms(300), "0.3 s");
         assert_eq!(remaining_ms(400), "1 s");
-        assert_eq!(pause_us(1_400), "1.4");
+    }
+
+    #[test]
+    fn a_pause_has_at_most_two_digits_behind_the_point() {
+        let table = [(0, "0"), (4, "0.01"), (20, "0.02"), (46, "0.05"), (123, "0.12"), (900, "0.9")];
+        for (us, text) in table {
+            assert_eq!(pause_us(us), text);
+        }
+        assert_eq!((pause_us(996), pause_us(1_400), pause_us(12_300)), ("1.0".into(), "1.4".into(), "12".into()));
     }
 
     #[test]

@@ -204,6 +204,18 @@ impl Para {
         self.pieces.push(Piece { gap, text: text.to_string(), paint, new_line });
     }
 
+    /// The lines up to the first unit that stands below, and those from there.
+    pub fn render_apart(&self, style: &Style) -> (String, String) {
+        let Some(at) = self.pieces.iter().position(|piece| piece.new_line) else {
+            return (self.render(style), String::new());
+        };
+        let (above, below) = self.pieces.split_at(at);
+        let above = Para { indent: self.indent, pieces: above.to_vec() };
+        let mut below_lead = Para::new(&" ".repeat(self.indent), self.indent);
+        below_lead.pieces.extend(below.iter().cloned().map(|piece| Piece { new_line: false, ..piece }));
+        (above.render(style), below_lead.render(style))
+    }
+
     /// The paragraph as lines, each ending with a newline.
     pub fn render(&self, style: &Style) -> String {
         let mut text = String::new();

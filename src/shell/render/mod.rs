@@ -7,6 +7,7 @@
 pub mod error;
 pub mod format;
 pub mod layout;
+pub mod lifecycle;
 pub mod outcome;
 pub mod places;
 pub mod plan;

@@ -55,7 +55,9 @@ fn headline(outcome: &Outcome, style: &Style) -> String {
 /// `1 of 1`: of all that was asked for, what was refused included.
 fn tally(outcome: &Outcome) -> String {
     let done = outcome.segments.iter().filter(|s| s.status == OutcomeStatus::Done).count();
-    let all = outcome.segments.len() + outcome.refusals.len();
+    // A refusal of the coordinator is of a segment that stands in the table.
+    let beside = |r: &&crate::cluster::Refusal| !outcome.segments.iter().any(|s| Some(s.content) == r.content);
+    let all = outcome.segments.len() + outcome.refusals.iter().filter(beside).count();
     match (outcome.status, all) {
         (OutcomeStatus::Started, _) => format!("{}, it goes on at the coordinator", outcome.verb),
         (OutcomeStatus::Declined | OutcomeStatus::Refused, _) => {
@@ -141,15 +143,26 @@ fn paused(segment: &SegmentOutcome, detail: Detail) -> String {
     format!("{} ms", list.join(", "))
 }
 
-/// The sentence and the next step.
+/// The sentence and the next step. What the headline, the table and the refusals above say is not
+/// said again: then the sentence is for those who catch the outcome.
 fn last_line(outcome: &Outcome, style: &Style) -> String {
-    if outcome.message.is_empty() && outcome.next.is_empty() {
+    let says_more = match outcome.status {
+        OutcomeStatus::Done | OutcomeStatus::Started | OutcomeStatus::Planned => !outcome.segments.is_empty(),
+        OutcomeStatus::Partial | OutcomeStatus::Cancelled => false,
+        OutcomeStatus::Refused | OutcomeStatus::Unknown | OutcomeStatus::Declined => true,
+    };
+    let message = if says_more { outcome.message.as_str() } else { "" };
+    let next = match outcome.refusals.iter().any(|r| r.next == outcome.next) {
+        true => "",
+        false => outcome.next.as_str(),
+    };
+    if message.is_empty() && next.is_empty() {
         return String::new();
     }
-    let mut para = Para::new(" ", 1).words(&outcome.message);
-    if !outcome.next.is_empty() {
-        let gap = if outcome.message.is_empty() { 0 } else { 3 };
-        para = para.unit(gap, &format!("next: {}", outcome.next), Paint::Code);
+    let mut para = Para::new(" ", 1).words(message);
+    if !next.is_empty() {
+        let gap = if message.is_empty() { 0 } else { 3 };
+        para = para.unit(gap, &format!("next: {next}"), Paint::Code);
     }
     para.render(style)
 }

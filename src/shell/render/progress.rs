@@ -1,7 +1,7 @@
 //! The lines of a running operation.
 
 use super::format::{count, pause_us, remaining_ms};
-use super::layout::cut;
+use super::layout::{columns, cut};
 use super::state::eta_ms;
 use super::{Paint, Style};
 use crate::cluster::ContentProgress;
@@ -14,11 +14,15 @@ pub const CTRL_C: &str = " Ctrl-C: detach, stop or cancel";
 /// What is being done for a content now, in one line.
 pub fn now(content: &ContentProgress, style: &Style) -> String {
     let lead = format!(" content {}", content.content);
-    let line = match &content.progress {
-        Some(p) if !content.finished => format!("{lead}  {}   {}", stage(p.stage), doing(p)),
+    let line = |wide| match &content.progress {
+        Some(p) if !content.finished => format!("{lead}  {}   {}", stage(p.stage), doing(p, wide)),
         _ => format!("{lead}  {}", content.doing),
     };
-    cut(line.trim_end(), style.width)
+    // What is left of the time says more than a wide bar.
+    let whole = line(WIDE);
+    let fits = columns(whole.trim_end()) <= style.width;
+    let shown = if fits { whole } else { line(NARROW) };
+    cut(shown.trim_end(), style.width)
 }
 
 /// A stage that is over, in one line that stays.
@@ -35,7 +39,8 @@ pub fn done(content: Content, over: Stage, p: &Progress, style: &Style) -> Strin
     match over {
         Stage::Preparation if p.files_created + p.files_dropped > 0 => {
             let created = count(p.files_created as usize, "file");
-            line.push_str(&format!("   {created} created, {} dropped", p.files_dropped));
+            let dropped = if p.files_dropped > 0 { format!(", {} dropped", p.files_dropped) } else { String::new() };
+            line.push_str(&format!("   {created} created{dropped}"));
         }
         Stage::DataCopy => line.push_str(&format!("    {} blocks", p.copied_blocks)),
         _ => {}
@@ -63,31 +68,33 @@ fn stage(stage: Stage) -> String {
     format!("{}/4 {:<11}", stage.number(), stage.word())
 }
 
-fn doing(p: &Progress) -> String {
+fn doing(p: &Progress, wide: u64) -> String {
     match p.stage {
-        Stage::DataCopy => data_copy(p),
+        Stage::DataCopy => data_copy(p, wide),
         Stage::Preparation | Stage::FlatFiles | Stage::Claimed => String::new(),
     }
 }
 
 /// `[=========>..........]  147/307 blocks   1 s left`
-fn data_copy(p: &Progress) -> String {
-    let bar = bar(p.copied_blocks, p.total_blocks);
+fn data_copy(p: &Progress, wide: u64) -> String {
+    let bar = bar(p.copied_blocks, p.total_blocks, wide);
     let left = eta_ms(p).map(|ms| format!("   {} left", remaining_ms(ms))).unwrap_or_default();
     format!("{bar}  {}/{} blocks{left}", p.copied_blocks, p.total_blocks)
 }
 
-/// Twenty columns between brackets.
-fn bar(part: u64, whole: u64) -> String {
-    const WIDE: u64 = 20;
+/// Columns of a bar between its brackets.
+const WIDE: u64 = 20;
+const NARROW: u64 = 10;
+
+fn bar(part: u64, whole: u64, wide: u64) -> String {
     let filled = match whole {
-        0 => WIDE,
-        _ => (u128::from(part.min(whole)) * u128::from(WIDE) / u128::from(whole)) as u64,
+        0 => wide,
+        _ => (u128::from(part.min(whole)) * u128::from(wide) / u128::from(whole)) as u64,
     };
     let mut bar = "=".repeat(filled as usize);
-    if filled < WIDE {
+    if filled < wide {
         bar.push('>');
-        bar.push_str(&".".repeat((WIDE - filled - 1) as usize));
+        bar.push_str(&".".repeat((wide - filled - 1) as usize));
     }
     format!("[{bar}]")
 }
@@ -141,9 +148,9 @@ mod tests {
 
     #[test]
     fn the_bar_is_full_only_at_the_end() {
-        assert_eq!(bar(0, 10), "[>...................]");
-        assert_eq!(bar(999, 1000), "[===================>]");
-        assert_eq!(bar(10, 10), "[====================]");
-        assert_eq!(bar(0, 0), "[====================]");
+        assert_eq!(bar(0, 10, WIDE), "[>...................]");
+        assert_eq!(bar(999, 1000, WIDE), "[===================>]");
+        assert_eq!(bar(10, 10, WIDE), "[====================]");
+        assert_eq!(bar(0, 0, WIDE), "[====================]");
     }
 }

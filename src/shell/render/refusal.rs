@@ -1,13 +1,13 @@
 //! The refusal screen: all reasons together, each with its cause and its next step.
 
-use super::format::count;
+use super::format::{contents, count};
 use super::layout::{Para, columns};
 use super::{Paint, Style};
 use crate::cluster::{Refusal, RefusalCode};
 
 /// `refused: rebalance. Nothing was changed. 3 reasons: ...`
 pub fn render(verb: &str, refusals: &[Refusal], style: &Style) -> String {
-    let reasons = count(refusals.len(), "reason");
+    let reasons = count(grouped(refusals).len(), "reason");
     let head = if verb.is_empty() {
         format!("{}.", style.paint(Paint::Bad, "refused"))
     } else {
@@ -25,12 +25,12 @@ pub fn render(verb: &str, refusals: &[Refusal], style: &Style) -> String {
 pub fn reason_lines(refusals: &[Refusal], style: &Style) -> String {
     let widest = refusals.iter().map(|r| columns(r.code.code())).max();
     let indent = widest.unwrap_or(0) + 3;
-    refusals
-        .iter()
-        .map(|refusal| {
+    grouped(refusals)
+        .into_iter()
+        .map(|(refusal, about)| {
             let lead = format!(" {:<1$}", refusal.code.code(), indent - 1);
             let mut para = Para::new(&lead, indent);
-            if let Some(about) = about(refusal) {
+            if let Some(about) = about {
                 para = para.unit(0, &about, Paint::Strong).unit(2, "", Paint::Plain);
                 para = glue(para, &refusal.cause);
             } else {
@@ -42,6 +42,23 @@ pub fn reason_lines(refusals: &[Refusal], style: &Style) -> String {
             para.render(style)
         })
         .collect()
+}
+
+/// One host that is down is one reason for all contents it holds back.
+fn grouped(refusals: &[Refusal]) -> Vec<(&Refusal, Option<String>)> {
+    let same = |a: &Refusal, b: &Refusal| (a.code, &a.cause, &a.next) == (b.code, &b.cause, &b.next);
+    let mut groups: Vec<Vec<&Refusal>> = Vec::new();
+    for refusal in refusals {
+        match groups.iter_mut().find(|g| g.iter().all(|r| r.content.is_some() && same(r, refusal))) {
+            Some(group) if refusal.content.is_some() => group.push(refusal),
+            _ => groups.push(vec![refusal]),
+        }
+    }
+    let name = |group: Vec<&'_ Refusal>| match group.as_slice() {
+        [one] => about(one),
+        several => Some(contents(&several.iter().filter_map(|r| r.content).collect::<Vec<_>>())),
+    };
+    groups.into_iter().map(|group| (group[0], name(group))).collect()
 }
 
 /// Words behind a unit: the first follows the unit's own blanks.

@@ -236,8 +236,14 @@ fn notes(state: &State, style: &Style) -> String {
         return coordinator_note(state, style);
     }
     let mut text: String = state.hosts.iter().filter(|h| !h.alive).map(|h| host_note(state, h, style)).collect();
-    for content in &state.contents {
-        text.push_str(&content_note(state, content, style));
+    let notes: Vec<(String, String)> = state.contents.iter().map(|c| content_note(state, c, style)).collect();
+    for (i, (words, next)) in notes.iter().enumerate() {
+        text.push_str(words);
+        // What is to be done about several contents in a row is said once, below the last.
+        let again = notes[i + 1..].iter().find(|(words, _)| !words.is_empty()).is_some_and(|(_, n)| n == next);
+        if !again {
+            text.push_str(next);
+        }
     }
     if let Some(until) = state.fts_paused_until_ms {
         let until = when(until, state.time_ms, style);
@@ -270,7 +276,8 @@ fn host_note(state: &State, host: &HostState, style: &Style) -> String {
     Para::new(&lead, indent).words(&format!("does not answer: {cause}.")).unit_below(&next, Paint::Code).render(style)
 }
 
-fn content_note(state: &State, content: &ContentState, style: &Style) -> String {
+/// What is the matter with a content, and below it what is to be done.
+fn content_note(state: &State, content: &ContentState, style: &Style) -> (String, String) {
     let lead = format!(" content {}  ", content.content);
     let para = Para::new(&lead, columns(&lead));
     let para = match content.health {
@@ -284,10 +291,10 @@ fn content_note(state: &State, content: &ContentState, style: &Style) -> String 
         }
         PairHealth::Synchronized | PairHealth::NoMirror => match unanswered(state, content.content) {
             Some(cause) => para.words(&cause).unit(6, "next: probe()", Paint::Code),
-            None => return String::new(),
+            None => return Default::default(),
         },
     };
-    para.render(style)
+    para.render_apart(style)
 }
 
 /// A member that does not answer although the catalog still counts on it.

@@ -1,5 +1,7 @@
 //! Two engines in one process, a real link between them, real files: the whole life of a pair.
 
+mod faults;
+
 use super::storage::{FileId, Storage};
 use super::{Connector, Engine, Then, load_meta, save_map, save_meta};
 use crate::core::format::{Meta, TrackMap};
@@ -48,7 +50,9 @@ fn write_identity(dir: &Path, dbid: i64, peer: i64) {
         consistent: true,
         written_outside_checkpoint: false,
         stamps: vec![],
+        touched: vec![],
     };
+    super::create_files(dir).expect("files");
     save_meta(dir, &meta).expect("meta");
     save_map(dir, &TrackMap { binding: Binding::to(state(peer)), dirty: DirtyMap::default() }).expect("map");
 }
