@@ -43,6 +43,8 @@ fn psql_s_catalog_commands_fail_with_a_hint() {
     let server = server();
     let answer = err(&server.psql("\\dt"));
     assert!(answer.contains("sqlite_schema"), "{answer}");
+    let answer = err(&server.psql("\\l"));
+    assert!(answer.contains("content0"), "{answer}");
 }
 
 #[test]

@@ -51,6 +51,9 @@ struct Now {
     stop: Option<Stop>,
     /// Set once; every later message is answered with it.
     closing: Option<String>,
+    /// Who waits for a change. Mostly nobody, and then a wake-up would be a system call for nothing
+    /// after every message.
+    waiters: usize,
 }
 
 /// One session's brakes. Shared with whoever may stop it.
@@ -69,7 +72,7 @@ impl std::fmt::Debug for Control {
 impl Control {
     pub(super) fn new() -> Control {
         Control {
-            now: Mutex::new(Now { at: At::Idle, number: 0, stop: None, closing: None }),
+            now: Mutex::new(Now { at: At::Idle, number: 0, stop: None, closing: None, waiters: 0 }),
             changed: Condvar::new(),
             interrupt: OnceLock::new(),
         }
@@ -96,8 +99,15 @@ impl Control {
 
     /// The message is answered.
     pub(super) fn end(&self) {
-        self.lock().at = At::Idle;
-        self.changed.notify_all();
+        let mut now = self.lock();
+        now.at = At::Idle;
+        self.wake(&now);
+    }
+
+    fn wake(&self, now: &Now) {
+        if now.waiters > 0 {
+            self.changed.notify_all();
+        }
     }
 
     pub(super) fn set_held(&self, held: bool) {
@@ -129,9 +139,11 @@ impl Control {
 
     /// Waits until the message is stopped or the time is up.
     pub(super) fn wait_stopped(&self, time: Duration) -> Option<Stop> {
-        let now = self.lock();
-        let (now, _) =
+        let mut now = self.lock();
+        now.waiters += 1;
+        let (mut now, _) =
             self.changed.wait_timeout_while(now, time, |n| n.stop.is_none()).unwrap_or_else(PoisonError::into_inner);
+        now.waiters -= 1;
         now.stop.clone()
     }
 
@@ -146,7 +158,7 @@ impl Control {
             if let Some(handle) = self.interrupt.get() {
                 handle.interrupt();
             }
-            self.changed.notify_all();
+            self.wake(now);
         }
         reachable
     }
@@ -169,9 +181,11 @@ impl Control {
         if only.is_some_and(|n| n != number) {
             return;
         }
+        now.waiters += 1;
         while now.number == number && self.strike(&mut now, why) && Instant::now() < until {
             now = self.changed.wait_timeout(now, Duration::from_millis(5)).unwrap_or_else(PoisonError::into_inner).0;
         }
+        now.waiters -= 1;
     }
 
     /// The session is over: what runs is stopped, what comes is answered with the reason.

@@ -188,6 +188,11 @@ pub fn translate(error: &rusqlite::Error, fault: Option<FileFault>, phase: Phase
     let code = sqlstate(extended, &message).unwrap_or(state::INTERNAL);
     let mut answer = SqlError::new(code, message);
     answer.position = offset;
+    if extended == ffi::SQLITE_BUSY_SNAPSHOT {
+        // SQLite says that the database is locked, which sends people looking for a lock.
+        answer.message = "could not serialize access due to a concurrent write".to_owned();
+        answer.hint = Some("Run the transaction again; BEGIN IMMEDIATE waits for its turn first.".to_owned());
+    }
     match fault {
         Some(fault @ (FileFault::LogCap(_) | FileFault::Damage(_))) => {
             answer.message = fault.to_string();
@@ -206,8 +211,13 @@ pub(super) fn explain_catalog(sql: &str, error: SqlError) -> SqlError {
     if !error.code.starts_with("42") || !sql.contains("pg_catalog.") {
         return error;
     }
-    SqlError::new("42P01", "PostgreSQL's catalog (pg_catalog) is not here")
-        .hint("Tables: select name from sqlite_schema. Columns: select * from pragma_table_info('TABLE').")
+    let hint = if sql.contains("pg_catalog.pg_database") {
+        "Databases: postgres, which is the catalog, and content0, content1 and so on: on postgres, \
+         select distinct content from gp_segment_configuration where content >= 0."
+    } else {
+        "Tables: select name from sqlite_schema. Columns: select * from pragma_table_info('TABLE')."
+    };
+    SqlError::new("42P01", "PostgreSQL's catalog (pg_catalog) is not here").hint(hint)
 }
 
 /// An I/O error while committing leaves the frames in the log: whether they hold is not known.
@@ -323,6 +333,13 @@ mod tests {
         assert_eq!(translate(&read, io, Phase::Statement).code, "58030");
         let full = failure(ffi::SQLITE_FULL);
         assert_eq!(translate(&full, None, Phase::Commit).code, "53100");
+    }
+
+    #[test]
+    fn a_write_on_an_old_snapshot_says_what_to_do() {
+        let answer = translate(&failure(ffi::SQLITE_BUSY_SNAPSHOT), None, Phase::Statement);
+        assert_eq!(answer.code, "40001");
+        assert!(answer.message.contains("serialize") && answer.hint.is_some(), "{answer}");
     }
 
     #[test]
