@@ -170,7 +170,11 @@ fn concerns_all(state: &State, intent: &Intent, detail: &ContentState) -> bool {
             !matches!(detail.health, PairHealth::Synchronized | PairHealth::NoMirror)
                 || members(state, detail.content).any(Segment::is_down)
         }
-        Intent::FullRecover { .. } => state.acting(detail.content, Role::Mirror).is_some_and(Segment::is_down),
+        // In a double fault there is nothing to copy from, and that is said, not passed over.
+        Intent::FullRecover { .. } => {
+            detail.health == PairHealth::DoubleFault
+                || state.acting(detail.content, Role::Mirror).is_some_and(Segment::is_down)
+        }
         Intent::Rebalance { .. } => detail.health != PairHealth::NoMirror,
         Intent::Restart { .. } => true,
     }
@@ -183,7 +187,7 @@ fn concerns_host(state: &State, intent: &Intent, detail: &ContentState, host: &s
         Intent::Recover { .. } => {
             here.any(|s| s.is_down() || (s.row.role == Role::Mirror && detail.health == PairHealth::Resynchronizing))
         }
-        Intent::FullRecover { .. } => here.any(Segment::is_down),
+        Intent::FullRecover { .. } => here.any(|s| s.is_down() || detail.health == PairHealth::DoubleFault),
         Intent::Rebalance { .. } => detail.health != PairHealth::NoMirror && here.next().is_some(),
         Intent::Restart { .. } => here.next().is_some(),
     }

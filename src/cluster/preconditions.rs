@@ -157,7 +157,8 @@ fn not_double_fault(s: &Subject) -> Vec<Refusal> {
 
 fn target_down(s: &Subject) -> Vec<Refusal> {
     match s.target {
-        Some(t) if !t.is_down() => vec![refusal(
+        // In a double fault the living mirror is no reason: there is nothing to copy to it.
+        Some(t) if !t.is_down() && s.detail.health != PairHealth::DoubleFault => vec![refusal(
             RefusalCode::SegmentUp,
             s,
             s.target,

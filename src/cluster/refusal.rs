@@ -50,6 +50,8 @@ refusal_codes! {
         "The cluster changed since the plan was made. Make it again and look at it again.";
     OtherCluster = "other_cluster",
         "The plan was made for another cluster.";
+    Stopping = "stopping",
+        "The cluster is being stopped, so nothing is begun. Wait for the end, or end the sessions it waits for: segsh stop --mode fast; then segsh start.";
     CoordinatorDown = "coordinator_down",
         "The coordinator does not answer; what is shown is its last catalog. Start it: `segsh start DIR`.";
     NotDrill = "not_drill",

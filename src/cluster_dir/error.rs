@@ -91,6 +91,7 @@ impl ClusterDirError {
             ClusterDirError::Hung { pid, .. } | ClusterDirError::StillRunning { pid } => {
                 format!("segsh stop --mode immediate, or look at process {pid}")
             }
+            ClusterDirError::Refused(refusals) => refusals.first().map(|r| r.next.clone()).unwrap_or_default(),
             ClusterDirError::NotDrill => "segsh init DIR --drill".into(),
             _ => String::new(),
         }

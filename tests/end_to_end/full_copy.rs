@@ -85,6 +85,24 @@ fn a_full_copy_in_place_overwrites_the_old_one_and_goes_on_after_an_interruption
 }
 
 #[test]
+fn what_an_earlier_attempt_left_under_the_name_does_not_keep_a_new_copy_from_it() {
+    let (cluster, pair) = single_copy();
+    begin(&cluster, &pair, "");
+    processes::kill(cluster.status().pair(0).mirror.running());
+    cluster.wait_for_pair(0, TRACKING_UNFINISHED, secs(20));
+    // As an attempt in place leaves it that was cancelled before it copied anything.
+    let named = Path::new(&pair.mirror.datadir);
+    std::fs::copy(sibling(&pair.mirror.datadir).join("segment.meta"), named.join("segment.meta")).expect("a stray");
+    let outcome = cluster.outcome(&format!("full_recover(#{{ dbids: {} }})", pair.mirror.dbid));
+    assert_eq!(outcome["segments"][0]["how"], "full");
+    cluster.content(0).run("insert into filled(id, body) values (-1, 'after')");
+    cluster.lifecycle("stop", &[]).ok();
+    cluster.lifecycle("start", &[]).ok();
+    cluster.fail_over(0);
+    assert_eq!(cluster.content(0).number("select count(*) from filled"), 20_001, "the new copy serves");
+}
+
+#[test]
 fn an_interrupted_copy_of_something_else_is_begun_anew() {
     let (cluster, pair) = single_copy();
     let beside = sibling(&pair.mirror.datadir);

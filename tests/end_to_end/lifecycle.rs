@@ -5,6 +5,7 @@ use crate::support::terminal::Terminal;
 use crate::support::wait::secs;
 use crate::support::{Cluster, Place, processes, wait_for};
 use serde_json::Value;
+use std::process::Stdio;
 
 #[test]
 fn a_fresh_cluster_is_written_synchronized_and_left_stopped() {
@@ -77,6 +78,28 @@ fn what_was_committed_is_there_after_every_kind_of_stop() {
         assert_eq!(cluster.content(0).number("select count(*) from kept"), id as i64 + 1, "after --mode {mode}");
         assert!(cluster.status().is_synchronized(), "after --mode {mode}");
     }
+}
+
+#[test]
+fn nothing_is_begun_while_a_smart_stop_waits_and_a_fast_one_ends_the_wait() {
+    let cluster = Cluster::new(1);
+    let mut session = cluster.content(0);
+    session.run("create table kept(id bigint)");
+    session.run("begin");
+    session.run("insert into kept values (1)");
+    let mut smart = cluster.place().command();
+    smart.args(["stop", "--mode", "smart"]).arg(cluster.dir()).stdin(Stdio::null()).stderr(Stdio::null());
+    let mut smart = smart.stdout(Stdio::null()).spawn().expect("segsh");
+    wait_for("a start to be told of the stop", secs(10), || {
+        let started = cluster.lifecycle("start", &[]);
+        started.code == 4 && started.stderr.contains("a stop is under way")
+    });
+    cluster.lifecycle("stop", &["--mode", "fast"]).ok();
+    smart.wait().expect("the first stop ends with the second");
+    assert_eq!(processes::beneath(cluster.dir()), Vec::<u32>::new());
+    cluster.lifecycle("start", &[]).ok();
+    assert!(cluster.status().is_synchronized());
+    assert_eq!(cluster.content(0).number("select count(*) from kept"), 0, "it was never committed");
 }
 
 #[test]

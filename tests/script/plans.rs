@@ -108,6 +108,12 @@ fn each_precondition_refuses_its_own_case() {
     let table: Vec<Case> = vec![
         ("double fault", recover(select(&[2], &[], &[])), |s| s.break_both(2), &["double_fault"]),
         (
+            "a full copy in a double fault while the mirror lives",
+            full(select(&[], &[], &[])),
+            |s| s.detail(2).health = PairHealth::DoubleFault,
+            &["double_fault"],
+        ),
+        (
             "quarantine",
             recover(select(&[2], &[], &[])),
             |s| {

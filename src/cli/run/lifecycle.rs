@@ -30,7 +30,10 @@ use std::time::Instant;
 
 fn failed(error: &ClusterDirError) -> i32 {
     eprintln!("{error}");
-    eprintln!("next: {}", error.next());
+    let next = error.next();
+    if !next.is_empty() {
+        eprintln!("next: {next}");
+    }
     match error {
         ClusterDirError::Missing { .. } | ClusterDirError::NotACluster { .. } | ClusterDirError::Coordinator(_) => {
             Exit::Unreachable.process_code()
@@ -153,7 +156,11 @@ fn lifecycle(invocation: &Invocation, dir: &Path, verb: &str, work: impl FnOnce(
             return Exit::ScriptError.process_code();
         }
     };
-    let farewell = format!("interrupted: part of it may be done; segsh {verb} {} goes on", handle.dir().display());
+    let place = handle.dir().display();
+    let farewell = match verb {
+        "stop" => format!("interrupted: the stop goes on; segsh stop {place} --mode fast ends it now"),
+        _ => format!("interrupted: part of it may be done; segsh {verb} {place} goes on"),
+    };
     let on_terminal = terminal::is_interactive().then(terminal::stderr_style);
     let ran = running(&handle);
     let mut observer = CommandWatch::new(signals, on_terminal, invocation.quiet, farewell);

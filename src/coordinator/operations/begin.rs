@@ -8,6 +8,7 @@ use crate::coordinator::store::{Begun, Operation, StoreError};
 use crate::core::ids::Content;
 use crate::core::operation::{Goal, GoalKind, Stage, Target};
 use crate::core::report::Phase;
+use std::sync::atomic::Ordering;
 
 /// What came of asking for an operation.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,6 +39,9 @@ impl Operations {
         if plan.refuses {
             return Ok(Answer::Refused(plan.refusals.clone()));
         }
+        if let Some(refusal) = self.stopping() {
+            return Ok(Answer::Refused(vec![refusal]));
+        }
         let (kind, jobs) = kind_of(&plan.intent);
         let steps = plan.steps.iter().map(|s| Target::new(s.content, s.dbid));
         let joined = plan.joined.iter().map(|j| Target::joined(j.content, j.dbid));
@@ -59,8 +63,23 @@ impl Operations {
         self.begin_goal(kind, targets, jobs, owner)
     }
 
+    /// Nothing is begun while the cluster is being stopped, however long its sessions take to leave.
+    fn stopping(&self) -> Option<Refusal> {
+        self.shared.stopping.load(Ordering::SeqCst).then(|| Refusal {
+            code: RefusalCode::Stopping,
+            content: None,
+            dbid: None,
+            host: None,
+            cause: "a stop is under way, and ends when the last session has left".into(),
+            next: "segsh stop --mode fast".into(),
+        })
+    }
+
     /// Starts what should run, and recovers what was synchronized.
     pub fn begin_start(&self, owner: &Owner) -> Result<Answer, StoreError> {
+        if let Some(refusal) = self.stopping() {
+            return Ok(Answer::Refused(vec![refusal]));
+        }
         let contents = self.shared.store.contents()?;
         let target = |c: &crate::coordinator::store::ContentRow| {
             // A content without a pair is quarantined; its target says so.
@@ -86,6 +105,7 @@ impl Operations {
         jobs: Option<usize>,
         owner: &Owner,
     ) -> Result<Answer, StoreError> {
+        let wanted = targets.clone();
         let active = self.shared.store.active()?;
         // One that nobody drives would hold its contents for ever.
         for left in active.iter().filter(|op| !self.shared.live().contains_key(&op.id)) {
@@ -119,6 +139,8 @@ impl Operations {
                 self.pick_up(id);
                 Ok(Answer::Begun { op: id, joined: false })
             }
+            // Begun by another client since the operations were looked at: then it is joined.
+            Begun::Held(op) if is_like(kind, op.goal.kind) => self.begin_goal(kind, wanted, jobs, owner),
             Begun::Held(op) => {
                 let content = goal.targets.iter().map(|t| t.content).find(|c| op.goal.holds(*c));
                 Ok(locked(&op, content.unwrap_or(Content(0))))

@@ -393,7 +393,11 @@ async fn host_step(
     match step {
         Step::Kill { sibling, .. } => host.kill_segment(&of(*sibling).datadir).await.map(|_| Came::Fine),
         Step::Start { sibling, .. } => {
-            if !sibling && names {
+            if *sibling {
+                // Only a full copy begins beside the name, and whatever an earlier attempt left under
+                // the name must not pass for a copy.
+                host.remove_identity(&config.datadir).await?;
+            } else if names {
                 host.name_copy(&config.datadir, &beside.datadir).await?;
             }
             host.start_segment(of(*sibling)).await.map(Came::Pid)

@@ -22,6 +22,7 @@ use crate::core::operation::{Goal, Stage};
 use crate::core::report::Progress;
 use crate::core::row::SegmentRow;
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tokio::sync::watch;
@@ -43,6 +44,8 @@ pub(super) struct Shared {
     pub rows: BTreeMap<Dbid, SegmentRow>,
     pub audit: Audit,
     live: Mutex<BTreeMap<i64, Arc<Live>>>,
+    /// The cluster is being stopped: nothing is begun any more.
+    stopping: AtomicBool,
 }
 
 /// An operation that is being driven.
@@ -93,7 +96,19 @@ impl Operations {
     ) -> Operations {
         let rows = rows.into_iter().map(|r| (r.dbid, r)).collect();
         let live = Mutex::default();
-        Operations { shared: Arc::new(Shared { store, board, prober, hosts, site, rows, audit, live }) }
+        Operations {
+            shared: Arc::new(Shared {
+                store,
+                board,
+                prober,
+                hosts,
+                site,
+                rows,
+                audit,
+                live,
+                stopping: AtomicBool::new(false),
+            }),
+        }
     }
 
     /// Goes on with what an earlier coordinator left, from where it stood.
@@ -176,8 +191,13 @@ impl Operations {
             flags: watch::Sender::new(0),
             task: Mutex::default(),
         });
-        if self.shared.live().insert(live.id, live.clone()).is_some() {
-            return;
+        {
+            let mut all = self.shared.live();
+            // Picked up twice, it is driven once; the one that is driven must not be replaced.
+            if all.contains_key(&live.id) {
+                return;
+            }
+            all.insert(live.id, live.clone());
         }
         let task = tokio::spawn(drive::drive(self.shared.clone(), live.clone()));
         *live.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(task.abort_handle());

@@ -6,6 +6,7 @@ use crate::coordinator::hostwatch;
 use crate::core::ids::Dbid;
 use crate::core::report::StopMode;
 use crate::core::row::{Role, SegmentRow};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -20,6 +21,7 @@ impl Operations {
     /// rows stay as they are: pairs that are synchronized are recovered by the next start (R6).
     pub async fn stop_all(&self, mode: StopMode, progress: &watch::Sender<Progressing>) -> Outcome {
         let since = Instant::now();
+        self.shared.stopping.store(true, Ordering::SeqCst);
         for content in self.shared.board.read(|k| k.contents.keys().copied().collect::<Vec<_>>()) {
             self.shared.prober.hold(content, true);
         }
