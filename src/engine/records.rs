@@ -46,6 +46,21 @@ fn format_error(dir: &Path, name: &str) -> impl FnOnce(FormatError) -> RecordErr
     move |source| RecordError::Format { path, source }
 }
 
+/// Removes what a process left that died in the moment of replacing a small file. The caller holds the
+/// directory's lock.
+pub fn remove_leftovers(dir: &Path) -> Result<(), RecordError> {
+    let error = |source| RecordError::Io { path: dir.display().to_string(), source };
+    for entry in std::fs::read_dir(dir).map_err(error)? {
+        let entry = entry.map_err(error)?;
+        let name = entry.file_name();
+        let unfinished = [".new", ".tmp"].iter().any(|end| name.to_string_lossy().ends_with(end));
+        if unfinished && entry.file_type().map_err(error)?.is_file() {
+            std::fs::remove_file(entry.path()).map_err(error)?;
+        }
+    }
+    Ok(())
+}
+
 pub fn load_meta(dir: &Path) -> Result<Meta, RecordError> {
     Meta::decode(&read(dir, META)?).map_err(format_error(dir, META))
 }

@@ -131,6 +131,7 @@ impl Engine {
         connector: Box<dyn Connector>,
         notify: Box<dyn Fn() + Send + Sync>,
     ) -> Result<Arc<Engine>, EngineError> {
+        records::remove_leftovers(dir)?;
         let mut meta = records::load_meta(dir)?;
         let disk = Disk::open(dir).map_err(|source| EngineError::Open { path: dir.display().to_string(), source })?;
         if note_changes_from_outside(&mut meta, &disk) {

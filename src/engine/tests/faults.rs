@@ -116,6 +116,16 @@ fn a_copy_whose_files_are_gone_is_not_ready_and_does_not_serve() {
 }
 
 #[test]
+fn what_a_process_left_that_died_while_it_replaced_a_record_is_removed_at_the_next_start() {
+    let (a, _b) = in_sync();
+    let dir = a.die();
+    let left = ["segment.meta.new", "track.map.new", "segment.json.17.tmp"].map(|name| dir.path().join(name));
+    left.iter().for_each(|path| std::fs::write(path, "half").expect("a file"));
+    let _a = Side::start(dir, 2);
+    assert!(left.iter().all(|path| !path.exists()));
+}
+
+#[test]
 fn a_claim_that_cannot_be_recorded_stops_the_segment_and_never_hangs_it() {
     let (a, b) = tracking();
     a.write(FileId::Main, 0, &vec![2; 2 << 20]);
