@@ -84,7 +84,7 @@ pub fn view(error: ScriptError) -> ErrorView {
     }
     ErrorView {
         more: more(&error.message),
-        verb: refused_verb(&error.message),
+        verb: error.verb,
         running: error.changed_before.iter().filter_map(still_runs).collect(),
         changed_before: error.changed_before.iter().filter_map(changed).collect(),
         calls: error
@@ -116,11 +116,6 @@ fn more(message: &str) -> String {
         Some((name, _)) if script::find(name).is_some() => format!("help(\"{name}\")"),
         _ => String::new(),
     }
-}
-
-/// The message of a refused call is `refused: VERB. ...`.
-fn refused_verb(message: &str) -> String {
-    message.strip_prefix("refused: ").and_then(|rest| rest.split('.').next()).unwrap_or_default().to_string()
 }
 
 fn still_runs(record: &OpRecord) -> Option<i64> {
@@ -200,9 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn the_verb_of_a_refusal_comes_from_its_message() {
-        assert_eq!(refused_verb("refused: rebalance. Nothing was changed. 1 reason"), "rebalance");
-        assert_eq!(refused_verb("something else"), "");
+    fn an_error_names_the_help_of_the_function_it_is_about() {
         assert_eq!(more("recover() has no option `x`"), "help(\"recover\")");
         assert_eq!(more("nobody() knows"), "");
     }

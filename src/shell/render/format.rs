@@ -102,22 +102,8 @@ pub fn when(unix_ms: i64, now_ms: i64, style: &Style) -> String {
     if day(unix_ms) == day(now_ms) {
         return clock;
     }
-    let (y, m, d) = civil(day(unix_ms));
+    let (y, m, d) = crate::core::calendar::civil(day(unix_ms));
     format!("{y:04}-{m:02}-{d:02} {clock}")
-}
-
-/// The proleptic Gregorian date of a day number, 1970-01-01 being day 0.
-fn civil(day: i64) -> (i64, i64, i64) {
-    // Counted from 0000-03-01, so that the leap day is the last of its year.
-    let day = day + 719_468;
-    let era = day.div_euclid(146_097);
-    let of_era = day.rem_euclid(146_097);
-    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let shifted = (5 * of_year + 2) / 153;
-    let d = of_year - (153 * shifted + 2) / 5 + 1;
-    let m = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    (year + era * 400 + i64::from(m <= 2), m, d)
 }
 
 /// `1 segment`, `2 segments`.
