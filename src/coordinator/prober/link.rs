@@ -92,16 +92,17 @@ impl Runner {
                 Ok((stream, _)) => {
                     failures = 0;
                     let ended = self.converse(Framed::new(stream)).await;
-                    for (_, reply) in std::mem::take(&mut self.drains) {
-                        let _ = reply.send(Err(format!("the connection ended: {ended}")));
-                    }
+                    self.leave_untold(&ended);
                     match ended {
                         // An orderly end is judged by what the next attempt meets.
                         NetError::Closed { .. } => continue,
                         other => other,
                     }
                 }
-                Err(error) => error,
+                Err(error) => {
+                    self.leave_untold(&error);
+                    error
+                }
             };
             failures += 1;
             if self.heard.send((self.dbid, Heard::Failed { failure: failure(&ended), why: ended.to_string() })).is_err()
@@ -116,6 +117,20 @@ impl Runner {
                 () = tokio::time::sleep(pause) => {}
                 () = self.kick.notified() => {}
             }
+        }
+    }
+
+    /// What was asked of a process that can't be reached is answered so, and never reaches the next
+    /// process of the same name.
+    fn leave_untold(&mut self, because: &NetError) {
+        while let Ok(tell) = self.told.try_recv() {
+            if let Tell::Drain(reply) = tell {
+                self.seq += 1;
+                self.drains.insert(self.seq, reply);
+            }
+        }
+        for (_, reply) in std::mem::take(&mut self.drains) {
+            let _ = reply.send(Err(format!("the connection ended: {because}")));
         }
     }
 

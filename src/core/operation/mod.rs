@@ -163,6 +163,12 @@ pub struct Target {
     /// Processes that were asked to stop.
     #[serde(skip)]
     pub asked_to_stop: Vec<Dbid>,
+    /// The primary said to this coordinator that it is drained: it is about to exit.
+    #[serde(skip)]
+    drained: bool,
+    /// The primary could not be drained: judged by whether it serves on.
+    #[serde(skip)]
+    undrained: Option<String>,
     /// The acting primary was seen at the copy.
     #[serde(skip)]
     saw_primary: bool,
@@ -187,6 +193,8 @@ impl Target {
             ended: None,
             started: BTreeMap::new(),
             asked_to_stop: Vec::new(),
+            drained: false,
+            undrained: None,
             saw_primary: false,
             waiting: None,
         }
@@ -421,13 +429,17 @@ impl Target {
                 self.started.insert(*dbid, Err(cause));
             }
             (Step::Prepare { .. }, Came::Fine) => self.prepared = true,
+            (Step::Drain { .. }, Came::Fine) => self.drained = true,
+            (Step::Drain { .. }, Came::Failed(cause)) => {
+                self.undrained = Some(format!("{}: {cause}", step.words()));
+            }
             (Step::DropOld { .. }, Came::Fine) => self.dropped = true,
             (Step::Stop { dbid, .. }, _) => self.asked_to_stop.push(*dbid),
             (Step::Change { transition, .. }, Came::Changed(epoch)) if transition.rule.raises => {
                 self.granted = Some(epoch);
             }
             (Step::Prepare { .. } | Step::DropOld { .. }, Came::Failed(cause))
-            | (Step::Change { .. } | Step::Drain { .. }, Came::Failed(cause)) => {
+            | (Step::Change { .. }, Came::Failed(cause)) => {
                 self.fail(format!("{}: {cause}", step.words()));
             }
             _ => {}

@@ -17,7 +17,7 @@ impl Target {
                 let already = self.stage == Stage::Pending;
                 self.done("switched", if already { "already in its preferred roles".into() } else { String::new() })
             }
-            Some(Pairing::Synchronized) if self.stage == Stage::Draining => self.wait_for_promotion(facts),
+            Some(Pairing::Synchronized) if self.leaves(facts) => self.wait_for_promotion(facts),
             Some(Pairing::Synchronized) => self.drain(facts),
             Some(Pairing::ChangeTracking | Pairing::Resynchronizing) if is_switched && self.stage != Stage::Pending => {
                 self.stage = Stage::Recovering;
@@ -33,8 +33,17 @@ impl Target {
         }
     }
 
+    /// The primary is drained, or already gone. A coordinator that died between writing the stage and
+    /// sending the request left a primary that serves on: that one is asked again.
+    fn leaves(&self, facts: &Facts) -> bool {
+        self.stage == Stage::Draining && (self.drained || facts.serving().is_none())
+    }
+
     /// Only a pair whose link stands is drained: what is drained must be taken over.
     fn drain(&mut self, facts: &Facts) -> Step {
+        if let Some(cause) = self.undrained.take() {
+            return self.fail(cause);
+        }
         let row = &facts.row;
         let primary = row.primary.dbid;
         let mirror = row.mirror.and_then(|m| facts.member(m.dbid).report);

@@ -398,6 +398,41 @@ fn a_drained_primary_that_nobody_took_over_is_started_again() {
 }
 
 #[test]
+fn a_primary_that_was_never_asked_to_drain_is_asked_by_the_next_coordinator() {
+    let (mut t, f) = (mirror_target(), synced());
+    assert_eq!(t.next(GoalKind::Rebalance, &f), Step::Drain { dbid: P });
+    let kept = serde_json::to_string(&t).expect("a target is kept in the catalog");
+    let mut again: Target = serde_json::from_str(&kept).expect("and read back");
+    let drain = again.next(GoalKind::Rebalance, &f);
+    assert_eq!(drain, Step::Drain { dbid: P }, "the stage says draining, and the primary serves on");
+    again.did(&drain, Came::Fine);
+    assert_eq!(
+        again.next(GoalKind::Rebalance, &f),
+        Step::Wait(WaitFor::Promotion),
+        "what is drained is not asked twice"
+    );
+    let mut gone: Target = serde_json::from_str(&kept).expect("and read back");
+    let mut without = synced();
+    member(&mut without, P).report = None;
+    assert_eq!(gone.next(GoalKind::Rebalance, &without), Step::Wait(WaitFor::Promotion));
+}
+
+#[test]
+fn a_drain_that_failed_is_judged_by_whether_the_primary_serves_on() {
+    let failed = || Came::Failed("the connection ended".into());
+    let (mut t, f) = (mirror_target(), synced());
+    let drain = t.next(GoalKind::Rebalance, &f);
+    t.did(&drain, failed());
+    assert_eq!(t.next(GoalKind::Rebalance, &f), Step::Ended);
+    assert!(matches!(&t.ended, Some(Ended::Failed { cause }) if cause.contains("the connection ended")), "{t:?}");
+    let (mut t, mut f) = (mirror_target(), synced());
+    let drain = t.next(GoalKind::Rebalance, &f);
+    t.did(&drain, failed());
+    member(&mut f, P).report = None;
+    assert_eq!(t.next(GoalKind::Rebalance, &f), Step::Wait(WaitFor::Promotion), "it exited: FTS promotes");
+}
+
+#[test]
 fn a_restart_stops_the_primary_first_and_starts_what_the_row_counts_on() {
     let kind = GoalKind::Restart { mode: StopMode::Fast };
     let (mut t, mut f) = (Target::new(Content(0), P), synced());
