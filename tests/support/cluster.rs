@@ -27,7 +27,13 @@ impl Cluster {
     /// With settings (`gp_fts_probe_interval=2s`).
     #[track_caller]
     pub fn with(contents: usize, settings: &[&str]) -> Cluster {
-        let mut cluster = Cluster::stopped(contents, settings);
+        Cluster::with_place(Place::new(), contents, settings)
+    }
+
+    /// As [`Cluster::with`], in a place of the caller's choice.
+    #[track_caller]
+    pub fn with_place(place: Place, contents: usize, settings: &[&str]) -> Cluster {
+        let mut cluster = Cluster::made(place, contents, settings);
         cluster.lifecycle("start", &[]).ok();
         let status = cluster.status();
         assert!(status.is_synchronized(), "a fresh cluster is synchronized: {status:?}");
@@ -39,7 +45,11 @@ impl Cluster {
     /// Made, and not started.
     #[track_caller]
     pub fn stopped(contents: usize, settings: &[&str]) -> Cluster {
-        let place = Place::new();
+        Cluster::made(Place::new(), contents, settings)
+    }
+
+    #[track_caller]
+    fn made(place: Place, contents: usize, settings: &[&str]) -> Cluster {
         let dir = place.path().join("c");
         let contents = contents.to_string();
         let mut arguments = vec!["init", text(&dir), "--contents", &contents, "--hosts", "2", "--drill"];
