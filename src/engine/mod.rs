@@ -10,6 +10,7 @@
 //!
 //! [`Storage`]: storage::Storage
 
+pub mod directory;
 pub mod disk;
 mod link;
 mod mirror;

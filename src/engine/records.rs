@@ -1,5 +1,6 @@
 //! The engine's own files: `segment.meta` and `track.map`, read with named damage, replaced whole.
 
+use super::directory::{Directory, replace};
 use super::disk;
 use super::storage::StorageError;
 use crate::core::format::{FormatError, Meta, TrackMap};
@@ -36,9 +37,8 @@ fn read(dir: &Path, name: &str) -> Result<Vec<u8>, RecordError> {
     std::fs::read(&path).map_err(|source| RecordError::Io { path: path.display().to_string(), source })
 }
 
-fn write(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), RecordError> {
-    disk::replace(dir, name, bytes)
-        .map_err(|source| RecordError::Io { path: dir.join(name).display().to_string(), source })
+fn write<D: Directory + ?Sized>(dir: &D, name: &str, bytes: &[u8]) -> Result<(), RecordError> {
+    replace(dir, name, bytes).map_err(|source| RecordError::Io { path: dir.place(name), source })
 }
 
 fn format_error(dir: &Path, name: &str) -> impl FnOnce(FormatError) -> RecordError {
@@ -65,7 +65,8 @@ pub fn load_meta(dir: &Path) -> Result<Meta, RecordError> {
     Meta::decode(&read(dir, META)?).map_err(format_error(dir, META))
 }
 
-pub fn save_meta(dir: &Path, meta: &Meta) -> Result<(), RecordError> {
+/// Replaces `segment.meta` in a data directory, durably.
+pub fn save_meta<D: Directory + ?Sized>(dir: &D, meta: &Meta) -> Result<(), RecordError> {
     write(dir, META, &meta.encode())
 }
 
@@ -73,6 +74,7 @@ pub fn load_map(dir: &Path) -> Result<TrackMap, RecordError> {
     TrackMap::decode(&read(dir, MAP)?).map_err(format_error(dir, MAP))
 }
 
-pub fn save_map(dir: &Path, map: &TrackMap) -> Result<(), RecordError> {
+/// Replaces `track.map` in a data directory, durably.
+pub fn save_map<D: Directory + ?Sized>(dir: &D, map: &TrackMap) -> Result<(), RecordError> {
     write(dir, MAP, &map.encode())
 }

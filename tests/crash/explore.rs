@@ -1,6 +1,6 @@
 //! Walks a recorded run, cut by cut, and judges what every image holds.
 
-use crate::check::{Found, look};
+use crate::check::Found;
 use crate::order::{Cut, Order};
 use crate::random::Random;
 use crate::session::Recorded;
@@ -9,7 +9,7 @@ use std::fmt;
 use std::ops::Range;
 
 /// Images per cut in the orders that choose at random, unless the environment says otherwise.
-const SEEDS: u64 = 2;
+const SEEDS: u64 = 8;
 
 fn number_from(name: &str, default: u64) -> u64 {
     match std::env::var(name) {
@@ -63,7 +63,7 @@ pub fn explore_some(run: &Recorded, order: Order, seeds: Range<u64>, step: usize
                 tally.images += 1;
                 let found = known.entry(image.digest()).or_insert_with(|| {
                     tally.opened += 1;
-                    look(image)
+                    (run.look)(run, image)
                 });
                 judge(run, found, cut.at(), &mut tally, || place(run, order, cut.at(), seed));
             }

@@ -9,17 +9,18 @@
 //! `SEGSH_CRASH_SEEDS` sets how many images are drawn per cut in the orders that choose at random,
 //! `SEGSH_CRASH_FIRST_SEED` the first of them; `scripts/dev/soak crash_images` counts it up for ever.
 
-//mod catalog;
+mod catalog;
 mod check;
 mod explore;
 mod faults;
 mod image;
-//mod names;
+mod life;
+mod names;
 mod order;
 mod random;
 mod recording;
-//mod records;
+mod records;
 mod segments;
 mod session;
-//mod system_files;
+mod system_files;
 mod workloads;

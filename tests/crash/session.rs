@@ -1,7 +1,7 @@
 //! A recorded run: its operations, and the states that it committed.
 
-use crate::check::digest;
-use crate::image::Op;
+use crate::check::{Found, digest, look};
+use crate::image::{Image, Op};
 use crate::recording::Recording;
 use rusqlite::Connection;
 use segsh::segment::vfs::{self, CheckpointMode, Checkpointed, Handle};
@@ -29,8 +29,10 @@ pub struct State {
 pub struct Recorded {
     pub name: &'static str,
     pub ops: Vec<Op>,
-    /// By the number that the transaction left in `acked`.
+    /// In the order they were committed; a segment's counter `acked` numbers them.
     pub states: Vec<State>,
+    /// Opens an image of this run and says which of the states stands.
+    pub look: fn(&Recorded, Image) -> Found,
 }
 
 impl Recorded {
@@ -105,6 +107,6 @@ impl Session {
     }
 
     pub fn finish(self) -> Recorded {
-        Recorded { name: self.name, ops: self.recording.ops(), states: self.states }
+        Recorded { name: self.name, ops: self.recording.ops(), states: self.states, look: |_, image| look(image) }
     }
 }
