@@ -9,7 +9,7 @@ use std::fmt;
 use std::ops::Range;
 
 /// Images per cut in the orders that choose at random, unless the environment says otherwise.
-const SEEDS: u64 = 8;
+const SEEDS: u64 = 4;
 
 fn number_from(name: &str, default: u64) -> u64 {
     match std::env::var(name) {
@@ -57,7 +57,7 @@ pub fn explore_some(run: &Recorded, order: Order, seeds: Range<u64>, step: usize
     let mut known: HashMap<[u8; 32], Found> = HashMap::new();
     let mut cut = Cut::start(&run.ops);
     loop {
-        if cut.at() % step == 0 {
+        if cut.at().is_multiple_of(step) {
             for seed in seeds.clone() {
                 let image = cut.image(order, &mut Random::for_image(run.name, order as usize, cut.at(), seed));
                 tally.images += 1;

@@ -108,7 +108,7 @@ fn change(store: &Store, n: usize, transition: &Transition, recover: bool) -> Ch
             reason: &reason,
             evidence: &evidence,
             recover: transition.recover().filter(|_| recover).map(|dbid| (dbid, &owner)),
-            full_copy: n % 2 == 0,
+            full_copy: n.is_multiple_of(2),
             rate_bytes: Some(1 << 20),
             serving_copy: Some(CopyId(n as u128)),
             at_ms: n as i64 * 1000,
@@ -154,7 +154,7 @@ pub fn perform(store: &Store, n: usize) {
         }
         Begin(content) => {
             let dbid = pair(store, content).mirror.expect("a mirror").dbid;
-            let kind = GoalKind::Recover { full: n % 2 == 0, in_place: false, rate_bytes: None };
+            let kind = GoalKind::Recover { full: n.is_multiple_of(2), in_place: false, rate_bytes: None };
             let goal = Goal::new(kind, vec![Target::new(Content(content), dbid)]);
             assert!(matches!(store.begin(&goal, &owner(), n as i64).expect("begun"), Begun::New(_)), "step {n}");
         }
