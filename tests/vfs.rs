@@ -7,8 +7,8 @@ use segsh::engine::storage::{FileId, Storage};
 use segsh::segment::vfs::{self, CheckpointConfig, CheckpointMode, Checkpointer, FileFault, Gate, Handle, PAGE_SIZE};
 use sql_support::{FileStorage, unique_name};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 struct Db {

@@ -15,6 +15,7 @@ mod explore;
 mod faults;
 mod image;
 mod life;
+mod mirror;
 mod names;
 mod order;
 mod random;

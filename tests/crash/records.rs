@@ -29,7 +29,8 @@ fn map_epoch(bytes: &[u8]) -> Result<Epoch, FormatError> {
     TrackMap::decode(bytes).map(|map| map.binding.generation)
 }
 
-fn meta(epoch: u64) -> Meta {
+/// A mirror's record that says it was in sync in an epoch.
+pub fn meta(epoch: u64) -> Meta {
     Meta {
         cluster_id: "c".repeat(40),
         dbid: Dbid(2),
@@ -46,7 +47,8 @@ fn meta(epoch: u64) -> Meta {
     }
 }
 
-fn map(generation: u64) -> TrackMap {
+/// A map bound to the primary's copy in a generation.
+pub fn map(generation: u64) -> TrackMap {
     let mut dirty = DirtyMap::default();
     dirty.mark(Run { file: FileId::Main, first: generation * 5, count: 30_000 - 2_000 * generation });
     let state = CopyState { copy: CopyId(3), generation: Epoch(generation) };
