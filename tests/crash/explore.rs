@@ -24,6 +24,12 @@ pub fn seeds() -> Range<u64> {
     first..first + number_from("SEGSH_CRASH_SEEDS", SEEDS)
 }
 
+/// `count` seeds, others for every first seed: for what is checked in microseconds.
+pub fn many_seeds(count: u64) -> Range<u64> {
+    let first = seeds().start.saturating_mul(count);
+    first..first.saturating_add(count)
+}
+
 /// What the images of one order showed.
 #[derive(Debug, Default)]
 pub struct Tally {

@@ -4,6 +4,7 @@
 //! The production machine ([`Replica`]) says what is to be written and in which order; its effects are
 //! carried out on a recorded directory and recorded files, one time line for both.
 
+use crate::explore::many_seeds;
 use crate::image::Image;
 use crate::names::RecordedDirectory;
 use crate::order::{Cut, Order};
@@ -27,6 +28,9 @@ const IMAGES: u64 = 60;
 const RECOVERY: Epoch = Epoch(3);
 const PRIMARY: CopyState = CopyState { copy: CopyId(3), generation: RECOVERY };
 
+/// What becomes of the effects before they are carried out: nothing, or a planted fault.
+type Plant = fn(Vec<Effect>) -> Vec<Effect>;
+
 /// What the mirror told its primary, after so many steps: from then on it has to be true.
 struct Promise {
     step: usize,
@@ -44,8 +48,7 @@ struct Mirror {
     /// Per step of the one time line: steps of the directory, operations on the files.
     steps: Vec<(usize, usize)>,
     promises: Vec<Promise>,
-    /// Changes the effects before they are carried out: sound, or a planted fault.
-    plant: fn(Vec<Effect>) -> Vec<Effect>,
+    plant: Plant,
 }
 
 /// The files as the replica looks at them.
@@ -72,7 +75,7 @@ fn order() -> report::Order {
 
 impl Mirror {
     /// A copy that was in sync in epoch 1, whose process has just been told of a recovery.
-    fn start(plant: fn(Vec<Effect>) -> Vec<Effect>) -> Mirror {
+    fn start(plant: Plant) -> Mirror {
         let dir = RecordedDirectory::default();
         save_map(&dir, &map(1)).expect("a map");
         save_meta(&dir, &meta(1)).expect("a record");
@@ -193,7 +196,7 @@ impl Mirror {
             while cut.at() < *written {
                 cut.advance();
             }
-            for seed in 0..IMAGES {
+            for seed in many_seeds(IMAGES) {
                 let mut random = Random::for_image("mirror", 0, step, seed);
                 let files = cut.image(Order::Subset, &mut random);
                 let old = old.get_or_insert_with(|| files.clone());
@@ -219,7 +222,7 @@ fn is_record(effect: &Effect) -> bool {
 
 #[test]
 fn a_mirror_that_orders_its_effects_otherwise_is_found() {
-    let plants: [(&str, fn(Vec<Effect>) -> Vec<Effect>); 4] = [
+    let plants: [(&str, Plant); 4] = [
         ("the marker before the map", |mut effects| {
             let first_record = effects.iter().position(|e| matches!(e, Effect::SaveMap(_)));
             if let Some(at) = first_record {

@@ -1,6 +1,7 @@
 //! The engine's own records, `segment.meta` and `track.map`: after a crash each is whole, the old one
 //! or the new one, and the new one once its writer returned.
 
+use crate::explore::many_seeds;
 use crate::names::RecordedDirectory;
 use crate::random::Random;
 use segsh::core::format::{FormatError, Meta, TrackMap};
@@ -14,7 +15,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 /// Images per cut; a directory of two small files is checked in microseconds.
-const IMAGES: u64 = 300;
+const IMAGES: u64 = 100;
 
 type Files = BTreeMap<String, Vec<u8>>;
 
@@ -110,7 +111,7 @@ impl History {
         let mut wrong = Vec::new();
         let cuts = self.dir.position();
         for cut in 0..=cuts {
-            for seed in 0..IMAGES {
+            for seed in many_seeds(IMAGES) {
                 let files = self.dir.crash(cut, &mut Random::for_image("records", 0, cut, seed));
                 if let Err(why) = check(&files, cut) {
                     wrong.push(format!("{why}; cut {cut} of {cuts}, seed {seed}"));
