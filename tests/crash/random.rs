@@ -1,4 +1,5 @@
-//! A seeded generator: the same seed draws the same image, on every machine.
+//! A seeded generator: the same seed makes the same choices, on every machine. (SQLite salts its log at
+//! random, so the bytes of two runs differ there and nowhere else.)
 
 /// SplitMix64: every seed is good, zero and neighbours included.
 pub struct Random(u64);
