@@ -5,6 +5,8 @@
 
 /// The unit of change tracking and of copying, in bytes.
 pub const BLOCK_BYTES: u64 = 4096;
+/// The longest replicated file, in bytes: the map of a longer one would not fit its own file.
+pub const FILE_BYTES_MAX: u64 = 1 << 40;
 
 /// The replicated files of a data directory. There are no others: the rollback journal is refused,
 /// temporary files live in memory.
