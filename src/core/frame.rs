@@ -356,7 +356,8 @@ mod tests {
     #[test]
     fn a_contribution_of_more_than_there_can_be_is_none_and_costs_nothing() {
         let copy = CopyState { copy: CopyId(7), generation: Epoch(3) };
-        let manifest = |contribution| Manifest { copy, lengths: [None; 2], contribution, touched: vec![], unusable: None };
+        let manifest =
+            |contribution| Manifest { copy, lengths: [None; 2], contribution, touched: vec![], unusable: None };
         let whole = FILE_BYTES_MAX / BLOCK_BYTES;
         let impossible = [vec![(0, 0, 1 << 40)], vec![(0, u64::MAX, 1)], vec![(9, 0, 1)], vec![(0, 0, whole); 1000]];
         for contribution in impossible {

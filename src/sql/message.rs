@@ -33,7 +33,11 @@ pub fn next(input: &mut BytesMut, context: &DecodeContext) -> Result<Option<PgWi
         return Ok(None);
     }
     let body = &input[head + 4..head + said];
-    if starting { check_startup(body)? } else { check(input[0], body)? }
+    if starting {
+        check_startup(body)?
+    } else {
+        check(input[0], body)?
+    }
     // Whether a client asks for encryption is looked at without being taken: the message stays.
     if context.awaiting_frontend_ssl && !asks_for_encryption(body) {
         return PgWireFrontendMessage::decode(input, context).map_err(|e| e.to_string());
