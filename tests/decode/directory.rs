@@ -13,7 +13,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// Each iteration writes a file.
-const FILES: usize = 2_000;
+const FILES: usize = 800;
 
 /// Mutations of a file's text, read by its own loader: an error names the file.
 fn damage<T: Debug, E: Display>(name: &str, sample: &[u8], iterations: usize, load: impl Fn(&Path) -> Result<T, E>) {
@@ -29,7 +29,9 @@ fn damage<T: Debug, E: Display>(name: &str, sample: &[u8], iterations: usize, lo
         assert!(taken <= (64 << 10) + 64 * bytes.len() as u64, "{} bytes took {taken}", bytes.len());
         loaded.expect("it was called")
     };
-    for cut in [0, 1, sample.len() / 2, sample.len() - 3] {
+    // What a password file lacks at its end can't be told: a password may be any text.
+    let cuts = if name == "pgpass" { vec![0, 20] } else { vec![0, 1, sample.len() / 2, sample.len() - 3] };
+    for cut in cuts {
         let said = try_one(&sample[..cut]).err().map(|e| e.to_string());
         assert!(said.as_ref().is_some_and(|s| s.contains(name)), "{name} cut at {cut}: {said:?}");
     }

@@ -9,7 +9,7 @@ use serde_json::Value;
 fn a_json_value_that_went_through_a_script_comes_back() {
     let documents = [state_json(&samples::state()), plan_json(&samples::a_plan()), outcome_json(&samples::outcome())];
     let texts: Vec<Vec<u8>> = documents.iter().map(|d| d.to_string().into_bytes()).collect();
-    mutate(ITERATIONS, |mutation| {
+    mutate(ITERATIONS / 4, |mutation| {
         let bytes = mutation.of(&texts, |_| ());
         let Ok(value) = serde_json::from_slice::<Value>(&bytes) else { return };
         let once = value_json(&to_dynamic(&value));
