@@ -15,6 +15,7 @@ use crate::cluster::request::Owner;
 use crate::core::ids::{Content, CopyId, Dbid, Epoch};
 use crate::core::operation::Goal;
 use crate::core::row::{Member, Mode, PairRow, Role, SegmentRow, Status};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 use settings::SettingError;
 use std::path::{Path, PathBuf};
@@ -259,11 +260,13 @@ fn read_only(path: &Path) -> rusqlite::Result<Connection> {
 fn check_version(path: &Path, db: &Connection) -> Result<(), StoreError> {
     let at = |source| StoreError::Sqlite { path: path.into(), source };
     db.busy_timeout(BUSY).map_err(at)?;
+    // The last connection to close writes the log into the file: not into one that is refused.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(at)?;
     let found: i64 = db.query_row("PRAGMA user_version", [], |r| r.get(0)).map_err(at)?;
-    if found == schema::VERSION {
-        return Ok(());
+    if found != schema::VERSION {
+        return Err(StoreError::Version { path: path.into(), found, expected: schema::VERSION });
     }
-    Err(StoreError::Version { path: path.into(), found, expected: schema::VERSION })
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map(drop).map_err(at)
 }
 
 fn prepare(db: &Connection) -> rusqlite::Result<()> {
