@@ -200,7 +200,7 @@ impl Frame {
             Frame::Consistent { copy } => json(copy).into(),
             Frame::Manifest(manifest) => json(manifest).into(),
             // The words of a system may be long; cut short they still say what failed.
-            Frame::Failed(why) => why.as_bytes()[..why.floor_char_boundary(WORDS_BYTES_MAX as usize)].into(),
+            Frame::Failed(why) => why.as_bytes()[..why.len().min(WORDS_BYTES_MAX as usize)].into(),
             _ => (&[][..]).into(),
         };
         let mut header = [0u8; HEADER_BYTES];

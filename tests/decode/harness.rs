@@ -128,7 +128,7 @@ fn digits(bytes: &mut Vec<u8>, at: usize, edge: Edge) {
 
 impl Mutation {
     /// The bytes it makes of the samples.
-    pub fn of(&self, samples: &[Vec<u8>], reseal: fn(&mut Vec<u8>)) -> Vec<u8> {
+    pub fn of(&self, samples: &[Vec<u8>], reseal: fn(&mut [u8])) -> Vec<u8> {
         let mut bytes = samples[usize::from(self.sample) % samples.len()].clone();
         // Most of what is worth finding is one to four changes away from something valid.
         self.changes.iter().take(4).for_each(|change| apply(&mut bytes, *change, samples));
@@ -156,7 +156,7 @@ pub struct Decoder<T> {
     /// Valid inputs; each comes back as it was, byte by byte.
     pub samples: Vec<Vec<u8>>,
     /// Makes lengths and checksums right again.
-    pub reseal: fn(&mut Vec<u8>),
+    pub reseal: fn(&mut [u8]),
     pub decode: fn(&[u8]) -> Result<T, String>,
     pub encode: fn(&T) -> Vec<u8>,
     /// The most memory that decoding may hold at a time, by the bytes that are there.

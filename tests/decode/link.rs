@@ -22,7 +22,7 @@ fn decode(bytes: &[u8]) -> Result<Frame, String> {
     Ok(frame)
 }
 
-fn reseal(bytes: &mut Vec<u8>) {
+fn reseal(bytes: &mut [u8]) {
     if let Some((header, body)) = bytes.split_first_chunk_mut::<HEADER_BYTES>() {
         header[4..8].copy_from_slice(&u32::try_from(body.len()).expect("small").to_le_bytes());
         let crc = crc32c::crc32c_append(crc32c::crc32c(&header[..16]), body);

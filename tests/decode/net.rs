@@ -26,7 +26,7 @@ fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     message.ok_or_else(|| "not all of it is there".into())
 }
 
-fn reseal(bytes: &mut Vec<u8>) {
+fn reseal(bytes: &mut [u8]) {
     if let Some((header, body)) = bytes.split_first_chunk_mut::<8>() {
         header[..4].copy_from_slice(&u32::try_from(body.len()).expect("small").to_le_bytes());
         header[4..].copy_from_slice(&crc32c::crc32c(body).to_le_bytes());

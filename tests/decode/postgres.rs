@@ -45,7 +45,7 @@ fn startup_packets() -> Vec<Vec<u8>> {
 }
 
 /// Makes the length of the first message that of what is there.
-fn whole(bytes: &mut Vec<u8>, head: usize) {
+fn whole(bytes: &mut [u8], head: usize) {
     if bytes.len() >= head + 4 {
         let length = u32::try_from(bytes.len() - head).expect("small").to_be_bytes();
         bytes[head..head + 4].copy_from_slice(&length);

@@ -8,10 +8,11 @@ use segsh::core::wal;
 use segsh::engine::{MAP, META, load_map, load_meta};
 use std::fs::File;
 
-fn reseal(bytes: &mut Vec<u8>) {
+fn reseal(bytes: &mut [u8]) {
     if bytes.len() >= ENVELOPE_BYTES {
         let magic = bytes[..8].try_into().expect("eight bytes");
-        *bytes = seal(magic, &bytes[ENVELOPE_BYTES..]);
+        let sealed = seal(magic, &bytes[ENVELOPE_BYTES..]);
+        bytes.copy_from_slice(&sealed);
     }
 }
 
