@@ -3,8 +3,9 @@
 use super::directory::{Directory, replace};
 use super::disk;
 use super::storage::StorageError;
-use crate::core::format::{FormatError, Meta, TrackMap};
-use std::io;
+use crate::core::format::{BODY_BYTES_MAX, ENVELOPE_BYTES, FormatError, Meta, TrackMap};
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 use thiserror::Error;
 
@@ -20,6 +21,11 @@ pub enum RecordError {
 }
 
 impl RecordError {
+    /// The file is sound as far as can be told, and was written in another version of the format.
+    pub fn is_another_release(&self) -> bool {
+        matches!(self, RecordError::Format { source: FormatError::Version { .. }, .. })
+    }
+
     /// The same trouble, as the storage below SQLite says it: a full disk is told apart.
     pub fn as_storage(&self) -> StorageError {
         match self {
@@ -32,9 +38,14 @@ impl RecordError {
     }
 }
 
+/// Reads one byte more than a record may have at most: enough to see that it is too long, however long it is.
 fn read(dir: &Path, name: &str) -> Result<Vec<u8>, RecordError> {
     let path = dir.join(name);
-    std::fs::read(&path).map_err(|source| RecordError::Io { path: path.display().to_string(), source })
+    let bounded = || {
+        let mut bytes = Vec::new();
+        File::open(&path)?.take(ENVELOPE_BYTES as u64 + BODY_BYTES_MAX + 1).read_to_end(&mut bytes).map(|_| bytes)
+    };
+    bounded().map_err(|source| RecordError::Io { path: path.display().to_string(), source })
 }
 
 fn write<D: Directory + ?Sized>(dir: &D, name: &str, bytes: &[u8]) -> Result<(), RecordError> {
