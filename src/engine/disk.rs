@@ -1,13 +1,15 @@
 //! The replicated files and the engine's own, on a real file system.
 
+use super::records;
 use super::storage::{FileId, StorageError};
-use crate::core::format::Stamp;
+use crate::core::format::{Stamp, TrackMap};
+use crate::core::pair::replica::Files;
 use crate::core::track::{BLOCK_BYTES, DirtyMap};
 use crate::core::wal;
 use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -163,6 +165,20 @@ impl Disk {
     }
 }
 
+impl Files for Disk {
+    fn len(&self, file: FileId) -> Result<u64, String> {
+        Disk::len(self, file).map_err(|e| e.to_string())
+    }
+
+    fn pages_named_by_log(&self) -> Result<DirtyMap, String> {
+        Disk::pages_named_by_log(self).map_err(|e| e.to_string())
+    }
+
+    fn map(&self) -> Result<TrackMap, String> {
+        self.timed(|| records::load_map(&self.dir)).map_err(|e| e.to_string())
+    }
+}
+
 /// Makes the empty files of a database that is being made: later, a file that is not there is a loss.
 pub fn create_files(dir: &Path) -> io::Result<()> {
     Disk::open(dir).map(drop)
@@ -171,16 +187,6 @@ pub fn create_files(dir: &Path) -> io::Result<()> {
 /// Makes names under a directory durable.
 pub fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
-}
-
-/// Replaces a small file whole: after a crash there is the old one or the new one, never a mixture.
-pub fn replace(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
-    let beside = dir.join(format!("{name}.new"));
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&beside, dir.join(name))?;
-    sync_dir(dir)
 }
 
 #[cfg(test)]
