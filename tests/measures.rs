@@ -74,7 +74,7 @@ fn what_could_not_be_measured_meets_no_goal() {
 fn a_line_has_at_most_80_columns_whatever_stands_in_it() {
     let what = "a measure with a name that is far too long for its column";
     for unit in [Unit::Seconds, Unit::PerSecond, Unit::Bytes, Unit::Count] {
-        for value in [0.0, 0.000_012_3, 0.0099, 0.999_9, 65.123, 999.9, 90_000.0, 123_456_789.0] {
+        for value in [0.0_f64, 0.000_012_3, 0.0099, 0.999_9, 65.123, 999.9, 90_000.0, 123_456_789.0] {
             let value = if unit == Unit::Bytes { value * 1000.0 } else { value.min(900_000.0) };
             let long = Row::new("group", what, unit, samples(&[value]));
             let long = long.beside("peer", samples(&[value * 1.5]), Ratio::OursOverPeer).goal(Goal::MaxAtMost(value));
