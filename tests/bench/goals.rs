@@ -32,6 +32,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use subject::Pauses;
 
 const HELP: &str = "\
 usage: scripts/dev/bench [--quick] [--only GROUP]... [--dir DIR] [--json FILE] [--seed N]
@@ -83,12 +84,14 @@ impl Bench {
     }
 
     /// Both suspensions of some recoveries, beside the disk's own syncs.
-    pub fn pauses(&mut self, what: &str, pauses: Samples, mib: u64) {
+    pub fn pauses(&mut self, pauses: Pauses, mib: u64) {
         self.sample_disk();
         let p99 = self.syncs.quantile(0.99);
-        let row = Row::new("suspension", what, Unit::Seconds, pauses);
-        let row = row.beside("fdatasync p99", Samples::one(p99), report::Ratio::OursOverPeer);
-        self.add(row.goal(Goal::MaxAtMost(PAUSE_TIMES * p99)).at("mib", mib as f64));
+        for (name, samples) in [("open", pauses.open), ("claim", pauses.claim)] {
+            let row = Row::new("suspension", format!("suspension to {name}, {mib} MiB, max"), Unit::Seconds, samples);
+            let row = row.beside("fdatasync p99", Samples::one(p99), report::Ratio::OursOverPeer);
+            self.add(row.goal(Goal::MaxAtMost(PAUSE_TIMES * p99)).at("mib", mib as f64));
+        }
     }
 
     /// Whether there is room for so many MiB; says loudly what is skipped.

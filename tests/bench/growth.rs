@@ -4,7 +4,7 @@
 use crate::Bench;
 use crate::report::{Goal, Ratio, Row, Unit};
 use crate::statistics::Samples;
-use crate::subject::Subject;
+use crate::subject::{Pauses, Recovery, Subject};
 use crate::support::processes;
 
 /// Beyond this size a full copy, which stands beside the old one until it is named, is left out.
@@ -14,7 +14,7 @@ pub fn run(bench: &mut Bench) {
     let sizes: &[u64] = if bench.quick { &[10, 64, 512] } else { &[10, 64, 256, 1024, 4096, 8192, 10_240] };
     let shares_at = if bench.quick { 64 } else { 1024 };
     let mut subject = Subject::new(bench);
-    let mut pauses: Vec<(u64, Samples)> = Vec::new();
+    let mut pauses: Vec<(u64, Pauses)> = Vec::new();
     for mib in sizes.iter().copied() {
         let copies = if mib <= FULL_MIB_MAX { 3 } else { 2 };
         let more = (mib - subject.mib()) * 2 + if copies == 3 { mib } else { 0 };
@@ -31,27 +31,30 @@ pub fn run(bench: &mut Bench) {
             by_share(bench, &mut subject, mib);
         }
     }
-    for (mib, samples) in &pauses {
-        bench.pauses(&format!("suspension at {mib} MiB (max)"), samples.clone(), *mib);
+    for (mib, pauses) in &pauses {
+        bench.pauses(pauses.clone(), *mib);
     }
     if let [(small, first), .., (large, last)] = &pauses[..] {
-        let what = format!("suspension, {large} / {small} MiB");
-        let row = Row::new("suspension", what, Unit::Seconds, last.clone());
-        bench.add(row.beside("the smallest", first.clone(), Ratio::OursOverPeer).goal(Goal::RatioAtMost(1.5)));
+        for (name, small_ones, large_ones) in [("open", &first.open, &last.open), ("claim", &first.claim, &last.claim)]
+        {
+            let what = format!("suspension to {name}, {large} / {small} MiB");
+            let row = Row::new("suspension", what, Unit::Seconds, large_ones.clone());
+            let row = row.beside("the smallest", small_ones.clone(), Ratio::OursOverPeer);
+            bench.add(row.goal(Goal::RatioAtMost(1.5)));
+        }
     }
 }
 
 /// Full and incremental recovery, and recovery after a kill of the primary; returns the suspensions.
-fn of_size(bench: &mut Bench, subject: &mut Subject, mib: u64) -> Samples {
+fn of_size(bench: &mut Bench, subject: &mut Subject, mib: u64) -> Pauses {
     let rounds = if mib > 1024 { 2 } else { 3 };
-    let mut pauses = Samples::default();
-    let mut series =
-        |bench: &mut Bench, what: &str, times: usize, one: &mut dyn FnMut() -> crate::subject::Recovery| {
-            let found: Vec<_> = (0..times).map(|_| one()).collect();
-            found.iter().for_each(|r| pauses.0.extend(&r.paused));
-            let seconds = found.iter().map(|r| r.seconds).collect();
-            bench.add(Row::new("growth", format!("{what}, {mib} MiB"), Unit::Seconds, seconds).at("mib", mib as f64));
-        };
+    let mut pauses = Pauses::default();
+    let mut series = |bench: &mut Bench, what: &str, times: usize, one: &mut dyn FnMut() -> Recovery| {
+        let found: Vec<_> = (0..times).map(|_| one()).collect();
+        found.iter().for_each(|r| pauses.take(r));
+        let seconds = found.iter().map(|r| r.seconds).collect();
+        bench.add(Row::new("growth", format!("{what}, {mib} MiB"), Unit::Seconds, seconds).at("mib", mib as f64));
+    };
     if mib <= FULL_MIB_MAX {
         series(bench, "full", rounds.min(2), &mut || {
             subject.lose_mirror();
@@ -72,7 +75,7 @@ fn of_size(bench: &mut Bench, subject: &mut Subject, mib: u64) -> Samples {
     pauses
 }
 
-fn changed(subject: &mut Subject, percent: f64) -> crate::subject::Recovery {
+fn changed(subject: &mut Subject, percent: f64) -> Recovery {
     subject.lose_mirror();
     subject.change(percent);
     subject.settle();

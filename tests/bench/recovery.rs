@@ -7,7 +7,7 @@ use crate::peers::Copy;
 use crate::postgres::Server;
 use crate::report::{Goal, Ratio, Row, Unit};
 use crate::statistics::Samples;
-use crate::subject::Subject;
+use crate::subject::{Pauses, Subject};
 
 const CHANGED_PERCENT: f64 = 1.0;
 /// Files of one size at the same time: two of ours and a new copy, three of the peers, two servers and
@@ -19,7 +19,7 @@ const QUARTER: u32 = 976;
 #[derive(Default)]
 struct Incremental {
     ours: Samples,
-    pauses: Samples,
+    pauses: Pauses,
     rsync: Samples,
     bare: Samples,
     rewind: Samples,
@@ -117,7 +117,7 @@ fn incremental_round(
     let ours = |into: &mut Incremental| {
         let recovery = subject.recover();
         into.ours.push(recovery.seconds);
-        into.pauses.0.extend(recovery.paused);
+        into.pauses.take(&recovery);
     };
     if round % 2 == 0 {
         ours(into);
@@ -143,7 +143,7 @@ fn incremental_rows(bench: &mut Bench, mib: u64, found: Incremental) {
     bench.add(row("rsync --inplace", found.rsync, Ratio::PeerOverOurs).goal(Goal::RatioAtLeast(25.0)));
     bench.add(row("pg_rewind+start", found.rewind, Ratio::PeerOverOurs).goal(Goal::RatioAtLeast(10.0)));
     bench.add(row("bare writes", found.bare, Ratio::OursOverPeer).goal(Goal::RatioAtMost(2.5)));
-    bench.pauses(&format!("suspension at {mib} MiB (max)"), found.pauses, mib);
+    bench.pauses(found.pauses, mib);
 }
 
 fn memory_rows(bench: &mut Bench, subject: &Subject, mib: u64) {

@@ -32,8 +32,10 @@ impl Unit {
             Unit::Seconds if value < 0.001 => format!("{:.0} us", value * 1e6),
             Unit::Seconds if value < 0.01 => format!("{:.2} ms", value * 1e3),
             Unit::Seconds if value < 1.0 => format!("{:.0} ms", value * 1e3),
-            Unit::Seconds => format!("{value:.2} s"),
+            Unit::Seconds if value < 1000.0 => format!("{value:.2} s"),
+            Unit::Seconds => format!("{value:.0} s"),
             Unit::PerSecond => format!("{value:.0}/s"),
+            Unit::Bytes if value >= f64::from(1 << 30) => format!("{:.1} GiB", value / f64::from(1 << 30)),
             Unit::Bytes => format!("{:.1} MiB", value / f64::from(1 << 20)),
             Unit::Count => format!("{value:.0}"),
         }
@@ -131,7 +133,7 @@ impl Row {
             Some(Goal::RatioAtLeast(n)) => format!(">= {n}x"),
             Some(Goal::RatioAtMost(n)) => format!("<= {n}x"),
             Some(Goal::MedianAtMost(n) | Goal::MaxAtMost(n)) if n == 0.0 => "0".into(),
-            Some(Goal::MedianAtMost(n) | Goal::MaxAtMost(n)) => format!("<{}", self.unit.show(n)),
+            Some(Goal::MedianAtMost(n) | Goal::MaxAtMost(n)) => format!("<{}", self.unit.show(n).replace(' ', "")),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::Bench;
 use crate::program::run;
+use crate::statistics::Samples;
 use crate::support::random::Random;
 use crate::support::status::TRACKING;
 use crate::support::wait::secs;
@@ -30,8 +31,22 @@ pub struct Recovery {
     /// From the command's start to its end: what the person who typed it waits.
     pub seconds: f64,
     pub copied_blocks: f64,
-    /// The two suspensions: while the link opens, and before the claim.
-    pub paused: Vec<f64>,
+    /// The two suspensions, in seconds: while the link opens, and before the claim.
+    pub paused: [Option<f64>; 2],
+}
+
+/// The suspensions of some recoveries.
+#[derive(Debug, Clone, Default)]
+pub struct Pauses {
+    pub open: Samples,
+    pub claim: Samples,
+}
+
+impl Pauses {
+    pub fn take(&mut self, recovery: &Recovery) {
+        self.open.0.extend(recovery.paused[0]);
+        self.claim.0.extend(recovery.paused[1]);
+    }
 }
 
 impl Subject {
@@ -144,11 +159,11 @@ impl Subject {
         let outcome = outcome.get("value").unwrap_or(&outcome);
         assert_eq!(outcome["status"], "done", "{outcome:#}");
         let segment = &outcome["segments"][0];
-        let paused = segment["paused_us"].as_array().into_iter().flatten();
+        let paused = |n: usize| segment["paused_us"][n].as_f64().map(|us| us / 1e6);
         Recovery {
             seconds: ended.seconds,
             copied_blocks: segment["copied_blocks"].as_f64().unwrap_or(f64::NAN),
-            paused: paused.filter_map(serde_json::Value::as_f64).map(|us| us / 1e6).collect(),
+            paused: [paused(0), paused(1)],
         }
     }
 
