@@ -31,6 +31,7 @@ use statistics::Samples;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use subject::Pauses;
 
@@ -122,6 +123,8 @@ impl Bench {
 
 type Group = (&'static str, fn(&mut Bench));
 
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
 /// In this order: what is quick and what is asked for most comes first.
 const GROUPS: [Group; 7] = [
     ("fts", fts_round::run),
@@ -172,7 +175,12 @@ fn measure(arguments: &Arguments, root: Root) -> ExitCode {
     let wanted = |name: &str| arguments.only.is_empty() || arguments.only.iter().any(|o| o == name);
     for (name, run) in GROUPS.into_iter().filter(|(name, _)| wanted(name)) {
         // A line that fails says so, and the others are measured all the same.
-        if catch_unwind(AssertUnwindSafe(|| run(&mut bench))).is_err() {
+        let failed = catch_unwind(AssertUnwindSafe(|| run(&mut bench))).is_err();
+        while INTERRUPTED.load(Ordering::SeqCst) {
+            // What failed then failed because its processes were ended; the other thread ends this one.
+            std::thread::park();
+        }
+        if failed {
             bench.failed(format!("{name}: see above"));
         }
         bench.sample_disk();
@@ -253,6 +261,7 @@ fn clean_when_interrupted(root: Root) {
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(wait);
+        INTERRUPTED.store(true, Ordering::SeqCst);
         eprintln!("interrupted: ending what was started");
         root.clean();
         std::process::exit(130);
