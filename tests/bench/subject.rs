@@ -122,8 +122,15 @@ impl Subject {
         chosen
     }
 
-    /// Waits until the checkpoint has ended and nobody writes any more, then until the disk is idle.
+    /// Waits until everything stands in the database file too and nobody writes any more, then until the
+    /// disk is idle: otherwise chance decided how much there is to copy.
     pub fn settle(&self) {
+        let mut session = self.direct();
+        wait_for("the log to be checkpointed", secs(120), || {
+            let row = session.rows("pragma wal_checkpoint(passive)").pop().unwrap_or_default();
+            let fields: Vec<&str> = row.split('|').collect();
+            matches!(fields[..], [_, frames, copied] if frames == copied)
+        });
         let dir = self.primary_dir();
         let written = |name: &str| std::fs::metadata(dir.join(name)).and_then(|m| m.modified()).ok();
         wait_for("the files to be left alone for half a second", secs(120), || {
