@@ -4,7 +4,7 @@
 use crate::subject::Subject;
 use crate::support::Wire;
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -96,7 +96,7 @@ impl Drop for Pulse {
     }
 }
 
-fn write(socket: &PathBuf, first: i64, told: &Mutex<Told>, stop: &AtomicBool) {
+fn write(socket: &Path, first: i64, told: &Mutex<Told>, stop: &AtomicBool) {
     let mut session: Option<Wire> = None;
     let mut id = first;
     while !stop.load(Ordering::SeqCst) {

@@ -78,14 +78,14 @@ fn full_round(bench: &Bench, subject: &Subject, postgres: &Postgres, round: usiz
         work(&copy)
     };
     let ours = |into: &mut Full| into.ours.push(subject.full_recover().seconds);
-    if round % 2 == 0 {
+    if round.is_multiple_of(2) {
         ours(into);
     }
     into.cp.push(measured(&|copy| copy.cp(&dir)));
     into.rsync.push(measured(&|copy| copy.rsync(&dir, &[])));
     settle_disk();
     into.base_backup.push(postgres.base_backup());
-    if round % 2 == 1 {
+    if !round.is_multiple_of(2) {
         ours(into);
     }
 }
@@ -119,14 +119,14 @@ fn incremental_round(
         into.ours.push(recovery.seconds);
         into.pauses.take(&recovery);
     };
-    if round % 2 == 0 {
+    if round.is_multiple_of(2) {
         ours(into);
     }
     settle_disk();
     into.bare.push(bare.write_blocks(&difference));
     settle_disk();
     into.rsync.push(rsync.rsync(&dir, &["--inplace", "--no-whole-file"]));
-    if round % 2 == 1 {
+    if !round.is_multiple_of(2) {
         ours(into);
     }
     into.rewind.push(postgres.rewind());
