@@ -5,7 +5,7 @@
 
 use crate::cluster::request::{Owner, Reply, Request};
 use crate::cluster::{
-    Cluster, ClusterError, Control, Fault, Observer, Outcome, PingResult, Plan, Progressing, Rows, SqlTarget, State,
+    Cluster, ClusterError, Control, Evidence, Fault, Observer, Outcome, PingResult, Plan, Progressing, Rows, SqlTarget, State,
     Value,
 };
 use crate::core::ids::Content;
@@ -94,7 +94,10 @@ impl Filerep {
     /// before anything was asked of it, or the request changes nothing.
     fn ask(&self, request: &Request) -> Result<Reply, ClusterError> {
         self.runtime.block_on(async {
-            let repeatable = matches!(request, Request::State | Request::Probe | Request::Setting { value: None, .. });
+            let repeatable = matches!(
+                request,
+                Request::State | Request::Probe | Request::Evidence { .. } | Request::Setting { value: None, .. }
+            );
             if let Some(mut kept) = self.take_idle().filter(|_| repeatable)
                 && let Ok(reply) = within(exchange(&mut kept, request)).await
             {
@@ -312,6 +315,21 @@ impl Cluster for Filerep {
         let request = Request::Setting { name: name.to_owned(), value: value.map(str::to_owned) };
         match self.ask(&request)? {
             Reply::Setting { value } => Ok(value),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    fn fts_pause(&self, for_ms: Option<i64>) -> Result<State, ClusterError> {
+        self.state_from(self.ask(&Request::FtsPause { for_ms, owner: self.owner.clone() })?)
+    }
+
+    fn fts_resume(&self) -> Result<State, ClusterError> {
+        self.state_from(self.ask(&Request::FtsResume { owner: self.owner.clone() })?)
+    }
+
+    fn evidence(&self, content: Content) -> Result<Evidence, ClusterError> {
+        match self.ask(&Request::Evidence { content })? {
+            Reply::Evidence { evidence } => Ok(*evidence),
             other => Err(unexpected(other)),
         }
     }
