@@ -223,7 +223,9 @@ const ENTRIES: &[Entry] = &[
         "fts_resume()", changes: true
     ),
     entry!(
-        "evidence", &[&["content: int"]], "map",
+        "evidence",
+        &[&["content: int"]],
+        "map",
         "What FTS knows of a content now, saw in its last rounds, and decided from what.",
         "evidence(2).decisions"
     ),

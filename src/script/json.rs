@@ -5,8 +5,8 @@
 
 use super::api;
 use crate::cluster::{
-    ContentState, Evidence, HostState, Outcome, PingResult, Plan, PlanStep, Refusal, Rows, Segment, SegmentOutcome, State,
-    Value as SqlValue,
+    ContentState, Evidence, HostState, Outcome, PingResult, Plan, PlanStep, Refusal, Rows, Segment, SegmentOutcome,
+    State, Value as SqlValue,
 };
 use crate::core::row::{PairRow, SegmentRow};
 use rhai::Dynamic;

@@ -6,7 +6,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod clock;
 mod coordinator;
+mod dead;
 mod demo;
 mod failover;
 mod full_copy;
@@ -15,8 +17,10 @@ mod in_flight;
 mod kill_loop;
 mod lifecycle;
 mod network;
+mod pause;
 mod postgres;
 mod primitives;
 mod procedures;
+mod proxy;
 mod recovery;
 mod shell;

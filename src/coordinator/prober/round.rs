@@ -127,6 +127,15 @@ impl Round {
         };
         match what {
             Heard::Message(message) => self.take_message(dbid, content, *message),
+            Heard::Hindered { why } => {
+                let why = format!("the coordinator itself can't connect: {why}");
+                let last = Last { at: Instant::now(), silent: true };
+                if self.last.insert(dbid, last).is_none_or(|before| !before.silent) {
+                    tracing::error!(dbid = dbid.0, why);
+                }
+                self.show_failure(dbid, Failure::Timeout, &why);
+                self.notice_silence();
+            }
             Heard::Failed { failure, why } => {
                 let silent = matches!(failure, Failure::Timeout | Failure::HostSilent);
                 self.last.insert(dbid, Last { at: Instant::now(), silent });

@@ -210,8 +210,7 @@ impl Fts {
             return false;
         }
         // While paused nothing becomes of a primary that fails; whoever asks is not kept waiting for it.
-        let failing =
-            !self.is_paused(now_ms) && self.witness(self.row.primary.dbid).is_some_and(Witness::is_failing);
+        let failing = !self.is_paused(now_ms) && self.witness(self.row.primary.dbid).is_some_and(Witness::is_failing);
         self.pending.is_some() || failing || self.loss_since.is_some_and(|(epoch, _)| epoch == self.row.epoch)
     }
 
