@@ -169,6 +169,12 @@ impl Cluster {
         self.catalog().rows(&sql)
     }
 
+    /// Every line of the history that is about a segment.
+    #[track_caller]
+    pub fn decisions(&self) -> Vec<String> {
+        self.catalog().rows("select \"desc\" from gp_configuration_history where dbid > 1 order by number")
+    }
+
     pub fn socket(&self) -> PathBuf {
         wire::socket(&self.socket_dir, self.port)
     }

@@ -320,6 +320,11 @@ impl Fts {
                 self.drained = Some(dbid);
             }
             Event::AllSilent(silent) => {
+                // What failed while everybody was silent counts against nobody: the first one that is heard
+                // again must not make the others late.
+                if self.all_silent && !silent {
+                    self.witnesses.values_mut().for_each(Witness::void);
+                }
                 self.all_silent = silent;
                 self.said_silent &= silent;
             }

@@ -547,6 +547,44 @@ fn when_every_host_is_silent_nothing_is_decided_and_that_is_said_once() {
 }
 
 #[test]
+fn the_end_of_a_silence_of_all_makes_nobody_late() {
+    let mut b = Bench::healthy(synced());
+    for _ in 0..5 {
+        b.pass(1000);
+        b.fail(P, Failure::Timeout);
+        b.fail(M, Failure::Timeout);
+        b.step(Event::AllSilent(true));
+    }
+    // The mirror is heard first.
+    b.step(Event::AllSilent(false));
+    b.hear(report(M, Phase::Mirror));
+    b.pass(900);
+    assert_eq!((b.changes(), b.double_faults()), (vec![], 0));
+    b.hear(report(P, Phase::InSync));
+    b.pass(5000);
+    assert_eq!((b.changes(), b.double_faults()), (vec![], 0));
+}
+
+#[test]
+fn a_primary_that_stays_silent_when_the_others_are_heard_again_is_lost_after_three_attempts_more() {
+    let mut b = Bench::healthy(synced());
+    for _ in 0..5 {
+        b.pass(1000);
+        b.fail(P, Failure::Timeout);
+        b.fail(M, Failure::Timeout);
+        b.step(Event::AllSilent(true));
+    }
+    b.step(Event::AllSilent(false));
+    for attempt in 1..=3 {
+        assert_eq!(b.changes(), [], "after {} attempts", attempt - 1);
+        b.pass(1000);
+        b.hear(report(M, Phase::Mirror));
+        b.fail(P, Failure::Timeout);
+    }
+    assert_eq!(b.changes(), [Happening::PrimaryLost]);
+}
+
+#[test]
 fn a_later_epoch_than_the_catalog_s_quarantines_the_content() {
     let mut b = Bench::healthy(synced());
     let mut ahead = report(M, Phase::Mirror);
