@@ -45,6 +45,16 @@ impl Bed {
         assert!(named, "one of {seen:?} is the reason: {history:?}");
     }
 
+    /// What is gone is not recovered incrementally; a full copy makes the pair whole again.
+    fn assert_made_anew(self) {
+        self.writers.wait_for_more(0, 20, secs(30));
+        self.cluster.eval_yes("recover()").exits(4).says("incremental_impossible");
+        self.cluster.outcome("full_recover()");
+        self.writers.wait_for_more(0, 20, secs(30));
+        self.writers.finish().assert_held_by(&self.cluster);
+        assert_pair_equal(&self.cluster);
+    }
+
     /// Healed and recovered, both copies hold every acknowledged row.
     fn assert_nothing_lost(self) {
         self.writers.wait_for_more(0, 20, secs(30));
@@ -129,6 +139,22 @@ fn a_full_disk_of_the_mirror_is_the_loss_of_the_mirror_and_said_so() {
     bed.shim.fail(Disk::Full, &bed.before.mirror.datadir);
     bed.assert_goes_on_alone(&["mirror's disk"]);
     bed.assert_nothing_lost();
+}
+
+#[test]
+fn a_primary_whose_data_directory_is_deleted_is_replaced() {
+    let bed = Bed::new();
+    std::fs::remove_dir_all(&bed.before.primary.datadir).expect("its owner may remove it");
+    bed.assert_taken_over(&["no longer stand under their names", "port refuses", "connection reset"]);
+    bed.assert_made_anew();
+}
+
+#[test]
+fn a_mirror_whose_data_directory_is_deleted_is_given_up() {
+    let bed = Bed::new();
+    std::fs::remove_dir_all(&bed.before.mirror.datadir).expect("its owner may remove it");
+    bed.assert_goes_on_alone(&["no longer stand under their names", "mirror's disk"]);
+    bed.assert_made_anew();
 }
 
 #[test]

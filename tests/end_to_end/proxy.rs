@@ -171,7 +171,7 @@ fn a_coordinator_that_has_no_descriptor_left_calls_nobody_dead() {
     let mut evidence = || catalog.rows("select what from gp_fts_evidence where kind = 'now' and what like 'primary%'");
     // For longer than three attempts take: the one thing that was seen of the segment was the reset.
     wait_for("two seconds without a descriptor", secs(20), || began.elapsed() > secs(2));
-    assert!(evidence().iter().all(|what| what.contains("1 attempt,")), "it is not counted against the segment");
+    assert!(evidence().iter().all(|what| !what.contains("attempts")), "it is not counted against the segment");
     network.heal();
     processes::limit_files(coordinator, limit);
     wait_for("the primary to be heard again", secs(20), || cluster.status().pair(0).primary.alive);

@@ -89,8 +89,24 @@ impl Fts {
                 let reason = format!("primary dbid {} claims in sync", report.dbid);
                 self.change(now_ms, Happening::InSync, reason, out);
             }
+            (None, Pairing::Synchronized) => self.judge_mirror_in_sync(now_ms, out),
             _ => {}
         }
+    }
+
+    /// The link holds, and the mirror says that it could not take over: two copies by the row, and one in
+    /// truth. What it said before it was in sync does not count.
+    fn judge_mirror_in_sync(&mut self, now_ms: u64, out: &mut Vec<Decision>) {
+        let since = self.row_since_ms + self.patience.timeout_ms;
+        let Some(mirror) = self.mirror_answer(since).filter(|m| m.phase == Phase::Mirror) else {
+            return;
+        };
+        let incomplete = || (!mirror.ready).then(|| String::from("its copy is incomplete"));
+        let Some(because) = mirror.sick.clone().or_else(incomplete) else {
+            return;
+        };
+        let reason = format!("mirror dbid {} could not take over: {because}", mirror.dbid);
+        self.change(now_ms, Happening::MirrorLost, reason, out);
     }
 
     /// The acting primary's process is a new one (R5).

@@ -118,6 +118,8 @@ const NOT_WRITTEN_PAUSE_MS: u64 = 1000;
 #[derive(Debug, Clone)]
 pub struct Fts {
     row: PairRow,
+    /// When the row was first seen as it is.
+    row_since_ms: u64,
     patience: Patience,
     witnesses: BTreeMap<Dbid, Witness>,
     /// Cold: no segment of this content was seen in a role since the coordinator started.
@@ -153,6 +155,7 @@ impl Fts {
     pub fn new(row: PairRow, patience: Patience) -> Fts {
         Fts {
             row,
+            row_since_ms: 0,
             patience,
             witnesses: BTreeMap::new(),
             cold: true,
@@ -362,6 +365,7 @@ impl Fts {
         self.said_withheld = false;
         self.loss_since = None;
         self.drained = None;
+        self.row_since_ms = now_ms;
         self.row = row;
     }
 

@@ -222,6 +222,23 @@ fn a_mirror_that_is_not_ready_is_never_promoted_and_that_is_a_double_fault() {
 }
 
 #[test]
+fn a_mirror_in_sync_that_says_it_could_not_take_over_is_lost() {
+    for sick in [None, Some("its files no longer stand under their names")] {
+        let mut b = Bench::healthy(synced());
+        let mut mirror = report(M, Phase::Mirror);
+        (mirror.ready, mirror.sick) = (false, sick.map(String::from));
+        b.hear(mirror.clone());
+        assert_eq!(b.changes(), [], "it may have said so before it was in sync");
+        b.pass(1000);
+        b.hear(mirror);
+        assert_eq!(b.changes(), [Happening::MirrorLost]);
+        let reason = &b.last_change().reason;
+        assert!(reason.contains("dbid 3 could not take over"), "{reason}");
+        assert_eq!(b.last_change().recover, None, "somebody has to look at it first");
+    }
+}
+
+#[test]
 fn only_a_synchronized_pair_promotes() {
     for row in [resync(), tracking(), row(Mode::Synchronized, None)] {
         let mut b = Bench::healthy(row);
