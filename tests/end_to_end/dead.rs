@@ -48,7 +48,7 @@ impl Bed {
     /// What is gone is not recovered incrementally; a full copy makes the pair whole again.
     fn assert_made_anew(self) {
         self.writers.wait_for_more(0, 20, secs(30));
-        self.cluster.eval_yes("recover()").exits(4).says("incremental_impossible");
+        self.cluster.eval_yes("recover()").exits(5).says("does not exist");
         self.cluster.outcome("full_recover()");
         self.writers.wait_for_more(0, 20, secs(30));
         self.writers.finish().assert_held_by(&self.cluster);
