@@ -127,11 +127,11 @@ async fn carry(near: TcpStream, there: SocketAddr, mut way: watch::Receiver<Way>
         let _ = (near.set_nodelay(true), far.set_nodelay(true));
         let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
         // The first end ends both ways, as the end of a process does.
-        let ended = tokio::select! {
-            halves = pump(near_in, far_out, way.clone()) => halves,
-            halves = pump(far_in, near_out, way.clone()) => halves,
-        };
-        Some(ended)
+        tokio::select! {
+            () = pump(near_in, far_out, way.clone()) => {}
+            () = pump(far_in, near_out, way.clone()) => {}
+        }
+        Some(())
     };
     tokio::select! {
         _ = work => {}
@@ -145,8 +145,7 @@ async fn carry(near: TcpStream, there: SocketAddr, mut way: watch::Receiver<Way>
 
 async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut way: watch::Receiver<Way>) {
     let mut bytes = vec![0; 64 << 10];
-    loop {
-        let Ok(n @ 1..) = from.read(&mut bytes).await else { break };
+    while let Ok(n @ 1..) = from.read(&mut bytes).await {
         let open = way.wait_for(|way| matches!(way, Way::Open(_))).await.map(|way| *way);
         let Ok(Way::Open(delay)) = open else { break };
         if !delay.is_zero() {
