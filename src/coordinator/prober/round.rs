@@ -94,7 +94,11 @@ impl Round {
         loop {
             tokio::select! {
                 biased;
-                Some((dbid, what)) = heard.recv() => self.take_heard(dbid, what),
+                Some((dbid, what)) = heard.recv() => {
+                    // Its end is in the history before what follows from it, whatever is heard first.
+                    self.notice_end_of_pause();
+                    self.take_heard(dbid, what);
+                }
                 command = commands.recv() => match command {
                     #[cfg(test)]
                     Some(Command::End(reply)) => {
