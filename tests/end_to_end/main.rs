@@ -8,6 +8,7 @@ mod support;
 
 mod clock;
 mod coordinator;
+mod damaged;
 mod dead;
 mod demo;
 mod failover;
