@@ -90,6 +90,19 @@ pub struct Progress {
     pub pause_claim_us: Option<u64>,
     /// Since the link opened, in milliseconds.
     pub elapsed_ms: u64,
+    /// Bytes copied per second over the last seconds; filled in by the coordinator, who measures it.
+    #[serde(default)]
+    pub rate_bytes: Option<u64>,
+}
+
+/// How far the mirror is behind an acting primary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lag {
+    /// Bytes that wait to be sent.
+    pub queued_bytes: u64,
+    /// Age in milliseconds of the oldest sync that the mirror has not answered, or the longest that one
+    /// of the last seconds took, whichever is longer.
+    pub oldest_sync_ms: u64,
 }
 
 /// Why a segment asks for attention.
@@ -156,6 +169,9 @@ pub struct Report {
     /// Free bytes of the file system under the data directory.
     pub free_bytes: u64,
     pub progress: Option<Progress>,
+    /// How far the mirror is behind, while there is a link.
+    #[serde(default)]
+    pub lag: Option<Lag>,
 }
 
 /// Coordinator to segment, on the control connection.

@@ -17,6 +17,7 @@ mod obedience;
 mod records;
 mod report;
 mod resync;
+mod spare;
 mod state;
 pub mod storage;
 #[cfg(test)]

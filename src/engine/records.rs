@@ -1,6 +1,7 @@
 //! The engine's own files: `segment.meta` and `track.map`, read with named damage, replaced whole.
 
 use super::disk;
+use super::spare;
 use super::storage::StorageError;
 use crate::core::format::{FormatError, Meta, TrackMap};
 use std::io;
@@ -37,7 +38,7 @@ fn read(dir: &Path, name: &str) -> Result<Vec<u8>, RecordError> {
 }
 
 fn write(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), RecordError> {
-    disk::replace(dir, name, bytes)
+    spare::replace(dir, name, bytes)
         .map_err(|source| RecordError::Io { path: dir.join(name).display().to_string(), source })
 }
 
@@ -46,10 +47,13 @@ fn format_error(dir: &Path, name: &str) -> impl FnOnce(FormatError) -> RecordErr
     move |source| RecordError::Format { path, source }
 }
 
-/// Removes what a process left that died in the moment of replacing a small file. The caller holds the
-/// directory's lock.
+/// Removes what a process left that died in the moment of replacing a small file; that of a record stays
+/// set aside for its successor. The caller holds the directory's lock.
 pub fn remove_leftovers(dir: &Path) -> Result<(), RecordError> {
     let error = |source| RecordError::Io { path: dir.display().to_string(), source };
+    for name in [META, MAP] {
+        spare::keep_leftover(dir, name).map_err(error)?;
+    }
     for entry in std::fs::read_dir(dir).map_err(error)? {
         let entry = entry.map_err(error)?;
         let name = entry.file_name();

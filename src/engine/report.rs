@@ -86,6 +86,7 @@ impl Engine {
             data_bytes: self.disk.data_bytes(),
             free_bytes: self.disk.free_bytes(),
             progress: None,
+            lag: None,
         };
         match &inner.part {
             Part::Nobody => report.ready = meta.consistent && self.disk.files_stand(),

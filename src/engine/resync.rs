@@ -76,6 +76,7 @@ impl Engine {
                 pause_open_us: None,
                 pause_claim_us: None,
                 elapsed_ms: 0,
+                rate_bytes: None,
             });
         }
         let spawned = std::thread::Builder::new().name("resync".into()).spawn(move || resync.run());
