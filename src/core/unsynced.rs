@@ -14,7 +14,7 @@ type Barrier = u64;
 pub const RUNS_MAX: usize = 16 << 10;
 
 /// Blocks sent, each with the barrier that will cover it, in order of the barriers.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Unsynced {
     runs: VecDeque<(Barrier, Run)>,
 }

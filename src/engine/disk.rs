@@ -3,6 +3,7 @@
 use super::storage::{FileId, StorageError};
 use super::{records, spare};
 use crate::core::format::{Stamp, TrackMap};
+use crate::core::pair::replica::Files;
 use crate::core::track::{BLOCK_BYTES, DirtyMap};
 use crate::core::wal;
 use rustix::io::Errno;
@@ -199,6 +200,20 @@ impl Disk {
                 Some(Stamp { name, inode: m.ino(), bytes: m.len(), changed: (m.ctime(), m.ctime_nsec()) })
             })
             .collect()
+    }
+}
+
+impl Files for Disk {
+    fn len(&self, file: FileId) -> Result<u64, String> {
+        Disk::len(self, file).map_err(|e| e.to_string())
+    }
+
+    fn pages_named_by_log(&self) -> Result<DirtyMap, String> {
+        Disk::pages_named_by_log(self).map_err(|e| e.to_string())
+    }
+
+    fn map(&self) -> Result<TrackMap, String> {
+        self.timed(|| records::load_map(&self.dir)).map_err(|e| e.to_string())
     }
 }
 
