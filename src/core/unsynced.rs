@@ -4,11 +4,9 @@
 //! they are joined: a run may then name blocks between two that were sent, and wait for a later barrier
 //! than it has to. Both only mark more when the mirror is lost, which is always safe.
 
+use super::pair::primary::Barrier;
 use super::track::{FileId, Run};
 use std::collections::VecDeque;
-
-/// A barrier's number on one link.
-type Barrier = u64;
 
 /// Runs that are kept at most; at 40 bytes each that is less than a megabyte.
 pub const RUNS_MAX: usize = 16 << 10;

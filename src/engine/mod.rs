@@ -16,6 +16,7 @@ pub mod disk;
 mod link;
 mod mirror;
 mod obedience;
+mod pacing;
 mod records;
 mod report;
 mod resync;

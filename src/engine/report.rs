@@ -69,12 +69,15 @@ impl Engine {
     }
 
     fn report_of(&self, inner: &Inner) -> Report {
-        inner.replica.report(&Surroundings {
+        let mut report = inner.replica.report(&Surroundings {
             pid: std::process::id(),
             files_stand: self.disk.files_stand(),
             data_bytes: self.disk.data_bytes(),
             free_bytes: self.disk.free_bytes(),
             sick: self.sick(),
-        })
+        });
+        let link = inner.replica.acting().ok().and_then(|acting| acting.link());
+        report.lag = link.map(|link| inner.pacing.lag(link, self.now()));
+        report
     }
 }

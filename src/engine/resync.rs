@@ -6,6 +6,7 @@ use super::link::{read_frame, write_frame};
 use super::state::{Engine, Inner, Undone};
 use super::storage::{FileId, StorageError};
 use crate::core::frame::Frame;
+use crate::core::pace::Turn;
 use crate::core::pair::replica::{ACK_DEADLINE, Broken, Effect, LinkId, Replica, Work};
 use crate::core::report::{MirrorLoss, PeerAddress};
 use crate::core::track::{BLOCK_BYTES, Run};
@@ -106,7 +107,16 @@ impl Resync {
                     inner = engine.wait_for(inner, time);
                 }
                 Work::Copy(run) => {
-                    self.copy_run(&mut inner, run)?;
+                    let (now, cap) = (engine.now(), inner.replica.rate_cap());
+                    let bytes = match inner.pacing.ask(self.link, cap, now, run.count * BLOCK_BYTES) {
+                        Turn::Copy(bytes) => bytes,
+                        Turn::Wait(until) => {
+                            engine.to_send.notify_all();
+                            inner = engine.wait_for(inner, until.saturating_sub(now));
+                            continue;
+                        }
+                    };
+                    self.copy_run(&mut inner, Run { count: bytes / BLOCK_BYTES, ..run })?;
                     drop(inner);
                     engine.to_send.notify_all();
                     // Between two runs it is the sessions' turn.
