@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 
 /// A mirror may take this long to read its own log for the manifest.
 const MANIFEST_DEADLINE: Duration = Duration::from_secs(20);
+/// How often the coordinator is told how far the copy is.
+const TELL_EVERY: Duration = Duration::from_millis(200);
 
 /// The thread of one recovery.
 struct Resync {
@@ -99,7 +101,7 @@ impl Resync {
     /// Stages 2 to 4.
     fn copy_and_claim(&self) -> Result<(), Broken> {
         let engine = &self.engine;
-        let mut inner = engine.lock();
+        let (mut inner, mut told) = (engine.lock(), Instant::now());
         loop {
             match inner.replica.work(self.link, engine.now())? {
                 Work::Wait(time) => {
@@ -119,6 +121,10 @@ impl Resync {
                     self.copy_run(&mut inner, Run { count: bytes / BLOCK_BYTES, ..run })?;
                     drop(inner);
                     engine.to_send.notify_all();
+                    if told.elapsed() >= TELL_EVERY {
+                        (engine.notify)();
+                        told = Instant::now();
+                    }
                     // Between two runs it is the sessions' turn.
                     std::thread::yield_now();
                     inner = engine.lock();

@@ -14,6 +14,7 @@ mod hung;
 mod in_flight;
 mod kill_loop;
 mod lifecycle;
+mod limits;
 mod network;
 mod postgres;
 mod primitives;
