@@ -162,7 +162,8 @@ pub struct Report {
     pub map_unusable: Option<String>,
     /// The copy that the acting primary's map is bound to.
     pub map_bound_to: Option<CopyState>,
-    /// Blocks of 4 KiB known to differ from the mirror.
+    /// Blocks of 4 KiB known to differ from the mirror; while changes are tracked, with those of the log,
+    /// which a recovery copies whole.
     pub dirty_blocks: u64,
     /// Bytes of all replicated files.
     pub data_bytes: u64,

@@ -1,8 +1,10 @@
 //! What the coordinator hears of this segment.
 
 use super::state::{Engine, Inner};
+use super::storage::FileId;
 use crate::core::pair::replica::{ACK_DEADLINE, Surroundings};
-use crate::core::report::Report;
+use crate::core::report::{Phase, Report};
+use crate::core::track::BLOCK_BYTES;
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
@@ -68,6 +70,16 @@ impl Engine {
         Some(format!("its disk has not answered for {} ms", busy.as_millis()))
     }
 
+    /// Blocks of the log that a recovery would copy although they are not dirty: the log goes whole.
+    fn log_to_copy(&self, inner: &Inner, phase: Phase) -> u64 {
+        match (inner.replica.acting(), self.disk.len(FileId::Wal)) {
+            (Ok(acting), Ok(len)) if phase == Phase::Tracking => {
+                len.div_ceil(BLOCK_BYTES).saturating_sub(acting.primary().dirty().count_of(FileId::Wal))
+            }
+            _ => 0,
+        }
+    }
+
     fn report_of(&self, inner: &Inner) -> Report {
         let mut report = inner.replica.report(&Surroundings {
             pid: std::process::id(),
@@ -76,6 +88,7 @@ impl Engine {
             free_bytes: self.disk.free_bytes(),
             sick: self.sick(),
         });
+        report.dirty_blocks += self.log_to_copy(inner, report.phase);
         let link = inner.replica.acting().ok().and_then(|acting| acting.link());
         report.lag = link.map(|link| inner.pacing.lag(link, self.now()));
         report
