@@ -14,6 +14,7 @@ mod predict;
 mod recovery;
 mod refusal;
 pub mod request;
+pub mod saved;
 mod state;
 mod traits;
 mod warning;

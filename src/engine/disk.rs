@@ -1,5 +1,6 @@
 //! The replicated files and the engine's own, on a real file system.
 
+use super::records::RecordError;
 use super::storage::{FileId, StorageError};
 use super::{records, spare};
 use crate::core::format::{Stamp, TrackMap};
@@ -131,6 +132,27 @@ impl Disk {
         Ok(())
     }
 
+    /// Replaces a record; on a full disk with the room that was set aside for it. Its caller holds the
+    /// engine's lock, so nothing of this process takes that room first.
+    pub fn replace(&self, save: impl Fn() -> Result<(), RecordError>) -> Result<(), RecordError> {
+        self.timed(|| {
+            let full = match save() {
+                Err(error) if matches!(error.as_storage(), StorageError::Full) => error,
+                saved => return saved,
+            };
+            let place = |source| RecordError::Io { path: self.dir.display().to_string(), source };
+            if !spare::release(&self.dir).map_err(place)? {
+                return Err(full);
+            }
+            let saved = save();
+            let mapped = self.mapped.load(Ordering::Relaxed);
+            if let Err(error) = spare::set_aside_again(&self.dir, TrackMap::bytes_max(mapped)) {
+                tracing::warn!(dir = %self.dir.display(), %error, "no room is set aside for the records any more");
+            }
+            saved
+        })
+    }
+
     /// Sets room aside for the records of a main.db of so many bytes: on a full disk the map can still be
     /// written, because main.db never outgrew it.
     fn cover(&self, bytes: u64) -> Result<(), StorageError> {
@@ -138,8 +160,7 @@ impl Disk {
             return Ok(());
         }
         let mapped = (bytes / MAPPED_STEP + 1) * MAPPED_STEP;
-        let can =
-            self.io(|| spare::set_aside(&self.dir, &[records::META, records::MAP], TrackMap::bytes_max(mapped)))?;
+        let can = self.io(|| spare::set_aside(&self.dir, TrackMap::bytes_max(mapped)))?;
         if !can {
             tracing::warn!(dir = %self.dir.display(), "its file system can't set room aside for the map");
         }

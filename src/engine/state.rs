@@ -218,8 +218,8 @@ impl Engine {
         let mut remaining = Vec::new();
         for effect in effects {
             match effect {
-                Effect::SaveMeta(meta) => self.disk.timed(|| records::save_meta(self.disk.dir(), &meta))?,
-                Effect::SaveMap(map) => self.disk.timed(|| records::save_map(self.disk.dir(), &map))?,
+                Effect::SaveMeta(meta) => self.disk.replace(|| records::save_meta(self.disk.dir(), &meta))?,
+                Effect::SaveMap(map) => self.disk.replace(|| records::save_map(self.disk.dir(), &map))?,
                 Effect::Write { file, offset, bytes } => self.disk.write(file, offset, &bytes)?,
                 Effect::SetLen { file, len } => self.disk.set_len(file, len)?,
                 Effect::Sync(file) => self.disk.sync(file)?,
