@@ -46,6 +46,7 @@ fn report(dbid: Dbid, phase: Phase) -> Report {
         data_bytes: 0,
         free_bytes: 0,
         progress: None,
+        lag: None,
     }
 }
 
