@@ -155,6 +155,7 @@ fn report(row: &SegmentRow) -> Report {
         data_bytes: 1 << 30,
         free_bytes: 1 << 40,
         progress: None,
+        lag: None,
     }
 }
 
