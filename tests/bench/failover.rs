@@ -137,7 +137,7 @@ pub fn opening(bench: &mut Bench) {
             logs.push(Subject::log_bytes(pair.primary.datadir.as_ref()) as f64);
             subject.recover();
         }
-        let row = Row::new("opening", format!("kill to next commit, log {mib} MiB, max"), Unit::Seconds, gaps);
+        let row = Row::new("opening", format!("kill -9, log of {mib} MiB, max"), Unit::Seconds, gaps);
         bench.add(row.at("log_mib", logs.median() / f64::from(1 << 20)).goal(Goal::MaxAtMost(1.0)));
     }
 }
