@@ -19,6 +19,8 @@ const RECOVERY_OVERHEAD_MS: i64 = 300;
 /// Draining, exiting, promoting and recovering an idle pair.
 const SWITCH_MS: i64 = 1_000;
 const RESTART_MS: i64 = 1_000;
+/// What a comparison is assumed to read and hash on both sides at once.
+const COMPARE_BYTES_PER_S: i64 = 1 << 30;
 
 /// Makes the plan of an intent on a state, at `now_ms` in Unix milliseconds.
 pub fn plan(state: &State, intent: &Intent, now_ms: i64) -> Plan {
@@ -175,7 +177,7 @@ fn concerns_all(state: &State, intent: &Intent, detail: &ContentState) -> bool {
             detail.health == PairHealth::DoubleFault
                 || state.acting(detail.content, Role::Mirror).is_some_and(Segment::is_down)
         }
-        Intent::Rebalance { .. } => detail.health != PairHealth::NoMirror,
+        Intent::Rebalance { .. } | Intent::Verify { .. } => detail.health != PairHealth::NoMirror,
         Intent::Restart { .. } => true,
     }
 }
@@ -188,7 +190,9 @@ fn concerns_host(state: &State, intent: &Intent, detail: &ContentState, host: &s
             here.any(|s| s.is_down() || (s.row.role == Role::Mirror && detail.health == PairHealth::Resynchronizing))
         }
         Intent::FullRecover { .. } => here.any(|s| s.is_down() || detail.health == PairHealth::DoubleFault),
-        Intent::Rebalance { .. } => detail.health != PairHealth::NoMirror && here.next().is_some(),
+        Intent::Rebalance { .. } | Intent::Verify { .. } => {
+            detail.health != PairHealth::NoMirror && here.next().is_some()
+        }
         Intent::Restart { .. } => here.next().is_some(),
     }
 }
@@ -238,6 +242,7 @@ fn joins(intent: &Intent, detail: &ContentState) -> bool {
         Intent::FullRecover { .. } => {
             running && matches!(detail.health, PairHealth::Resynchronizing | PairHealth::ChangeTracking)
         }
+        // Whether what runs is a comparison too, the coordinator knows: then it is joined there.
         _ => false,
     }
 }
@@ -269,7 +274,9 @@ fn nothing_to_do(
 fn add_step(intent: &Intent, detail: &ContentState, target: &Segment, primary: &Segment, plan: &mut Plan) {
     let data_bytes = primary.data_bytes;
     let rate = match intent {
-        Intent::Recover { rate_bytes, .. } | Intent::FullRecover { rate_bytes, .. } => *rate_bytes,
+        Intent::Recover { rate_bytes, .. }
+        | Intent::FullRecover { rate_bytes, .. }
+        | Intent::Verify { rate_bytes, .. } => *rate_bytes,
         _ => None,
     };
     let (kind, copy_blocks, about_ms) = match intent {
@@ -284,6 +291,7 @@ fn add_step(intent: &Intent, detail: &ContentState, target: &Segment, primary: &
         Intent::Rebalance { .. } if primary.is_preferred() => return,
         Intent::Rebalance { .. } => (StepKind::Switch, None, Some(SWITCH_MS)),
         Intent::Restart { .. } => (StepKind::Restart, None, Some(RESTART_MS)),
+        Intent::Verify { .. } => (StepKind::Compare, None, data_bytes.map(|b| compare_ms(b, rate))),
     };
     plan.steps.push(PlanStep {
         content: detail.content,
@@ -300,6 +308,11 @@ fn add_step(intent: &Intent, detail: &ContentState, target: &Segment, primary: &
 fn copy_ms(bytes: i64, rate_bytes: Option<i64>) -> i64 {
     let per_s = rate_bytes.map_or(COPY_BYTES_PER_S, |r| r.clamp(1, COPY_BYTES_PER_S));
     RECOVERY_OVERHEAD_MS + bytes.saturating_mul(1000) / per_s
+}
+
+fn compare_ms(bytes: i64, rate_bytes: Option<i64>) -> i64 {
+    let per_s = rate_bytes.map_or(COMPARE_BYTES_PER_S, |r| r.clamp(1, COMPARE_BYTES_PER_S));
+    bytes.saturating_mul(1000) / per_s
 }
 
 /// A restart brings no mirror back that the catalog has given up; recovery does.

@@ -166,7 +166,7 @@ impl Board {
 mod tests {
     use super::*;
     use crate::core::ids::CopyId;
-    use crate::core::report::{CopyState, Phase};
+    use crate::core::report::{CopyState, Phase, Soundness};
 
     fn report() -> Report {
         Report {
@@ -186,6 +186,9 @@ mod tests {
             data_bytes: 0,
             free_bytes: 0,
             progress: None,
+            verification: None,
+            soundness: Soundness::Sound,
+            damaged_pages: 0,
         }
     }
 

@@ -5,7 +5,7 @@ use super::hostwatch::Hosts;
 use super::site::{HostPlace, Site};
 use super::store::{CATALOG_FILE, Store};
 use crate::core::ids::{Content, CopyId, Dbid, Epoch};
-use crate::core::report::{CopyState, FromSegment, MirrorLoss, Order, Phase, Report, ToSegment};
+use crate::core::report::{CopyState, FromSegment, MirrorLoss, Order, Phase, Report, Soundness, ToSegment};
 use crate::core::row::{Mode, Role, SegmentRow, Status};
 use crate::hosts::{Fenced, Host, HostError, HostFailure, NEW_COPY_SUFFIX, Pong, Running, SegmentConfig};
 use crate::net::{ClusterKey, Credentials, Framed, Identity, NetError, Purpose, accept};
@@ -184,6 +184,9 @@ impl World {
             data_bytes: 1 << 20,
             free_bytes: 1 << 40,
             progress: None,
+            verification: None,
+            soundness: Soundness::Sound,
+            damaged_pages: 0,
         };
         let serving = tokio::spawn(serve(self.clone(), config.dbid, listener)).abort_handle();
         let proc = Proc {

@@ -13,6 +13,7 @@
 use super::ids::{Dbid, Epoch};
 use super::report::CopyState;
 use super::track::{DirtyMap, FileId, Run};
+use super::verify::{CHUNK_BLOCKS, CHUNK_BYTES, Chunk, Held};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -86,12 +87,22 @@ pub enum Frame {
         copy: CopyState,
     },
     Ping(u64),
+    /// Verify: hash what the file holds here, at this place of the stream, then answer [`Frame::Hashes`].
+    Hash(Chunk),
+    /// Verify: the two copies differ. Until it has been recovered the mirror must not take over.
+    Differs,
     // From the mirror.
     Manifest(Manifest),
     Begun,
     Synced(u64),
     IsConsistent,
     Pong(u64),
+    /// The file's length, and a hash for each block of the chunk at this offset.
+    Hashes {
+        file: FileId,
+        offset: u64,
+        held: Held,
+    },
     /// The mirror can't go on, and why.
     Failed(String),
 }
@@ -127,12 +138,15 @@ impl Frame {
             Frame::Barrier(_) => 5,
             Frame::Consistent { .. } => 6,
             Frame::Ping(_) => 7,
+            Frame::Hash(_) => 8,
+            Frame::Differs => 9,
             Frame::Manifest(_) => 65,
             Frame::Begun => 66,
             Frame::Synced(_) => 67,
             Frame::IsConsistent => 68,
             Frame::Pong(_) => 69,
             Frame::Failed(_) => 70,
+            Frame::Hashes { .. } => 71,
         }
     }
 
@@ -148,7 +162,9 @@ impl Frame {
             Frame::SetLen { file, len } => (file.number(), *len, (&[][..]).into()),
             Frame::Data { file, offset, bytes } => (file.number(), *offset, bytes.as_slice().into()),
             Frame::Barrier(n) | Frame::Ping(n) | Frame::Synced(n) | Frame::Pong(n) => (0, *n, (&[][..]).into()),
-            Frame::Begin | Frame::Begun | Frame::IsConsistent => (0, 0, (&[][..]).into()),
+            Frame::Begin | Frame::Begun | Frame::IsConsistent | Frame::Differs => (0, 0, (&[][..]).into()),
+            Frame::Hash(chunk) => (chunk.file.number(), chunk.offset, chunk.len.to_le_bytes().to_vec().into()),
+            Frame::Hashes { file, offset, held } => (file.number(), *offset, hashes_body(held).into()),
             Frame::Open(open) => (0, 0, json(open).into()),
             Frame::Consistent { copy } => (0, 0, json(copy).into()),
             Frame::Manifest(manifest) => (0, 0, json(manifest).into()),
@@ -192,15 +208,40 @@ impl Frame {
             5 => Frame::Barrier(number),
             6 => Frame::Consistent { copy: from_json(&body)? },
             7 => Frame::Ping(number),
+            8 => Frame::Hash(Chunk { file: file()?, offset: number, len: chunk_len(&body)? }),
+            9 => Frame::Differs,
             65 => Frame::Manifest(from_json(&body)?),
             66 => Frame::Begun,
             67 => Frame::Synced(number),
             68 => Frame::IsConsistent,
             69 => Frame::Pong(number),
             70 => Frame::Failed(String::from_utf8_lossy(&body).into_owned()),
+            71 => Frame::Hashes { file: file()?, offset: number, held: held(&body)? },
             other => return Err(FrameError::UnknownKind(other)),
         })
     }
+}
+
+/// The length of a chunk, which no request may make longer than a chunk is.
+fn chunk_len(body: &[u8]) -> Result<u64, FrameError> {
+    let len = body.try_into().map(u64::from_le_bytes);
+    len.ok().filter(|len| *len <= CHUNK_BYTES).ok_or_else(|| FrameError::Body("is no length of a chunk".into()))
+}
+
+fn hashes_body(held: &Held) -> Vec<u8> {
+    let hashes = held.hashes.iter().flat_map(|hash| hash.to_le_bytes());
+    held.file_len.to_le_bytes().into_iter().chain(hashes).collect()
+}
+
+fn held(body: &[u8]) -> Result<Held, FrameError> {
+    let wrong = || FrameError::Body("is no list of a chunk's hashes".into());
+    let (file_len, hashes) = body.split_first_chunk::<8>().ok_or_else(wrong)?;
+    let (hashes, rest) = hashes.as_chunks::<16>();
+    if !rest.is_empty() || hashes.len() > CHUNK_BLOCKS {
+        return Err(wrong());
+    }
+    let hashes = hashes.iter().map(|hash| u128::from_le_bytes(*hash)).collect();
+    Ok(Held { file_len: u64::from_le_bytes(*file_len), hashes })
 }
 
 fn from_json<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, FrameError> {
@@ -246,6 +287,9 @@ mod tests {
             Frame::Synced(9),
             Frame::IsConsistent,
             Frame::Pong(11),
+            Frame::Hash(Chunk { file: FileId::Wal, offset: 2 << 20, len: 5000 }),
+            Frame::Differs,
+            Frame::Hashes { file: FileId::Main, offset: 3 << 20, held: Held { file_len: 9, hashes: vec![1, 2 << 99] } },
             Frame::Failed("no space".into()),
         ]
     }

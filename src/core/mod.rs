@@ -17,4 +17,5 @@ pub mod report;
 pub mod row;
 pub mod track;
 pub mod transition;
+pub mod verify;
 pub mod wal;

@@ -205,6 +205,12 @@ impl Engine {
                     link.last_answered_ping = link.last_answered_ping.max(sent);
                 }
                 Frame::IsConsistent => link.is_consistent = true,
+                Frame::Hashes { file, offset, held } => {
+                    if let Err(error) = self.take_hashes(&mut inner, file, offset, &held) {
+                        drop(inner);
+                        return self.mirror_is_lost(link_id, MirrorLoss::LinkClosed(error.to_string()));
+                    }
+                }
                 Frame::Failed(why) => {
                     drop(inner);
                     return self.mirror_is_lost(link_id, MirrorLoss::MirrorDisk(why));

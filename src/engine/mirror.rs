@@ -11,8 +11,9 @@ use super::storage::{FileId, StorageError};
 use crate::core::format::TrackMap;
 use crate::core::frame::{Frame, Manifest, Open};
 use crate::core::pair::binding::Binding;
-use crate::core::report::CopyState;
-use crate::core::track::DirtyMap;
+use crate::core::report::{CopyState, Soundness};
+use crate::core::track::{BLOCK_BYTES, DirtyMap};
+use crate::core::verify::{Chunk, Held, UNREADABLE, hash, hashes};
 use std::io::BufReader;
 use std::net::TcpStream;
 use std::sync::{Arc, MutexGuard};
@@ -163,6 +164,14 @@ impl Applier<'_> {
                 self.become_consistent(copy)?;
                 Ok(Some(Frame::IsConsistent))
             }
+            (Turn::Data, Frame::Hash(chunk)) => Ok(Some(self.hash(chunk)?)),
+            (Turn::Data, Frame::Differs) => {
+                if let Part::Mirror(mirror) = &mut self.engine.lock().part {
+                    mirror.differs = true;
+                }
+                self.engine.announce();
+                Ok(None)
+            }
             (Turn::Data, Frame::Ping(sent)) => {
                 if let Part::Mirror(mirror) = &mut self.engine.lock().part {
                     mirror.last_ping = Some(Instant::now());
@@ -171,6 +180,36 @@ impl Applier<'_> {
             }
             (_, other) => Err(ApplyError::Protocol(format!("it is not the turn of {other:?}"))),
         }
+    }
+
+    /// What this copy holds of a chunk, after every frame before the request.
+    fn hash(&self, chunk: Chunk) -> Result<Frame, StorageError> {
+        let mut bytes = vec![0; usize::try_from(chunk.len).expect("a chunk's length was checked")];
+        let hashes = match self.disk.read(chunk.file, chunk.offset, &mut bytes) {
+            Ok(read) => hashes(&bytes[..read]),
+            Err(error) => {
+                // One sector that is lost must not hide behind the end of the link: a copy over it may heal it.
+                tracing::error!(%error, ?chunk, "can't be read in one piece");
+                self.hash_each(chunk)
+            }
+        };
+        let held = Held { file_len: self.disk.len(chunk.file)?, hashes };
+        Ok(Frame::Hashes { file: chunk.file, offset: chunk.offset, held })
+    }
+
+    /// Block by block, those that can't be read marked as such.
+    fn hash_each(&self, chunk: Chunk) -> Vec<u128> {
+        let mut hashed = Vec::new();
+        let mut block = [0; BLOCK_BYTES as usize];
+        for at in (0..chunk.len).step_by(BLOCK_BYTES as usize) {
+            let wanted = (chunk.len - at).min(BLOCK_BYTES) as usize;
+            match self.disk.read(chunk.file, chunk.offset + at, &mut block[..wanted]) {
+                Ok(0) => break,
+                Ok(read) => hashed.push(hash(&block[..read])),
+                Err(_) => hashed.push(UNREADABLE),
+            }
+        }
+        hashed
     }
 
     fn note(&mut self, file: FileId) {
@@ -198,9 +237,16 @@ impl Applier<'_> {
         }
         self.turn = Turn::Begin;
         let length = |file| self.disk.len(file).ok().filter(|len| *len > 0);
-        let contribution = self.disk.pages_named_by_log()?;
-        let unusable = (inner.meta.written_outside_checkpoint)
+        let mut contribution = self.disk.pages_named_by_log()?;
+        let mut unusable = (inner.meta.written_outside_checkpoint)
             .then(|| "main.db of this copy was written outside a checkpoint".to_owned());
+        // A former primary may have found that its mirror differs, and have died before the row said so.
+        if self.disk.dir().join(records::MAP).exists() {
+            match records::load_map(self.disk.dir()) {
+                Ok(map) => contribution.union(&map.dirty),
+                Err(error) => unusable = unusable.or_else(|| Some(error.to_string())),
+            }
+        }
         Ok(Frame::Manifest(Manifest {
             copy: inner.meta.copy_state(),
             lengths: FileId::ALL.map(length),
@@ -222,6 +268,7 @@ impl Applier<'_> {
             meta.peer = Some(primary);
             meta.written_outside_checkpoint = false;
             meta.touched.clear();
+            meta.soundness = Soundness::Sound;
         })?;
         Ok(())
     }

@@ -86,11 +86,14 @@ impl Engine {
             data_bytes: self.disk.data_bytes(),
             free_bytes: self.disk.free_bytes(),
             progress: None,
+            verification: self.comparison.report(),
+            soundness: meta.soundness.clone(),
+            damaged_pages: 0,
         };
         match &inner.part {
             Part::Nobody => report.ready = meta.consistent && self.disk.files_stand(),
             Part::Mirror(mirror) => {
-                report.ready = meta.consistent && mirror.failed.is_none() && self.disk.files_stand();
+                report.ready = meta.consistent && mirror.failed.is_none() && !mirror.differs && self.disk.files_stand();
                 report.link = mirror.linked.then_some(meta.epoch);
                 report.sick = report.sick.or_else(|| mirror.failed.clone());
             }

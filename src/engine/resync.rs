@@ -10,7 +10,7 @@ use super::storage::{FileId, StorageError};
 use crate::core::frame::{DATA_BYTES_MAX, Frame, Manifest, Open};
 use crate::core::ids::Epoch;
 use crate::core::pair::binding::Binding;
-use crate::core::report::{CopyState, MirrorLoss, Order, PeerAddress, Progress, Stage};
+use crate::core::report::{CopyState, MirrorLoss, Order, PeerAddress, Progress, Soundness, Stage};
 use crate::core::track::{BLOCK_BYTES, DirtyMap, Run};
 use std::net::TcpStream;
 use std::sync::{Arc, MutexGuard};
@@ -340,6 +340,7 @@ impl Resync {
     fn record_sync(&self, inner: &mut Inner, peer: CopyState) -> Result<(), records::RecordError> {
         self.engine.change_meta(inner, |meta| {
             meta.touched.clear();
+            meta.soundness = Soundness::Sound;
             meta.generation = self.epoch;
             meta.peer = Some(peer);
             meta.consistent = true;

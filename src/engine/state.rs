@@ -5,6 +5,7 @@ use super::link::Link;
 use super::records::{self, RecordError};
 use super::report::LastReport;
 use super::storage::{FileId, StorageError};
+use super::verify::Comparison;
 use crate::core::format::{Meta, TrackMap};
 use crate::core::ids::{Content, Dbid};
 use crate::core::pair::binding::Binding;
@@ -69,6 +70,8 @@ pub(super) struct MirrorPart {
     pub saw_end: bool,
     pub failed: Option<String>,
     pub last_ping: Option<Instant>,
+    /// A comparison found that the two copies differ: it must not take over before it was recovered.
+    pub differs: bool,
 }
 
 pub(super) enum Part {
@@ -98,6 +101,7 @@ pub struct Engine {
     pub(super) changed: Condvar,
     pub(super) notify: Box<dyn Fn() + Send + Sync>,
     pub(super) last_report: LastReport,
+    pub(super) comparison: Comparison,
 }
 
 /// Notes, before anything is trusted, what happened to the files while no process held them; true
@@ -146,6 +150,7 @@ impl Engine {
             changed: Condvar::new(),
             notify,
             last_report: LastReport::default(),
+            comparison: Comparison::default(),
         };
         Ok(Arc::new(engine))
     }

@@ -34,7 +34,7 @@ pub fn unfit(row: &PairRow, serving_copy: Option<CopyId>, report: &Report) -> Op
 mod tests {
     use super::*;
     use crate::core::ids::{Content, Dbid, Epoch};
-    use crate::core::report::{CopyState, Phase};
+    use crate::core::report::{CopyState, Phase, Soundness};
     use crate::core::row::{Member, Mode, Status};
 
     fn row(primary: Mode, mirror: Option<(Mode, Status)>) -> PairRow {
@@ -64,6 +64,9 @@ mod tests {
             data_bytes: 0,
             free_bytes: 0,
             progress: None,
+            verification: None,
+            soundness: Soundness::Sound,
+            damaged_pages: 0,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::core::ids::{Content, CopyId};
-use crate::core::report::{CopyState, MirrorLoss};
+use crate::core::report::{CopyState, MirrorLoss, Soundness};
 use crate::core::row::{Member, Mode, Status};
 use crate::core::transition::{Event as Happening, letters};
 
@@ -46,6 +46,9 @@ fn report(dbid: Dbid, phase: Phase) -> Report {
         data_bytes: 0,
         free_bytes: 0,
         progress: None,
+        verification: None,
+        soundness: Soundness::Sound,
+        damaged_pages: 0,
     }
 }
 

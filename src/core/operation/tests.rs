@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::core::ids::CopyId;
-use crate::core::report::CopyState;
+use crate::core::report::{CopyState, Soundness};
 use crate::core::row::{Member, Mode, Status};
 use crate::core::transition::{Event, letters};
 
@@ -33,6 +33,9 @@ fn report(dbid: Dbid, phase: Phase, epoch: u64) -> Report {
         data_bytes: 1 << 30,
         free_bytes: 0,
         progress: None,
+        verification: None,
+        soundness: Soundness::Sound,
+        damaged_pages: 0,
     }
 }
 
@@ -40,6 +43,7 @@ fn report(dbid: Dbid, phase: Phase, epoch: u64) -> Report {
 fn tracking() -> Facts {
     let mut facts = Facts {
         now_ms: 0,
+        op: 1,
         row: PairRow {
             content: Content(0),
             epoch: Epoch(5),
