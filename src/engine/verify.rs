@@ -61,8 +61,7 @@ impl Engine {
             *pass = Some(Pass::new(op, [0; 2]));
         }
         let engine = self.clone();
-        let spawned =
-            std::thread::Builder::new().name("verify".into()).spawn(move || engine.compare(op, rate_bytes));
+        let spawned = std::thread::Builder::new().name("verify".into()).spawn(move || engine.compare(op, rate_bytes));
         if let Err(error) = spawned {
             self.comparison.of(op, |pass| pass.fail(format!("no thread for it: {error}")));
         }

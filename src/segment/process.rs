@@ -95,7 +95,8 @@ pub fn run(datadir: &Path) -> Result<(), SegmentError> {
     check_identity(&config, &engine.report())?;
     let (orders, heard) = Orders::channel();
     let database = Database::closed(config.content, engine.clone());
-    let segment = Arc::new(Segment { config, credentials, engine, orders, changes, database, judging: AtomicBool::new(false) });
+    let segment =
+        Arc::new(Segment { config, credentials, engine, orders, changes, database, judging: AtomicBool::new(false) });
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

@@ -20,3 +20,4 @@ mod primitives;
 mod procedures;
 mod recovery;
 mod shell;
+mod verify;

@@ -68,7 +68,9 @@ impl Target {
             VerifyStage::Running if facts.cancelled => {
                 self.ask(WaitFor::VerificationToEnd, Step::EndVerify { dbid }, facts)
             }
-            VerifyStage::Running => self.wait(WaitFor::Verification, facts).unwrap_or(Step::Wait(WaitFor::Verification)),
+            VerifyStage::Running => {
+                self.wait(WaitFor::Verification, facts).unwrap_or(Step::Wait(WaitFor::Verification))
+            }
         }
     }
 

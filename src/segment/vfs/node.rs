@@ -198,11 +198,7 @@ impl Node {
     pub(super) fn committed(&self) -> Option<Committed> {
         let header = locked(&self.regions).header()?;
         let word = |at: usize| header[at..].first_chunk::<4>().map(|w| u32::from_ne_bytes(*w));
-        Some(Committed {
-            frames: word(16)?,
-            sum: (word(24)?, word(28)?),
-            salt: *header[32..].first_chunk::<8>()?,
-        })
+        Some(Committed { frames: word(16)?, sum: (word(24)?, word(28)?), salt: *header[32..].first_chunk::<8>()? })
     }
 
     pub(super) fn log_end(&self) -> u64 {

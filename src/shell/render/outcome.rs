@@ -47,7 +47,9 @@ fn headline(outcome: &Outcome, style: &Style) -> String {
         OutcomeStatus::Done => Paint::Good,
         OutcomeStatus::Started | OutcomeStatus::Planned => Paint::Strong,
         OutcomeStatus::Partial | OutcomeStatus::Declined => Paint::Warn,
-        OutcomeStatus::Refused | OutcomeStatus::Unknown | OutcomeStatus::Cancelled | OutcomeStatus::Differs => Paint::Bad,
+        OutcomeStatus::Refused | OutcomeStatus::Unknown | OutcomeStatus::Cancelled | OutcomeStatus::Differs => {
+            Paint::Bad
+        }
     };
     line.replacen(word, &style.paint(paint, word), 1)
 }
