@@ -259,6 +259,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
         #[test]
         fn exactly_the_blocks_with_a_flipped_byte_or_that_one_side_lacks_are_found(
             len in 0usize..2_200_000, other_len in 0usize..2_200_000, same in any::<bool>(),

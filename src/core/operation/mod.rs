@@ -318,6 +318,7 @@ pub enum WaitFor {
     Promotion,
     SegmentToStop(Dbid, StopMode),
     NamesToStand,
+    PrimaryToAnswer,
     VerificationToBegin,
     VerificationToEnd,
     Verification,
@@ -337,6 +338,7 @@ impl WaitFor {
             WaitFor::NamesToStand => Some(10_000),
             WaitFor::SegmentToStop(_, StopMode::Fast) => Some(10_000),
             WaitFor::SegmentToStop(_, StopMode::Immediate) => Some(0),
+            WaitFor::PrimaryToAnswer => Some(5_000),
             // Then it is asked again.
             WaitFor::VerificationToBegin | WaitFor::VerificationToEnd | WaitFor::Judgement => Some(2_000),
             WaitFor::SegmentToStop(_, StopMode::Smart) | WaitFor::Copy | WaitFor::Verification => None,
@@ -354,6 +356,7 @@ impl WaitFor {
             WaitFor::Promotion => "waiting for the roles to switch",
             WaitFor::SegmentToStop(..) => "stopping",
             WaitFor::NamesToStand => "waiting for the new copy to be named",
+            WaitFor::PrimaryToAnswer => "waiting for the acting primary",
             WaitFor::VerificationToBegin => "beginning to compare",
             WaitFor::VerificationToEnd => "ending the comparison",
             WaitFor::Verification => "comparing",

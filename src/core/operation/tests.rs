@@ -671,7 +671,7 @@ fn a_difference_leaves_sync_then_is_judged_then_told() {
     t.did(&leaves, Came::Changed(Epoch(6)));
     f.row = apply_change(&leaves);
     assert_eq!(letters(&f.row), "p,c,u / m,s,d");
-    assert_eq!(t.next(VERIFY, &f), Step::Wait(WaitFor::PrimaryToServe), "not judged before it has obeyed");
+    assert_eq!(t.next(VERIFY, &f), Step::Wait(WaitFor::PrimaryToAnswer), "not judged before it has obeyed");
     primary_report(&mut f).epoch = Epoch(6);
     primary_report(&mut f).phase = Phase::Tracking;
     let judge = t.next(VERIFY, &f);

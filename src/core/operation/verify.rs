@@ -143,7 +143,11 @@ impl Target {
         if facts.cancelled {
             return self.end(Ended::Cancelled { note: "its acting primary does not serve".into() });
         }
-        self.wait_for_primary(facts)
+        // Not for long: whoever brings it back needs the content.
+        match self.wait(WaitFor::PrimaryToAnswer, facts) {
+            Ok(step) => step,
+            Err(()) => self.gave_way("its acting primary does not serve"),
+        }
     }
 }
 
