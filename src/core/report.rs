@@ -9,7 +9,7 @@ use super::row::PairRow;
 use serde::{Deserialize, Serialize};
 
 /// Where a peer takes its replication link.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PeerAddress {
     pub dbid: Dbid,
     pub address: String,
@@ -51,7 +51,7 @@ pub enum Phase {
 }
 
 /// The documented stages of a resynchronization.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
     Preparation,
@@ -76,7 +76,7 @@ impl Stage {
 }
 
 /// How far a resynchronization is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Progress {
     pub stage: Stage,
     /// Blocks of 4 KiB that had to be copied when the data copy began.
@@ -93,7 +93,7 @@ pub struct Progress {
 }
 
 /// Why a segment asks for attention.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "kind", content = "detail", rename_all = "snake_case")]
 pub enum MirrorLoss {
     /// The link's connection ended or could not be made.
@@ -118,7 +118,7 @@ impl std::fmt::Display for MirrorLoss {
 }
 
 /// The copy a change tracking map is bound to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct CopyState {
     pub copy: CopyId,
     /// The epoch of the link over which this copy was last in sync.
@@ -127,7 +127,7 @@ pub struct CopyState {
 
 /// Whether an acting primary's own data may be copied over its mirror's. Durable: it is kept in
 /// `segment.meta`, and only a pair that is in sync again forgets it.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum Soundness {
     /// No difference to the mirror is known, or this side was judged sound since.
@@ -140,7 +140,7 @@ pub enum Soundness {
 }
 
 /// How far a verification is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "at", rename_all = "snake_case")]
 pub enum VerifyStage {
     Running,
@@ -153,7 +153,7 @@ pub enum VerifyStage {
 }
 
 /// The verification that the acting primary runs, or ran last.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Verification {
     /// The operation it is made for.
     pub op: i64,

@@ -33,7 +33,7 @@ pub fn hashes(chunk: &[u8]) -> Vec<u128> {
 }
 
 /// What one side holds of a chunk.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Held {
     /// Bytes of the whole file.
     pub file_len: u64,
@@ -41,7 +41,7 @@ pub struct Held {
 }
 
 /// A range that both sides hash at the same place of the stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Chunk {
     pub file: FileId,
     pub offset: u64,
@@ -59,14 +59,14 @@ pub struct OutOfTurn {
 }
 
 /// One comparison of all replicated files.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Pass {
     op: i64,
     /// The file that is being compared, and where its next chunk begins; `None` past the last file.
     at: Option<(FileId, u64)>,
     /// Where the present file ends for this pass: what it grew by since went through the link.
     end: Option<u64>,
-    /// Bytes of each file by its number: as it was when it was begun, or when the pass was.
+    /// Bytes of each file by its number, as it was when it was begun; 0 before.
     lengths: [u64; 2],
     asked: VecDeque<(Chunk, Held)>,
     verified_bytes: u64,
@@ -75,13 +75,13 @@ pub struct Pass {
 }
 
 impl Pass {
-    /// A pass over files of these lengths, by their numbers, for an operation.
-    pub fn new(op: i64, lengths: [u64; 2]) -> Pass {
+    /// A pass for an operation.
+    pub fn new(op: i64) -> Pass {
         Pass {
             op,
             at: Some((FileId::ALL[0], 0)),
             end: None,
-            lengths,
+            lengths: [0; 2],
             asked: VecDeque::new(),
             verified_bytes: 0,
             differing: DirtyMap::default(),
@@ -143,12 +143,20 @@ impl Pass {
         Ok(runs)
     }
 
-    /// It ends here, unless it has ended.
-    pub fn fail(&mut self, why: impl Into<String>) {
-        if self.is_running() {
-            self.stage = VerifyStage::Failed { why: why.into() };
-            self.asked.clear();
+    /// Whether this is the answer to the oldest request, and nothing differs.
+    pub fn is_equal(&self, file: FileId, offset: u64, theirs: &Held) -> bool {
+        self.asked.front().is_some_and(|(chunk, ours)| {
+            (chunk.file, chunk.offset) == (file, offset) && differing(*chunk, ours, theirs).is_empty()
+        })
+    }
+
+    /// It ends here, unless it has ended; how many answers are still under way.
+    pub fn fail(&mut self, why: impl Into<String>) -> usize {
+        if !self.is_running() {
+            return 0;
         }
+        self.stage = VerifyStage::Failed { why: why.into() };
+        std::mem::take(&mut self.asked).len()
     }
 
     /// The blocks that differ, as far as is known.
@@ -233,7 +241,7 @@ mod tests {
 
     /// Runs a whole pass over two sides that do not change.
     fn pass(ours: [&[u8]; 2], theirs: [&[u8]; 2]) -> Pass {
-        let mut pass = Pass::new(1, ours.map(|f| f.len() as u64));
+        let mut pass = Pass::new(1);
         while let Some(file) = pass.next_file() {
             let n = usize::from(file.number());
             let chunk = pass.next(ours[n].len() as u64).expect("a chunk of a file that is left");
@@ -285,7 +293,7 @@ mod tests {
 
     #[test]
     fn a_block_the_mirror_cannot_read_differs() {
-        let mut pass = Pass::new(1, [4096, 0]);
+        let mut pass = Pass::new(1);
         let chunk = pass.next(4096).expect("a chunk");
         let unreadable = Held { file_len: 4096, hashes: vec![UNREADABLE] };
         pass.asked(chunk, unreadable.clone());
@@ -295,7 +303,7 @@ mod tests {
 
     #[test]
     fn an_answer_to_another_question_is_refused() {
-        let mut pass = Pass::new(1, [9_000_000, 0]);
+        let mut pass = Pass::new(1);
         let chunk = pass.next(9_000_000).expect("a chunk");
         pass.asked(chunk, Held { file_len: 9_000_000, hashes: vec![] });
         let theirs = Held { file_len: 9_000_000, hashes: vec![] };
@@ -305,7 +313,7 @@ mod tests {
 
     #[test]
     fn a_file_that_grows_meanwhile_is_compared_to_where_it_ended_when_it_was_begun() {
-        let mut pass = Pass::new(1, [CHUNK_BYTES + 1, 0]);
+        let mut pass = Pass::new(1);
         let mut asked = Vec::new();
         let mut len = CHUNK_BYTES + 1;
         while let Some(FileId::Main) = pass.next_file() {
@@ -319,7 +327,7 @@ mod tests {
 
     #[test]
     fn what_ended_early_says_why_and_compares_no_more() {
-        let mut pass = Pass::new(1, [CHUNK_BYTES * 9, 0]);
+        let mut pass = Pass::new(1);
         pass.fail("the link ended");
         pass.fail("again");
         assert_eq!(pass.next(1), None);
