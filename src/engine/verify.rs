@@ -14,24 +14,29 @@ impl Engine {
     /// Compares every block with the mirror's, for an operation; said again for the same one it changes
     /// nothing. The report says how far it is. `rate_bytes` is a cap in bytes per second.
     pub fn verify(self: &Arc<Engine>, op: i64, rate_bytes: Option<u64>) {
-        let engine = self.clone();
-        // The lock may be held by a hung disk: not to be waited for here.
-        let spawned = std::thread::Builder::new().name("verify".into()).spawn(move || {
+        self.aside(move |engine| {
             let begins = engine.lock().replica.verify(op, rate_bytes, engine.now());
             if begins {
                 engine.compare(op);
             }
             (engine.notify)();
         });
-        if let Err(error) = spawned {
-            tracing::error!(%error, "no thread to compare; it is asked for again");
-        }
     }
 
     /// Ends the comparison of an operation.
-    pub fn end_verify(&self, op: i64) {
-        self.lock().replica.end_verify(op);
-        self.announce();
+    pub fn end_verify(self: &Arc<Engine>, op: i64) {
+        self.aside(move |engine| {
+            engine.lock().replica.end_verify(op);
+            engine.announce();
+        });
+    }
+
+    /// Does something on a thread of its own: a hung disk may hold the lock, and whoever asks does not wait.
+    fn aside(self: &Arc<Engine>, work: impl FnOnce(&Engine) + Send + 'static) {
+        let engine = self.clone();
+        if let Err(error) = std::thread::Builder::new().name("verify".into()).spawn(move || work(&engine)) {
+            tracing::error!(%error, "no thread to compare; it is asked for again");
+        }
     }
 
     /// The blocks in which the mirror may differ; none while this is no acting primary.

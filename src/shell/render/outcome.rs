@@ -222,6 +222,29 @@ mod tests {
     }
 
     #[test]
+    fn copies_that_differ_say_where_whose_fault_and_what_to_do() {
+        let mut outcome = done_outcome();
+        outcome.verb = "verify".into();
+        outcome.status = OutcomeStatus::Differs;
+        outcome.message = "the copies of content 2 differ".into();
+        outcome.next = "recover(#{ contents: [2] })".into();
+        let part = &mut outcome.segments[0];
+        (part.copied_blocks, part.copied_bytes) = (0, 0);
+        part.paused_us.clear();
+        (part.status, part.how) = (OutcomeStatus::Differs, "verified".into());
+        (part.verified_bytes, part.differing_blocks) = (512 << 20, 3);
+        part.pair = "change tracking".into();
+        part.note = "3 blocks differ (main.db block 17, 20-21); primary dbid 8 is sound; recover() copies it over \
+                     mirror dbid 4"
+            .into();
+        let mut equal = part.clone();
+        (equal.content, equal.dbid, equal.status) = (Content(3), Dbid(9), OutcomeStatus::Done);
+        (equal.differing_blocks, equal.note, equal.pair) = (0, String::new(), "synchronized".into());
+        outcome.segments.push(equal);
+        insta::assert_snapshot!(render(&outcome, &plain()));
+    }
+
+    #[test]
     fn nothing_to_do_is_one_line() {
         let outcome = Outcome {
             segments: vec![],

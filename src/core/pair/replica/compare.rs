@@ -56,6 +56,17 @@ impl Comparison {
         }
     }
 
+    /// Makes room for the pass of an operation; false when there is one already. Operations are numbered in
+    /// their order, and what is heard late of an earlier one takes nobody's place.
+    fn take(&mut self, op: i64) -> bool {
+        if self.pass.as_ref().is_some_and(|pass| pass.op() >= op) {
+            return false;
+        }
+        self.end("another one took its place");
+        self.pass = Some(Pass::new(op));
+        true
+    }
+
     /// No answer comes any more.
     pub(super) fn link_ended(&mut self) {
         self.end("the link to the mirror ended");
@@ -73,13 +84,11 @@ impl Replica {
     /// A comparison with the mirror is wanted, for an operation, at most so many bytes per second. True when
     /// it begins: said again for the same operation, or without a mirror in sync, it does not.
     pub fn verify(&mut self, op: i64, rate_bytes: Option<u64>, now: Time) -> bool {
-        if self.comparison.of(op).is_some() {
+        if !self.comparison.take(op) {
             return false;
         }
-        self.comparison.end("another one took its place");
         let in_sync = self.acting().is_ok_and(|acting| acting.primary.mirroring() == Mirroring::InSync);
         let comparison = &mut self.comparison;
-        comparison.pass = Some(Pass::new(op));
         (comparison.rate_bytes, comparison.began) = (rate_bytes.filter(|rate| *rate > 0), now);
         comparison.asked_bytes = 0;
         if !in_sync {
@@ -88,8 +97,9 @@ impl Replica {
         in_sync
     }
 
-    /// The comparison of an operation is not wanted any more.
+    /// The comparison of an operation is not wanted any more, also when this is heard before that it was.
     pub fn end_verify(&mut self, op: i64) {
+        self.comparison.take(op);
         if self.comparison.of(op).is_some() {
             self.comparison.end("it was cancelled");
         }
