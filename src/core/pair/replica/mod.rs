@@ -20,7 +20,7 @@ use super::primary::Mirroring;
 use crate::core::format::{Meta, Stamp, TrackMap};
 use crate::core::frame::Frame;
 use crate::core::ids::Epoch;
-use crate::core::report::{CopyState, Order, PeerAddress, Phase, Report};
+use crate::core::report::{CopyState, Order, PeerAddress, Phase, Report, Soundness};
 use crate::core::track::{DirtyMap, FileId};
 use crate::core::verify::Chunk;
 pub use acting::{Acting, Batch, Permit, Stranger, Synced, Ticket};
@@ -407,6 +407,9 @@ impl Replica {
                 report.ready = meta.consistent && mirror.failed.is_none() && !mirror.differs && around.files_stand;
                 report.link = mirror.linked.then_some(meta.epoch);
                 report.sick = report.sick.or_else(|| mirror.failed.clone());
+                if mirror.differs {
+                    report.soundness = Soundness::Unjudged;
+                }
             }
             Part::Acting(acting) => {
                 report.link = acting.link.is_some().then_some(meta.epoch);
