@@ -12,6 +12,7 @@
 //! [`Replica`]: crate::core::pair::replica::Replica
 //! [`Storage`]: storage::Storage
 
+pub mod directory;
 pub mod disk;
 mod link;
 mod mirror;

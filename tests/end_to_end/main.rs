@@ -7,6 +7,7 @@
 mod support;
 
 mod coordinator;
+mod damaged;
 mod demo;
 mod failover;
 mod full_copy;

@@ -1,6 +1,7 @@
 //! Two engines in one process, a real link between them, real files: the whole life of a pair.
 
 mod faults;
+mod markers;
 mod verify;
 
 use super::storage::{FileId, Storage};
