@@ -24,7 +24,11 @@ fn verified(side: &Side, op: i64) -> Verification {
 /// A pair of some MiB, in sync.
 fn large() -> (Side, Side) {
     let (a, b) = in_sync();
-    a.write(FileId::Main, 0, &vec![3; (5 << 20) + 777]);
+    // No frame carries more than a MiB, as no write of SQLite does.
+    for mib in 0..5u64 {
+        a.write(FileId::Main, mib << 20, &[3; 1 << 20]);
+    }
+    a.write(FileId::Main, 5 << 20, &[3; 777]);
     a.commit();
     (a, b)
 }
