@@ -216,6 +216,9 @@ fn call(primitive: Primitive) -> Call {
             .targets(&targets)
             .text("mode", mode.map(|m| m.stop_mode().word()))
             .following(&following),
+        Primitive::FtsPause { time } => Call::new("fts_pause").with_text(time.as_deref()),
+        Primitive::FtsResume => Call::new("fts_resume"),
+        Primitive::Evidence { content } => Call::new("evidence").with_number(content),
         Primitive::Run { procedure, targets, dry_run } => Call::procedure(&procedure).targets(&targets).dry(dry_run),
     }
 }

@@ -5,6 +5,7 @@
 //! [`State`]; how it is done belongs to a backend.
 
 mod error;
+mod evidence;
 mod outcome;
 mod plan;
 mod planning;
@@ -17,6 +18,7 @@ mod state;
 mod traits;
 
 pub use error::ClusterError;
+pub use evidence::{Decided, Evidence, Observed};
 pub use outcome::{ContentProgress, Outcome, OutcomeStatus, Progressing, SegmentOutcome};
 pub use plan::{Intent, Joined, Place, Plan, PlanDamage, PlanStep, Selection, StepKind};
 pub use planning::{plan, state_fingerprint, still_holds};

@@ -75,6 +75,8 @@ pub struct Knowledge {
     pub segments: BTreeMap<Dbid, Seen>,
     pub contents: BTreeMap<Content, ContentSeen>,
     pub hosts: BTreeMap<String, HostSeen>,
+    /// Until when nobody is promoted; `None` when FTS is not paused.
+    pub paused_until: Option<Instant>,
     /// When the last round of probes was seen to its end.
     pub probed: Option<Instant>,
     /// How old an answer may be and still count: a probe's interval and its deadline, and some.
@@ -91,6 +93,7 @@ impl Default for Knowledge {
             segments: BTreeMap::new(),
             contents: BTreeMap::new(),
             hosts: BTreeMap::new(),
+            paused_until: None,
             probed: None,
             fresh: Duration::from_secs(2) + LENIENCE,
         }

@@ -16,6 +16,7 @@ mod endpoint;
 mod front;
 pub mod hostwatch;
 pub mod operations;
+pub mod pause;
 pub mod prober;
 pub mod routes;
 pub mod site;

@@ -69,8 +69,14 @@ fn assemble(
         contents: contents.iter().map(|row| content(row, known, working_on(row.content))).collect(),
         age_ms,
         time_ms: unix_ms(),
-        fts_paused_until_ms: None,
+        fts_paused_until_ms: known.paused_until.and_then(until_ms),
     })
+}
+
+/// A moment to come in Unix milliseconds: what is left of it counts, whatever was done to the calendar.
+fn until_ms(until: Instant) -> Option<i64> {
+    let left = until.checked_duration_since(Instant::now())?;
+    Some(unix_ms().saturating_add(i64::try_from(left.as_millis()).unwrap_or(i64::MAX)))
 }
 
 /// The coordinator's row, should the catalog lack it.

@@ -69,12 +69,15 @@ impl Engine {
     }
 
     fn report_of(&self, inner: &Inner) -> Report {
+        let files_stand = self.disk.files_stand();
+        // What is written to files without a name is gone with the process, whatever it is told.
+        let astray = || (!files_stand).then(|| String::from("its files no longer stand under their names"));
         inner.replica.report(&Surroundings {
             pid: std::process::id(),
-            files_stand: self.disk.files_stand(),
+            files_stand,
             data_bytes: self.disk.data_bytes(),
             free_bytes: self.disk.free_bytes(),
-            sick: self.sick(),
+            sick: self.sick().or_else(astray),
         })
     }
 }

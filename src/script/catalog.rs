@@ -225,6 +225,22 @@ const ENTRIES: &[Entry] = &[
         "Reads a setting of the cluster, or writes it durably.",
         "setting(\"gp_fts_probe_interval\", \"1s\")"
     ),
+    entry!(
+        "fts_pause", &[&[], &["time: string"]], "State",
+        "FTS promotes no mirror for this time, 10m when not given; it ends by itself.",
+        "fts_pause(\"10m\")", changes: true
+    ),
+    entry!(
+        "fts_resume", &[&[]], "State", "Ends a pause of FTS; a failover that waited for it happens now.",
+        "fts_resume()", changes: true
+    ),
+    entry!(
+        "evidence",
+        &[&["content: int"]],
+        "map",
+        "What FTS knows of a content now, saw in its last rounds, and decided from what.",
+        "evidence(2).decisions"
+    ),
     entry!("procedures", &[&[]], "array", "The procedures that can be run, each with its purpose.", "procedures()"),
     entry!(
         "procedure", &[&["name: string"], &["name: string", "options: map"]], "any",

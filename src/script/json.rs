@@ -5,8 +5,8 @@
 
 use super::api;
 use crate::cluster::{
-    ContentState, HostState, Outcome, PingResult, Plan, PlanStep, Refusal, Rows, Segment, SegmentOutcome, State,
-    Value as SqlValue,
+    ContentState, Evidence, HostState, Outcome, PingResult, Plan, PlanStep, Refusal, Rows, Segment, SegmentOutcome,
+    State, Value as SqlValue,
 };
 use crate::core::row::{PairRow, SegmentRow};
 use rhai::Dynamic;
@@ -193,6 +193,11 @@ pub fn ping_json(p: &PingResult) -> Value {
         "host": p.host, "address": p.address, "ok": p.ok, "rtt_us": p.rtt_us, "cause": p.cause,
         "message": p.message,
     })
+}
+
+/// What FTS saw of a content, and what it decided from it.
+pub fn evidence_json(e: &Evidence) -> Value {
+    json!({ "content": e.content, "now": e.now, "seen": e.seen, "decisions": e.decisions })
 }
 
 /// Any value of a script. What has no JSON of its own is given as its text.

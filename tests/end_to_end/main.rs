@@ -6,8 +6,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod clock;
 mod coordinator;
 mod damaged;
+mod dead;
 mod demo;
 mod failover;
 mod full_copy;
@@ -16,9 +18,11 @@ mod in_flight;
 mod kill_loop;
 mod lifecycle;
 mod network;
+mod pause;
 mod postgres;
 mod primitives;
 mod procedures;
+mod proxy;
 mod recovery;
 mod shell;
 mod verify;

@@ -255,6 +255,23 @@ impl Cluster for Fake {
         self.called(format!("setting {name} {value:?}"));
         Ok(value.unwrap_or("1s").into())
     }
+    fn fts_pause(&self, for_ms: Option<i64>) -> Result<State, ClusterError> {
+        self.called(format!("fts_pause {for_ms:?}"));
+        let mut state = Fake::state(self);
+        state.fts_paused_until_ms = Some(state.time_ms + for_ms.unwrap_or(600_000));
+        Ok(state.clone())
+    }
+    fn fts_resume(&self) -> Result<State, ClusterError> {
+        self.called("fts_resume".into());
+        let mut state = Fake::state(self);
+        state.fts_paused_until_ms = None;
+        Ok(state.clone())
+    }
+    fn evidence(&self, content: Content) -> Result<Evidence, ClusterError> {
+        let decided = Decided { time: "then".into(), reason: "because".into(), seen: vec!["dbid 2 was silent".into()] };
+        let seen = Observed { age_ms: 5, time_ms: 1, what: "dbid 2: no answer in time".into() };
+        Ok(Evidence { content, now: vec!["primary dbid 2".into()], seen: vec![seen], decisions: vec![decided] })
+    }
     fn fault(&self, fault: &Fault) -> Result<(), ClusterError> {
         self.called(format!("{fault:?}"));
         Ok(())

@@ -28,7 +28,15 @@ pub(super) enum Tell {
 /// What a link tells.
 pub(super) enum Heard {
     Message(Box<FromSegment>),
-    Failed { failure: Failure, why: String },
+    Failed {
+        failure: Failure,
+        why: String,
+    },
+    /// This process could not even try, such as for want of file descriptors: that says nothing of the
+    /// segment.
+    Hindered {
+        why: String,
+    },
 }
 
 /// The near end of a link.
@@ -107,8 +115,11 @@ impl Runner {
                 }
             };
             failures += 1;
-            if self.heard.send((self.dbid, Heard::Failed { failure: failure(&ended), why: ended.to_string() })).is_err()
-            {
+            let heard = match &ended {
+                NetError::Local(why) => Heard::Hindered { why: why.clone() },
+                other => Heard::Failed { failure: failure(other), why: other.to_string() },
+            };
+            if self.heard.send((self.dbid, heard)).is_err() {
                 return;
             }
             if matches!(ended, NetError::Timeout { .. }) {
@@ -245,7 +256,7 @@ impl Runner {
     }
 }
 
-/// What a network error is as a witness. A process that answers with another key or protocol is not
+/// What a network error is as a witness; [`NetError::Local`] is none, and counts as the mildest. A process that answers with another key or protocol is not
 /// the segment: the port counts as one that resets.
 fn failure(error: &NetError) -> Failure {
     match error {

@@ -15,6 +15,7 @@ use crate::core::report::StopMode;
 use crate::core::row::SegmentRow;
 use crate::net::Credentials;
 use std::sync::Arc;
+use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
@@ -30,7 +31,8 @@ pub(super) enum Command {
     Stop(Dbid, StopMode),
     Verify(Dbid, VerifyRequest),
     SettingsChanged,
-    Pause(Option<u64>),
+    Pause(Option<Duration>, oneshot::Sender<()>),
+    Look(Content, oneshot::Sender<Option<Sight>>),
     /// The end of the thread, as with the process.
     #[cfg(test)]
     End(oneshot::Sender<()>),
@@ -42,6 +44,15 @@ pub enum VerifyRequest {
     Begin { op: i64, rate_bytes: Option<u64> },
     End { op: i64 },
     Judge,
+}
+
+/// What FTS knows of a content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sight {
+    /// Each member now, in words, with ages.
+    pub now: Vec<String>,
+    /// The observations of the last rounds, oldest first, with their ages in milliseconds.
+    pub seen: Vec<(u64, String)>,
 }
 
 /// Why the prober could not be started.
@@ -134,9 +145,19 @@ impl Prober {
         self.send(Command::SettingsChanged);
     }
 
-    /// Decide nothing for so many milliseconds; `None` ends a pause.
-    pub fn pause(&self, for_ms: Option<u64>) {
-        self.send(Command::Pause(for_ms));
+    /// Promote nobody for so long; `None` ends a pause, and what it withheld is decided on return.
+    pub async fn pause(&self, length: Option<Duration>) {
+        let (reply, done) = oneshot::channel();
+        self.send(Command::Pause(length, reply));
+        let _ = done.await;
+    }
+
+    /// What is known of a content now and was seen in the last rounds; `None` when there is no such
+    /// content.
+    pub async fn sight(&self, content: Content) -> Option<Sight> {
+        let (reply, done) = oneshot::channel();
+        self.send(Command::Look(content, reply));
+        done.await.ok().flatten()
     }
 
     /// Ends the thread where it stands, as the end of the process would.

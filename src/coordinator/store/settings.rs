@@ -126,6 +126,11 @@ const DURATIONS: [(&str, u64); 6] =
 const SIZES: [(&str, u64); 7] =
     [("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("kB", 1 << 10), ("MB", 1 << 20), ("GB", 1 << 30)];
 
+/// A duration with its unit, `10m`, in milliseconds.
+pub fn duration_ms(text: &str) -> Result<u64, String> {
+    with_unit(text.trim(), &DURATIONS)
+}
+
 fn with_unit(text: &str, units: &Units) -> Result<u64, String> {
     let names = || units.iter().map(|u| u.0).collect::<Vec<_>>().join(", ");
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());

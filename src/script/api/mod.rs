@@ -157,6 +157,10 @@ fn bind_session(module: &mut Module, context: &Rc<Context>) {
     api!(module, context, "ping", 0, |c, h: ImmutableString| { session::ping(c, &h) });
     api!(module, context, "setting", 0, |c, n: ImmutableString| { session::setting(c, &n, None) });
     api!(module, context, "setting", 1, |c, n: ImmutableString, v: Dynamic| { session::setting(c, &n, Some(&v)) });
+    api!(module, context, "fts_pause", 0, |c| session::fts_pause(c, None));
+    api!(module, context, "fts_pause", 1, |c, time: Dynamic| { session::fts_pause(c, Some(&time)) });
+    api!(module, context, "fts_resume", 0, |c| session::fts_resume(c));
+    api!(module, context, "evidence", 0, |c, n: i64| session::evidence(c, n));
     api!(module, context, "traffic.report", 0, |_c, t: &mut TrafficRecord| demo::report(t));
     api!(module, context, "traffic.stop", 0, |c, t: &mut TrafficRecord| demo::stop(c, t));
     api!(module, context, "args", 0, |c| session::args(c));

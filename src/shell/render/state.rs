@@ -246,8 +246,9 @@ fn notes(state: &State, style: &Style) -> String {
         }
     }
     if let Some(until) = state.fts_paused_until_ms {
+        let left = remaining_ms(until - state.time_ms);
         let until = when(until, state.time_ms, style);
-        text.push_str(&format!(" FTS is paused until {until}: no failover happens before.\n"));
+        text.push_str(&format!(" FTS is paused until {until} ({left} left): no failover happens before.\n"));
     }
     text
 }
