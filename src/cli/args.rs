@@ -169,6 +169,19 @@ pub enum Primitive {
         #[command(flatten)]
         following: Following,
     },
+    /// Compare both copies of synchronized pairs, online (exit 9 when they differ)
+    Verify {
+        #[command(flatten)]
+        targets: Targets,
+        /// Cap on the reading, such as '100 MiB/s'
+        #[arg(long, value_name = "RATE")]
+        rate: Option<String>,
+        /// Contents compared at the same time
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
+        jobs: Option<i64>,
+        #[command(flatten)]
+        following: Following,
+    },
     /// Stop and start segments, or the whole cluster
     Restart {
         #[command(flatten)]

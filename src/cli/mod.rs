@@ -209,6 +209,9 @@ fn call(primitive: Primitive) -> Call {
             .copying(&copying)
             .following(&following),
         Primitive::Rebalance { targets, following } => Call::new("rebalance").targets(&targets).following(&following),
+        Primitive::Verify { targets, rate, jobs, following } => {
+            Call::new("verify").targets(&targets).copying(&call::Copying { rate, jobs }).following(&following)
+        }
         Primitive::Restart { targets, mode, following } => Call::new("restart")
             .targets(&targets)
             .text("mode", mode.map(|m| m.stop_mode().word()))

@@ -33,6 +33,7 @@ pub enum Intent {
     FullRecover { selection: Selection, rate_bytes: Option<i64>, jobs: Option<i64>, in_place: bool },
     Rebalance { selection: Selection },
     Restart { selection: Selection, mode: StopMode },
+    Verify { selection: Selection, rate_bytes: Option<i64>, jobs: Option<i64> },
 }
 
 impl Intent {
@@ -42,6 +43,7 @@ impl Intent {
             Intent::FullRecover { .. } => "full_recover",
             Intent::Rebalance { .. } => "rebalance",
             Intent::Restart { .. } => "restart",
+            Intent::Verify { .. } => "verify",
         }
     }
     pub fn selection(&self) -> &Selection {
@@ -49,7 +51,8 @@ impl Intent {
             Intent::Recover { selection, .. }
             | Intent::FullRecover { selection, .. }
             | Intent::Rebalance { selection }
-            | Intent::Restart { selection, .. } => selection,
+            | Intent::Restart { selection, .. }
+            | Intent::Verify { selection, .. } => selection,
         }
     }
 }
@@ -66,6 +69,8 @@ pub enum StepKind {
     Switch,
     /// Stop and start the content's segments.
     Restart,
+    /// Compare the two copies.
+    Compare,
 }
 
 /// One content's part of a plan.
@@ -73,9 +78,9 @@ pub enum StepKind {
 pub struct PlanStep {
     pub content: Content,
     pub kind: StepKind,
-    /// The segment that is recovered, switched to primary, or restarted.
+    /// The segment that is recovered, switched to primary, restarted, or compared with its primary.
     pub dbid: Dbid,
-    /// Where the data comes from; for a switch, the present primary.
+    /// Where the data comes from; for a switch or a comparison, the present primary.
     pub source: Dbid,
     /// Estimates; `None` when nobody could say.
     pub copy_blocks: Option<i64>,
@@ -174,7 +179,8 @@ impl Plan {
     /// How applying it must be confirmed. The cluster's name is what is typed when everything at
     /// once is at stake; a plan itself knows only the cluster's identity.
     pub fn damage(&self, cluster: &str) -> PlanDamage {
-        if self.refuses || self.steps.is_empty() {
+        // A comparison only reads; what a difference does to the pair takes nothing away.
+        if self.refuses || self.steps.is_empty() || matches!(self.intent, Intent::Verify { .. }) {
             return PlanDamage::None;
         }
         if let Intent::Restart { selection, .. } = &self.intent

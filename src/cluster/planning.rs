@@ -16,6 +16,8 @@ const BLOCK_BYTES: i64 = 4096;
 /// Draining, exiting, promoting and recovering an idle pair.
 const SWITCH_MS: i64 = 1_000;
 const RESTART_MS: i64 = 1_000;
+/// What a comparison is assumed to read and hash on both sides at once.
+const COMPARE_BYTES_PER_S: i64 = 1 << 30;
 
 /// Makes the plan of an intent on a state, at `now_ms` in Unix milliseconds.
 pub fn plan(state: &State, intent: &Intent, now_ms: i64) -> Plan {
@@ -172,7 +174,7 @@ fn concerns_all(state: &State, intent: &Intent, detail: &ContentState) -> bool {
             detail.health == PairHealth::DoubleFault
                 || state.acting(detail.content, Role::Mirror).is_some_and(Segment::is_down)
         }
-        Intent::Rebalance { .. } => detail.health != PairHealth::NoMirror,
+        Intent::Rebalance { .. } | Intent::Verify { .. } => detail.health != PairHealth::NoMirror,
         Intent::Restart { .. } => true,
     }
 }
@@ -185,7 +187,9 @@ fn concerns_host(state: &State, intent: &Intent, detail: &ContentState, host: &s
             here.any(|s| s.is_down() || (s.row.role == Role::Mirror && detail.health == PairHealth::Resynchronizing))
         }
         Intent::FullRecover { .. } => here.any(|s| s.is_down() || detail.health == PairHealth::DoubleFault),
-        Intent::Rebalance { .. } => detail.health != PairHealth::NoMirror && here.next().is_some(),
+        Intent::Rebalance { .. } | Intent::Verify { .. } => {
+            detail.health != PairHealth::NoMirror && here.next().is_some()
+        }
         Intent::Restart { .. } => here.next().is_some(),
     }
 }
@@ -235,6 +239,7 @@ fn joins(intent: &Intent, detail: &ContentState) -> bool {
         Intent::FullRecover { .. } => {
             running && matches!(detail.health, PairHealth::Resynchronizing | PairHealth::ChangeTracking)
         }
+        // Whether what runs is a comparison too, the coordinator knows: then it is joined there.
         _ => false,
     }
 }
@@ -266,7 +271,9 @@ fn nothing_to_do(
 fn add_step(intent: &Intent, detail: &ContentState, target: &Segment, primary: &Segment, plan: &mut Plan) {
     let data_bytes = primary.data_bytes;
     let rate = match intent {
-        Intent::Recover { rate_bytes, .. } | Intent::FullRecover { rate_bytes, .. } => *rate_bytes,
+        Intent::Recover { rate_bytes, .. }
+        | Intent::FullRecover { rate_bytes, .. }
+        | Intent::Verify { rate_bytes, .. } => *rate_bytes,
         _ => None,
     };
     let copy = |bytes: i64| before_it_begins(bytes, rate, detail.copy_rate_bytes);
@@ -283,6 +290,7 @@ fn add_step(intent: &Intent, detail: &ContentState, target: &Segment, primary: &
         Intent::Rebalance { .. } if primary.is_preferred() => return,
         Intent::Rebalance { .. } => (StepKind::Switch, None, known(SWITCH_MS)),
         Intent::Restart { .. } => (StepKind::Restart, None, known(RESTART_MS)),
+        Intent::Verify { .. } => (StepKind::Compare, None, data_bytes.map(|b| comparing(b, rate))),
     };
     plan.steps.push(PlanStep {
         content: detail.content,
@@ -296,6 +304,15 @@ fn add_step(intent: &Intent, detail: &ContentState, target: &Segment, primary: &
         about_rate_bytes: estimate.map(|e| e.rate_bytes).filter(|rate| *rate > 0),
         cancels_sessions: matches!(kind, StepKind::Switch | StepKind::Restart),
     });
+}
+
+/// What comparing so many bytes takes; `cap` is the operator's, in bytes per second.
+fn comparing(bytes: i64, cap: Option<i64>) -> Estimate {
+    let (rate_bytes, basis) = match cap.map(|cap| cap.max(1)) {
+        Some(cap) if cap < COMPARE_BYTES_PER_S => (cap, Basis::Cap),
+        _ => (COMPARE_BYTES_PER_S, Basis::Assumed),
+    };
+    Estimate { ms: bytes.max(0).saturating_mul(1000) / rate_bytes, rate_bytes, basis }
 }
 
 /// A restart brings no mirror back that the catalog has given up; recovery does.

@@ -53,19 +53,19 @@ impl Precondition {
 pub const PRECONDITIONS: &[Precondition] = &[
     Precondition {
         code: RefusalCode::Quarantined,
-        verbs: &["recover", "full_recover", "rebalance", "restart"],
+        verbs: &["recover", "full_recover", "rebalance", "restart", "verify"],
         says: "the content's rows are possible and its epochs agree",
         check: not_quarantined,
     },
     Precondition {
         code: RefusalCode::NoMirror,
-        verbs: &["recover", "full_recover", "rebalance"],
+        verbs: &["recover", "full_recover", "rebalance", "verify"],
         says: "the content has a mirror",
         check: has_mirror,
     },
     Precondition {
         code: RefusalCode::DoubleFault,
-        verbs: &["recover", "full_recover", "rebalance"],
+        verbs: &["recover", "full_recover", "rebalance", "verify"],
         says: "a member of the content can serve",
         check: not_double_fault,
     },
@@ -77,13 +77,13 @@ pub const PRECONDITIONS: &[Precondition] = &[
     },
     Precondition {
         code: RefusalCode::SegmentDown,
-        verbs: &["recover", "rebalance"],
-        says: "no segment of the content is down (rebalance); the catalog has decided about a dead one (recover)",
+        verbs: &["recover", "rebalance", "verify"],
+        says: "no segment of the content is down (rebalance, verify); the catalog has decided about a dead one (recover)",
         check: members_up,
     },
     Precondition {
         code: RefusalCode::NotSynchronized,
-        verbs: &["rebalance"],
+        verbs: &["rebalance", "verify"],
         says: "the pair is synchronized",
         check: synchronized,
     },

@@ -5,7 +5,9 @@ use super::hostwatch::Hosts;
 use super::site::{HostPlace, Site};
 use super::store::{CATALOG_FILE, Store};
 use crate::core::ids::{Content, CopyId, Dbid, Epoch};
-use crate::core::report::{CopyState, FromSegment, MirrorLoss, Order, Phase, Report, ToSegment};
+use crate::core::report::{
+    CopyState, FromSegment, MirrorLoss, Order, Phase, Report, Soundness, ToSegment, Verification, VerifyStage,
+};
 use crate::core::row::{Mode, Role, SegmentRow, Status};
 use crate::hosts::{Fenced, Host, HostError, HostFailure, NEW_COPY_SUFFIX, Pong, Running, SegmentConfig};
 use crate::net::{ClusterKey, Credentials, Framed, Identity, NetError, Purpose, accept};
@@ -51,6 +53,10 @@ pub struct Inner {
     /// Segments that do not stop when they are asked, and which were asked.
     pub stubborn: Vec<Dbid>,
     pub asked_to_stop: Vec<Dbid>,
+    /// What a comparison finds, what is judged of it, and whether either comes to its end.
+    pub differing_blocks: u64,
+    pub damage: Option<String>,
+    pub hold_verify: bool,
     /// How often hosts were asked what runs there.
     pub pings: u64,
     next_pid: u32,
@@ -185,6 +191,9 @@ impl World {
             free_bytes: 1 << 40,
             progress: None,
             lag: None,
+            verification: None,
+            soundness: Soundness::Sound,
+            damaged_pages: 0,
         };
         let serving = tokio::spawn(serve(self.clone(), config.dbid, listener)).abort_handle();
         let proc = Proc {
@@ -299,6 +308,33 @@ impl Inner {
         false
     }
 
+    /// A comparison is at its end as soon as it begins, unless it is held.
+    fn verify(&mut self, dbid: Dbid, op: i64, stage: VerifyStage) {
+        let (held, differing_blocks) = (self.hold_verify, self.differing_blocks);
+        let Some(proc) = self.procs.get_mut(&dbid) else { return };
+        let stage = if stage == VerifyStage::Running && !held { VerifyStage::Ended } else { stage };
+        if stage == VerifyStage::Ended && differing_blocks > 0 {
+            proc.report.soundness = Soundness::Unjudged;
+        }
+        proc.report.verification = Some(Verification {
+            op,
+            stage,
+            verified_bytes: 1 << 20,
+            total_bytes: 1 << 20,
+            differing_blocks: if held { 0 } else { differing_blocks },
+            differing: "main.db block 7".into(),
+        });
+        self.push(dbid);
+    }
+
+    fn judge(&mut self, dbid: Dbid) {
+        let (held, damage) = (self.hold_verify, self.damage.clone());
+        if let Some(proc) = self.procs.get_mut(&dbid).filter(|p| !held && p.report.phase == Phase::Tracking) {
+            proc.report.soundness = damage.map_or(Soundness::Sound, |why| Soundness::Damaged { why });
+        }
+        self.push(dbid);
+    }
+
     /// Every pair whose two sides have obeyed the same recovery gets in sync.
     fn copy_all(&mut self) {
         if self.hold_copies {
@@ -384,6 +420,18 @@ async fn converse(world: World, dbid: Dbid, stream: TcpStream) {
                     inner.asked_to_stop.push(dbid);
                     exits = !inner.stubborn.contains(&dbid);
                     Some(seq)
+                }
+                Ok(ToSegment::Verify { op, .. }) => {
+                    world.lock().verify(dbid, op, VerifyStage::Running);
+                    None
+                }
+                Ok(ToSegment::EndVerify { op, .. }) => {
+                    world.lock().verify(dbid, op, VerifyStage::Failed { why: "cancelled".into() });
+                    None
+                }
+                Ok(ToSegment::Judge { .. }) => {
+                    world.lock().judge(dbid);
+                    None
                 }
                 Err(_) => return,
             },

@@ -2,6 +2,7 @@
 
 mod names;
 mod unwritten;
+mod verify;
 
 use super::operations::{Answer, Watching};
 use super::testing::{Cluster, sibling};

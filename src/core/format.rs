@@ -12,7 +12,7 @@
 
 use super::ids::{Content, CopyId, Dbid, Epoch};
 use super::pair::binding::Binding;
-use super::report::CopyState;
+use super::report::{CopyState, Soundness};
 use super::track::{BLOCK_BYTES, DirtyMap, FileId};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -109,6 +109,9 @@ pub struct Meta {
     pub stamps: Vec<Stamp>,
     /// Files that changed behind the engine's back, by name: copied whole, until in sync again.
     pub touched: Vec<String>,
+    /// Whether this side's data may be copied over its mirror's.
+    #[serde(default)]
+    pub soundness: Soundness,
 }
 
 impl Meta {

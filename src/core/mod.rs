@@ -20,4 +20,5 @@ pub mod row;
 pub mod track;
 pub mod transition;
 pub mod unsynced;
+pub mod verify;
 pub mod wal;

@@ -26,3 +26,4 @@ mod procedures;
 mod proxy;
 mod recovery;
 mod shell;
+mod verify;

@@ -5,10 +5,11 @@ use crate::cluster::Progressing;
 use crate::coordinator::board::HostSeen;
 use crate::coordinator::clock::unix_ms;
 use crate::coordinator::hostwatch;
+use crate::coordinator::prober::VerifyRequest;
 use crate::coordinator::store::{Change, Changed, ContentRow, StoreError};
 use crate::core::ids::Dbid;
-use crate::core::operation::{Came, Ended, Facts, GoalKind, MemberFacts, Process, Stage, Step, Target};
-use crate::core::report::Phase;
+use crate::core::operation::{Came, Ended, Facts, GoalKind, MemberFacts, Process, Stage, Step, Target, WaitFor};
+use crate::core::report::{Phase, Report};
 use crate::core::row::{PairRow, Pairing, SegmentRow};
 use crate::hosts::{Host, HostError, HostFailure};
 use std::collections::BTreeMap;
@@ -195,6 +196,7 @@ impl TargetDriver {
         };
         Facts {
             now_ms: u64::try_from(self.at.elapsed().as_millis()).unwrap_or(u64::MAX),
+            op: self.live.id,
             row,
             quarantined: content.quarantine.clone().or_else(|| content.pair.clone().err()),
             members,
@@ -239,6 +241,11 @@ impl TargetDriver {
             Step::Release => prober.release(target.content),
             Step::Stop { dbid, mode } => prober.stop(*dbid, *mode),
             Step::Drain { dbid } => return self.drain(*dbid).await,
+            Step::Verify { dbid, rate_bytes } => {
+                prober.verify(*dbid, VerifyRequest::Begin { op: self.live.id, rate_bytes: *rate_bytes });
+            }
+            Step::EndVerify { dbid } => prober.verify(*dbid, VerifyRequest::End { op: self.live.id }),
+            Step::Judge { dbid } => prober.verify(*dbid, VerifyRequest::Judge),
             Step::Change { transition, full_copy, rate_bytes, reason } => {
                 let rate_bytes = match self.rate(*rate_bytes) {
                     Ok(rate_bytes) => rate_bytes,
@@ -339,12 +346,26 @@ impl TargetDriver {
                 line.doing = match (&target.ended, &copy) {
                     (Some(ended), _) => outcome::short(ended).into(),
                     (None, Some(copy)) if matches!(step, Step::Wait(_)) => copy.stage.word().into(),
+                    (None, _) if *step == Step::Wait(WaitFor::Verification) => compared(primary, self.live.id, step),
                     (None, _) => step.words().into(),
                 };
                 line.progress = copy;
             }
         });
     }
+}
+
+/// How far a comparison is: `comparing 120 of 512 MiB, 23 %`.
+fn compared(primary: Option<&Report>, op: i64, step: &Step) -> String {
+    let Some(seen) = primary.and_then(|p| p.verification.as_ref()).filter(|v| v.op == op) else {
+        return step.words().into();
+    };
+    let (done, all) = (seen.verified_bytes, seen.total_bytes.max(1));
+    let differ = match seen.differing_blocks {
+        0 => String::new(),
+        n => format!(", {n} differ"),
+    };
+    format!("{} {} of {} MiB, {} %{differ}", step.words(), done >> 20, all >> 20, done.min(all) * 100 / all)
 }
 
 /// Waits for news, a changed flag, or a while.

@@ -1,5 +1,6 @@
 //! The control connection to one segment: kept open, probed at the interval, read at once.
 
+use super::VerifyRequest;
 use crate::core::fts::Failure;
 use crate::core::ids::Dbid;
 use crate::core::report::{FromSegment, Order, StopMode, ToSegment};
@@ -21,6 +22,7 @@ pub(super) struct Pace {
 pub(super) enum Tell {
     Drain(oneshot::Sender<Result<(), String>>),
     Stop(StopMode),
+    Verify(VerifyRequest),
 }
 
 /// What a link tells.
@@ -224,6 +226,9 @@ impl Runner {
                 ToSegment::Drain { seq }
             }
             Tell::Stop(mode) => ToSegment::Stop { seq, mode },
+            Tell::Verify(VerifyRequest::Begin { op, rate_bytes }) => ToSegment::Verify { seq, op, rate_bytes },
+            Tell::Verify(VerifyRequest::End { op }) => ToSegment::EndVerify { seq, op },
+            Tell::Verify(VerifyRequest::Judge) => ToSegment::Judge { seq },
         };
         self.send(to, &message).await
     }

@@ -200,6 +200,12 @@ impl Round {
                     let _ = link.tell.send(Tell::Stop(mode));
                 }
             }
+            Command::Verify(dbid, request) => {
+                // Its connection may be just ending: then it is asked again.
+                if let Some(link) = self.links.get(&dbid) {
+                    let _ = link.tell.send(Tell::Verify(request));
+                }
+            }
             Command::SettingsChanged => match read_settings(&self.setup.store) {
                 Ok((patience, pace)) => {
                     self.patience = patience;

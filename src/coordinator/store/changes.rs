@@ -63,7 +63,9 @@ impl Store {
             return Ok(None);
         };
         let content = change.transition.after.content;
-        if self.active_in(tx)?.iter().any(|op| op.goal.holds(content)) {
+        // A verification recovers nothing.
+        let recovers = |kind: GoalKind| !matches!(kind, GoalKind::Verify { .. });
+        if self.active_in(tx)?.iter().any(|op| recovers(op.goal.kind) && op.goal.holds(content)) {
             return Ok(None);
         }
         let kind = GoalKind::Recover { full: false, in_place: false, rate_bytes: None };

@@ -25,6 +25,7 @@ fn intent(verb: &str, options: &Options) -> Intent {
             Intent::FullRecover { selection, rate_bytes, jobs, in_place: options.flag("in_place", false) }
         }
         "rebalance" => Intent::Rebalance { selection },
+        "verify" => Intent::Verify { selection, rate_bytes, jobs },
         "restart" => {
             let mode = options.word("mode").and_then(StopMode::parse).unwrap_or(StopMode::Fast);
             Intent::Restart { selection, mode }

@@ -119,6 +119,7 @@ fn bind_changes(module: &mut Module, context: &Rc<Context>) {
         "full_recover", "plan_full_recover";
         "rebalance", "plan_rebalance";
         "restart", "plan_restart";
+        "verify", "plan_verify";
     }
 }
 

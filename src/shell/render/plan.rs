@@ -50,6 +50,7 @@ fn how(intent: &Intent) -> String {
         Intent::FullRecover { in_place: true, .. } => "in place, overwriting".to_string(),
         Intent::Rebalance { .. } => "to the preferred roles".to_string(),
         Intent::Restart { mode, .. } => mode.word().to_string(),
+        Intent::Verify { .. } => "both copies, online".to_string(),
     }
 }
 
@@ -96,6 +97,7 @@ fn copy(step: &PlanStep) -> String {
     match step.kind {
         StepKind::Incremental => step.copy_blocks.map(blocks).unwrap_or_default(),
         StepKind::Full => step.total_bytes.map(bytes).unwrap_or_default(),
+        StepKind::Compare => step.total_bytes.map(bytes).unwrap_or_default(),
         StepKind::Switch | StepKind::Restart => String::new(),
     }
 }
@@ -167,6 +169,7 @@ fn exposed(plan: &Plan, touched: &[Content]) -> String {
             let keep = if one { "keeps" } else { "keep" };
             format!("{which} {keep} a single copy until {whose}")
         }
+        Intent::Verify { .. } => format!("{which} {} not, unless the copies differ", if one { "is" } else { "are" }),
         Intent::Rebalance { .. } | Intent::Restart { .. } => {
             let have = if one { "has" } else { "have" };
             format!("{which} {have} a single copy for a moment, until {whose}")
@@ -200,6 +203,7 @@ fn pauses(plan: &Plan, style: &Style) -> String {
         Intent::Recover { .. } | Intent::FullRecover { .. } => "2 for each content",
         Intent::Rebalance { .. } => "while the roles switch, then 2 more for each",
         Intent::Restart { .. } => "while each content restarts",
+        Intent::Verify { .. } => "none",
     };
     let sessions = if cancelled { "running statements   cancelled" } else { "sessions cancelled   0" };
     let gap = SECOND.saturating_sub(pauses.len()).max(3);
@@ -275,7 +279,7 @@ fn question_head(plan: &Plan, style: &Style) -> String {
     let n = plan.steps.len();
     let noun = match plan.intent {
         Intent::Recover { .. } | Intent::FullRecover { .. } => "segment",
-        Intent::Rebalance { .. } | Intent::Restart { .. } => "content",
+        Intent::Rebalance { .. } | Intent::Restart { .. } | Intent::Verify { .. } => "content",
     };
     let head = match plan.intent {
         _ if n == 0 => format!("{}: nothing new to begin", plan.verb()),
@@ -290,7 +294,7 @@ fn question_step(step: &PlanStep, places: &Places, style: &Style) -> String {
     let para = Para::new(&format!(" content {}  ", step.content), 12);
     let source = places.dbid(step.source);
     let para = match step.kind {
-        StepKind::Incremental | StepKind::Full => {
+        StepKind::Incremental | StepKind::Full | StepKind::Compare => {
             para.unit(0, &target, Paint::Plain).unit(2, &format!("from {source}"), Paint::Plain)
         }
         StepKind::Switch => {
@@ -312,7 +316,7 @@ fn amount(step: &PlanStep) -> String {
             let counted = count(usize::try_from(n).unwrap_or(0), "block");
             format!("{counted}, {}", blocks(n))
         }
-        (StepKind::Full, _, Some(total)) => bytes(total),
+        (StepKind::Full | StepKind::Compare, _, Some(total)) => bytes(total),
         _ => step.about_ms.map(|ms| format!("about {}", estimate_ms(ms))).unwrap_or_default(),
     }
 }
@@ -330,6 +334,7 @@ fn cost(plan: &Plan, style: &Style) -> String {
         (Intent::Recover { .. } | Intent::FullRecover { .. }, false) => {
             format!("reads and writes of {which} pause twice; no session is cancelled")
         }
+        (Intent::Verify { .. }, _) => "no session is paused or cancelled".to_string(),
         (Intent::Restart { .. }, _) => {
             format!("{which} {verb} while it restarts; running statements are cancelled")
         }
