@@ -35,6 +35,9 @@ impl Pair {
 
     fn decide(&self, w: &mut World, change: Change) -> bool {
         let after = change.transition.after;
+        if !self.is_within(&after) {
+            return false;
+        }
         let server = node_of(after.primary.dbid);
         let nobody = w.nodes[server].process().filter(|p| p.is_nobody());
         let grants = if change.transition.changes_server() { nobody.map(|p| (server, p.pid)) } else { w.granted };
@@ -133,7 +136,7 @@ impl Pair {
         let is_bound = primary.map_bound_to.is_some_and(|bound| bound.copy == mirror.copy.copy);
         let is_possible = primary.map_unusable.is_none() && is_bound && mirror.phase == Phase::Nobody;
         let begins = transition::apply(&w.row, Happening::RecoveryBegins).filter(|_| serves && is_possible);
-        begins.is_some_and(|transition| {
+        begins.filter(|transition| self.is_within(&transition.after)).is_some_and(|transition| {
             self.set_row(w, transition.after);
             true
         })

@@ -196,10 +196,10 @@ impl Pair {
     fn coordinator_actions(&self, w: &World, actions: &mut Vec<Action>) {
         if w.decided.is_some() {
             actions.push(Action::WriteRow);
-        } else if w.row.epoch.0 < self.start.row.epoch.0 + self.bounds.epochs {
+        } else {
             actions.extend([Action::JudgeAnswers, Action::JudgePrimaryFailing]);
         }
-        if w.row.pairing() == Some(Pairing::ChangeTracking) && w.row.epoch.0 < self.start.row.epoch.0 + self.bounds.epochs {
+        if w.row.pairing() == Some(Pairing::ChangeTracking) {
             actions.push(Action::BeginRecovery);
         }
         actions.extend([0, 1].map(|node| Action::SendOrder { node }));
@@ -225,6 +225,11 @@ impl Pair {
         if is_mirror && !process.is_nobody() && w.row.pairing() == Some(Pairing::ChangeTracking) {
             actions.push(Action::Replace { node });
         }
+    }
+
+    /// Whether a row is within the bounds.
+    pub fn is_within(&self, row: &PairRow) -> bool {
+        row.epoch.0 <= self.start.row.epoch.0 + self.bounds.epochs
     }
 
     /// Whether an order means anything to a process now.
