@@ -4,41 +4,104 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     // Clients and SQLite.
-    Log { node: usize, pid: u8 },
-    BeginCheckpoint { node: usize, pid: u8 },
-    Backfill { node: usize, pid: u8 },
-    BeginSync { node: usize, pid: u8 },
-    SyncHere { node: usize, pid: u8 },
-    SaveMap { node: usize, pid: u8 },
-    EndSync { node: usize, pid: u8 },
+    Log {
+        node: usize,
+        pid: u8,
+    },
+    BeginCheckpoint {
+        node: usize,
+        pid: u8,
+    },
+    Backfill {
+        node: usize,
+        pid: u8,
+    },
+    BeginSync {
+        node: usize,
+        pid: u8,
+    },
+    SyncHere {
+        node: usize,
+        pid: u8,
+    },
+    SaveMap {
+        node: usize,
+        pid: u8,
+    },
+    EndSync {
+        node: usize,
+        pid: u8,
+    },
     // The link.
-    Dial { node: usize, pid: u8 },
-    Send { link: usize },
-    Apply { link: usize, dies: Dies },
-    Hear { link: usize },
-    Work { link: usize, dies: Dies },
-    PrimarySeesEnd { link: usize },
-    MirrorSeesEnd { link: usize },
-    Cut { link: usize },
+    Dial {
+        node: usize,
+        pid: u8,
+    },
+    Send {
+        link: usize,
+    },
+    Apply {
+        link: usize,
+        dies: Dies,
+    },
+    Hear {
+        link: usize,
+    },
+    Work {
+        link: usize,
+        dies: Dies,
+    },
+    PrimarySeesEnd {
+        link: usize,
+    },
+    MirrorSeesEnd {
+        link: usize,
+    },
+    Cut {
+        link: usize,
+    },
     /// What the network carried is lost, and neither side notices: only when R6 is dropped.
-    Flap { link: usize },
+    Flap {
+        link: usize,
+    },
     // The coordinator.
     JudgeAnswers,
     JudgePrimaryFailing,
     WriteRow,
     BeginRecovery,
-    SendOrder { node: usize },
-    Obey { node: usize, pid: u8, order: usize, dies: Dies },
-    Join { node: usize, pid: u8, dies: Dies },
+    SendOrder {
+        node: usize,
+    },
+    Obey {
+        node: usize,
+        pid: u8,
+        order: usize,
+        dies: Dies,
+    },
+    Join {
+        node: usize,
+        pid: u8,
+        dies: Dies,
+    },
     RestartCoordinator,
     // Processes.
-    Kill { node: usize },
-    LosePower { node: usize },
-    Start { node: usize },
+    Kill {
+        node: usize,
+    },
+    LosePower {
+        node: usize,
+    },
+    Start {
+        node: usize,
+    },
     /// The recovery's operation ends a mirror's former process and starts another.
-    Replace { node: usize },
+    Replace {
+        node: usize,
+    },
     /// The mirror's directory becomes what it once was.
-    Restore { node: usize },
+    Restore {
+        node: usize,
+    },
 }
 
 /// After how many effects on the disk the power fails; `None`: it does not.

@@ -298,4 +298,3 @@ fn on_the_wire(frame: Frame) -> Frame {
         other => other,
     }
 }
-

@@ -9,6 +9,7 @@ use segsh::core::pair::replica::{Effect, Permit, Replica};
 use segsh::core::report::Phase;
 use segsh::core::row::{PairRow, Pairing};
 use stateright::{Model, Property};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What is done wrong, in the world around the production machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +51,14 @@ pub struct Pair {
     pub bounds: Bounds,
     pub dropped: Option<Dropped>,
     pub start: World,
+    /// The property a counterexample is looked for.
+    pub search: Option<Search>,
+}
+
+/// A search for the shortest counterexample: only the first one is taken up.
+pub struct Search {
+    pub fails: &'static str,
+    pub found: AtomicBool,
 }
 
 /// How effects were carried out.
@@ -309,6 +318,13 @@ impl Model for Pair {
         };
         self.close_what_is_over(&mut w);
         happened.then_some(w)
+    }
+
+    /// States come here in the order in which they are explored later.
+    fn within_boundary(&self, w: &World) -> bool {
+        let Some(search) = &self.search else { return true };
+        let holds = (self.property(search.fails).condition)(self, w);
+        holds || !search.found.swap(true, Ordering::Relaxed)
     }
 
     fn properties(&self) -> Vec<Property<Pair>> {

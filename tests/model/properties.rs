@@ -100,7 +100,8 @@ fn idle_pair_is_identical(w: &World) -> bool {
     let quiet = acting.primary().mirroring() == Mirroring::InSync
         && process.job == Job::Idle
         && acting.link().is_some_and(|link| link.queued_bytes() == 0 && link.unanswered_barriers() == 0)
-        && w.links.iter().all(|c| c.to_mirror.is_empty() && c.to_primary.is_empty());
+        && w.links.iter().all(|c| c.to_mirror.is_empty() && c.to_primary.is_empty())
+        && w.links.iter().any(|c| !c.preparing && !c.cut && !c.primary_done && !c.mirror_done);
     let mirror = &w.nodes[1 - w.primary()].disk;
     !quiet || (0..BLOCKS).all(|b| node.disk.durable.main[b] == mirror.durable.main[b]) && same_log(node, mirror)
 }
