@@ -2,6 +2,7 @@
 //!
 //! It reads no clock and asks nobody, so a dry run, a real run and a test are the same path.
 
+use super::estimate::{Basis, Estimate, before_it_begins};
 use super::plan::{Intent, Joined, Place, Plan, PlanStep, Selection, StepKind};
 use super::preconditions::{PRECONDITIONS, Subject, percent};
 use super::predict::predicted_row;
@@ -12,10 +13,6 @@ use crate::core::row::{Role, Status};
 
 /// A block of the dirty map, in bytes.
 const BLOCK_BYTES: i64 = 4096;
-/// What a copy is assumed to move, until a run has shown otherwise.
-const COPY_BYTES_PER_S: i64 = 850 << 20;
-/// What it takes to start a mirror and to pass the two pauses.
-const RECOVERY_OVERHEAD_MS: i64 = 300;
 /// Draining, exiting, promoting and recovering an idle pair.
 const SWITCH_MS: i64 = 1_000;
 const RESTART_MS: i64 = 1_000;
@@ -279,19 +276,21 @@ fn add_step(intent: &Intent, detail: &ContentState, target: &Segment, primary: &
         | Intent::Verify { rate_bytes, .. } => *rate_bytes,
         _ => None,
     };
-    let (kind, copy_blocks, about_ms) = match intent {
+    let copy = |bytes: i64| before_it_begins(bytes, rate, detail.copy_rate_bytes);
+    let known = |ms| Some(Estimate { ms, rate_bytes: 0, basis: Basis::Assumed });
+    let (kind, copy_blocks, estimate) = match intent {
         Intent::Recover { .. } => {
             let blocks = detail.to_copy_blocks;
-            (StepKind::Incremental, blocks, blocks.map(|b| copy_ms(b * BLOCK_BYTES, rate)))
+            (StepKind::Incremental, blocks, blocks.map(|b| copy(b.saturating_mul(BLOCK_BYTES))))
         }
         Intent::FullRecover { .. } => {
             let blocks = data_bytes.map(|b| (b + BLOCK_BYTES - 1) / BLOCK_BYTES);
-            (StepKind::Full, blocks, data_bytes.map(|b| copy_ms(b, rate)))
+            (StepKind::Full, blocks, data_bytes.map(copy))
         }
         Intent::Rebalance { .. } if primary.is_preferred() => return,
-        Intent::Rebalance { .. } => (StepKind::Switch, None, Some(SWITCH_MS)),
-        Intent::Restart { .. } => (StepKind::Restart, None, Some(RESTART_MS)),
-        Intent::Verify { .. } => (StepKind::Compare, None, data_bytes.map(|b| compare_ms(b, rate))),
+        Intent::Rebalance { .. } => (StepKind::Switch, None, known(SWITCH_MS)),
+        Intent::Restart { .. } => (StepKind::Restart, None, known(RESTART_MS)),
+        Intent::Verify { .. } => (StepKind::Compare, None, data_bytes.map(|b| comparing(b, rate))),
     };
     plan.steps.push(PlanStep {
         content: detail.content,
@@ -300,19 +299,18 @@ fn add_step(intent: &Intent, detail: &ContentState, target: &Segment, primary: &
         source: primary.row.dbid,
         copy_blocks,
         total_bytes: data_bytes,
-        about_ms,
+        about_ms: estimate.map(|e| e.ms),
+        about_basis: estimate.map(|e| e.basis),
+        about_rate_bytes: estimate.map(|e| e.rate_bytes).filter(|rate| *rate > 0),
         cancels_sessions: matches!(kind, StepKind::Switch | StepKind::Restart),
     });
 }
 
-fn copy_ms(bytes: i64, rate_bytes: Option<i64>) -> i64 {
-    let per_s = rate_bytes.map_or(COPY_BYTES_PER_S, |r| r.clamp(1, COPY_BYTES_PER_S));
-    RECOVERY_OVERHEAD_MS + bytes.saturating_mul(1000) / per_s
-}
-
-fn compare_ms(bytes: i64, rate_bytes: Option<i64>) -> i64 {
-    let per_s = rate_bytes.map_or(COMPARE_BYTES_PER_S, |r| r.clamp(1, COMPARE_BYTES_PER_S));
-    bytes.saturating_mul(1000) / per_s
+/// What comparing so many bytes would take, at most at the operator's rate.
+fn comparing(bytes: i64, cap: Option<i64>) -> Estimate {
+    let capped = cap.filter(|cap| *cap < COMPARE_BYTES_PER_S).map(|cap| (cap.max(1), Basis::Cap));
+    let (rate_bytes, basis) = capped.unwrap_or((COMPARE_BYTES_PER_S, Basis::Assumed));
+    Estimate { ms: bytes.saturating_mul(1000) / rate_bytes, rate_bytes, basis }
 }
 
 /// A restart brings no mirror back that the catalog has given up; recovery does.

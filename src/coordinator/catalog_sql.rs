@@ -55,12 +55,24 @@ struct Options {
     wait: Option<bool>,
 }
 
+/// Every recovery under way, one row a segment: as `recoveries()` of the script API.
+const RECOVERY_VIEW: &str = "
+CREATE TEMP VIEW gp_stat_recovery AS
+SELECT value ->> 'dbid' AS dbid, value ->> 'content' AS content, value ->> 'host' AS hostname,
+       value ->> 'stage' AS stage, value ->> 'stage_name' AS stage_name,
+       value ->> 'total_blocks' AS total_blocks, value ->> 'copied_blocks' AS copied_blocks,
+       value ->> 'percent' AS percent, value ->> 'rate_bytes' AS rate_bytes, value ->> 'left_ms' AS left_ms,
+       value ->> 'pause_open_us' AS pause_open_us, value ->> 'pause_claim_us' AS pause_claim_us,
+       value ->> 'elapsed_ms' AS elapsed_ms, value ->> 'operation' AS operation
+FROM json_each(segsh_recoveries())";
+
 /// A connection for a session on `postgres`.
 pub fn open(coordinator: &Arc<Coordinator>, runtime: &Handle) -> Result<Connection, Error> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(coordinator.store.path(), flags)?;
     db.busy_timeout(Duration::from_secs(10))?;
     register(&db, coordinator, runtime)?;
+    db.execute_batch(RECOVERY_VIEW)?;
     Ok(db)
 }
 
@@ -82,6 +94,13 @@ fn register(db: &Connection, coordinator: &Arc<Coordinator>, runtime: &Handle) -
         serde_json::to_string(&state).map_err(|e| failed(e.into()))
     })?;
     register_fts(db, coordinator, runtime)?;
+    let c = coordinator.clone();
+    // It only reads, and a view of every session's own is made of it.
+    let reads = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_INNOCUOUS;
+    db.create_scalar_function("segsh_recoveries", 0, reads, move |_| {
+        let state = c.state().map_err(|e| failed(e.into()))?;
+        serde_json::to_string(&state.recoveries).map_err(|e| failed(e.into()))
+    })?;
     for verb in ["recover", "full_recover", "rebalance", "restart", "verify"] {
         for arguments in [0, 1] {
             let (c, r) = (coordinator.clone(), runtime.clone());

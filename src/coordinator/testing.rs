@@ -193,6 +193,7 @@ impl World {
             verification: None,
             soundness: Soundness::Sound,
             damaged_pages: 0,
+            lag: None,
         };
         let serving = tokio::spawn(serve(self.clone(), config.dbid, listener)).abort_handle();
         let proc = Proc {

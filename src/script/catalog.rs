@@ -96,6 +96,13 @@ const ENTRIES: &[Entry] = &[
     entry!("state", &[&[]], "State", "What the coordinator knows now.", "state().down"),
     entry!("probe", &[&[]], "State", "FTS looks now; returns the state it saw.", "probe()"),
     entry!(
+        "recoveries",
+        &[&[]],
+        "Array",
+        "Every recovery under way, with its stage, its rate and what is left; those that wait included.",
+        "recoveries()"
+    ),
+    entry!(
         "recover", &[&[], OPTIONS], "Outcome",
         "Recovers what is down, incrementally, in place; waits until synchronized.",
         "recover(#{ contents: [2] })",

@@ -17,6 +17,7 @@ mod hung;
 mod in_flight;
 mod kill_loop;
 mod lifecycle;
+mod limits;
 mod network;
 mod pause;
 mod postgres;

@@ -71,6 +71,7 @@ pub fn healthy() -> State {
                 incremental_impossible: None,
                 source_damaged: None,
                 progress: None,
+                copy_rate_bytes: None,
                 operation: None,
                 single_copy_since_ms: None,
                 last_event: String::new(),
@@ -79,6 +80,8 @@ pub fn healthy() -> State {
             .collect(),
         age_ms: 300,
         time_ms: 1,
+        recoveries: Vec::new(),
+        warnings: Vec::new(),
         fts_paused_until_ms: None,
     }
 }

@@ -86,6 +86,14 @@ pub fn written_bytes(pid: u32) -> u64 {
     line.trim().parse().expect("wchar is a number")
 }
 
+/// The most memory a process has ever had resident, in bytes.
+pub fn most_memory(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("an own process shows its status");
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).expect("proc(5) has VmHWM");
+    let kib: u64 = line.trim().trim_end_matches(" kB").trim().parse().expect("VmHWM is a number");
+    kib << 10
+}
+
 /// Kills every process that lives in a directory, again while any appears: an agent that is not dead
 /// yet may be starting one.
 pub fn kill_beneath(dir: &Path) {

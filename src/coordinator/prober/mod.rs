@@ -4,7 +4,10 @@
 //! the only one that sends orders to segments, and it sends only rows that the catalog holds (R1).
 
 mod link;
+mod remarks;
 mod round;
+
+pub use remarks::thresholds;
 
 use super::board::Board;
 use super::hostwatch::Glance;

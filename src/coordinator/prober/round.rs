@@ -1,8 +1,9 @@
 //! The prober's loop: one event at a time into the content's [`Fts`], its decisions carried out.
 
 use super::link::{self, Heard, Link, Pace, Tell};
+use super::remarks::{self, Watch};
 use super::{Command, Setup, Sight};
-use crate::coordinator::board::{ContentSeen, Failing, Seen};
+use crate::coordinator::board::{ContentSeen, Failing};
 use crate::coordinator::clock::unix_ms;
 use crate::coordinator::site::Site;
 use crate::coordinator::store::{Change, Changed, ContentRow, Store, StoreError};
@@ -45,6 +46,7 @@ pub(super) struct Round {
     /// It was said that every segment is silent: once for each time it happens.
     said_silent: bool,
     paused_until: Option<Instant>,
+    watch: Watch,
 }
 
 impl Round {
@@ -65,6 +67,7 @@ impl Round {
             all_silent: false,
             said_silent: false,
             paused_until: None,
+            watch: Watch::new(remarks::thresholds(&setup.store)?),
             setup,
         };
         for content in contents {
@@ -162,6 +165,7 @@ impl Round {
                     return;
                 }
                 self.show_report(dbid, &report);
+                self.remark(content, &report);
                 self.step(content, Event::Heard(report));
             }
             FromSegment::Drained { .. } => {
@@ -208,6 +212,10 @@ impl Round {
                     self.pace.send_replace(pace);
                     self.setup.board.write(|k| k.probed_every(pace.interval, pace.timeout));
                     self.step_all(&Event::Patience(patience));
+                    match remarks::thresholds(&self.setup.store) {
+                        Ok(limits) => self.watch.limits = limits,
+                        Err(error) => tracing::error!(%error, "the thresholds stay as they were"),
+                    }
                 }
                 Err(error) => tracing::error!(%error, "the settings stay as they were"),
             },
@@ -416,11 +424,23 @@ impl Round {
         }
     }
 
+    /// Writes down what is not a fault yet.
+    fn remark(&mut self, content: Content, report: &Report) {
+        let mirror = self.contents.get(&content).and_then(|fts| fts.row().peer_of(report.dbid));
+        for (dbid, text) in self.watch.look(self.now_ms(), report, mirror) {
+            tracing::warn!(content = content.0, dbid = dbid.0, text);
+            self.tried(self.setup.store.remark(dbid, &text, unix_ms()));
+        }
+    }
+
     fn show_report(&self, dbid: Dbid, report: &Report) {
+        let now_ms = self.now_ms();
         self.setup.board.write(|k| {
             let seen = k.segments.entry(dbid).or_default();
             let lost = report.mirror_lost.clone().map(|loss| (report.epoch, loss)).or(seen.lost.take());
-            *seen = Seen { report: Some(report.clone()), heard: Some(Instant::now()), failing: None, lost };
+            let mut report = report.clone();
+            seen.measure(now_ms, &mut report);
+            (seen.report, seen.heard, seen.failing, seen.lost) = (Some(report), Some(Instant::now()), None, lost);
             k.probed = Some(Instant::now());
         });
     }

@@ -222,6 +222,12 @@ impl Store {
         self.at(tx.commit())
     }
 
+    /// Adds a line about a segment to the history, and nothing else.
+    pub fn remark(&self, dbid: Dbid, text: &str, at_ms: i64) -> Result<(), StoreError> {
+        let sql = "INSERT INTO gp_configuration_history (time, dbid, desc) VALUES (?1, ?2, ?3)";
+        self.at(self.lock().execute(sql, params![timestamp(at_ms), dbid.0, text])).map(drop)
+    }
+
     /// Records what was seen and decided nothing, such as a double fault.
     pub fn note(&self, content: Content, text: &str, evidence: &[String], at_ms: i64) -> Result<(), StoreError> {
         let mut db = self.lock();

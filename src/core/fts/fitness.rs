@@ -70,6 +70,7 @@ mod tests {
             verification: None,
             soundness: Soundness::Sound,
             damaged_pages: 0,
+            lag: None,
         }
     }
 

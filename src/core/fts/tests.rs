@@ -49,6 +49,7 @@ fn report(dbid: Dbid, phase: Phase) -> Report {
         verification: None,
         soundness: Soundness::Sound,
         damaged_pages: 0,
+        lag: None,
     }
 }
 

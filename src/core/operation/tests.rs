@@ -36,6 +36,7 @@ fn report(dbid: Dbid, phase: Phase, epoch: u64) -> Report {
         verification: None,
         soundness: Soundness::Sound,
         damaged_pages: 0,
+        lag: None,
     }
 }
 

@@ -31,7 +31,9 @@ use rhai::{
 use segments::Segments;
 use serde_json::Value;
 use sql::{RowsRecord, SqlRow};
-use state::{ContentRecord, CoordinatorRecord, HostRecord, RowRecord, SegmentRecord, StateRecord};
+use state::{
+    ContentRecord, CoordinatorRecord, HostRecord, RecoveryRecord, RowRecord, SegmentRecord, StateRecord, WarningRecord,
+};
 use std::rc::Rc;
 
 type Fallible = Result<Dynamic, Box<EvalAltResult>>;
@@ -97,6 +99,7 @@ macro_rules! api {
 fn bind_states(module: &mut Module, context: &Rc<Context>) {
     api!(module, context, "state", 0, |c| { Ok(Dynamic::from(StateRecord(Rc::new(c.cluster()?.state()?)))) });
     api!(module, context, "probe", 0, |c| { Ok(Dynamic::from(StateRecord(Rc::new(c.cluster()?.probe()?)))) });
+    api!(module, context, "recoveries", 0, |c| { Ok(state::recoveries(&c.cluster()?.state()?).into()) });
     api!(module, context, "state.content", 0, |_c, s: &mut StateRecord, n: i64| { state::content(s, n) });
     api!(module, context, "state.segment", 0, |_c, s: &mut StateRecord, n: i64| { state::segment(s, n) });
     api!(module, context, "state.host", 0, |_c, s: &mut StateRecord, n: ImmutableString| { state::host(s, &n) });
@@ -222,6 +225,8 @@ pub(super) fn record_json(value: &Dynamic) -> Option<Value> {
         HostRecord,
         CoordinatorRecord,
         RowRecord,
+        RecoveryRecord,
+        WarningRecord,
         RefusalRecord,
         OutcomeRecord,
         SegmentOutcomeRecord,
@@ -270,6 +275,8 @@ pub fn record_docs() -> Vec<FieldDoc> {
         docs::<HostRecord>(),
         docs::<CoordinatorRecord>(),
         docs::<RowRecord>(),
+        docs::<RecoveryRecord>(),
+        docs::<WarningRecord>(),
         docs::<RefusalRecord>(),
         docs::<OutcomeRecord>(),
         docs::<SegmentOutcomeRecord>(),

@@ -400,6 +400,7 @@ impl Replica {
             verification: self.comparison.report(),
             soundness: meta.soundness.clone(),
             damaged_pages: 0,
+            lag: None,
         };
         match &self.part {
             Part::Nobody => report.ready = meta.consistent && around.files_stand,
