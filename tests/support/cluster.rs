@@ -29,7 +29,13 @@ impl Cluster {
     /// With settings (`gp_fts_probe_interval=2s`).
     #[track_caller]
     pub fn with(contents: usize, settings: &[&str]) -> Cluster {
-        let mut cluster = Cluster::stopped(contents, settings);
+        Cluster::with_place(Place::new(), contents, settings)
+    }
+
+    /// As [`Cluster::with`], in a place of the caller's choice.
+    #[track_caller]
+    pub fn with_place(place: Place, contents: usize, settings: &[&str]) -> Cluster {
+        let mut cluster = Cluster::stopped_at(place, contents, settings);
         cluster.start();
         cluster
     }

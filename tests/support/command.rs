@@ -25,7 +25,12 @@ pub struct Place {
 impl Place {
     pub fn new() -> Place {
         // Socket paths have a limit near 100 bytes, so the place is kept near the root.
-        let root = tempfile::Builder::new().prefix("segsh-e2e-").tempdir_in("/tmp");
+        Place::beneath(Path::new("/tmp"))
+    }
+
+    /// In a directory whose file system matters: what is measured is its disk.
+    pub fn beneath(dir: &Path) -> Place {
+        let root = tempfile::Builder::new().prefix("segsh-e2e-").tempdir_in(dir);
         let place = Place { root: root.expect("a temporary directory"), environment: Vec::new() };
         for dir in ["home", "tmp"] {
             std::fs::create_dir(place.path().join(dir)).expect("a fresh directory takes another");
