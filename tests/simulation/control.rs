@@ -6,8 +6,8 @@ use crate::process::{Death, Leaving, Said, Task};
 use crate::world::{Ask, Happens, World};
 use segsh::core::fts::{Decision, Event, Failure};
 use segsh::core::ids::Dbid;
-use segsh::core::operation::{Came, Ended, Facts, MemberFacts, Process as Seen, Stage, Step};
-use segsh::core::report::Order;
+use segsh::core::operation::{Came, Ended, Facts, Goal, GoalKind, MemberFacts, Process as Seen, Stage, Step, Target};
+use segsh::core::report::{Order, Phase};
 use segsh::core::row::Pairing;
 use segsh::core::transition::{self, Transition};
 use std::collections::BTreeMap;
@@ -26,6 +26,7 @@ impl World {
                 self.segment_hears(side, pid, number, coordinator, order, ask);
             }
             Happens::Tick { coordinator } if self.is_current(coordinator) => self.tick(),
+            Happens::Revive { coordinator } if self.is_current(coordinator) => self.revive(),
             Happens::Drive { coordinator } if self.is_current(coordinator) => self.drive(),
             Happens::Probe { coordinator, side, number } if self.is_on(coordinator, side, number) => self.probe(side),
             Happens::Reset { coordinator, side, number } if self.is_on(coordinator, side, number) => {
@@ -87,6 +88,42 @@ impl World {
         self.at(TICK, Happens::Tick { coordinator: number });
         self.at(20_000, Happens::Drive { coordinator: number });
         (0..2).for_each(|side| self.connect(side));
+        if number > 1 {
+            // It comes back by the command that starts a cluster, which joins what is under way.
+            let soon = self.random.between(50_000, 300_000);
+            self.at(soon, Happens::Revive { coordinator: number });
+        }
+    }
+
+    /// A start that joins an operation which starts nothing: what should run is started, and FTS decides.
+    fn revive(&mut self) {
+        let row = self.catalog.row;
+        let serves = self.member(side_of(row.primary.dbid)).report.is_some_and(|r| r.phase != Phase::Nobody);
+        let Some(goal) = self.catalog.goal() else {
+            return self.catalog.write_goal(&Goal::new(GoalKind::Start, vec![Target::new(CONTENT, row.primary.dbid)]));
+        };
+        let stage = goal.targets[0].stage;
+        let starts = matches!(goal.kind, GoalKind::Restart { .. } | GoalKind::Start) && stage != Stage::Recovering;
+        if serves || starts {
+            return;
+        }
+        for side in 0..2 {
+            let wanted = side_of(row.primary.dbid) == side || row.pairing() == Some(Pairing::Synchronized);
+            if wanted && self.sides[side].process.is_none() && !self.silent(side) {
+                self.at_host(&Step::Start { dbid: dbid(side), sibling: false });
+            }
+        }
+        self.step_fts(Event::Release);
+        (0..2).for_each(|side| self.kick(side));
+    }
+
+    /// A segment is asked now.
+    fn kick(&mut self, side: usize) {
+        match self.control(side).map(|c| (c.pid.is_some(), c.order.clone())) {
+            Some((true, order)) => self.tell(side, order, Ask::Probe),
+            Some((false, _)) if !self.silent(side) => self.connect(side),
+            _ => {}
+        }
     }
 
     pub fn kill_coordinator(&mut self) {
@@ -98,7 +135,7 @@ impl World {
         }
     }
 
-    fn silent(&self, side: usize) -> bool {
+    pub fn silent(&self, side: usize) -> bool {
         !self.sides[side].up || self.sides[side].silent_until > self.now
     }
 
@@ -412,7 +449,8 @@ impl World {
                 Some(came) => driver.target.did(&step, came),
                 None => driver.doing = Some((step, at)),
             }
-            return self.keep(driver);
+            self.keep(driver);
+            return (0..2).for_each(|side| self.kick(side));
         }
         let facts = self.facts(now - driver.began);
         let before = driver.target.clone();
@@ -477,7 +515,7 @@ impl World {
         }
     }
 
-    fn member(&self, side: usize) -> MemberFacts {
+    pub fn member(&self, side: usize) -> MemberFacts {
         let mut facts = MemberFacts::default();
         if let Some(control) = self.coordinator.as_ref().map(|c| &c.controls[side]) {
             let fresh = !control.failing && control.heard.is_some_and(|at| self.now - at <= FRESH);
@@ -500,7 +538,10 @@ impl World {
     fn begin_step(&mut self, step: &Step) {
         let after = match step {
             Step::Hold => return self.step_fts(Event::Hold(true)),
-            Step::Release => return self.step_fts(Event::Release),
+            Step::Release => {
+                self.step_fts(Event::Release);
+                return (0..2).for_each(|side| self.kick(side));
+            }
             Step::Stop { dbid, mode } => {
                 self.tell(side_of(*dbid), None, Ask::Stop(*mode));
                 return self.did(step, Came::Fine);

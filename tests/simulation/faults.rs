@@ -6,7 +6,7 @@ use crate::process::{Death, Task};
 use crate::wire::End;
 use crate::world::{Happens, World};
 use segsh::core::operation::{Goal, GoalKind, Target};
-use segsh::core::report::StopMode;
+use segsh::core::report::{Phase, StopMode};
 use segsh::core::row::Pairing;
 
 /// How many kinds of faults there are.
@@ -119,11 +119,13 @@ impl World {
         let row = self.catalog.row;
         let Some(mirror) = row.mirror.map(|m| m.dbid) else { return };
         let absent = |dbid| self.sides[side_of(dbid)].up && self.sides[side_of(dbid)].process.is_none();
+        let report = self.member(side_of(row.primary.dbid)).report;
+        let nobody = report.is_some_and(|r| r.phase == Phase::Nobody) && self.random.percent(30);
         let full = GoalKind::Recover { full: true, in_place: self.random.percent(40), rate_bytes: None };
         let incremental = GoalKind::Recover { full: false, in_place: false, rate_bytes: None };
         let refused = self.last_refusal.as_deref() == Some("IncrementalImpossible");
         let (kind, target) = match row.pairing() {
-            _ if absent(row.primary.dbid) => (GoalKind::Start, row.primary.dbid),
+            _ if absent(row.primary.dbid) || nobody => (GoalKind::Start, row.primary.dbid),
             Some(Pairing::ChangeTracking) if refused || (!self.calm && self.random.percent(15)) => (full, mirror),
             Some(Pairing::ChangeTracking) => (incremental, mirror),
             Some(Pairing::Synchronized) if !self.calm => match self.random.below(12) {

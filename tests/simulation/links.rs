@@ -94,7 +94,8 @@ impl Process {
             Peer::Silent => Ok(Next::After(100_000)),
             Peer::Up(side, pid) => {
                 let greeting = self.replica.greeting(LinkId(link))?;
-                let number = a.wire.last_key_value().map_or(0, |(n, _)| n + 1);
+                let number = *a.next_connection;
+                *a.next_connection += 1;
                 let mut connection = Connection::new((a.side, self.pid), (side, pid), a.silent_until);
                 let delay = a.delay();
                 connection.send(End::Mirror, Item::Frame(greeting), a.now, delay);

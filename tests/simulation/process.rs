@@ -69,6 +69,8 @@ pub struct Around<'a> {
     pub side: usize,
     pub disk: &'a mut Disk,
     pub wire: &'a mut BTreeMap<usize, Connection>,
+    /// The number of the next connection.
+    pub next_connection: &'a mut usize,
     pub random: &'a mut Random,
     pub oracle: &'a mut Oracle,
     pub trace: &'a mut Trace,

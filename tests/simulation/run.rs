@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// How long faults come, in microseconds of the world.
-const FAULTS_FOR: (u64, u64) = (4_000_000, 20_000_000);
+const FAULTS_FOR: (u64, u64) = (3_000_000, 14_000_000);
 /// Within this the pair is synchronized again once they end.
 const RECOVERED_WITHIN: u64 = 120_000_000;
 
@@ -27,7 +27,10 @@ impl Run {
     pub fn failure(&self) -> String {
         let (broken, seed) = (self.broken.as_deref().unwrap_or("nothing broke"), self.seed);
         let (steps, acknowledged) = (self.steps, self.acknowledged);
-        format!("{}\n{broken}\nafter {steps} steps and {acknowledged} acknowledged commits; run again: SEGSH_SEED={seed} scripts/dev/test simulation\n", self.trace)
+        format!(
+            "{}\n{broken}\nafter {steps} steps and {acknowledged} acknowledged commits; run again: SEGSH_SEED={seed} scripts/dev/test simulation\n",
+            self.trace
+        )
     }
 }
 

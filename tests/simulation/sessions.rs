@@ -72,7 +72,7 @@ impl Process {
         let next = self.go_on(&mut ops, a);
         self.writer = ops;
         if self.writer.is_empty() {
-            Ok(next?.unwrap_or(Next::After(a.random.between(200, 60_000))))
+            Ok(next?.unwrap_or(Next::After(a.random.between(200, 90_000))))
         } else {
             Ok(next?.unwrap_or(Next::After(20)))
         }

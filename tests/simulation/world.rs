@@ -80,6 +80,10 @@ pub enum Happens {
     Drive {
         coordinator: u32,
     },
+    /// The command that brought the coordinator back asks it to start the cluster.
+    Revive {
+        coordinator: u32,
+    },
     Fault,
     Operator,
     HostReturns {
@@ -103,6 +107,8 @@ pub struct World {
     pub planted: Option<Planted>,
     pub sides: [Side; 2],
     pub wire: BTreeMap<usize, Connection>,
+    /// The number of the next connection, and of the first that nobody has accepted.
+    pub next_connection: usize,
     pub accepted: usize,
     /// Between the two hosts nothing arrives before this.
     pub silent_until: u64,
@@ -138,6 +144,7 @@ impl World {
             planted,
             sides: Default::default(),
             wire: BTreeMap::new(),
+            next_connection: 0,
             accepted: 0,
             silent_until: 0,
             catalog: Catalog::new(),
@@ -239,6 +246,7 @@ impl World {
             side,
             disk,
             wire: &mut self.wire,
+            next_connection: &mut self.next_connection,
             random: &mut self.random,
             oracle: &mut self.oracle,
             trace: &mut self.trace,
@@ -314,7 +322,7 @@ impl World {
                 }
             }
         }
-        self.accepted = self.wire.last_key_value().map_or(0, |(n, _)| n + 1).max(self.accepted);
+        self.accepted = self.next_connection;
         for (side, pid, task, arrives) in due {
             let after = arrives.saturating_sub(self.now) + 5;
             let later = |s: &Scheduled| self.agenda.contains_key(&(self.now + after, s.number));
