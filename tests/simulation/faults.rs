@@ -10,7 +10,7 @@ use segsh::core::report::{Phase, StopMode};
 use segsh::core::row::Pairing;
 
 /// How many kinds of faults there are.
-pub const KINDS: usize = 12;
+pub const KINDS: usize = 13;
 
 impl World {
     /// A fault comes, and the next one is chosen.
@@ -18,7 +18,7 @@ impl World {
         if self.calm {
             return;
         }
-        let next = self.random.between(100_000, 3_500_000);
+        let next = self.random.between(50_000, 2_200_000);
         self.at(next, Happens::Fault);
         let total: u64 = self.weights.iter().sum();
         if total == 0 {
@@ -56,7 +56,11 @@ impl World {
             (6, _) => self.reset_links(),
             (7, _) => {
                 self.silent_until = until;
-                self.wire.values_mut().for_each(|c| c.silence(until));
+                // Each connection tries again at its own pace: an older one may be heard after a newer one.
+                for connection in self.wire.values_mut() {
+                    let later = self.random.below(3) * self.random.below(1_500_000);
+                    connection.silence(until + later);
+                }
             }
             (8, _) => self.sides[side].silent_until = until,
             (9, Some(dir)) => {
@@ -72,6 +76,8 @@ impl World {
                     process.paused_until = until;
                 }
             }
+            // Soon after the next order that it obeys.
+            (12, _) => self.sides[side].crash_after_order = Some(self.random.below(60)),
             (11, _) => self.delay = self.random.between(100, 30_000),
             _ => {}
         }
@@ -105,6 +111,7 @@ impl World {
         self.coordinator_crash_in = None;
         self.delay = 1000;
         for side in &mut self.sides {
+            (side.crash_after_order, side.power) = (None, false);
             side.dirs.iter_mut().for_each(crate::disk::Disk::heal);
         }
     }

@@ -125,7 +125,9 @@ fn carry(connection: usize, effect: Effect, a: &mut Around) -> Result<Result<Nex
     };
     let syncs = matches!(effect, Effect::Sync(_));
     match carry_out(a.disk, effect) {
-        Ok(Ok(())) | Err(_) => Ok(Ok(Next::After(if syncs { a.random.between(50, 3000) } else { 10 }))),
+        Ok(Ok(())) | Err(_) => {
+            Ok(Ok(Next::After(if syncs { a.random.between(50, 3000) } else { a.random.between(10, a.slowness) })))
+        }
         Ok(Err(Trouble::Crash)) => Err(Death::Crash),
         Ok(Err(trouble)) => Ok(Err(ApplierEnd::Disk(format!("{trouble:?}")))),
     }

@@ -78,6 +78,8 @@ pub struct Around<'a> {
     pub peer: Peer,
     /// The longest delay of a frame now, in microseconds.
     pub delay: u64,
+    /// How long a mirror's write takes at most, in microseconds.
+    pub slowness: u64,
     pub silent_until: u64,
 }
 

@@ -29,6 +29,8 @@ pub struct Side {
     pub process: Option<Process>,
     /// Nothing between the coordinator and this host arrives before this.
     pub silent_until: u64,
+    /// Whoever obeys the next order dies so many durable effects later.
+    pub crash_after_order: Option<u64>,
     /// A planned crash takes the host's power, and not only the process.
     pub power: bool,
 }
@@ -113,6 +115,8 @@ pub struct World {
     /// Between the two hosts nothing arrives before this.
     pub silent_until: u64,
     pub delay: u64,
+    /// How long a mirror's write takes at most, in microseconds.
+    pub slowness: u64,
     pub catalog: Catalog,
     pub coordinator: Option<Coordinator>,
     pub coordinators: u32,
@@ -139,6 +143,7 @@ impl World {
         let mut world = World {
             now: 0,
             delay: random.between(100, 4000),
+            slowness: if random.percent(50) { 20 } else { random.between(20, 3000) },
             random,
             trace: Trace::default(),
             planted,
@@ -241,6 +246,12 @@ impl World {
             self.sides[side].process = Some(process);
             return self.schedule(side, pid, task, hung - self.now + 1, false);
         }
+        let is_order =
+            task == Task::Obey && process.order.as_ref().is_some_and(|o| o.row.epoch > process.replica.meta().epoch);
+        if let Some(left) = self.sides[side].crash_after_order.take_if(|_| is_order) {
+            self.sides[side].dirs[process.dir].crash_in = Some(left);
+        }
+        let disk = &mut self.sides[side].dirs[process.dir];
         let mut around = Around {
             now: self.now,
             side,
@@ -253,6 +264,7 @@ impl World {
             planted: self.planted,
             peer,
             delay: self.delay,
+            slowness: self.slowness,
             silent_until: self.silent_until,
         };
         let came = process.step(task, &mut around);
