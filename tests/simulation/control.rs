@@ -4,7 +4,7 @@ use crate::coordinator::{CONTENT, Control, Coordinator, dbid, side as side_of};
 use crate::planted::Planted;
 use crate::process::{Death, Leaving, Said, Task};
 use crate::world::{Ask, Happens, World};
-use segsh::core::fts::{Decision, Event, Failure};
+use segsh::core::fts::{Decision, Event, Failure, Fts, Patience};
 use segsh::core::ids::Dbid;
 use segsh::core::operation::{Came, Ended, Facts, Goal, GoalKind, MemberFacts, Process as Seen, Stage, Step, Target};
 use segsh::core::report::{Order, Phase};
@@ -355,7 +355,10 @@ impl World {
             (segsh::core::row::Mode::Synchronized, segsh::core::row::Mode::Synchronized);
         mirror.status = segsh::core::row::Status::Up;
         let t = transition::apply(&synced, transition::Event::PrimaryLost)?;
-        self.change(&Transition { before, ..t }, None, false, None)
+        let _ = self.change(&Transition { before, ..t }, None, false, None);
+        let coordinator = self.coordinator.as_mut()?;
+        coordinator.fts = Fts::new(self.catalog.row, Patience::default());
+        Some(Event::Release)
     }
 
     /// Writes a row, then says which one stands. The coordinator may die at it.

@@ -10,7 +10,7 @@ use segsh::core::report::{Phase, StopMode};
 use segsh::core::row::Pairing;
 
 /// How many kinds of faults there are.
-pub const KINDS: usize = 13;
+pub const KINDS: usize = 14;
 
 impl World {
     /// A fault comes, and the next one is chosen.
@@ -18,7 +18,7 @@ impl World {
         if self.calm {
             return;
         }
-        let next = self.random.between(50_000, 2_200_000);
+        let next = self.random.between(20_000, self.fault_pace);
         self.at(next, Happens::Fault);
         let total: u64 = self.weights.iter().sum();
         if total == 0 {
@@ -62,7 +62,7 @@ impl World {
                     connection.silence(until + later);
                 }
             }
-            (8, _) => self.sides[side].silent_until = until,
+            (8, _) => self.sides[side].silent_until = until.max(self.now + self.random.below(5_000_000)),
             (9, Some(dir)) => {
                 let disk = &mut self.sides[side].dirs[dir];
                 match self.random.below(3) {
@@ -72,6 +72,16 @@ impl World {
                 }
             }
             (10, Some(_)) => {
+                if let Some(process) = &mut self.sides[side].process {
+                    process.paused_until = until;
+                }
+            }
+            // A machine that is halted whole, and whose network wakes after it.
+            (13, Some(_)) => {
+                let later = until + self.random.below(1_500_000);
+                self.silent_until = later;
+                self.wire.values_mut().for_each(|c| c.silence(later));
+                self.sides[side].silent_until = until;
                 if let Some(process) = &mut self.sides[side].process {
                     process.paused_until = until;
                 }
@@ -118,7 +128,7 @@ impl World {
 
     /// An administrator looks, and begins what is needed or what comes to mind.
     pub fn operate(&mut self) {
-        let next = self.random.between(200_000, if self.calm { 600_000 } else { 2_500_000 });
+        let next = self.random.between(100_000, if self.calm { 500_000 } else { 900_000 });
         self.at(next, Happens::Operator);
         if self.coordinator.is_none() || self.catalog.active.is_some() {
             return;

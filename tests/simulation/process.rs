@@ -80,6 +80,8 @@ pub struct Around<'a> {
     pub delay: u64,
     /// How long a mirror's write takes at most, in microseconds.
     pub slowness: u64,
+    /// So many frames in the log begin a checkpoint.
+    pub checkpoint_frames: u64,
     pub silent_until: u64,
 }
 

@@ -116,8 +116,8 @@ impl Process {
         }
         if self.checkpointer.is_empty() {
             let Some(database) = &self.database else { return Ok(Next::Over) };
-            if database.frames - database.backfilled < a.random.between(1, 12) || self.leaving.is_some() {
-                return Ok(Next::After(a.random.between(5_000, 200_000)));
+            if database.frames - database.backfilled < a.checkpoint_frames || self.leaving.is_some() {
+                return Ok(Next::After(a.random.between(5_000, 100_000)));
             }
             let ops = &mut self.checkpointer;
             ops.extend([Op::Checkpointing(true), Op::Sync(FileId::Wal)]);
@@ -135,7 +135,7 @@ impl Process {
             self.replica.checkpoint(false);
         }
         self.checkpointer = ops;
-        Ok(next?.unwrap_or(Next::After(20)))
+        Ok(next?.unwrap_or(Next::After(a.random.between(20, a.slowness.max(21)))))
     }
 
     /// Does the first of the operations; all are given up when it fails.

@@ -117,6 +117,10 @@ pub struct World {
     pub delay: u64,
     /// How long a mirror's write takes at most, in microseconds.
     pub slowness: u64,
+    /// So many frames in the log begin a checkpoint.
+    pub checkpoint_frames: u64,
+    /// The longest time between two faults, in microseconds.
+    pub fault_pace: u64,
     pub catalog: Catalog,
     pub coordinator: Option<Coordinator>,
     pub coordinators: u32,
@@ -143,9 +147,11 @@ impl World {
         let mut world = World {
             now: 0,
             delay: random.between(100, 4000),
+            checkpoint_frames: if random.percent(50) { random.between(1, 12) } else { random.between(12, 80) },
+            fault_pace: random.between(200_000, 2_500_000),
             slowness: if random.percent(50) { 20 } else { random.between(20, 3000) },
             random,
-            trace: Trace::default(),
+            trace: Trace::new(),
             planted,
             sides: Default::default(),
             wire: BTreeMap::new(),
@@ -265,6 +271,7 @@ impl World {
             peer,
             delay: self.delay,
             slowness: self.slowness,
+            checkpoint_frames: self.checkpoint_frames,
             silent_until: self.silent_until,
         };
         let came = process.step(task, &mut around);
@@ -390,7 +397,7 @@ impl World {
         for disk in &mut self.sides[side].dirs {
             disk.lose_power(&mut self.random);
         }
-        let away = self.random.between(300_000, 8_000_000);
+        let away = self.random.between(200_000, 5_000_000);
         self.at(away, Happens::HostReturns { side });
     }
 
