@@ -96,7 +96,7 @@ impl World {
     }
 
     /// A start that joins an operation which starts nothing: what should run is started, and FTS decides.
-    fn revive(&mut self) {
+    pub fn revive(&mut self) {
         let row = self.catalog.row;
         let serves = self.member(side_of(row.primary.dbid)).report.is_some_and(|r| r.phase != Phase::Nobody);
         let Some(goal) = self.catalog.goal() else {

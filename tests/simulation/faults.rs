@@ -18,6 +18,13 @@ impl World {
         if self.calm {
             return;
         }
+        // A pair that is down for good shows little: most faults wait for one that is whole again.
+        let patient = self.patient && self.now < self.struck + 6_000_000;
+        if patient && !self.is_synchronized() {
+            self.at(40_000, Happens::Fault);
+            return;
+        }
+        (self.struck, self.patient) = (self.now, self.random.percent(50));
         let next = self.random.between(20_000, self.fault_pace);
         self.at(next, Happens::Fault);
         let total: u64 = self.weights.iter().sum();
@@ -130,12 +137,18 @@ impl World {
     pub fn operate(&mut self) {
         let next = self.random.between(100_000, if self.calm { 500_000 } else { 900_000 });
         self.at(next, Happens::Operator);
-        if self.coordinator.is_none() || self.catalog.active.is_some() {
+        if self.coordinator.is_none() {
             return;
         }
         let row = self.catalog.row;
         let Some(mirror) = row.mirror.map(|m| m.dbid) else { return };
         let absent = |dbid| self.sides[side_of(dbid)].up && self.sides[side_of(dbid)].process.is_none();
+        if self.catalog.active.is_some() {
+            if absent(row.primary.dbid) && self.random.percent(30) {
+                self.revive();
+            }
+            return;
+        }
         let report = self.member(side_of(row.primary.dbid)).report;
         let nobody = report.is_some_and(|r| r.phase == Phase::Nobody) && self.random.percent(30);
         let full = GoalKind::Recover { full: true, in_place: self.random.percent(40), rate_bytes: None };

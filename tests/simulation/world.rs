@@ -121,6 +121,9 @@ pub struct World {
     pub checkpoint_frames: u64,
     /// The longest time between two faults, in microseconds.
     pub fault_pace: u64,
+    /// When the last one came, and whether the next one waits for a synchronized pair.
+    pub struck: u64,
+    pub patient: bool,
     pub catalog: Catalog,
     pub coordinator: Option<Coordinator>,
     pub coordinators: u32,
@@ -148,6 +151,8 @@ impl World {
             now: 0,
             delay: random.between(100, 4000),
             checkpoint_frames: if random.percent(50) { random.between(1, 12) } else { random.between(12, 80) },
+            struck: 0,
+            patient: true,
             fault_pace: random.between(200_000, 2_500_000),
             slowness: if random.percent(50) { 20 } else { random.between(20, 3000) },
             random,
