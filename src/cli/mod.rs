@@ -56,6 +56,12 @@ pub enum Action {
     },
     Status,
     Destroy,
+    /// Rebuilds a catalog that is lost.
+    Adopt {
+        dirs: Vec<PathBuf>,
+        dry_run: bool,
+        serve: Vec<i64>,
+    },
     /// Processes of segsh itself, with their own arguments.
     Host(Vec<OsString>),
     Segment(Vec<OsString>),
@@ -173,6 +179,7 @@ fn action(command: Command, cluster: &mut Option<String>) -> Result<Action, clap
             place(dir, cluster)?;
             Action::Destroy
         }
+        Command::Adopt { dirs, dry_run, serve } => Action::Adopt { dirs, dry_run, serve },
         Command::Host(raw) => Action::Host(raw.args),
         Command::Segment(raw) => Action::Segment(raw.args),
         Command::Coordinator(raw) => Action::Coordinator(raw.args),

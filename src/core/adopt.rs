@@ -70,6 +70,24 @@ pub struct Disagreement {
     pub could_serve: Vec<Dbid>,
 }
 
+/// Why a cluster can't be adopted: one of the reasons, which are told together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Complaint {
+    /// In a sentence, with the directory or the content it is about.
+    pub what: String,
+    /// What the records say, a line each.
+    pub records: Vec<String>,
+    /// What can be done, as it would be typed; empty when there is nothing to name.
+    pub next: String,
+}
+
+impl Complaint {
+    /// A complaint without records.
+    pub fn new(what: impl Into<String>, next: impl Into<String>) -> Complaint {
+        Complaint { what: what.into(), records: Vec::new(), next: next.into() }
+    }
+}
+
 /// What the records of a content's one or two directories prove. `serve` is the typed override: this copy
 /// is taken for the last one, whatever the others say.
 pub fn prove(content: Content, witnesses: &[Witness], serve: Option<Dbid>) -> Result<Proven, Disagreement> {

@@ -47,6 +47,8 @@ pub(super) async fn drive(shared: Arc<Shared>, live: Arc<Live>) {
             tracing::error!(op = live.id, %error, "a target was given up");
         }
     }
+    #[cfg(test)]
+    shared.store.doom.pass("before the end is written").await;
     // Until its end is written it holds its contents: nobody is told otherwise meanwhile.
     while !finish(&shared, &live) {
         tokio::time::sleep(END_AGAIN).await;
@@ -97,10 +99,14 @@ impl TargetDriver {
             let step = target.next(self.kind, &facts);
             self.show(&target, &step, &facts);
             if step != Step::Ended && kept != self::kept(&target) {
+                #[cfg(test)]
+                self.shared.store.doom.pass("before a stage is kept").await;
                 self.keep(&target);
             }
             match &step {
                 Step::Ended => {
+                    #[cfg(test)]
+                    self.shared.store.doom.pass("before a target's end is kept").await;
                     let is_done = matches!(target.ended, Some(Ended::Done { .. }));
                     if is_done && !self.keep_on(&target, &facts.row) {
                         target = before;
@@ -109,7 +115,11 @@ impl TargetDriver {
                 Step::Wait(_) => wait(&mut news, &mut flags).await,
                 step => {
                     tracing::info!(op = self.live.id, content = target.content.0, ?step);
+                    #[cfg(test)]
+                    self.shared.store.doom.pass("before a step").await;
                     let came = self.carry_out(&target, step).await;
+                    #[cfg(test)]
+                    self.shared.store.doom.pass("after a step").await;
                     if let Came::Failed(cause) = &came {
                         tracing::warn!(op = self.live.id, content = target.content.0, cause, "a step failed");
                     }
@@ -254,7 +264,7 @@ impl TargetDriver {
                     serving_copy: None,
                     at_ms: unix_ms(),
                 };
-                return self.change(&change);
+                return self.change(&change).await;
             }
             Step::Kill { dbid, .. }
             | Step::Start { dbid, .. }
@@ -279,8 +289,11 @@ impl TargetDriver {
         }
     }
 
-    fn change(&self, change: &Change<'_>) -> Came {
-        match self.shared.store.change(change) {
+    async fn change(&self, change: &Change<'_>) -> Came {
+        let changed = self.shared.store.change(change);
+        #[cfg(test)]
+        self.shared.store.doom.pass("after a row is written").await;
+        match changed {
             Ok(Changed::Done { row, .. }) => {
                 self.shared.board.write(|k| {
                     if let Some(content) = k.contents.get_mut(&row.content) {

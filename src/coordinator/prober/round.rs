@@ -42,6 +42,8 @@ pub(super) struct Round {
     patience: Patience,
     pace: watch::Sender<Pace>,
     all_silent: bool,
+    #[cfg(test)]
+    dead: bool,
 }
 
 impl Round {
@@ -60,6 +62,8 @@ impl Round {
             patience,
             pace: watch::Sender::new(pace),
             all_silent: false,
+            #[cfg(test)]
+            dead: false,
             setup,
         };
         for content in contents {
@@ -87,6 +91,10 @@ impl Round {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
+            #[cfg(test)]
+            if self.dead {
+                return;
+            }
             tokio::select! {
                 biased;
                 Some((dbid, what)) = heard.recv() => self.take_heard(dbid, what),
@@ -243,6 +251,10 @@ impl Round {
 
     /// Changes the row in the catalog, then tells FTS which row stands.
     fn change(&mut self, content: Content, change: &fts::Change) -> Vec<Decision> {
+        #[cfg(test)]
+        if self.dies("before FTS writes a row") {
+            return Vec::new();
+        }
         let result = self.setup.store.change(&Change {
             transition: &change.transition,
             reason: &change.reason,
@@ -253,6 +265,10 @@ impl Round {
             serving_copy: change.serving_copy,
             at_ms: unix_ms(),
         });
+        #[cfg(test)]
+        if self.dies("after FTS wrote a row") {
+            return Vec::new();
+        }
         let mut begun = None;
         let event = match result {
             Ok(Changed::Done { row, op }) => {
@@ -276,6 +292,13 @@ impl Round {
             let _ = self.setup.begun.send(op);
         }
         decisions
+    }
+
+    /// Whether a test ends the coordinator here: this thread does nothing from here on.
+    #[cfg(test)]
+    fn dies(&mut self, point: &str) -> bool {
+        self.dead |= self.setup.store.doom.strikes(point);
+        self.dead
     }
 
     fn reread(&mut self, content: Content) {

@@ -3,6 +3,7 @@
 //! Every call is one transaction. A pair's row changes by compare-and-set of the whole row, together
 //! with its history, its evidence and the goal that follows from it ([`Store::change`]).
 
+mod adopted;
 mod changes;
 mod operations;
 mod schema;
@@ -33,6 +34,8 @@ pub const CATALOG_FILE: &str = "catalog.db";
 pub enum StoreError {
     #[error("catalog {}: {source}", path.display())]
     Sqlite { path: PathBuf, source: rusqlite::Error },
+    #[error("catalog {}: {source}", path.display())]
+    Io { path: PathBuf, source: std::io::Error },
     #[error("catalog {} exists already", path.display())]
     Exists { path: PathBuf },
     #[error("catalog {} is of version {found}, this release reads version {expected}", path.display())]
@@ -75,11 +78,24 @@ pub struct Store {
     /// Reads have a connection of their own: they never wait for the sync of a write. What was written
     /// before a read began is seen by it.
     reader: Mutex<Connection>,
+    /// Where a test ends the coordinator.
+    #[cfg(test)]
+    pub doom: super::testing::doom::Doom,
 }
 
 impl Store {
     /// Makes the catalog of a new cluster.
     pub fn create(path: &Path, rows: &[SegmentRow], set: &[(String, String)]) -> Result<(), StoreError> {
+        Store::create_with(path, rows, set, |_| Ok(()))
+    }
+
+    /// Makes a catalog; `more` is written in the same transaction.
+    pub(super) fn create_with(
+        path: &Path,
+        rows: &[SegmentRow],
+        set: &[(String, String)],
+        more: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<()>,
+    ) -> Result<(), StoreError> {
         if path.exists() {
             return Err(StoreError::Exists { path: path.into() });
         }
@@ -105,6 +121,7 @@ impl Store {
         for (name, value) in values {
             tx.execute("INSERT INTO segsh_setting VALUES (?1, ?2)", params![name, value]).map_err(at)?;
         }
+        more(&tx).map_err(at)?;
         tx.commit().map_err(at)
     }
 
@@ -118,14 +135,24 @@ impl Store {
             return Err(StoreError::Version { path: path.into(), found, expected: schema::VERSION });
         }
         let reader = read_only(path).map_err(at)?;
-        Ok(Store { path: path.into(), db: Mutex::new(db), reader: Mutex::new(reader) })
+        Ok(Store::on(path, db, reader))
     }
 
     /// Opens the last catalog to look at it, as when the coordinator is down.
     pub fn open_read_only(path: &Path) -> Result<Store, StoreError> {
         let at = |source| StoreError::Sqlite { path: path.into(), source };
         let (db, reader) = (read_only(path).map_err(at)?, read_only(path).map_err(at)?);
-        Ok(Store { path: path.into(), db: Mutex::new(db), reader: Mutex::new(reader) })
+        Ok(Store::on(path, db, reader))
+    }
+
+    fn on(path: &Path, db: Connection, reader: Connection) -> Store {
+        Store {
+            path: path.into(),
+            db: Mutex::new(db),
+            reader: Mutex::new(reader),
+            #[cfg(test)]
+            doom: super::testing::doom::Doom::default(),
+        }
     }
 
     /// Where the catalog is.
