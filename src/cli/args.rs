@@ -191,6 +191,15 @@ pub enum Primitive {
         #[command(flatten)]
         following: Following,
     },
+    /// The last resort: a segment serves with the copy it holds, whatever the rows say
+    #[command(visible_alias = "force_primary")]
+    ForcePrimary {
+        /// The segment that shall serve
+        #[arg(long, value_name = "N", value_delimiter = ',', num_args = 1.., visible_alias = "dbid", required = true)]
+        dbids: Vec<i64>,
+        #[command(flatten)]
+        following: Following,
+    },
 }
 
 /// How many of everything a new cluster has.

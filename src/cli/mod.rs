@@ -7,7 +7,7 @@ pub mod find;
 pub mod run;
 
 pub use args::Shape;
-pub use call::{Call, Mode};
+pub use call::{Call, Mode, Targets};
 pub use exit::Exit;
 
 use crate::shell::batch::Source;
@@ -220,6 +220,9 @@ fn call(primitive: Primitive) -> Call {
             .targets(&targets)
             .text("mode", mode.map(|m| m.stop_mode().word()))
             .following(&following),
+        Primitive::ForcePrimary { dbids, following } => {
+            Call::new("force_primary").targets(&Targets { dbids, ..Targets::default() }).following(&following)
+        }
         Primitive::Run { procedure, targets, dry_run } => Call::procedure(&procedure).targets(&targets).dry(dry_run),
     }
 }

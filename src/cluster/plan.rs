@@ -28,10 +28,28 @@ impl Selection {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verb", rename_all = "snake_case")]
 pub enum Intent {
-    Recover { selection: Selection, rate_bytes: Option<i64>, jobs: Option<i64> },
-    FullRecover { selection: Selection, rate_bytes: Option<i64>, jobs: Option<i64>, in_place: bool },
-    Rebalance { selection: Selection },
-    Restart { selection: Selection, mode: StopMode },
+    Recover {
+        selection: Selection,
+        rate_bytes: Option<i64>,
+        jobs: Option<i64>,
+    },
+    FullRecover {
+        selection: Selection,
+        rate_bytes: Option<i64>,
+        jobs: Option<i64>,
+        in_place: bool,
+    },
+    Rebalance {
+        selection: Selection,
+    },
+    Restart {
+        selection: Selection,
+        mode: StopMode,
+    },
+    /// The last resort: these segments serve from here on, whatever the rows and the records say.
+    ForcePrimary {
+        selection: Selection,
+    },
 }
 
 impl Intent {
@@ -41,6 +59,7 @@ impl Intent {
             Intent::FullRecover { .. } => "full_recover",
             Intent::Rebalance { .. } => "rebalance",
             Intent::Restart { .. } => "restart",
+            Intent::ForcePrimary { .. } => "force_primary",
         }
     }
     pub fn selection(&self) -> &Selection {
@@ -48,7 +67,8 @@ impl Intent {
             Intent::Recover { selection, .. }
             | Intent::FullRecover { selection, .. }
             | Intent::Rebalance { selection }
-            | Intent::Restart { selection, .. } => selection,
+            | Intent::Restart { selection, .. }
+            | Intent::ForcePrimary { selection } => selection,
         }
     }
 }
@@ -65,6 +85,8 @@ pub enum StepKind {
     Switch,
     /// Stop and start the content's segments.
     Restart,
+    /// Serve from this segment, whatever the rows say.
+    Force,
 }
 
 /// One content's part of a plan.
@@ -114,6 +136,9 @@ pub enum PlanDamage {
     /// Everything at once: type the cluster's name.
     TypeCluster(String),
 }
+
+/// What is typed to confirm an override.
+pub const OVERRIDE_WORD: &str = "override";
 
 /// What a change would do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -175,6 +200,9 @@ impl Plan {
             && selection.is_all()
         {
             return PlanDamage::TypeCluster(cluster.to_string());
+        }
+        if let Intent::ForcePrimary { .. } = &self.intent {
+            return PlanDamage::TypeWord(OVERRIDE_WORD.to_string());
         }
         let full: Vec<&PlanStep> = self.steps.iter().filter(|s| s.kind == StepKind::Full).collect();
         if full.is_empty() {

@@ -8,7 +8,7 @@ use super::predict::predicted_row;
 use super::refusal::{Refusal, RefusalCode};
 use super::state::{ContentState, PairHealth, Segment, State};
 use crate::core::ids::{Content, Dbid};
-use crate::core::row::{Role, Status};
+use crate::core::row::{Mode, Role, Status};
 
 /// A block of the dirty map, in bytes.
 const BLOCK_BYTES: i64 = 4096;
@@ -177,6 +177,7 @@ fn concerns_all(state: &State, intent: &Intent, detail: &ContentState) -> bool {
         }
         Intent::Rebalance { .. } => detail.health != PairHealth::NoMirror,
         Intent::Restart { .. } => true,
+        Intent::ForcePrimary { .. } => false,
     }
 }
 
@@ -190,6 +191,7 @@ fn concerns_host(state: &State, intent: &Intent, detail: &ContentState, host: &s
         Intent::FullRecover { .. } => here.any(|s| s.is_down() || detail.health == PairHealth::DoubleFault),
         Intent::Rebalance { .. } => detail.health != PairHealth::NoMirror && here.next().is_some(),
         Intent::Restart { .. } => here.next().is_some(),
+        Intent::ForcePrimary { .. } => false,
     }
 }
 
@@ -207,6 +209,7 @@ fn consider(state: &State, intent: &Intent, content: Content, named: Option<Dbid
     let usual = if matches!(intent, Intent::Restart { .. }) { primary } else { mirror };
     let target = match intent {
         Intent::FullRecover { .. } => named.and_then(|d| state.segment(d)).or(usual),
+        Intent::ForcePrimary { .. } => named.and_then(|d| state.segment(d)),
         _ => usual,
     };
     if joins(intent, detail) {
@@ -222,6 +225,7 @@ fn consider(state: &State, intent: &Intent, content: Content, named: Option<Dbid
         plan.refusals.extend(refusals);
     } else if let (Some(target), Some(primary)) = (target, primary) {
         add_step(intent, detail, target, primary, plan);
+        note_what_may_be_lost(state, intent, detail, target, plan);
         note_left_down(intent, mirror, plan);
     }
 }
@@ -284,6 +288,7 @@ fn add_step(intent: &Intent, detail: &ContentState, target: &Segment, primary: &
         Intent::Rebalance { .. } if primary.is_preferred() => return,
         Intent::Rebalance { .. } => (StepKind::Switch, None, Some(SWITCH_MS)),
         Intent::Restart { .. } => (StepKind::Restart, None, Some(RESTART_MS)),
+        Intent::ForcePrimary { .. } => (StepKind::Force, None, Some(RESTART_MS)),
     };
     plan.steps.push(PlanStep {
         content: detail.content,
@@ -293,13 +298,47 @@ fn add_step(intent: &Intent, detail: &ContentState, target: &Segment, primary: &
         copy_blocks,
         total_bytes: data_bytes,
         about_ms,
-        cancels_sessions: matches!(kind, StepKind::Switch | StepKind::Restart),
+        cancels_sessions: matches!(kind, StepKind::Switch | StepKind::Restart | StepKind::Force),
     });
 }
 
 fn copy_ms(bytes: i64, rate_bytes: Option<i64>) -> i64 {
     let per_s = rate_bytes.map_or(COPY_BYTES_PER_S, |r| r.clamp(1, COPY_BYTES_PER_S));
     RECOVERY_OVERHEAD_MS + bytes.saturating_mul(1000) / per_s
+}
+
+/// An override is asked for with what it may cost in view.
+fn note_what_may_be_lost(state: &State, intent: &Intent, detail: &ContentState, target: &Segment, plan: &mut Plan) {
+    let Intent::ForcePrimary { .. } = intent else {
+        return;
+    };
+    let (content, dbid) = (detail.content, target.row.dbid);
+    if let Some(why) = &detail.quarantine {
+        plan.notes.push(format!("content {content}: its quarantine is lifted: {why}"));
+    }
+    let other = members(state, content).find(|s| s.row.dbid != dbid);
+    let Some(other) = other.map(|o| &o.row) else {
+        return;
+    };
+    let blocks = detail
+        .to_copy_blocks
+        .map_or("how many blocks is not known".to_string(), |n| format!("{n} blocks are known to"));
+    let lost = match (target.row.role, target.row.mode, other.mode) {
+        (Role::Mirror, _, Mode::ChangeTracking | Mode::Resynchronizing) => format!(
+            "what content {content} committed since dbid {dbid} was last in sync is LOST: dbid {} served alone up to epoch \
+             {}, and {blocks} differ",
+            other.dbid, detail.epoch
+        ),
+        _ => format!("what dbid {} holds and dbid {dbid} does not may be LOST (epoch {})", other.dbid, detail.epoch),
+    };
+    plan.notes.push(lost);
+    plan.notes.push(format!("dbid {} is down after it, and only a full copy can bring it back", other.dbid));
+    if state.host(&other.hostname).is_some_and(|h| !h.alive) {
+        plan.notes.push(format!(
+            "host {} does not answer: make sure by hand that dbid {} does not serve there any more",
+            other.hostname, other.dbid
+        ));
+    }
 }
 
 /// A restart brings no mirror back that the catalog has given up; recovery does.
@@ -337,7 +376,7 @@ fn finish(state: &State, plan: &mut Plan) {
     for step in &plan.steps {
         if let Some(row) = state.pair(step.content) {
             plan.epochs.push((step.content, row.epoch));
-            plan.after.push(predicted_row(&row, step.kind));
+            plan.after.push(predicted_row(&row, step));
         }
         for dbid in [step.dbid, step.source] {
             add_place(state, dbid, &mut plan.places);

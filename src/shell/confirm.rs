@@ -74,6 +74,8 @@ impl YesPolicy {
             let named = match self.verb.as_deref() {
                 // A full copy types a word of its own, wherever it comes from.
                 Some(PROCEDURE) => !matches!(damage, Damage::TypeWord(_)),
+                // An override is named twice: as the command, and as what is said yes to.
+                _ if grant == Some(Grant::ForcePrimary) => false,
                 own => own == Some(verb),
             };
             let granted = grant.is_some_and(|g| self.grants.contains(&g));

@@ -196,6 +196,7 @@ fn starts_nothing(holder: &Operation, content: Content) -> bool {
     match holder.goal.kind {
         GoalKind::Recover { .. } | GoalKind::Rebalance => true,
         GoalKind::Restart { .. } | GoalKind::Start => stage == Some(Stage::Recovering),
+        GoalKind::ForcePrimary => false,
     }
 }
 
@@ -224,5 +225,6 @@ fn kind_of(intent: &Intent) -> (GoalKind, Option<usize>) {
         }
         Intent::Rebalance { .. } => (GoalKind::Rebalance, None),
         Intent::Restart { mode, .. } => (GoalKind::Restart { mode: *mode }, None),
+        Intent::ForcePrimary { .. } => (GoalKind::ForcePrimary, None),
     }
 }

@@ -217,11 +217,11 @@ impl TargetDriver {
     }
 
     async fn member(&self, target: &Target, dbid: Dbid, ask_hosts: bool) -> MemberFacts {
-        let (report, lost) = self.shared.board.read(|k| {
-            let lost = k.segments.get(&dbid).and_then(|s| s.lost.clone());
-            (k.answer(dbid).cloned(), lost)
+        let (report, last, lost) = self.shared.board.read(|k| {
+            let seen = k.segments.get(&dbid);
+            (k.answer(dbid).cloned(), seen.and_then(|s| s.report.clone()), seen.and_then(|s| s.lost.clone()))
         });
-        let mut facts = MemberFacts { report, lost, ..MemberFacts::default() };
+        let mut facts = MemberFacts { report, last, lost, ..MemberFacts::default() };
         let Some((segment, host)) = self.place(dbid).filter(|_| ask_hosts) else {
             return facts;
         };
@@ -249,11 +249,15 @@ impl TargetDriver {
             Step::Release => prober.release(target.content),
             Step::Stop { dbid, mode } => prober.stop(*dbid, *mode),
             Step::Drain { dbid } => return self.drain(*dbid).await,
-            Step::Change { transition, full_copy, rate_bytes, reason } => {
+            Step::Change { transition, full_copy, rate_bytes, reason, serving_copy } => {
                 let rate_bytes = match self.rate(*rate_bytes) {
                     Ok(rate_bytes) => rate_bytes,
                     Err(error) => return Came::Failed(error.to_string()),
                 };
+                // Who overrode it is part of the record.
+                let owner = &self.live.owner;
+                let overridden = || format!("override by {} on {}: {reason}", owner.user, owner.host);
+                let reason = if transition.event.is_override() { &overridden() } else { reason };
                 let change = Change {
                     transition,
                     reason,
@@ -261,7 +265,7 @@ impl TargetDriver {
                     recover: None,
                     full_copy: *full_copy,
                     rate_bytes,
-                    serving_copy: None,
+                    serving_copy: *serving_copy,
                     at_ms: unix_ms(),
                 };
                 return self.change(&change).await;
@@ -373,7 +377,12 @@ async fn wait(news: &mut watch::Receiver<u64>, flags: &mut watch::Receiver<u64>)
 /// What of a target must survive the coordinator.
 fn kept(target: &Target) -> (Stage, Option<crate::core::ids::Epoch>, [bool; 6], Option<bool>) {
     let Target { stage, granted, continues, was_in_sync, joined, revives, prepared, dropped, .. } = *target;
-    (stage, granted, [was_in_sync, joined, revives, prepared, dropped, target.ended.is_some()], continues)
+    (
+        stage,
+        granted.max(Some(target.above)),
+        [was_in_sync, joined, revives, prepared, dropped, target.ended.is_some()],
+        continues,
+    )
 }
 
 fn sibling(datadir: &str) -> PathBuf {

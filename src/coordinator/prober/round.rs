@@ -307,7 +307,10 @@ impl Round {
                 self.extras.insert(content, (row.full_copy, row.rate_bytes));
                 self.show_content(content);
                 if let Ok(pair) = row.pair {
+                    // The row first: what is beside it is judged together with it.
+                    let (serving_copy, quarantined) = (row.serving_copy, row.quarantine);
                     self.step(content, Event::Row(pair));
+                    self.step(content, Event::Beside { serving_copy, quarantined });
                 }
             }
             Err(error) => tracing::error!(content = content.0, %error, "the row could not be read"),

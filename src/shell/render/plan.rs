@@ -49,6 +49,7 @@ fn how(intent: &Intent) -> String {
         Intent::FullRecover { in_place: true, .. } => "in place, overwriting".to_string(),
         Intent::Rebalance { .. } => "to the preferred roles".to_string(),
         Intent::Restart { mode, .. } => mode.word().to_string(),
+        Intent::ForcePrimary { .. } => "an override, with the copy it holds".to_string(),
     }
 }
 
@@ -145,6 +146,7 @@ fn exposed(plan: &Plan, touched: &[Content]) -> String {
             let keep = if one { "keeps" } else { "keep" };
             format!("{which} {keep} a single copy until {whose}")
         }
+        Intent::ForcePrimary { .. } => format!("{which}: a single copy until a full copy is made"),
         Intent::Rebalance { .. } | Intent::Restart { .. } => {
             let have = if one { "has" } else { "have" };
             format!("{which} {have} a single copy for a moment, until {whose}")
@@ -177,7 +179,7 @@ fn pauses(plan: &Plan, style: &Style) -> String {
     let pauses = match plan.intent {
         Intent::Recover { .. } | Intent::FullRecover { .. } => "2 for each content",
         Intent::Rebalance { .. } => "while the roles switch, then 2 more for each",
-        Intent::Restart { .. } => "while each content restarts",
+        Intent::Restart { .. } | Intent::ForcePrimary { .. } => "while each content restarts",
     };
     let sessions = if cancelled { "running statements   cancelled" } else { "sessions cancelled   0" };
     let gap = SECOND.saturating_sub(pauses.len()).max(3);
@@ -252,7 +254,7 @@ pub fn question(plan: &Plan, style: &Style) -> String {
 fn question_head(plan: &Plan, style: &Style) -> String {
     let n = plan.steps.len();
     let noun = match plan.intent {
-        Intent::Recover { .. } | Intent::FullRecover { .. } => "segment",
+        Intent::Recover { .. } | Intent::FullRecover { .. } | Intent::ForcePrimary { .. } => "segment",
         Intent::Rebalance { .. } | Intent::Restart { .. } => "content",
     };
     let head = match plan.intent {
@@ -274,6 +276,7 @@ fn question_step(step: &PlanStep, places: &Places, style: &Style) -> String {
         StepKind::Switch => {
             para.unit(0, &target, Paint::Plain).unit(2, &format!("takes over from {source}"), Paint::Plain)
         }
+        StepKind::Force => para.unit(0, &target, Paint::Plain).unit(2, "shall serve", Paint::Bad),
         StepKind::Restart => para.unit(0, &target, Paint::Plain),
     };
     para.unit(3, &amount(step), Paint::Plain).render(style)
@@ -308,6 +311,7 @@ fn cost(plan: &Plan, style: &Style) -> String {
         (Intent::Recover { .. } | Intent::FullRecover { .. }, false) => {
             format!("reads and writes of {which} pause twice; no session is cancelled")
         }
+        (Intent::ForcePrimary { .. }, _) => format!("sessions on {which} are ended"),
         (Intent::Restart { .. }, _) => {
             format!("{which} {verb} while it restarts; running statements are cancelled")
         }
