@@ -79,7 +79,7 @@ pub fn open(magic: [u8; 8], bytes: &[u8]) -> Result<&[u8], FormatError> {
 }
 
 /// What a file looked like at a clean end, so that a touch from outside is noticed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Stamp {
     pub name: String,
     pub inode: u64,
@@ -89,7 +89,7 @@ pub struct Stamp {
 }
 
 /// `segment.meta`: who this copy is, and what it last knew.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Meta {
     pub cluster_id: String,
     pub dbid: Dbid,
@@ -130,7 +130,7 @@ impl Meta {
 }
 
 /// `track.map`: the blocks that differ from one copy of the peer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TrackMap {
     pub binding: Binding,
     pub dirty: DirtyMap,

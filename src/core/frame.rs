@@ -24,7 +24,7 @@ pub const BODY_BYTES_MAX: u32 = 16 << 20;
 pub const DATA_BYTES_MAX: u64 = 1 << 20;
 
 /// What the primary says first.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Open {
     pub epoch: Epoch,
     pub primary: Dbid,
@@ -33,7 +33,7 @@ pub struct Open {
 }
 
 /// What the mirror answers: what it holds, and what it may hold that the primary does not know of.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Manifest {
     pub copy: CopyState,
     /// Length of each file by its number; `None` for one that does not exist.
@@ -63,7 +63,7 @@ impl Manifest {
 }
 
 /// One frame.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Frame {
     // From the primary.
     Open(Open),
@@ -118,6 +118,25 @@ pub struct Header {
 }
 
 impl Frame {
+    /// The frame's name, for a message that must not carry its data.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Frame::Open(_) => "open",
+            Frame::Begin => "begin",
+            Frame::SetLen { .. } => "set length",
+            Frame::Data { .. } => "data",
+            Frame::Barrier(_) => "barrier",
+            Frame::Consistent { .. } => "consistent",
+            Frame::Ping(_) => "ping",
+            Frame::Manifest(_) => "manifest",
+            Frame::Begun => "begun",
+            Frame::Synced(_) => "synced",
+            Frame::IsConsistent => "is consistent",
+            Frame::Pong(_) => "pong",
+            Frame::Failed(_) => "failed",
+        }
+    }
+
     fn kind(&self) -> u8 {
         match self {
             Frame::Open(_) => 1,

@@ -9,7 +9,7 @@ use super::row::PairRow;
 use serde::{Deserialize, Serialize};
 
 /// Where a peer takes its replication link.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PeerAddress {
     pub dbid: Dbid,
     pub address: String,
@@ -51,7 +51,7 @@ pub enum Phase {
 }
 
 /// The documented stages of a resynchronization.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
     Preparation,
@@ -76,7 +76,7 @@ impl Stage {
 }
 
 /// How far a resynchronization is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Progress {
     pub stage: Stage,
     /// Blocks of 4 KiB that had to be copied when the data copy began.
@@ -93,7 +93,7 @@ pub struct Progress {
 }
 
 /// Why a segment asks for attention.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "kind", content = "detail", rename_all = "snake_case")]
 pub enum MirrorLoss {
     /// The link's connection ended or could not be made.
@@ -118,7 +118,7 @@ impl std::fmt::Display for MirrorLoss {
 }
 
 /// The copy a change tracking map is bound to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct CopyState {
     pub copy: CopyId,
     /// The epoch of the link over which this copy was last in sync.

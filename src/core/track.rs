@@ -38,7 +38,7 @@ impl FileId {
 }
 
 /// A run of blocks of one file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Run {
     pub file: FileId,
     pub first: u64,
@@ -59,7 +59,7 @@ impl Run {
 }
 
 /// The blocks of one file.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 struct Blocks {
     words: Vec<u64>,
     count: u64,
@@ -103,7 +103,7 @@ impl Blocks {
 }
 
 /// The blocks of all files that differ, or may differ, from the mirror.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct DirtyMap {
     files: [Blocks; 2],
 }

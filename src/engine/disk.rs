@@ -1,7 +1,9 @@
 //! The replicated files and the engine's own, on a real file system.
 
+use super::records;
 use super::storage::{FileId, StorageError};
-use crate::core::format::Stamp;
+use crate::core::format::{Stamp, TrackMap};
+use crate::core::pair::replica::Files;
 use crate::core::track::{BLOCK_BYTES, DirtyMap};
 use crate::core::wal;
 use rustix::io::Errno;
@@ -160,6 +162,20 @@ impl Disk {
                 Some(Stamp { name, inode: m.ino(), bytes: m.len(), changed: (m.ctime(), m.ctime_nsec()) })
             })
             .collect()
+    }
+}
+
+impl Files for Disk {
+    fn len(&self, file: FileId) -> Result<u64, String> {
+        Disk::len(self, file).map_err(|e| e.to_string())
+    }
+
+    fn pages_named_by_log(&self) -> Result<DirtyMap, String> {
+        Disk::pages_named_by_log(self).map_err(|e| e.to_string())
+    }
+
+    fn map(&self) -> Result<TrackMap, String> {
+        self.timed(|| records::load_map(&self.dir)).map_err(|e| e.to_string())
     }
 }
 

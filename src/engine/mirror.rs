@@ -1,20 +1,13 @@
-//! The mirror's end of a link: one thread that applies frames in their order.
-//!
-//! The files have no SQLite connection here; they are opened only after a promotion, which first
-//! ends the link and joins this thread (R3).
+//! The mirror's end of a link: one thread a connection, which applies frames in their order.
 
-use super::disk::Disk;
 use super::link::{ReadError, read_frame, write_frame};
-use super::records;
-use super::state::{ACK_DEADLINE, Engine, EngineError, Inner, MirrorPart, Part};
-use super::storage::{FileId, StorageError};
-use crate::core::format::TrackMap;
-use crate::core::frame::{Frame, Manifest, Open};
-use crate::core::pair::binding::Binding;
-use crate::core::report::CopyState;
-use crate::core::track::DirtyMap;
+use super::state::{Engine, EngineError, Inner, Undone};
+use super::storage::StorageError;
+use crate::core::frame::Frame;
+use crate::core::pair::replica::{ACK_DEADLINE, Applier, ApplierEnd, Breach, Effect};
+use crate::core::report::Phase;
 use std::io::BufReader;
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, MutexGuard};
 use std::time::Instant;
 use thiserror::Error;
@@ -26,28 +19,38 @@ const READ_BUFFER_BYTES: usize = 256 << 10;
 enum ApplyError {
     #[error("{0}")]
     Link(#[from] ReadError),
-    #[error("{0}")]
-    Write(#[from] std::io::Error),
-    #[error("the primary broke the protocol: {0}")]
-    Protocol(String),
+    #[error(transparent)]
+    Breach(#[from] Breach),
     /// The mirror's own disk failed it; the primary is told why.
-    #[error("{0}")]
-    Disk(#[from] StorageError),
-    #[error("{0}")]
-    Record(#[from] records::RecordError),
+    #[error(transparent)]
+    Disk(#[from] EngineError),
+}
+
+impl From<Undone<Breach>> for ApplyError {
+    fn from(undone: Undone<Breach>) -> ApplyError {
+        match undone {
+            Undone::Event(breach) => ApplyError::Breach(breach),
+            Undone::Effect(error) => ApplyError::Disk(error),
+        }
+    }
+}
+
+impl ApplyError {
+    fn end(&self) -> ApplierEnd {
+        use std::io::ErrorKind::{TimedOut, WouldBlock};
+        match self {
+            ApplyError::Link(ReadError::Ended) => ApplierEnd::Closed,
+            ApplyError::Link(ReadError::Io(e)) if !matches!(e.kind(), WouldBlock | TimedOut) => ApplierEnd::Closed,
+            ApplyError::Link(_) | ApplyError::Breach(_) => ApplierEnd::GivenUp,
+            ApplyError::Disk(error) => ApplierEnd::Disk(error.to_string()),
+        }
+    }
 }
 
 impl Engine {
     /// Takes the one link of this process, if it waits for one; the applier runs until it ends.
     /// The primary may have heard of the recovery first: then this waits for the order. Blocks.
     pub fn accept_link(self: &Arc<Engine>, stream: TcpStream) -> Result<(), EngineError> {
-        let mut inner = self.await_order();
-        let Part::Mirror(mirror) = &mut inner.part else {
-            return Err(EngineError::Refused("no link is awaited here".into()));
-        };
-        if mirror.had_link {
-            return Err(EngineError::Refused("a link is never resumed (R6)".into()));
-        }
         let refuse = |e: std::io::Error| EngineError::Refused(e.to_string());
         // A primary that opens a link and then says nothing must not hold the mirror for ever; its
         // pings come ten times as often.
@@ -55,10 +58,18 @@ impl Engine {
         // An answer to a barrier is a small packet that a commit waits for.
         stream.set_nodelay(true).map_err(refuse)?;
         let reader = stream.try_clone().map_err(refuse)?;
+        let mut inner = self.await_order();
+        let applier = inner.replica.link_arrived()?;
         let engine = self.clone();
-        let applier = std::thread::Builder::new().name("apply".into()).spawn(move || engine.apply(reader));
-        mirror.streams.push(stream);
-        mirror.appliers.push(applier.map_err(refuse)?);
+        let spawned = std::thread::Builder::new().name("apply".into()).spawn(move || engine.apply(applier, reader));
+        match spawned {
+            Ok(handle) => inner.appliers.push(handle),
+            Err(error) => {
+                inner.replica.applier_joined();
+                return Err(refuse(error));
+            }
+        }
+        inner.streams.push(stream);
         drop(inner);
         self.announce();
         Ok(())
@@ -68,178 +79,69 @@ impl Engine {
     fn await_order(&self) -> MutexGuard<'_, Inner> {
         let asked = Instant::now();
         let mut inner = self.lock();
-        while matches!(inner.part, Part::Nobody) && asked.elapsed() < ACK_DEADLINE {
+        while inner.replica.phase() == Phase::Nobody && asked.elapsed() < ACK_DEADLINE {
             inner = self.wait_for(inner, ACK_DEADLINE.saturating_sub(asked.elapsed()));
         }
         inner
     }
 
-    fn apply(&self, stream: TcpStream) {
-        let mut applier = Applier { engine: self, disk: &self.disk, written: Vec::new(), turn: Turn::Open };
+    fn apply(&self, mut applier: Applier, stream: TcpStream) {
         let mut writer = match stream.try_clone() {
             Ok(writer) => writer,
             Err(error) => return tracing::warn!(%error, "link"),
         };
         let mut reader = BufReader::with_capacity(READ_BUFFER_BYTES, stream);
         let error = loop {
-            match read_frame(&mut reader).map_err(ApplyError::from).and_then(|f| applier.step(f)) {
-                Ok(None) => {}
-                Ok(Some(answer)) => {
-                    if let Err(error) = write_frame(&mut writer, &answer) {
-                        break ApplyError::from(error);
-                    }
-                }
-                Err(error) => break error,
+            if let Err(error) = self.apply_next(&mut applier, &mut reader, &mut writer) {
+                break error;
             }
         };
         tracing::info!(%error, "link ended");
         // The primary may be gone already; then nobody needs to hear why.
         let _ = write_frame(&mut writer, &Frame::Failed(error.to_string()));
-        let _ = writer.shutdown(std::net::Shutdown::Both);
-        let mut inner = self.lock();
-        if let Part::Mirror(mirror) = &mut inner.part
-            && !matches!(applier.turn, Turn::Open)
-        {
-            // A silent primary is no end: only a closed connection tells that its lease is void. Nor is
-            // an end that we made ourselves.
-            mirror.saw_end |= mirror.linked
-                && matches!(&error, ApplyError::Link(ReadError::Io(e))
-                    if !matches!(e.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut));
-            if matches!(error, ApplyError::Disk(_) | ApplyError::Record(_)) {
-                mirror.failed = Some(error.to_string());
-            }
-            mirror.linked = false;
-        }
-        drop(inner);
+        let _ = writer.shutdown(Shutdown::Both);
+        self.lock().replica.link_ended(&applier, error.end());
         self.announce();
     }
-}
 
-/// What applying needs to know from one frame to the next.
-struct Applier<'a> {
-    engine: &'a Engine,
-    disk: &'a Disk,
-    /// Files written since the last barrier.
-    written: Vec<FileId>,
-    turn: Turn,
-}
-
-/// Which frames may come next: nothing is applied before the primary proved that this is the link.
-#[derive(Clone, Copy)]
-enum Turn {
-    Open,
-    Begin,
-    Data,
-}
-
-impl Applier<'_> {
-    fn step(&mut self, frame: Frame) -> Result<Option<Frame>, ApplyError> {
-        match (self.turn, frame) {
-            (Turn::Open, Frame::Open(open)) => self.open(&open).map(Some),
-            (Turn::Begin, Frame::Begin) => {
-                self.engine.change_meta(&mut self.engine.lock(), |meta| {
-                    meta.consistent = false;
-                    meta.stamps.clear();
-                })?;
-                self.turn = Turn::Data;
-                Ok(Some(Frame::Begun))
+    fn apply_next(
+        &self,
+        applier: &mut Applier,
+        reader: &mut BufReader<TcpStream>,
+        writer: &mut TcpStream,
+    ) -> Result<(), ApplyError> {
+        let mut frame = read_frame(reader)?;
+        let answers = match applier.data(&mut frame) {
+            // Data takes no lock: the link's order is the files' order.
+            Some(effects) => self.carry_out(effects)?,
+            None => {
+                let mut inner = self.lock();
+                let now = self.now();
+                self.transact(&mut inner, |replica| replica.apply(applier, frame, &self.disk, now))?
             }
-            (Turn::Data, Frame::SetLen { file, len }) => {
-                self.disk.set_len(file, len)?;
-                self.note(file);
-                Ok(None)
+        };
+        for answer in answers {
+            if let Effect::Answer(frame) = answer {
+                write_frame(writer, &frame).map_err(ReadError::from)?;
             }
-            (Turn::Data, Frame::Data { file, offset, bytes }) => {
-                self.disk.write(file, offset, &bytes)?;
-                self.note(file);
-                Ok(None)
-            }
-            (Turn::Data, Frame::Barrier(barrier)) => {
-                self.sync()?;
-                Ok(Some(Frame::Synced(barrier)))
-            }
-            (Turn::Data, Frame::Consistent { copy }) => {
-                self.sync()?;
-                self.become_consistent(copy)?;
-                Ok(Some(Frame::IsConsistent))
-            }
-            (Turn::Data, Frame::Ping(sent)) => {
-                if let Part::Mirror(mirror) = &mut self.engine.lock().part {
-                    mirror.last_ping = Some(Instant::now());
-                }
-                Ok(Some(Frame::Pong(sent)))
-            }
-            (_, other) => Err(ApplyError::Protocol(format!("it is not the turn of {other:?}"))),
-        }
-    }
-
-    fn note(&mut self, file: FileId) {
-        if !self.written.contains(&file) {
-            self.written.push(file);
-        }
-    }
-
-    fn sync(&mut self) -> Result<(), ApplyError> {
-        for file in self.written.drain(..) {
-            self.disk.sync(file)?;
         }
         Ok(())
     }
 
-    fn open(&mut self, open: &Open) -> Result<Frame, ApplyError> {
-        let mut inner = self.engine.lock();
-        if open.epoch != inner.meta.epoch || open.mirror != inner.dbid() {
-            let (epoch, me) = (inner.meta.epoch, inner.dbid());
-            return Err(ApplyError::Protocol(format!("a link for {open:?}; this is dbid {me} in epoch {epoch}")));
+    /// Waits until nobody applies any more (R3); their connections are closed already.
+    pub(super) fn join_appliers<'a>(
+        &'a self,
+        mut inner: MutexGuard<'a, Inner>,
+    ) -> Result<MutexGuard<'a, Inner>, EngineError> {
+        let appliers = std::mem::take(&mut inner.appliers);
+        drop(inner);
+        let count = appliers.len();
+        for applier in appliers {
+            // Half a frame may have been applied, and nobody knows by whom.
+            applier.join().map_err(|_| StorageError::Io("an applier failed".into()))?;
         }
-        match &mut inner.part {
-            Part::Mirror(mirror) if !mirror.had_link => (mirror.had_link, mirror.linked) = (true, true),
-            _ => return Err(ApplyError::Protocol("a link is never resumed, and there is one at most (R6)".into())),
-        }
-        self.turn = Turn::Begin;
-        let length = |file| self.disk.len(file).ok().filter(|len| *len > 0);
-        let contribution = self.disk.pages_named_by_log()?;
-        let unusable = (inner.meta.written_outside_checkpoint)
-            .then(|| "main.db of this copy was written outside a checkpoint".to_owned());
-        Ok(Frame::Manifest(Manifest {
-            copy: inner.meta.copy_state(),
-            lengths: FileId::ALL.map(length),
-            contribution: contribution.runs().iter().map(|r| (r.file.number(), r.first, r.count)).collect(),
-            touched: inner.meta.touched.clone(),
-            unusable,
-        }))
-    }
-
-    /// The marker of R4: from here on this copy may be promoted.
-    fn become_consistent(&mut self, primary: CopyState) -> Result<(), ApplyError> {
-        let mut inner = self.engine.lock();
-        // The map first: a marker without the map it belongs to could be served with an older one.
-        let map = TrackMap { binding: Binding::to(primary), dirty: DirtyMap::default() };
-        self.disk.timed(|| records::save_map(self.disk.dir(), &map))?;
-        self.engine.change_meta(&mut inner, |meta| {
-            meta.consistent = true;
-            meta.generation = meta.epoch;
-            meta.peer = Some(primary);
-            meta.written_outside_checkpoint = false;
-            meta.touched.clear();
-        })?;
-        Ok(())
-    }
-}
-
-impl MirrorPart {
-    /// Ends every connection that came for the link, and lets no other take its place.
-    pub fn close(&mut self) {
-        (self.had_link, self.linked) = (true, false);
-        for stream in self.streams.drain(..) {
-            // An error here only says that the connection is gone already.
-            let _ = stream.shutdown(std::net::Shutdown::Both);
-        }
-    }
-
-    /// The same, and the threads that are to be joined before anything else happens (R3).
-    pub fn end(&mut self) -> Vec<std::thread::JoinHandle<()>> {
-        self.close();
-        std::mem::take(&mut self.appliers)
+        let mut inner = self.lock();
+        (0..count).for_each(|_| inner.replica.applier_joined());
+        Ok(inner)
     }
 }

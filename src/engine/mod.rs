@@ -1,5 +1,6 @@
-//! I/O around the pure core: the disk, the replication link, the gate, and the resynchronization.
+//! I/O around the pure core: the disk, the replication link, the threads.
 //!
+//! What a segment does in its pair is decided by [`Replica`]; here its effects are carried out.
 //! [`Engine`] is the one object behind a segment: SQLite's VFS writes through it ([`Storage`]), the
 //! coordinator's orders reach it ([`Engine::order`]), a peer's link ends in it
 //! ([`Engine::accept_link`]). One mutex guards a write together with its place in the stream to the
@@ -8,6 +9,7 @@
 //! Threads: those of the sessions; for an open link of a primary a sender, a receiver and a clock;
 //! one for a resynchronization; on a mirror one that applies. None of them outlives its link.
 //!
+//! [`Replica`]: crate::core::pair::replica::Replica
 //! [`Storage`]: storage::Storage
 
 pub mod disk;

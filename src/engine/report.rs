@@ -1,7 +1,8 @@
 //! What the coordinator hears of this segment.
 
-use super::state::{ACK_DEADLINE, Engine, Inner, Part};
-use crate::core::report::{CopyState, Report};
+use super::state::{Engine, Inner};
+use crate::core::pair::replica::{ACK_DEADLINE, Surroundings};
+use crate::core::report::Report;
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
@@ -68,41 +69,12 @@ impl Engine {
     }
 
     fn report_of(&self, inner: &Inner) -> Report {
-        let meta = &inner.meta;
-        let mut report = Report {
-            dbid: inner.dbid(),
-            content: inner.content(),
+        inner.replica.report(&Surroundings {
             pid: std::process::id(),
-            phase: inner.phase(),
-            epoch: meta.epoch,
-            copy: meta.copy_state(),
-            ready: false,
-            link: None,
-            mirror_lost: None,
-            sick: inner.fenced.clone().or_else(|| self.sick()),
-            map_unusable: None,
-            map_bound_to: None,
-            dirty_blocks: 0,
+            files_stand: self.disk.files_stand(),
             data_bytes: self.disk.data_bytes(),
             free_bytes: self.disk.free_bytes(),
-            progress: None,
-        };
-        match &inner.part {
-            Part::Nobody => report.ready = meta.consistent && self.disk.files_stand(),
-            Part::Mirror(mirror) => {
-                report.ready = meta.consistent && mirror.failed.is_none() && self.disk.files_stand();
-                report.link = mirror.linked.then_some(meta.epoch);
-                report.sick = report.sick.or_else(|| mirror.failed.clone());
-            }
-            Part::Acting(acting) => {
-                report.link = acting.link.is_some().then_some(meta.epoch);
-                report.mirror_lost = acting.lost.clone();
-                report.map_unusable = acting.map_unusable.clone();
-                report.map_bound_to = acting.binding.map(|b| CopyState { copy: b.copy, generation: b.generation });
-                report.dirty_blocks = acting.primary.dirty().count();
-                report.progress = acting.progress.clone();
-            }
-        }
-        report
+            sick: self.sick(),
+        })
     }
 }

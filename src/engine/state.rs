@@ -1,28 +1,20 @@
-//! The engine's state and the small steps on it that every other file of this room uses.
+//! The engine: a replica's state under one lock, and how its effects are carried out.
 
 use super::disk::Disk;
-use super::link::Link;
 use super::records::{self, RecordError};
 use super::report::LastReport;
 use super::storage::{FileId, StorageError};
-use crate::core::format::{Meta, TrackMap};
-use crate::core::ids::{Content, Dbid};
-use crate::core::pair::binding::Binding;
-use crate::core::pair::obey::Standing;
-use crate::core::pair::primary::{Mirroring, Primary};
-use crate::core::report::{MirrorLoss, PeerAddress, Phase, Progress};
+use crate::core::format::{Meta, Stamp};
+use crate::core::pair::replica::{Breach, Effect, LinkId, NotActing, Refused, Replica, Stranger, Time};
+use crate::core::report::{MirrorLoss, PeerAddress};
+use std::convert::Infallible;
 use std::io;
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use thiserror::Error;
-
-/// A mirror that leaves a sync unanswered for longer is lost, whatever its heartbeats say.
-pub const ACK_DEADLINE: Duration = Duration::from_secs(2);
-/// A primary in sync serves reads only while its mirror answered a ping sent less than this ago.
-pub const READ_LEASE: Duration = Duration::from_secs(1);
 
 /// Makes the authenticated connection a link is carried by.
 pub trait Connector: Send + Sync + 'static {
@@ -41,53 +33,83 @@ pub enum EngineError {
     Refused(String),
 }
 
-/// An acting primary.
-pub(super) struct Acting {
-    pub primary: Primary,
-    /// The copy the map is bound to; `None` when the map can't be used, or there is no mirror.
-    pub binding: Option<Binding>,
-    pub map_unusable: Option<String>,
-    pub link: Option<Link>,
-    pub lost: Option<MirrorLoss>,
-    pub progress: Option<Progress>,
-    /// SQLite is open and sessions are served.
-    pub serving: bool,
-    /// A promoted mirror serves no read before this: its former primary may still hold a read lease.
-    pub reads_from: Option<Instant>,
+impl From<Refused> for EngineError {
+    fn from(refused: Refused) -> EngineError {
+        EngineError::Refused(refused.0)
+    }
 }
 
-/// A mirror, or a fresh process that waits for its link.
-#[derive(Default)]
-pub(super) struct MirrorPart {
-    /// Every connection that came for the link, and the thread that reads it. One at most is the link.
+impl From<Breach> for EngineError {
+    fn from(breach: Breach) -> EngineError {
+        EngineError::Refused(breach.to_string())
+    }
+}
+
+impl From<Stranger> for EngineError {
+    fn from(_: Stranger) -> EngineError {
+        EngineError::Refused("the link is another one by now".into())
+    }
+}
+
+impl From<NotActing> for StorageError {
+    fn from(not: NotActing) -> StorageError {
+        StorageError::Fenced(not.0)
+    }
+}
+
+impl From<NotActing> for EngineError {
+    fn from(not: NotActing) -> EngineError {
+        EngineError::Storage(not.into())
+    }
+}
+
+/// Why an event did not happen: the replica refused it, or an effect could not be carried out.
+#[derive(Debug)]
+pub(super) enum Undone<E> {
+    Event(E),
+    Effect(EngineError),
+}
+
+impl<E: Into<EngineError>> From<Undone<E>> for EngineError {
+    fn from(undone: Undone<E>) -> EngineError {
+        match undone {
+            Undone::Event(event) => event.into(),
+            Undone::Effect(error) => error,
+        }
+    }
+}
+
+impl From<Infallible> for EngineError {
+    fn from(never: Infallible) -> EngineError {
+        match never {}
+    }
+}
+
+impl<E: Into<EngineError>> From<Undone<E>> for StorageError {
+    fn from(undone: Undone<E>) -> StorageError {
+        EngineError::from(undone).as_storage()
+    }
+}
+
+impl EngineError {
+    /// The same trouble, as the storage below SQLite says it.
+    pub(super) fn as_storage(&self) -> StorageError {
+        match self {
+            EngineError::Record(error) => error.as_storage(),
+            EngineError::Storage(error) => error.clone(),
+            EngineError::Open { .. } | EngineError::Refused(_) => StorageError::Io(self.to_string()),
+        }
+    }
+}
+
+/// The replica, and the connections and threads that belong to what it is.
+pub(super) struct Inner {
+    pub replica: Replica,
+    /// The primary's connection to its mirror.
+    pub stream: Option<(LinkId, TcpStream)>,
+    /// The mirror's: every connection that came for the link, and the thread that applies its frames.
     pub streams: Vec<TcpStream>,
     pub appliers: Vec<JoinHandle<()>>,
-    /// The link stands.
-    pub linked: bool,
-    /// A link was accepted, or given up: there is no second one (R3, R6).
-    pub had_link: bool,
-    pub saw_end: bool,
-    pub failed: Option<String>,
-    pub last_ping: Option<Instant>,
-}
-
-pub(super) enum Part {
-    /// Started, and nobody until told (R5).
-    Nobody,
-    Mirror(MirrorPart),
-    Acting(Box<Acting>),
-}
-
-pub(super) struct Inner {
-    pub meta: Meta,
-    pub part: Part,
-    /// Reads and writes wait.
-    pub gate_closed: bool,
-    pub checkpointing: bool,
-    /// This process may not touch the files any more, and why.
-    pub fenced: Option<String>,
-    /// Rises with every link and every order that ends one, so a thread of an old link is a stranger.
-    pub link_id: u64,
 }
 
 /// A segment's replication engine.
@@ -95,9 +117,13 @@ pub struct Engine {
     pub(super) disk: Disk,
     pub(super) connector: Box<dyn Connector>,
     pub(super) inner: Mutex<Inner>,
+    /// Something changed that a waiting session or recovery may have waited for.
     pub(super) changed: Condvar,
+    /// There is something for the network.
+    pub(super) to_send: Condvar,
     pub(super) notify: Box<dyn Fn() + Send + Sync>,
     pub(super) last_report: LastReport,
+    started: Instant,
 }
 
 /// Notes, before anything is trusted, what happened to the files while no process held them; true
@@ -107,7 +133,7 @@ fn note_changes_from_outside(meta: &mut Meta, disk: &Disk) -> bool {
     let now = disk.stamps();
     let mut touched: Vec<String> = (meta.stamps.iter())
         .filter(|then| now.iter().find(|n| n.name == then.name) != Some(then))
-        .map(|then| then.name.clone())
+        .map(|then: &Stamp| then.name.clone())
         .collect();
     if meta.consistent && !disk.missing().is_empty() {
         tracing::error!(files = ?disk.missing(), "missing: this copy is not consistent any more");
@@ -137,75 +163,87 @@ impl Engine {
         if note_changes_from_outside(&mut meta, &disk) {
             records::save_meta(dir, &meta)?;
         }
-        let inner =
-            Inner { meta, part: Part::Nobody, gate_closed: false, checkpointing: false, fenced: None, link_id: 0 };
+        let inner = Inner { replica: Replica::nobody(meta), stream: None, streams: Vec::new(), appliers: Vec::new() };
         let engine = Engine {
             disk,
             connector,
             inner: Mutex::new(inner),
             changed: Condvar::new(),
+            to_send: Condvar::new(),
             notify,
             last_report: LastReport::default(),
+            started: Instant::now(),
         };
         Ok(Arc::new(engine))
     }
 
-    /// Changes the durable record first and what is remembered of it after, so that a change that
-    /// could not be written is tried again.
-    pub(super) fn change_meta(&self, inner: &mut Inner, change: impl FnOnce(&mut Meta)) -> Result<(), RecordError> {
-        let mut meta = inner.meta.clone();
-        change(&mut meta);
-        self.disk.timed(|| records::save_meta(self.disk.dir(), &meta))?;
-        inner.meta = meta;
-        Ok(())
-    }
-
-    pub(super) fn save_map(&self, acting: &mut Acting) -> Result<(), RecordError> {
-        if let Some(map) = acting.map() {
-            self.disk.timed(|| records::save_map(self.disk.dir(), &map))?;
-        }
-        acting.primary.map_saved();
-        Ok(())
+    /// The replica's clock.
+    pub(super) fn now(&self) -> Time {
+        self.started.elapsed()
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().expect("a panic under this lock ends the process")
     }
 
-    pub(super) fn wait<'a>(&self, guard: MutexGuard<'a, Inner>) -> MutexGuard<'a, Inner> {
-        self.changed.wait(guard).expect("a panic under this lock ends the process")
-    }
-
     pub(super) fn wait_for<'a>(&self, guard: MutexGuard<'a, Inner>, time: Duration) -> MutexGuard<'a, Inner> {
         self.changed.wait_timeout(guard, time).expect("a panic under this lock ends the process").0
+    }
+
+    /// Lets an event happen whole or not at all: the replica is changed as a copy, which takes its
+    /// place once everything durable is done. Returns the effects that remain for the caller.
+    pub(super) fn transact<E>(
+        &self,
+        inner: &mut Inner,
+        event: impl FnOnce(&mut Replica) -> Result<Vec<Effect>, E>,
+    ) -> Result<Vec<Effect>, Undone<E>> {
+        let mut after = inner.replica.clone();
+        let effects = event(&mut after).map_err(Undone::Event)?;
+        let remaining = self.carry_out(effects).map_err(Undone::Effect)?;
+        inner.replica = after;
+        inner.close_what_is_over();
+        Ok(remaining)
+    }
+
+    /// Carries out, in their order, the effects on the disk; returns the others.
+    pub(super) fn carry_out(&self, effects: Vec<Effect>) -> Result<Vec<Effect>, EngineError> {
+        let mut remaining = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::SaveMeta(meta) => self.disk.timed(|| records::save_meta(self.disk.dir(), &meta))?,
+                Effect::SaveMap(map) => self.disk.timed(|| records::save_map(self.disk.dir(), &map))?,
+                Effect::Write { file, offset, bytes } => self.disk.write(file, offset, &bytes)?,
+                Effect::SetLen { file, len } => self.disk.set_len(file, len)?,
+                Effect::Sync(file) => self.disk.sync(file)?,
+                other => remaining.push(other),
+            }
+        }
+        Ok(remaining)
     }
 
     /// Wakes everybody who waits for a change of state, and tells the coordinator.
     pub(super) fn announce(&self) {
         self.changed.notify_all();
+        self.to_send.notify_all();
         (self.notify)();
     }
 
     /// SQLite is open: the acting primary takes sessions from here on.
     pub fn serving(&self) {
-        if let Part::Acting(acting) = &mut self.lock().part {
-            acting.serving = true;
-        }
+        self.lock().replica.serving();
         self.announce();
     }
 
     /// Ends this process's access to the files: nothing is written or acknowledged any more. The
     /// process exits next, without closing SQLite (R7).
     pub fn fence(&self, why: &str) {
-        let mut inner = self.lock();
-        inner.fence(why);
-        drop(inner);
+        self.lock().fence(why);
         self.announce();
     }
 
     /// Why this process may not touch the files any more; it should exit.
     pub fn fenced(&self) -> Option<String> {
-        self.lock().fenced.clone()
+        self.lock().replica.fenced().map(str::to_owned)
     }
 
     /// Everything written so far is durable where it must be: the last step of a drain and of a stop.
@@ -217,83 +255,53 @@ impl Engine {
     /// A clean end: notes what the files look like, so that a touch from outside is noticed later.
     pub fn note_clean_end(&self) -> Result<(), EngineError> {
         let stamps = self.disk.stamps();
-        Ok(self.change_meta(&mut self.lock(), |meta| meta.stamps = stamps)?)
+        let noted = self.transact(&mut self.lock(), |replica| Ok::<_, Infallible>(replica.clean_end(stamps)));
+        Ok(noted.map(drop)?)
+    }
+
+    /// An I/O error is never retried: the segment stops, and the coordinator sees a dead primary.
+    pub(super) fn disk_failed(&self, inner: &mut Inner, error: StorageError) -> StorageError {
+        tracing::error!(%error, "the disk failed; the segment stops");
+        inner.fence(&format!("its disk failed: {error}"));
+        self.announce();
+        error
+    }
+
+    /// The mirror is lost, said by a thread of a link; a stranger's word counts for nothing.
+    pub(super) fn mirror_is_lost(&self, link: LinkId, loss: MirrorLoss) {
+        let mut inner = self.lock();
+        let said = loss.to_string();
+        if inner.replica.link_lost(link, loss) {
+            tracing::warn!(loss = said, "mirror lost");
+            inner.close_what_is_over();
+            drop(inner);
+            self.announce();
+        }
     }
 }
 
 impl Inner {
-    pub fn acting(&mut self) -> Result<&mut Acting, StorageError> {
-        if let Some(why) = &self.fenced {
-            return Err(StorageError::Fenced(why.clone()));
-        }
-        match &mut self.part {
-            Part::Acting(acting) => Ok(acting),
-            Part::Nobody | Part::Mirror(_) => Err(StorageError::Fenced("not the acting primary".into())),
-        }
-    }
-
     pub fn fence(&mut self, why: &str) {
-        if self.fenced.is_none() {
+        if self.replica.fenced().is_none() {
             tracing::warn!(why, "fenced");
-            self.fenced = Some(why.to_owned());
         }
-        self.close_links();
+        self.replica.fence(why);
+        self.close_what_is_over();
     }
 
-    /// Ends whatever link there is; its threads find themselves strangers.
-    pub fn close_links(&mut self) {
-        self.link_id += 1;
-        match &mut self.part {
-            Part::Acting(acting) => drop(acting.link.take().map(Link::close)),
-            Part::Mirror(mirror) => mirror.close(),
-            Part::Nobody => {}
+    /// Closes the connections of links that are over; their threads find themselves strangers.
+    pub fn close_what_is_over(&mut self) {
+        let open = self.replica.open_link_id();
+        if let Some((_, stream)) = self.stream.take_if(|(link, _)| Some(*link) != open) {
+            close(&stream);
         }
-    }
-
-    /// The mirror is lost: suspended until the coordinator's word (R2).
-    pub fn lose_mirror(&mut self, loss: MirrorLoss) {
-        self.close_links();
-        self.gate_closed = false;
-        if let Part::Acting(acting) = &mut self.part {
-            tracing::warn!(%loss, "mirror lost");
-            acting.primary.mirror_lost();
-            acting.progress = None;
-            acting.lost = Some(loss);
-        }
-    }
-
-    pub fn standing(&self) -> Standing {
-        Standing { dbid: self.dbid(), phase: self.phase(), epoch: self.meta.epoch }
-    }
-
-    pub fn dbid(&self) -> Dbid {
-        self.meta.dbid
-    }
-
-    pub fn content(&self) -> Content {
-        self.meta.content
-    }
-
-    pub fn phase(&self) -> Phase {
-        match &self.part {
-            Part::Nobody => Phase::Nobody,
-            Part::Mirror(_) => Phase::Mirror,
-            Part::Acting(acting) if !acting.serving => Phase::Promoting,
-            Part::Acting(acting) => match acting.primary.mirroring() {
-                Mirroring::Mirrorless => Phase::Mirrorless,
-                Mirroring::Tracking if acting.progress.is_some() => Phase::Resynchronizing,
-                Mirroring::Tracking => Phase::Tracking,
-                Mirroring::Resync => Phase::Resynchronizing,
-                Mirroring::InSync => Phase::InSync,
-                Mirroring::Suspended => Phase::Suspended,
-            },
+        if !self.replica.takes_link() {
+            self.streams.drain(..).for_each(|stream| close(&stream));
         }
     }
 }
 
-impl Acting {
-    /// The map as it is made durable.
-    pub fn map(&self) -> Option<TrackMap> {
-        Some(TrackMap { binding: self.binding?, dirty: self.primary.possibly_different() })
-    }
+fn close(stream: &TcpStream) {
+    // An error here only says that the connection is gone already.
+    let _ = stream.shutdown(Shutdown::Both);
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// A recovery that is interrupted between the mirror's and the primary's last durable write leaves
 /// the mirror one generation ahead; so the generation a recovery is about to make is noted first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Binding {
     pub copy: CopyId,
     pub generation: Epoch,

@@ -4,3 +4,4 @@
 pub mod binding;
 pub mod obey;
 pub mod primary;
+pub mod replica;

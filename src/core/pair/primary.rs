@@ -15,7 +15,7 @@ use crate::core::track::{BLOCK_BYTES, DirtyMap, FileId, Run};
 use std::collections::VecDeque;
 
 /// How the acting primary treats its mirror now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Mirroring {
     /// The content has no mirror.
     Mirrorless,
@@ -33,14 +33,14 @@ pub enum Mirroring {
 pub type Barrier = u64;
 
 /// A byte range of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Range {
     pub offset: u64,
     pub len: u64,
 }
 
 /// What a sync has to wait for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SyncNeeds {
     /// The local file only.
     Local,
@@ -51,7 +51,7 @@ pub enum SyncNeeds {
 }
 
 /// The acting primary's bookkeeping. See the module.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Primary {
     mirroring: Mirroring,
     dirty: DirtyMap,
