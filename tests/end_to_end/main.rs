@@ -16,6 +16,7 @@ mod in_flight;
 mod kill_loop;
 mod lifecycle;
 mod network;
+mod overrides;
 mod postgres;
 mod primitives;
 mod procedures;

@@ -16,8 +16,9 @@ struct Kind {
     before: Before,
     intent: Option<Intent>,
     dbid: Dbid,
-    /// The acting primary in the end.
+    /// The acting primary and the row in the end.
     serves: Dbid,
+    row: &'static str,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -26,6 +27,7 @@ enum Before {
     Synchronized,
     Tracking,
     Switched,
+    DoubleFault,
 }
 
 async fn begun(cluster: &Cluster, kind: &Kind, strikes_at: u64) -> (Arc<Coordinator>, Doom, i64) {
@@ -39,9 +41,12 @@ async fn begun(cluster: &Cluster, kind: &Kind, strikes_at: u64) -> (Arc<Coordina
         let outcome = end(&c, c.operations.begin_start(&owner()).unwrap()).await;
         assert_eq!(outcome.status, OutcomeStatus::Done, "{outcome:?}");
     }
-    if kind.before == Before::Tracking {
-        cluster.world.kill(M);
-        until(&c, "tracking", |c| row(c) == "p,c,u / m,s,d" && serves_alone(c)).await;
+    if matches!(kind.before, Before::Tracking | Before::DoubleFault) {
+        lose_the_mirror(cluster, &c).await;
+    }
+    if kind.before == Before::DoubleFault {
+        cluster.world.kill(P);
+        until(&c, "the double fault", |c| c.store.content(C0).unwrap().last_event.contains("double fault")).await;
     }
     if kind.before == Before::Switched {
         cluster.world.kill(P);
@@ -53,8 +58,25 @@ async fn begun(cluster: &Cluster, kind: &Kind, strikes_at: u64) -> (Arc<Coordina
         Some(intent) => c.operations.begin(&plan(&c, intent.clone(), kind.dbid), &owner()),
         None => c.operations.begin_start(&owner()),
     };
-    let Answer::Begun { op, .. } = answer.unwrap() else { panic!("it begins") };
-    (c, doom, op)
+    match answer.unwrap() {
+        Answer::Begun { op, .. } => (c, doom, op),
+        other => panic!("it does not begin: {other:?}"),
+    }
+}
+
+/// A mirror whose last word comes after the loss of its link counts as alive, and is recovered at once:
+/// then it is killed again.
+async fn lose_the_mirror(cluster: &Cluster, c: &Coordinator) {
+    while row(c) != "p,c,u / m,s,d" {
+        let epoch = c.board.read(|k| k.row(C0)).unwrap().epoch;
+        cluster.world.kill(M);
+        until(c, "the loss to be settled", |c| {
+            let now = c.board.read(|k| k.row(C0)).unwrap();
+            let settled = (row(c) == "p,c,u / m,s,d" && serves_alone(c)) || row(c) == "p,s,u / m,s,u";
+            now.epoch > epoch && settled && c.store.active().unwrap().is_empty()
+        })
+        .await;
+    }
 }
 
 fn serves_alone(c: &Coordinator) -> bool {
@@ -88,7 +110,7 @@ async fn killed_at(kind: Kind, point: u64) {
     let c = Coordinator::start_on(cluster.site.clone(), cluster.hosts.clone()).unwrap();
     let outcome = end(&c, told).await;
     assert_eq!(outcome.status, OutcomeStatus::Done, "killed at {at}\n{outcome:?}");
-    until(&c, &format!("in sync after {at}"), row_is("p,s,u / m,s,u")).await;
+    until(&c, &format!("{} after {at}", kind.row), row_is(kind.row)).await;
     let now = c.board.read(|k| k.row(C0)).unwrap();
     assert_eq!(now.primary.dbid, kind.serves, "killed at {at}");
     assert!(now.epoch >= epoch, "an epoch only rises");
@@ -122,25 +144,33 @@ async fn killed_everywhere(kind: Kind) {
 }
 
 macro_rules! killed_at_every_point_of {
-    ($($name:ident: $before:ident, $intent:expr, $dbid:expr => $serves:expr;)*) => {$(
+    ($($name:ident: $before:ident, $intent:expr, $dbid:expr => $serves:expr, $row:expr;)*) => {$(
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $name() {
-            killed_everywhere(Kind { before: Before::$before, intent: $intent, dbid: $dbid, serves: $serves }).await;
+            let (intent, row) = ($intent, $row);
+            killed_everywhere(Kind { before: Before::$before, intent, dbid: $dbid, serves: $serves, row }).await;
         }
     )*};
 }
 
 killed_at_every_point_of! {
-    a_start_goes_on_wherever_the_coordinator_was_killed: Stopped, None, P => P;
-    a_recovery_goes_on_wherever_the_coordinator_was_killed: Tracking, Some(recover()), M => P;
-    a_full_copy_goes_on_wherever_the_coordinator_was_killed: Tracking, Some(full_recover()), M => P;
+    a_start_goes_on_wherever_the_coordinator_was_killed: Stopped, None, P => P, SYNCED;
+    a_recovery_goes_on_wherever_the_coordinator_was_killed: Tracking, Some(recover()), M => P, SYNCED;
+    a_full_copy_goes_on_wherever_the_coordinator_was_killed: Tracking, Some(full_recover()), M => P, SYNCED;
     a_full_copy_in_place_goes_on_wherever_the_coordinator_was_killed:
-        Tracking, Some(in_place()), M => P;
+        Tracking, Some(in_place()), M => P, SYNCED;
     a_rebalance_goes_on_wherever_the_coordinator_was_killed:
-        Switched, Some(Intent::Rebalance { selection: Selection::default() }), P => P;
-    a_restart_goes_on_wherever_the_coordinator_was_killed: Synchronized, Some(restart()), P => P;
+        Switched, Some(Intent::Rebalance { selection: Selection::default() }), P => P, SYNCED;
+    a_restart_goes_on_wherever_the_coordinator_was_killed: Synchronized, Some(restart()), P => P, SYNCED;
     an_immediate_restart_goes_on_wherever_the_coordinator_was_killed:
-        Synchronized, Some(Intent::Restart { selection: Selection::default(), mode: StopMode::Immediate }), P => P;
+        Synchronized, Some(Intent::Restart { selection: Selection::default(), mode: StopMode::Immediate }), P => P, SYNCED;
+    an_override_goes_on_wherever_the_coordinator_was_killed: DoubleFault, Some(force()), M => M, "p,c,u / m,r,d";
+}
+
+const SYNCED: &str = "p,s,u / m,s,u";
+
+fn force() -> Intent {
+    Intent::ForcePrimary { selection: Selection::default() }
 }
 
 fn in_place() -> Intent {

@@ -96,7 +96,7 @@ fn copy(step: &PlanStep) -> String {
     match step.kind {
         StepKind::Incremental => step.copy_blocks.map(blocks).unwrap_or_default(),
         StepKind::Full => step.total_bytes.map(bytes).unwrap_or_default(),
-        StepKind::Switch | StepKind::Restart => String::new(),
+        StepKind::Switch | StepKind::Restart | StepKind::Force => String::new(),
     }
 }
 
