@@ -418,6 +418,22 @@ mod tests {
     }
 
     #[test]
+    fn an_override_leaves_one_member_alone_and_its_epoch_is_above_all_that_was_obeyed() {
+        for row in every_row() {
+            for event in Event::ALL.iter().copied().filter(|e| e.is_override()) {
+                let Some(t) = apply_above(&row, event, Epoch(40)) else {
+                    continue;
+                };
+                assert_eq!(t.after.epoch, Epoch(41));
+                let alone = if row.mirror.is_some() { "p,c,u / m,r,d" } else { "p,s,u" };
+                assert_eq!(letters(&t.after), alone);
+                assert_eq!(apply_above(&row, event, Epoch(3)).unwrap().after.epoch, row.epoch.next());
+            }
+            assert_eq!(apply_above(&row, Event::PrimaryRestarted, Epoch(40)), None, "only an override names an epoch");
+        }
+    }
+
+    #[test]
     fn only_a_promotion_switches_the_roles() {
         for row in every_row() {
             for &event in Event::ALL {
@@ -425,7 +441,8 @@ mod tests {
                     continue;
                 };
                 let switched = t.after.primary.dbid != row.primary.dbid;
-                assert_eq!(switched, matches!(event, Event::PrimaryLost | Event::Drained), "{event:?}");
+                let promotes = matches!(event, Event::PrimaryLost | Event::Drained | Event::OverridePromotes);
+                assert_eq!(switched, promotes, "{event:?}");
             }
         }
     }

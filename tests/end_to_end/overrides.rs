@@ -56,14 +56,18 @@ fn a_quarantine_is_lifted_by_naming_who_serves() {
     let pair = cluster.status().pair(0);
     // The catalog of yesterday: its epoch is behind what the segments have obeyed since.
     cluster.lifecycle("stop", &[]).ok();
-    let catalog = cluster.dir().join("coordinator/catalog.db");
-    let yesterday = std::fs::read(&catalog).expect("the catalog");
+    let names = ["catalog.db", "catalog.db-wal", "catalog.db-shm"];
+    let files = names.map(|name| cluster.dir().join("coordinator").join(name));
+    let yesterday = files.each_ref().map(|file| std::fs::read(file).ok());
     for _ in 0..2 {
         cluster.lifecycle("start", &[]).ok();
         cluster.content(0).run("insert into kept values (1)");
         cluster.lifecycle("stop", &[]).ok();
     }
-    std::fs::write(&catalog, yesterday).expect("the test owns it");
+    for (file, bytes) in files.iter().zip(yesterday) {
+        let _ = std::fs::remove_file(file);
+        bytes.into_iter().for_each(|bytes| std::fs::write(file, bytes).expect("the test owns it"));
+    }
     cluster.lifecycle("start", &[]);
     wait_for("the quarantine", secs(20), || {
         let status = cluster.lifecycle("status", &["--json"]).json();
