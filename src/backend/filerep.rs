@@ -10,7 +10,7 @@ use crate::cluster::{
 };
 use crate::core::ids::Content;
 use crate::core::report::StopMode;
-use crate::net::{self, Credentials, Endpoint, Framed, Identity, Purpose};
+use crate::net::{self, Credentials, Endpoint, Framed, Identity, NetError, Purpose};
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -79,7 +79,19 @@ impl Filerep {
         net::connect(coordinator, credentials, Purpose::Client, expected, CONNECT_DEADLINE)
             .await
             .map(|(stream, _)| Framed::new(stream))
-            .map_err(|e| self.unreachable(&e))
+            .map_err(|e| match e {
+                NetError::WrongVersion { .. } => self.other_release(&e),
+                e => self.unreachable(&e),
+            })
+    }
+
+    /// What another release's coordinator would say of its cluster is not to be had from its catalog.
+    fn other_release(&self, cause: &NetError) -> ClusterError {
+        ClusterError::OtherRelease {
+            cluster: self.address.name.clone(),
+            cause: cause.to_string(),
+            next: "use the segsh of the release that runs there, or stop it with that one first".into(),
+        }
     }
 
     fn take_idle(&self) -> Option<Framed> {

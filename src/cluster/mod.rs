@@ -12,6 +12,7 @@ mod preconditions;
 mod predict;
 mod refusal;
 pub mod request;
+pub mod saved;
 mod state;
 mod traits;
 

@@ -31,7 +31,7 @@ pub enum FormatError {
     Short { found: usize },
     #[error("is not such a file: its first bytes are {found:02x?}")]
     Magic { found: [u8; 8] },
-    #[error("has format version {found}; this program reads version {VERSION}")]
+    #[error("has format version {found}, this release reads version {VERSION}: use the release that wrote it")]
     Version { found: u32 },
     #[error("says its body is {said} bytes, {found} are there")]
     Length { said: u64, found: u64 },

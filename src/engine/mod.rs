@@ -12,6 +12,7 @@
 //! [`Replica`]: crate::core::pair::replica::Replica
 //! [`Storage`]: storage::Storage
 
+pub mod directory;
 pub mod disk;
 mod link;
 mod mirror;
@@ -27,5 +28,5 @@ mod through;
 
 pub use disk::create_files;
 pub use obedience::Then;
-pub use records::{MAP, META, RecordError, load_meta, save_map, save_meta};
+pub use records::{MAP, META, RecordError, load_map, load_meta, save_map, save_meta};
 pub use state::{Connector, Engine, EngineError};

@@ -20,7 +20,7 @@ mod work;
 pub use agent::{Agent, AgentError, run_agent};
 pub use client::AgentHost;
 pub use config::{AGENT_FILE, AgentConfig, IDENTITY_FILE, NEW_COPY_SUFFIX, SEGMENT_FILE, SegmentConfig};
-pub use host::{Host, HostError, HostFailure, Pong, Running};
+pub use host::{Host, HostError, HostFailure, HostReply, HostRequest, Pong, Running};
 pub use launch::{Launch, LaunchError, Lifeline, announce_ready, leave_terminal};
 pub use lock::{DirLock, FenceError, Fenced, LOCK_FILE, LockError, fence, holder};
 pub use process::ProcessId;

@@ -70,6 +70,7 @@ const ERROR_CODES: &[(&str, &str)] = &[
     ("interrupted", "Ctrl-C ended the script. Exit 130."),
     ("locked", "another change of the same contents is under way. Exit 8."),
     ("unreachable", "the cluster does not answer. Exit 7."),
+    ("other_release", "another release of segsh listens there. Exit 7."),
     ("no_cluster", "no cluster is connected. Exit 7."),
     ("unknown_option", "the function has no such option. Exit 1."),
     ("bare_number", "a number alone could be a content or a dbid; name which. Exit 1."),

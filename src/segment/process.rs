@@ -8,12 +8,12 @@ use super::database::Database;
 use super::identity::{self, Owner};
 use crate::core::report::{FromSegment, Order, PeerAddress, Phase, Report, StopMode};
 use crate::engine::storage::StorageError;
-use crate::engine::{Connector, Engine, EngineError};
+use crate::engine::{Connector, Engine, EngineError, RecordError};
 use crate::hosts::{self, DirLock, LockError, SegmentConfig};
 use crate::net::{self, ClusterKey, Credentials, Endpoint, Identity, KeyError, NetError, Purpose};
 use std::io;
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
@@ -37,12 +37,22 @@ pub enum SegmentError {
     Engine(#[from] EngineError),
     #[error(transparent)]
     Socket(#[from] crate::sql::SocketError),
+    #[error("{datadir}/{source}; {}", next_step(source))]
+    Record { datadir: PathBuf, source: RecordError },
     #[error(transparent)]
     Create(#[from] identity::CreateError),
     #[error("{what}: {source}")]
     Io { what: String, source: io::Error },
     #[error("this data directory is dbid {found}'s of content {content}, its configuration says dbid {expected}")]
     Foreign { found: i64, content: i64, expected: i64 },
+}
+
+/// What to do about a record that can't be used, as far as a segment can tell.
+fn next_step(error: &RecordError) -> &'static str {
+    if error.is_another_release() {
+        return "nothing was changed";
+    }
+    "full_recover() makes this copy anew from its peer"
 }
 
 fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> SegmentError {
@@ -85,6 +95,8 @@ pub fn run(datadir: &Path) -> Result<(), SegmentError> {
         let owner = Owner { cluster_id: &config.cluster_id, dbid: config.dbid, content: config.content, dir: here };
         identity::create_new_copy(&owner)?;
     }
+    // Before anything else is touched: what can't be read, or is another release's, is left as it is.
+    crate::engine::load_meta(here).map_err(|source| SegmentError::Record { datadir: datadir.into(), source })?;
     let credentials = Credentials::new(ClusterKey::load(&config.key_file)?, Identity::Segment(config.dbid));
     let (changed, changes) = watch::channel(0u64);
     let notify = Box::new(move || changed.send_modify(|n| *n += 1));

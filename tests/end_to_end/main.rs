@@ -8,6 +8,7 @@ mod support;
 
 mod adopt;
 mod coordinator;
+mod damaged;
 mod demo;
 mod failover;
 mod full_copy;

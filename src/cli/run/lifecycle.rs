@@ -35,9 +35,14 @@ pub(super) fn failed(error: &ClusterDirError) -> i32 {
         eprintln!("next: {next}");
     }
     match error {
-        ClusterDirError::Missing { .. } | ClusterDirError::NotACluster { .. } | ClusterDirError::Coordinator(_) => {
-            Exit::Unreachable.process_code()
-        }
+        ClusterDirError::Missing { .. }
+        | ClusterDirError::NotACluster { .. }
+        | ClusterDirError::Moved { .. }
+        | ClusterDirError::File(_)
+        | ClusterDirError::Key(_)
+        | ClusterDirError::Coordinator(_)
+        | ClusterDirError::OtherRelease { .. }
+        | ClusterDirError::DidNotStart { .. } => Exit::Unreachable.process_code(),
         ClusterDirError::Locked { .. } => Exit::Locked.process_code(),
         ClusterDirError::Refused(_) => Exit::Refused.process_code(),
         _ => Exit::ScriptError.process_code(),

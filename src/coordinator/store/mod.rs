@@ -16,6 +16,7 @@ use crate::cluster::request::Owner;
 use crate::core::ids::{Content, CopyId, Dbid, Epoch};
 use crate::core::operation::Goal;
 use crate::core::row::{Member, Mode, PairRow, Role, SegmentRow, Status};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 use settings::SettingError;
 use std::path::{Path, PathBuf};
@@ -38,7 +39,10 @@ pub enum StoreError {
     Io { path: PathBuf, source: std::io::Error },
     #[error("catalog {} exists already", path.display())]
     Exists { path: PathBuf },
-    #[error("catalog {} is of version {found}, this release reads version {expected}", path.display())]
+    #[error(
+        "catalog {} is of version {found}, this release reads version {expected}: use the release that wrote it",
+        path.display()
+    )]
     Version { path: PathBuf, found: i64, expected: i64 },
     #[error("catalog {}: {what} is damaged: {why}", path.display())]
     Damaged { path: PathBuf, what: String, why: String },
@@ -129,11 +133,9 @@ impl Store {
     pub fn open(path: &Path) -> Result<Store, StoreError> {
         let at = |source| StoreError::Sqlite { path: path.into(), source };
         let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(at)?;
+        // Before anything is set: a catalog of another release is left as it is.
+        check_version(path, &db)?;
         prepare(&db).map_err(at)?;
-        let found: i64 = db.query_row("PRAGMA user_version", [], |r| r.get(0)).map_err(at)?;
-        if found != schema::VERSION {
-            return Err(StoreError::Version { path: path.into(), found, expected: schema::VERSION });
-        }
         let reader = read_only(path).map_err(at)?;
         Ok(Store::on(path, db, reader))
     }
@@ -142,6 +144,7 @@ impl Store {
     pub fn open_read_only(path: &Path) -> Result<Store, StoreError> {
         let at = |source| StoreError::Sqlite { path: path.into(), source };
         let (db, reader) = (read_only(path).map_err(at)?, read_only(path).map_err(at)?);
+        check_version(path, &db)?;
         Ok(Store::on(path, db, reader))
     }
 
@@ -279,6 +282,18 @@ fn read_only(path: &Path) -> rusqlite::Result<Connection> {
     let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     db.busy_timeout(BUSY)?;
     Ok(db)
+}
+
+fn check_version(path: &Path, db: &Connection) -> Result<(), StoreError> {
+    let at = |source| StoreError::Sqlite { path: path.into(), source };
+    db.busy_timeout(BUSY).map_err(at)?;
+    // The last connection to close writes the log into the file: not into one that is refused.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(at)?;
+    let found: i64 = db.query_row("PRAGMA user_version", [], |r| r.get(0)).map_err(at)?;
+    if found != schema::VERSION {
+        return Err(StoreError::Version { path: path.into(), found, expected: schema::VERSION });
+    }
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map(drop).map_err(at)
 }
 
 fn prepare(db: &Connection) -> rusqlite::Result<()> {

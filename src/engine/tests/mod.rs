@@ -1,6 +1,7 @@
 //! Two engines in one process, a real link between them, real files: the whole life of a pair.
 
 mod faults;
+mod markers;
 
 use super::storage::{FileId, Storage};
 use super::{Connector, Engine, Then, load_meta, save_map, save_meta};
