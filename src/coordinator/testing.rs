@@ -91,6 +91,11 @@ pub fn row(dbid: i64, content: i64, role: Role, port: u16, host: &str) -> Segmen
 impl Cluster {
     /// As many pairs, all of them synchronized by the catalog, and nothing running.
     pub fn new(pairs: i64) -> Cluster {
+        Cluster::patient(pairs, "300ms")
+    }
+
+    /// Whose segments have this long to answer: for tests that make more work than the machine can do at once.
+    pub fn patient(pairs: i64, probe_timeout: &str) -> Cluster {
         let dir = tempfile::tempdir().expect("a directory");
         let mut rows = vec![row(1, -1, Role::Primary, 5432, "cdw")];
         let address = own_address();
@@ -99,7 +104,7 @@ impl Cluster {
             rows.push(at(row(2 + content, content, Role::Primary, free_port(&address), "sdw1")));
             rows.push(at(row(2 + pairs + content, content, Role::Mirror, free_port(&address), "sdw2")));
         }
-        let fast = [("gp_fts_probe_interval", "200ms"), ("gp_fts_probe_timeout", "300ms")];
+        let fast = [("gp_fts_probe_interval", "200ms"), ("gp_fts_probe_timeout", probe_timeout)];
         let fast: Vec<_> = fast.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
         Store::create(&dir.path().join(CATALOG_FILE), &rows, &fast).expect("a catalog");
         let world = World::default();

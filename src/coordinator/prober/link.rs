@@ -26,7 +26,12 @@ pub(super) enum Tell {
 /// What a link tells.
 pub(super) enum Heard {
     Message(Box<FromSegment>),
-    Failed { failure: Failure, why: String },
+    /// `asked` is when the attempt began: what happened since, it cannot speak of.
+    Failed {
+        failure: Failure,
+        why: String,
+        asked: Instant,
+    },
 }
 
 /// The near end of a link.
@@ -52,6 +57,8 @@ struct Runner {
     heard: mpsc::UnboundedSender<(Dbid, Heard)>,
     seq: u64,
     drains: BTreeMap<u64, oneshot::Sender<Result<(), String>>>,
+    /// When the segment was last asked anything that has not been answered.
+    asked: Instant,
 }
 
 /// Starts the link to a segment on the current runtime.
@@ -76,6 +83,7 @@ pub(super) fn start(
         heard,
         seq: 0,
         drains: BTreeMap::new(),
+        asked: Instant::now(),
     };
     tokio::spawn(runner.run());
     Link { order, kick, tell }
@@ -88,6 +96,7 @@ impl Runner {
         loop {
             let timeout = self.pace.borrow().timeout;
             let there = Identity::Segment(self.dbid);
+            self.asked = Instant::now();
             let ended = match connect(&self.to, &self.me, Purpose::Control, Some(&there), timeout).await {
                 Ok((stream, _)) => {
                     failures = 0;
@@ -105,8 +114,8 @@ impl Runner {
                 }
             };
             failures += 1;
-            if self.heard.send((self.dbid, Heard::Failed { failure: failure(&ended), why: ended.to_string() })).is_err()
-            {
+            let failed = Heard::Failed { failure: failure(&ended), why: ended.to_string(), asked: self.asked };
+            if self.heard.send((self.dbid, failed)).is_err() {
                 return;
             }
             if matches!(ended, NetError::Timeout { .. }) {
@@ -199,6 +208,9 @@ impl Runner {
         let pace = *self.pace.borrow();
         let order = self.order.borrow_and_update().clone();
         *next = Instant::now() + pace.interval;
+        if deadline.is_none() {
+            self.asked = Instant::now();
+        }
         // A probe that is still unanswered keeps its own deadline.
         deadline.get_or_insert(Instant::now() + pace.timeout);
         self.send(to, &ToSegment::Probe { seq: self.seq, order }).await

@@ -42,6 +42,8 @@ pub(super) struct Round {
     patience: Patience,
     pace: watch::Sender<Pace>,
     all_silent: bool,
+    /// When a content's segments had last been started by an operation.
+    released: BTreeMap<Content, tokio::time::Instant>,
     #[cfg(test)]
     dead: bool,
 }
@@ -62,6 +64,7 @@ impl Round {
             patience,
             pace: watch::Sender::new(pace),
             all_silent: false,
+            released: BTreeMap::new(),
             #[cfg(test)]
             dead: false,
             setup,
@@ -127,7 +130,11 @@ impl Round {
         };
         match what {
             Heard::Message(message) => self.take_message(dbid, content, *message),
-            Heard::Failed { failure, why } => {
+            // An attempt from before the segments were started says nothing about the new processes.
+            Heard::Failed { asked, .. } if self.released.get(&content).is_some_and(|at| asked < *at) => {
+                self.kick(Some(dbid));
+            }
+            Heard::Failed { failure, why, .. } => {
                 let silent = matches!(failure, Failure::Timeout | Failure::HostSilent);
                 self.last.insert(dbid, Last { at: Instant::now(), silent });
                 self.show_failure(dbid, failure, &why);
@@ -166,6 +173,7 @@ impl Round {
             Command::RowChanged(content) => self.reread(content),
             Command::Hold(content, held) => self.step(content, Event::Hold(held)),
             Command::Release(content) => {
+                self.released.insert(content, tokio::time::Instant::now());
                 self.step(content, Event::Release);
                 self.kick(None);
             }

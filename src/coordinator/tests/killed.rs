@@ -39,7 +39,7 @@ async fn begun(cluster: &Cluster, kind: &Kind, strikes_at: u64) -> (Arc<Coordina
     let c = Coordinator::start_doomed(cluster.site.clone(), hosts, doom.clone()).unwrap();
     if kind.before != Before::Stopped {
         let outcome = end(&c, c.operations.begin_start(&owner()).unwrap()).await;
-        assert_eq!(outcome.status, OutcomeStatus::Done, "{outcome:?}");
+        assert_eq!(outcome.status, OutcomeStatus::Done, "{outcome:?}\n{}", c.store.history().unwrap().join("\n"));
     }
     if matches!(kind.before, Before::Tracking | Before::DoubleFault) {
         lose_the_mirror(cluster, &c).await;
@@ -85,7 +85,7 @@ fn serves_alone(c: &Coordinator) -> bool {
 
 /// The points that an operation passes when nobody kills it.
 async fn points(kind: &Kind) -> u64 {
-    let cluster = Cluster::new(1);
+    let cluster = Cluster::patient(1, "5s");
     let (c, doom, op) = begun(&cluster, kind, 0).await;
     assert_eq!(end(&c, Answer::Begun { op, joined: false }).await.status, OutcomeStatus::Done);
     c.operations.abandon().await;
@@ -93,14 +93,14 @@ async fn points(kind: &Kind) -> u64 {
 }
 
 async fn killed_at(kind: Kind, point: u64) {
-    let cluster = Cluster::new(1);
+    let cluster = Cluster::patient(1, "5s");
     let (c, doom, op) = begun(&cluster, &kind, point).await;
     let told = Answer::Begun { op, joined: false };
     let at = tokio::select! {
         at = doom.struck() => at,
         // Its points are a few more or less, as the network answers.
         outcome = end(&c, told.clone()) => {
-            assert_eq!(outcome.status, OutcomeStatus::Done, "{outcome:?}");
+            assert_eq!(outcome.status, OutcomeStatus::Done, "{outcome:?}\n{}", c.store.history().unwrap().join("\n"));
             return c.operations.abandon().await;
         }
     };
@@ -112,7 +112,7 @@ async fn killed_at(kind: Kind, point: u64) {
     assert_eq!(outcome.status, OutcomeStatus::Done, "killed at {at}\n{outcome:?}");
     until(&c, &format!("{} after {at}", kind.row), row_is(kind.row)).await;
     let now = c.board.read(|k| k.row(C0)).unwrap();
-    assert_eq!(now.primary.dbid, kind.serves, "killed at {at}");
+    assert_eq!(now.primary.dbid, kind.serves, "killed at {at}\n{}", c.store.history().unwrap().join("\n"));
     assert!(now.epoch >= epoch, "an epoch only rises");
     assert!(c.store.active().unwrap().is_empty(), "nothing is held after {at}");
     only_legal_rows_and_rising_epochs(&cluster, &at);
@@ -145,7 +145,7 @@ async fn killed_everywhere(kind: Kind) {
 
 macro_rules! killed_at_every_point_of {
     ($($name:ident: $before:ident, $intent:expr, $dbid:expr => $serves:expr, $row:expr;)*) => {$(
-        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
         async fn $name() {
             let (intent, row) = ($intent, $row);
             killed_everywhere(Kind { before: Before::$before, intent, dbid: $dbid, serves: $serves, row }).await;
