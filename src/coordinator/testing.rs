@@ -369,7 +369,8 @@ async fn serve(world: World, dbid: Dbid, listener: TcpListener) {
 }
 
 async fn converse(world: World, dbid: Dbid, stream: TcpStream) {
-    let is_stopped = || world.lock().procs.get(&dbid).is_none_or(|p| p.stopped);
+    // A process that is gone hangs nobody: its connections are closed.
+    let is_stopped = || world.lock().procs.get(&dbid).is_some_and(|p| p.stopped);
     if is_stopped() {
         return std::future::pending().await;
     }

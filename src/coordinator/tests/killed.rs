@@ -46,7 +46,7 @@ async fn begun(cluster: &Cluster, kind: &Kind, strikes_at: u64) -> (Arc<Coordina
     }
     if kind.before == Before::DoubleFault {
         cluster.world.kill(P);
-        until(&c, "the double fault", |c| c.store.content(C0).unwrap().last_event.contains("double fault")).await;
+        until(&c, "the primary to be missed", |c| c.board.read(|k| k.answer(P).is_none())).await;
     }
     if kind.before == Before::Switched {
         cluster.world.kill(P);
