@@ -200,6 +200,20 @@ pub enum Primitive {
         #[command(flatten)]
         following: Following,
     },
+    /// FTS promotes no mirror for a while; it ends by itself
+    #[command(visible_alias = "fts_pause")]
+    FtsPause {
+        /// How long, such as 30m (default: 10m)
+        time: Option<String>,
+    },
+    /// End a pause of FTS
+    #[command(visible_alias = "fts_resume")]
+    FtsResume,
+    /// What FTS saw of a content, and what it decided from it
+    Evidence {
+        /// The content, by number
+        content: i64,
+    },
 }
 
 /// How many of everything a new cluster has.

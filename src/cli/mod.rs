@@ -223,6 +223,9 @@ fn call(primitive: Primitive) -> Call {
         Primitive::ForcePrimary { dbids, following } => {
             Call::new("force_primary").targets(&Targets { dbids, ..Targets::default() }).following(&following)
         }
+        Primitive::FtsPause { time } => Call::new("fts_pause").with_text(time.as_deref()),
+        Primitive::FtsResume => Call::new("fts_resume"),
+        Primitive::Evidence { content } => Call::new("evidence").with_number(content),
         Primitive::Run { procedure, targets, dry_run } => Call::procedure(&procedure).targets(&targets).dry(dry_run),
     }
 }

@@ -3,6 +3,7 @@
 //! [`plan`] is pure: a state and an intent in, a plan out. The same plan is shown, saved, compared
 //! and applied; applying it is refused when what it depends on has changed.
 
+use super::estimate::Basis;
 use super::outcome::OutcomeStatus;
 use super::refusal::Refusal;
 use crate::core::ids::{Content, Dbid, Epoch};
@@ -102,6 +103,11 @@ pub struct PlanStep {
     pub copy_blocks: Option<i64>,
     pub total_bytes: Option<i64>,
     pub about_ms: Option<i64>,
+    /// What `about_ms` is based on, and the rate in bytes per second that it counts on, for a copy.
+    #[serde(default)]
+    pub about_basis: Option<Basis>,
+    #[serde(default)]
+    pub about_rate_bytes: Option<i64>,
     /// Sessions that will be cancelled (statements) by this step: true for switch and restart.
     pub cancels_sessions: bool,
 }

@@ -2,6 +2,7 @@
 //!
 //! It reads no clock and asks nobody, so a dry run, a real run and a test are the same path.
 
+use super::estimate::{Basis, Estimate, before_it_begins};
 use super::plan::{Intent, Joined, Place, Plan, PlanStep, Selection, StepKind};
 use super::preconditions::{PRECONDITIONS, Subject, percent};
 use super::predict::predicted_row;
@@ -12,10 +13,6 @@ use crate::core::row::{Mode, Role, Status};
 
 /// A block of the dirty map, in bytes.
 const BLOCK_BYTES: i64 = 4096;
-/// What a copy is assumed to move, until a run has shown otherwise.
-const COPY_BYTES_PER_S: i64 = 850 << 20;
-/// What it takes to start a mirror and to pass the two pauses.
-const RECOVERY_OVERHEAD_MS: i64 = 300;
 /// Draining, exiting, promoting and recovering an idle pair.
 const SWITCH_MS: i64 = 1_000;
 const RESTART_MS: i64 = 1_000;
@@ -276,19 +273,21 @@ fn add_step(intent: &Intent, detail: &ContentState, target: &Segment, primary: &
         Intent::Recover { rate_bytes, .. } | Intent::FullRecover { rate_bytes, .. } => *rate_bytes,
         _ => None,
     };
-    let (kind, copy_blocks, about_ms) = match intent {
+    let copy = |bytes: i64| before_it_begins(bytes, rate, detail.copy_rate_bytes);
+    let known = |ms| Some(Estimate { ms, rate_bytes: 0, basis: Basis::Assumed });
+    let (kind, copy_blocks, estimate) = match intent {
         Intent::Recover { .. } => {
             let blocks = detail.to_copy_blocks;
-            (StepKind::Incremental, blocks, blocks.map(|b| copy_ms(b * BLOCK_BYTES, rate)))
+            (StepKind::Incremental, blocks, blocks.map(|b| copy(b.saturating_mul(BLOCK_BYTES))))
         }
         Intent::FullRecover { .. } => {
             let blocks = data_bytes.map(|b| (b + BLOCK_BYTES - 1) / BLOCK_BYTES);
-            (StepKind::Full, blocks, data_bytes.map(|b| copy_ms(b, rate)))
+            (StepKind::Full, blocks, data_bytes.map(copy))
         }
         Intent::Rebalance { .. } if primary.is_preferred() => return,
-        Intent::Rebalance { .. } => (StepKind::Switch, None, Some(SWITCH_MS)),
-        Intent::Restart { .. } => (StepKind::Restart, None, Some(RESTART_MS)),
-        Intent::ForcePrimary { .. } => (StepKind::Force, None, Some(RESTART_MS)),
+        Intent::Rebalance { .. } => (StepKind::Switch, None, known(SWITCH_MS)),
+        Intent::Restart { .. } => (StepKind::Restart, None, known(RESTART_MS)),
+        Intent::ForcePrimary { .. } => (StepKind::Force, None, known(RESTART_MS)),
     };
     plan.steps.push(PlanStep {
         content: detail.content,
@@ -297,14 +296,11 @@ fn add_step(intent: &Intent, detail: &ContentState, target: &Segment, primary: &
         source: primary.row.dbid,
         copy_blocks,
         total_bytes: data_bytes,
-        about_ms,
+        about_ms: estimate.map(|e| e.ms),
+        about_basis: estimate.map(|e| e.basis),
+        about_rate_bytes: estimate.map(|e| e.rate_bytes).filter(|rate| *rate > 0),
         cancels_sessions: matches!(kind, StepKind::Switch | StepKind::Restart | StepKind::Force),
     });
-}
-
-fn copy_ms(bytes: i64, rate_bytes: Option<i64>) -> i64 {
-    let per_s = rate_bytes.map_or(COPY_BYTES_PER_S, |r| r.clamp(1, COPY_BYTES_PER_S));
-    RECOVERY_OVERHEAD_MS + bytes.saturating_mul(1000) / per_s
 }
 
 /// An override is asked for with what it may cost in view.

@@ -16,6 +16,7 @@ mod endpoint;
 mod front;
 pub mod hostwatch;
 pub mod operations;
+pub mod pause;
 pub mod prober;
 pub mod routes;
 pub mod site;
@@ -255,7 +256,8 @@ impl Coordinator {
     pub fn state(&self) -> Result<State, StoreError> {
         // Copied out: the catalog is read without holding the board.
         let known = self.board.read(Clone::clone);
-        state::build(&self.site, &self.store, &known, |content| self.operations.working_on(content))
+        let lines = self.operations.recoveries();
+        state::build(&self.site, &self.store, &known, |content| self.operations.working_on(content), &lines)
     }
 
     /// The way to acting primaries, for the gateway.

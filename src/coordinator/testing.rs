@@ -202,6 +202,7 @@ impl World {
             data_bytes: 1 << 20,
             free_bytes: 1 << 40,
             progress: None,
+            lag: None,
         };
         let serving = tokio::spawn(serve(self.clone(), config.dbid, listener)).abort_handle();
         let proc = Proc {

@@ -72,6 +72,8 @@ fn plan(c: &Coordinator, intent: Intent, dbid: Dbid) -> Plan {
         copy_blocks: None,
         total_bytes: None,
         about_ms: None,
+        about_basis: None,
+        about_rate_bytes: None,
         cancels_sessions: false,
     };
     Plan {

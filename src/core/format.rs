@@ -13,7 +13,7 @@
 use super::ids::{Content, CopyId, Dbid, Epoch};
 use super::pair::binding::Binding;
 use super::report::CopyState;
-use super::track::{DirtyMap, FileId};
+use super::track::{BLOCK_BYTES, DirtyMap, FileId};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -142,7 +142,15 @@ struct MapHead {
     words: [u64; 2],
 }
 
+/// Bytes of a map beyond the bits of main.db: its envelope, its head, the bits of a log of 1 GiB.
+const MAP_BYTES_BESIDE_MAIN: u64 = 64 << 10;
+
 impl TrackMap {
+    /// Bytes that the map of a main.db of so many bytes can take.
+    pub fn bytes_max(main_bytes: u64) -> u64 {
+        MAP_BYTES_BESIDE_MAIN + main_bytes.div_ceil(BLOCK_BYTES * 64) * 8
+    }
+
     pub fn encode(&self) -> Vec<u8> {
         let words = FileId::ALL.map(|f| self.dirty.words(f).len() as u64);
         let head =

@@ -90,6 +90,19 @@ pub struct Progress {
     pub pause_claim_us: Option<u64>,
     /// Since the link opened, in milliseconds.
     pub elapsed_ms: u64,
+    /// Bytes copied per second over the last seconds; filled in by the coordinator, who measures it.
+    #[serde(default)]
+    pub rate_bytes: Option<u64>,
+}
+
+/// How far the mirror is behind an acting primary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lag {
+    /// Bytes that wait to be sent.
+    pub queued_bytes: u64,
+    /// Age in milliseconds of the oldest sync that the mirror has not answered, or the longest that one
+    /// of the last seconds took, whichever is longer.
+    pub oldest_sync_ms: u64,
 }
 
 /// Why a segment asks for attention.
@@ -149,13 +162,17 @@ pub struct Report {
     pub map_unusable: Option<String>,
     /// The copy that the acting primary's map is bound to.
     pub map_bound_to: Option<CopyState>,
-    /// Blocks of 4 KiB known to differ from the mirror.
+    /// Blocks of 4 KiB known to differ from the mirror; while changes are tracked, with those of the log,
+    /// which a recovery copies whole.
     pub dirty_blocks: u64,
     /// Bytes of all replicated files.
     pub data_bytes: u64,
     /// Free bytes of the file system under the data directory.
     pub free_bytes: u64,
     pub progress: Option<Progress>,
+    /// How far the mirror is behind, while there is a link.
+    #[serde(default)]
+    pub lag: Option<Lag>,
 }
 
 /// Coordinator to segment, on the control connection.

@@ -17,9 +17,11 @@ pub mod disk;
 mod link;
 mod mirror;
 mod obedience;
+mod pacing;
 mod records;
 mod report;
 mod resync;
+mod spare;
 mod state;
 pub mod storage;
 #[cfg(test)]

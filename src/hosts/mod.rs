@@ -3,7 +3,8 @@
 //! The coordinator knows a host through [`Host`]; [`AgentHost`] is the client of the agent, a small
 //! process on the host's address ([`run_agent`]). An agent starts a segment when it is told to and
 //! never by itself, and segments outlive it: an agent that starts finds them by the locks of their
-//! directories ([`DirLock`]). Everything here trusts the lock and not the process table.
+//! directories ([`DirLock`]). Everything here trusts the lock and not the process table,
+//! except where a directory was removed with its lock under a living process.
 
 mod agent;
 mod client;
@@ -13,6 +14,7 @@ mod host;
 mod launch;
 mod lock;
 mod process;
+mod stray;
 #[cfg(test)]
 pub(crate) mod testing;
 mod work;

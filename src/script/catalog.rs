@@ -95,6 +95,13 @@ const ENTRIES: &[Entry] = &[
     entry!("state", &[&[]], "State", "What the coordinator knows now.", "state().down"),
     entry!("probe", &[&[]], "State", "FTS looks now; returns the state it saw.", "probe()"),
     entry!(
+        "recoveries",
+        &[&[]],
+        "Array",
+        "Every recovery under way, with its stage, its rate and what is left; those that wait included.",
+        "recoveries()"
+    ),
+    entry!(
         "recover", &[&[], OPTIONS], "Outcome",
         "Recovers what is down, incrementally, in place; waits until synchronized.",
         "recover(#{ contents: [2] })",
@@ -223,6 +230,22 @@ const ENTRIES: &[Entry] = &[
         "string",
         "Reads a setting of the cluster, or writes it durably.",
         "setting(\"gp_fts_probe_interval\", \"1s\")"
+    ),
+    entry!(
+        "fts_pause", &[&[], &["time: string"]], "State",
+        "FTS promotes no mirror for this time, 10m when not given; it ends by itself.",
+        "fts_pause(\"10m\")", changes: true
+    ),
+    entry!(
+        "fts_resume", &[&[]], "State", "Ends a pause of FTS; a failover that waited for it happens now.",
+        "fts_resume()", changes: true
+    ),
+    entry!(
+        "evidence",
+        &[&["content: int"]],
+        "map",
+        "What FTS knows of a content now, saw in its last rounds, and decided from what.",
+        "evidence(2).decisions"
     ),
     entry!("procedures", &[&[]], "array", "The procedures that can be run, each with its purpose.", "procedures()"),
     entry!(

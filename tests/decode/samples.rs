@@ -3,7 +3,8 @@
 use segsh::cluster::request::{Owner, Reply, Request};
 use segsh::cluster::{
     Alive, ContentProgress, ContentState, CoordinatorState, HostState, Intent, Outcome, OutcomeStatus, PairHealth,
-    Plan, Progressing, Refusal, RefusalCode, Segment, SegmentOutcome, Selection, State, plan,
+    Plan, Progressing, Recovery, Refusal, RefusalCode, Segment, SegmentOutcome, Selection, State, Warning, WarningCode,
+    plan,
 };
 use segsh::core::format::{Meta, Stamp, TrackMap};
 use segsh::core::frame::{Frame, Manifest, Open};
@@ -11,7 +12,7 @@ use segsh::core::ids::{Content, CopyId, Dbid, Epoch};
 use segsh::core::operation::{Ended, Goal, GoalKind, Target};
 use segsh::core::pair::binding::Binding;
 use segsh::core::report::{
-    CopyState, FromSegment, MirrorLoss, Order, PeerAddress, Phase, Progress, Report, Stage, StopMode, ToSegment,
+    CopyState, FromSegment, Lag, MirrorLoss, Order, PeerAddress, Phase, Progress, Report, Stage, StopMode, ToSegment,
 };
 use segsh::core::row::{Member, Mode, PairRow, Role, SegmentRow, Status};
 use segsh::core::track::{DirtyMap, FileId, Run};
@@ -101,6 +102,7 @@ fn progress() -> Progress {
         pause_open_us: Some(900),
         pause_claim_us: None,
         elapsed_ms: 77,
+        rate_bytes: Some(1 << 20),
     }
 }
 
@@ -133,6 +135,7 @@ pub fn from_segment() -> Vec<FromSegment> {
         data_bytes: 1 << 33,
         free_bytes: 1 << 35,
         progress: Some(progress()),
+        lag: Some(Lag { queued_bytes: 4096, oldest_sync_ms: 700 }),
     };
     vec![
         FromSegment::Report { seq: None, report: Box::new(report) },
@@ -191,10 +194,35 @@ pub fn state() -> State {
         incremental_impossible: None,
         source_damaged: None,
         progress: Some(progress()),
+        copy_rate_bytes: Some(50 << 20),
         operation: Some(3),
         single_copy_since_ms: Some(5),
         last_event: "the mirror is gone".into(),
         quarantine: None,
+    };
+    let recovery = Recovery {
+        dbid: Dbid(3),
+        content: Content(0),
+        host: "sdw2".into(),
+        stage: 2,
+        stage_name: "data copy".into(),
+        total_blocks: Some(100),
+        copied_blocks: Some(40),
+        percent: Some(40),
+        rate_bytes: None,
+        left_ms: None,
+        pause_open_us: Some(900),
+        pause_claim_us: None,
+        elapsed_ms: 77,
+        operation: Some(3),
+    };
+    let warning = Warning {
+        code: WarningCode::DiskLow,
+        content: Content(0),
+        dbid: Dbid(2),
+        host: "sdw1".into(),
+        cause: "1.0 MiB free".into(),
+        next: "free space".into(),
     };
     State {
         cluster: "c".into(),
@@ -205,6 +233,8 @@ pub fn state() -> State {
         coordinator_row,
         segments: rows.into_iter().map(segment).collect(),
         contents: vec![content],
+        recoveries: vec![recovery],
+        warnings: vec![warning],
         age_ms: 10,
         time_ms: 1_700_000_000_000,
         fts_paused_until_ms: None,

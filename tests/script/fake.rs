@@ -70,6 +70,7 @@ pub fn healthy() -> State {
                 incremental_impossible: None,
                 source_damaged: None,
                 progress: None,
+                copy_rate_bytes: None,
                 operation: None,
                 single_copy_since_ms: None,
                 last_event: String::new(),
@@ -78,6 +79,8 @@ pub fn healthy() -> State {
             .collect(),
         age_ms: 300,
         time_ms: 1,
+        recoveries: Vec::new(),
+        warnings: Vec::new(),
         fts_paused_until_ms: None,
     }
 }
@@ -251,6 +254,23 @@ impl Cluster for Fake {
     fn setting(&self, name: &str, value: Option<&str>) -> Result<String, ClusterError> {
         self.called(format!("setting {name} {value:?}"));
         Ok(value.unwrap_or("1s").into())
+    }
+    fn fts_pause(&self, for_ms: Option<i64>) -> Result<State, ClusterError> {
+        self.called(format!("fts_pause {for_ms:?}"));
+        let mut state = Fake::state(self);
+        state.fts_paused_until_ms = Some(state.time_ms + for_ms.unwrap_or(600_000));
+        Ok(state.clone())
+    }
+    fn fts_resume(&self) -> Result<State, ClusterError> {
+        self.called("fts_resume".into());
+        let mut state = Fake::state(self);
+        state.fts_paused_until_ms = None;
+        Ok(state.clone())
+    }
+    fn evidence(&self, content: Content) -> Result<Evidence, ClusterError> {
+        let decided = Decided { time: "then".into(), reason: "because".into(), seen: vec!["dbid 2 was silent".into()] };
+        let seen = Observed { age_ms: 5, time_ms: 1, what: "dbid 2: no answer in time".into() };
+        Ok(Evidence { content, now: vec!["primary dbid 2".into()], seen: vec![seen], decisions: vec![decided] })
     }
     fn fault(&self, fault: &Fault) -> Result<(), ClusterError> {
         self.called(format!("{fault:?}"));

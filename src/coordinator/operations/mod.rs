@@ -16,7 +16,7 @@ use super::prober::Prober;
 use super::site::Site;
 use super::store::{Operation, Store, StoreError};
 use crate::cluster::request::Owner;
-use crate::cluster::{ContentProgress, Outcome, Progressing};
+use crate::cluster::{ContentProgress, Line, Outcome, Progressing};
 use crate::core::ids::{Content, Dbid};
 use crate::core::operation::{Goal, GoalKind, Stage, Target};
 use crate::core::report::Progress;
@@ -155,6 +155,20 @@ impl Operations {
     /// The operation that works on a content now.
     pub fn working_on(&self, content: Content) -> Option<i64> {
         self.shared.live().values().find(|live| live.goal().holds(content)).map(|live| live.id)
+    }
+
+    /// The lines of every segment that is being recovered or waits for its turn.
+    pub fn recoveries(&self) -> Vec<Line> {
+        // Copied out: no two locks are held at a time.
+        let all: Vec<Arc<Live>> = self.shared.live().values().cloned().collect();
+        let lines = all.iter().flat_map(|live| {
+            let recovers = matches!(live.goal().kind, GoalKind::Recover { .. });
+            let lines = live.progress.borrow().contents.clone().into_iter();
+            // Other operations recover on their way: then there is a copy to be seen.
+            let lines = lines.filter(move |line| !line.finished && (recovers || line.progress.is_some()));
+            lines.map(|of| Line { operation: live.id, elapsed_ms: live.elapsed_ms(), of })
+        });
+        lines.collect()
     }
 
     /// Follows an operation.

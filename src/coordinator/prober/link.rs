@@ -32,6 +32,11 @@ pub(super) enum Heard {
         why: String,
         asked: Instant,
     },
+    /// This process could not even try, such as for want of file descriptors: that says nothing of the
+    /// segment.
+    Hindered {
+        why: String,
+    },
 }
 
 /// The near end of a link.
@@ -114,8 +119,11 @@ impl Runner {
                 }
             };
             failures += 1;
-            let failed = Heard::Failed { failure: failure(&ended), why: ended.to_string(), asked: self.asked };
-            if self.heard.send((self.dbid, failed)).is_err() {
+            let heard = match &ended {
+                NetError::Local(why) => Heard::Hindered { why: why.clone() },
+                other => Heard::Failed { failure: failure(other), why: other.to_string(), asked: self.asked },
+            };
+            if self.heard.send((self.dbid, heard)).is_err() {
                 return;
             }
             if matches!(ended, NetError::Timeout { .. }) {
@@ -252,7 +260,7 @@ impl Runner {
     }
 }
 
-/// What a network error is as a witness. A process that answers with another key or protocol is not
+/// What a network error is as a witness; [`NetError::Local`] is none, and counts as the mildest. A process that answers with another key or protocol is not
 /// the segment: the port counts as one that resets.
 fn failure(error: &NetError) -> Failure {
     match error {

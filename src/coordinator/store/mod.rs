@@ -12,6 +12,7 @@ pub mod settings;
 #[cfg(test)]
 mod tests;
 
+use crate::cluster::Decided;
 use crate::cluster::request::Owner;
 use crate::core::ids::{Content, CopyId, Dbid, Epoch};
 use crate::core::operation::Goal;
@@ -248,6 +249,12 @@ impl Store {
         self.at(tx.commit())
     }
 
+    /// Adds a line about a segment to the history, and nothing else.
+    pub fn remark(&self, dbid: Dbid, text: &str, at_ms: i64) -> Result<(), StoreError> {
+        let sql = "INSERT INTO gp_configuration_history (time, dbid, desc) VALUES (?1, ?2, ?3)";
+        self.at(self.lock().execute(sql, params![timestamp(at_ms), dbid.0, text])).map(drop)
+    }
+
     /// Records what was seen and decided nothing, such as a double fault.
     pub fn note(&self, content: Content, text: &str, evidence: &[String], at_ms: i64) -> Result<(), StoreError> {
         let mut db = self.lock();
@@ -256,6 +263,29 @@ impl Store {
         self.at(tx.execute(sql, params![content.0, text]))?;
         self.at(changes::record(&tx, content, text, evidence, at_ms))?;
         self.at(tx.commit())
+    }
+
+    /// A line of the history that is about FTS itself: it stands under the coordinator's dbid.
+    pub fn event(&self, text: &str, at_ms: i64) -> Result<(), StoreError> {
+        let sql = "INSERT INTO gp_configuration_history (time, dbid, desc)
+                   SELECT ?1, dbid, ?2 FROM gp_segment_configuration WHERE content = -1";
+        self.at(self.lock().execute(sql, params![timestamp(at_ms), text])).map(drop)
+    }
+
+    /// The last decisions about a content with what was seen, oldest first.
+    pub fn decisions(&self, content: Content, limit: usize) -> Result<Vec<Decided>, StoreError> {
+        let db = self.read();
+        let sql = "SELECT time, reason, seen FROM segsh_evidence WHERE content = ?1 ORDER BY number DESC LIMIT ?2";
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows = db.prepare_cached(sql).and_then(|mut statement| {
+            let read = |r: &Row<'_>| Ok((r.get(0)?, r.get(1)?, r.get(2)?));
+            statement.query_map(params![content.0, limit], read)?.collect::<rusqlite::Result<Vec<_>>>()
+        });
+        let decided = |(time, reason, seen): (String, String, String)| {
+            let seen = serde_json::from_str(&seen).map_err(|e| self.damaged(format!("the evidence of {time}"), e))?;
+            Ok(Decided { time, reason, seen })
+        };
+        self.at(rows)?.into_iter().rev().map(decided).collect()
     }
 
     fn read(&self) -> MutexGuard<'_, Connection> {

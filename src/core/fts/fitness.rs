@@ -64,6 +64,7 @@ mod tests {
             data_bytes: 0,
             free_bytes: 0,
             progress: None,
+            lag: None,
         }
     }
 

@@ -33,6 +33,7 @@ fn report(dbid: Dbid, phase: Phase, epoch: u64) -> Report {
         data_bytes: 1 << 30,
         free_bytes: 0,
         progress: None,
+        lag: None,
     }
 }
 

@@ -5,6 +5,7 @@ use super::layout::{Para, Table};
 use super::places::Places;
 use super::refusal::reason_lines;
 use super::{Paint, Style};
+use crate::cluster::estimate::Basis;
 use crate::cluster::{Intent, Joined, Plan, PlanDamage, PlanStep, StepKind};
 use crate::core::ids::Content;
 use crate::core::row::PairRow;
@@ -122,6 +123,9 @@ fn facts(plan: &Plan, damage: &PlanDamage, places: &Places, style: &Style) -> St
     let touched = touched(plan);
     if !touched.is_empty() {
         text.push_str(&pauses(plan, style));
+        for basis in bases(plan) {
+            text.push_str(&fact("times").words(&basis).render(style));
+        }
         let exposed = exposed(plan, &touched);
         text.push_str(&fact("exposed").words(&exposed).render(style));
         text.push_str(&after(plan, places, style));
@@ -134,6 +138,24 @@ fn facts(plan: &Plan, damage: &PlanDamage, places: &Places, style: &Style) -> St
     }
     text.push_str(&confirm(plan, damage).render(style));
     text
+}
+
+/// What the times of the copies count on, each once.
+fn bases(plan: &Plan) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    for step in &plan.steps {
+        let (Some(basis), Some(rate)) = (step.about_basis, step.about_rate_bytes) else { continue };
+        let rate = bytes(rate);
+        let words = match basis {
+            Basis::Cap => format!("capped at {rate} a second"),
+            Basis::Measured => format!("{rate} a second, as measured at the last recovery"),
+            Basis::Assumed => format!("{rate} a second assumed: no recovery of some size was measured yet"),
+        };
+        if !found.contains(&words) {
+            found.push(words);
+        }
+    }
+    found
 }
 
 /// How a plan leaves its contents with one copy while it runs.

@@ -76,6 +76,8 @@ pub fn healthy() -> State {
         contents: (0..4).map(synchronized).collect(),
         age_ms: 300,
         time_ms: NOW,
+        recoveries: Vec::new(),
+        warnings: Vec::new(),
         fts_paused_until_ms: None,
     }
 }
@@ -89,6 +91,7 @@ fn synchronized(content: i64) -> ContentState {
         incremental_impossible: None,
         source_damaged: None,
         progress: None,
+        copy_rate_bytes: None,
         operation: None,
         single_copy_since_ms: None,
         last_event: String::new(),
@@ -133,6 +136,7 @@ pub fn broken() -> State {
             pause_open_us: Some(1_400),
             pause_claim_us: None,
             elapsed_ms: 24_500,
+            rate_bytes: None,
         }),
         ..synchronized(3)
     };
@@ -189,6 +193,8 @@ pub fn recover_plan() -> Plan {
             copy_blocks: Some(307),
             total_bytes: Some(512 << 20),
             about_ms: Some(600),
+            about_basis: None,
+            about_rate_bytes: None,
             cancels_sessions: false,
         }],
         joined: vec![Joined { content: Content(3), dbid: Dbid(9), percent: Some(38) }],

@@ -394,6 +394,7 @@ impl Replica {
             data_bytes: around.data_bytes,
             free_bytes: around.free_bytes,
             progress: None,
+            lag: None,
         };
         match &self.part {
             Part::Nobody => report.ready = meta.consistent && around.files_stand,
