@@ -29,11 +29,33 @@ impl Selection {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verb", rename_all = "snake_case")]
 pub enum Intent {
-    Recover { selection: Selection, rate_bytes: Option<i64>, jobs: Option<i64> },
-    FullRecover { selection: Selection, rate_bytes: Option<i64>, jobs: Option<i64>, in_place: bool },
-    Rebalance { selection: Selection },
-    Restart { selection: Selection, mode: StopMode },
-    Verify { selection: Selection, rate_bytes: Option<i64>, jobs: Option<i64> },
+    Recover {
+        selection: Selection,
+        rate_bytes: Option<i64>,
+        jobs: Option<i64>,
+    },
+    FullRecover {
+        selection: Selection,
+        rate_bytes: Option<i64>,
+        jobs: Option<i64>,
+        in_place: bool,
+    },
+    Rebalance {
+        selection: Selection,
+    },
+    Restart {
+        selection: Selection,
+        mode: StopMode,
+    },
+    /// The last resort: these segments serve from here on, whatever the rows and the records say.
+    ForcePrimary {
+        selection: Selection,
+    },
+    Verify {
+        selection: Selection,
+        rate_bytes: Option<i64>,
+        jobs: Option<i64>,
+    },
 }
 
 impl Intent {
@@ -44,6 +66,7 @@ impl Intent {
             Intent::Rebalance { .. } => "rebalance",
             Intent::Restart { .. } => "restart",
             Intent::Verify { .. } => "verify",
+            Intent::ForcePrimary { .. } => "force_primary",
         }
     }
     pub fn selection(&self) -> &Selection {
@@ -52,7 +75,8 @@ impl Intent {
             | Intent::FullRecover { selection, .. }
             | Intent::Rebalance { selection }
             | Intent::Restart { selection, .. }
-            | Intent::Verify { selection, .. } => selection,
+            | Intent::Verify { selection, .. }
+            | Intent::ForcePrimary { selection } => selection,
         }
     }
 }
@@ -71,6 +95,8 @@ pub enum StepKind {
     Restart,
     /// Compare the two copies.
     Compare,
+    /// Serve from this segment, whatever the rows say.
+    Force,
 }
 
 /// One content's part of a plan.
@@ -125,6 +151,9 @@ pub enum PlanDamage {
     /// Everything at once: type the cluster's name.
     TypeCluster(String),
 }
+
+/// What is typed to confirm an override.
+pub const OVERRIDE_WORD: &str = "override";
 
 /// What a change would do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -187,6 +216,9 @@ impl Plan {
             && selection.is_all()
         {
             return PlanDamage::TypeCluster(cluster.to_string());
+        }
+        if let Intent::ForcePrimary { .. } = &self.intent {
+            return PlanDamage::TypeWord(OVERRIDE_WORD.to_string());
         }
         let full: Vec<&PlanStep> = self.steps.iter().filter(|s| s.kind == StepKind::Full).collect();
         if full.is_empty() {

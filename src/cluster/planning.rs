@@ -9,7 +9,7 @@ use super::predict::predicted_row;
 use super::refusal::{Refusal, RefusalCode};
 use super::state::{ContentState, PairHealth, Segment, State};
 use crate::core::ids::{Content, Dbid};
-use crate::core::row::{Role, Status};
+use crate::core::row::{Mode, Role, Status};
 
 /// A block of the dirty map, in bytes.
 const BLOCK_BYTES: i64 = 4096;
@@ -176,6 +176,7 @@ fn concerns_all(state: &State, intent: &Intent, detail: &ContentState) -> bool {
         }
         Intent::Rebalance { .. } | Intent::Verify { .. } => detail.health != PairHealth::NoMirror,
         Intent::Restart { .. } => true,
+        Intent::ForcePrimary { .. } => false,
     }
 }
 
@@ -191,6 +192,7 @@ fn concerns_host(state: &State, intent: &Intent, detail: &ContentState, host: &s
             detail.health != PairHealth::NoMirror && here.next().is_some()
         }
         Intent::Restart { .. } => here.next().is_some(),
+        Intent::ForcePrimary { .. } => false,
     }
 }
 
@@ -208,6 +210,7 @@ fn consider(state: &State, intent: &Intent, content: Content, named: Option<Dbid
     let usual = if matches!(intent, Intent::Restart { .. }) { primary } else { mirror };
     let target = match intent {
         Intent::FullRecover { .. } => named.and_then(|d| state.segment(d)).or(usual),
+        Intent::ForcePrimary { .. } => named.and_then(|d| state.segment(d)),
         _ => usual,
     };
     if joins(intent, detail) {
@@ -223,6 +226,7 @@ fn consider(state: &State, intent: &Intent, content: Content, named: Option<Dbid
         plan.refusals.extend(refusals);
     } else if let (Some(target), Some(primary)) = (target, primary) {
         add_step(intent, detail, target, primary, plan);
+        note_what_may_be_lost(state, intent, detail, target, plan);
         note_left_down(intent, mirror, plan);
     }
 }
@@ -291,6 +295,7 @@ fn add_step(intent: &Intent, detail: &ContentState, target: &Segment, primary: &
         Intent::Rebalance { .. } => (StepKind::Switch, None, known(SWITCH_MS)),
         Intent::Restart { .. } => (StepKind::Restart, None, known(RESTART_MS)),
         Intent::Verify { .. } => (StepKind::Compare, None, data_bytes.map(|b| comparing(b, rate))),
+        Intent::ForcePrimary { .. } => (StepKind::Force, None, known(RESTART_MS)),
     };
     plan.steps.push(PlanStep {
         content: detail.content,
@@ -302,7 +307,7 @@ fn add_step(intent: &Intent, detail: &ContentState, target: &Segment, primary: &
         about_ms: estimate.map(|e| e.ms),
         about_basis: estimate.map(|e| e.basis),
         about_rate_bytes: estimate.map(|e| e.rate_bytes).filter(|rate| *rate > 0),
-        cancels_sessions: matches!(kind, StepKind::Switch | StepKind::Restart),
+        cancels_sessions: matches!(kind, StepKind::Switch | StepKind::Restart | StepKind::Force),
     });
 }
 
@@ -313,6 +318,40 @@ fn comparing(bytes: i64, cap: Option<i64>) -> Estimate {
         _ => (COMPARE_BYTES_PER_S, Basis::Assumed),
     };
     Estimate { ms: bytes.max(0).saturating_mul(1000) / rate_bytes, rate_bytes, basis }
+}
+
+/// An override is asked for with what it may cost in view.
+fn note_what_may_be_lost(state: &State, intent: &Intent, detail: &ContentState, target: &Segment, plan: &mut Plan) {
+    let Intent::ForcePrimary { .. } = intent else {
+        return;
+    };
+    let (content, dbid) = (detail.content, target.row.dbid);
+    if let Some(why) = &detail.quarantine {
+        plan.notes.push(format!("content {content}: its quarantine is lifted: {why}"));
+    }
+    let other = members(state, content).find(|s| s.row.dbid != dbid);
+    let Some(other) = other.map(|o| &o.row) else {
+        return;
+    };
+    let blocks = detail
+        .to_copy_blocks
+        .map_or("how many blocks is not known".to_string(), |n| format!("{n} blocks are known to"));
+    let lost = match (target.row.role, target.row.mode, other.mode) {
+        (Role::Mirror, _, Mode::ChangeTracking | Mode::Resynchronizing) => format!(
+            "what content {content} committed since dbid {dbid} was last in sync is LOST: dbid {} served alone up to epoch \
+             {}, and {blocks} differ",
+            other.dbid, detail.epoch
+        ),
+        _ => format!("what dbid {} holds and dbid {dbid} does not may be LOST (epoch {})", other.dbid, detail.epoch),
+    };
+    plan.notes.push(lost);
+    plan.notes.push(format!("dbid {} is down after it, and only a full copy can bring it back", other.dbid));
+    if state.host(&other.hostname).is_some_and(|h| !h.alive) {
+        plan.notes.push(format!(
+            "host {} does not answer: make sure by hand that dbid {} does not serve there any more",
+            other.hostname, other.dbid
+        ));
+    }
 }
 
 /// A restart brings no mirror back that the catalog has given up; recovery does.
@@ -350,7 +389,7 @@ fn finish(state: &State, plan: &mut Plan) {
     for step in &plan.steps {
         if let Some(row) = state.pair(step.content) {
             plan.epochs.push((step.content, row.epoch));
-            plan.after.push(predicted_row(&row, step.kind));
+            plan.after.push(predicted_row(&row, step));
         }
         for dbid in [step.dbid, step.source] {
             add_place(state, dbid, &mut plan.places);

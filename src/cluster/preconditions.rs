@@ -58,6 +58,18 @@ pub const PRECONDITIONS: &[Precondition] = &[
         check: not_quarantined,
     },
     Precondition {
+        code: RefusalCode::Quarantined,
+        verbs: &["force_primary"],
+        says: "the content's rows are possible: an override chooses between two copies, and writes no row by hand",
+        check: rows_possible,
+    },
+    Precondition {
+        code: RefusalCode::SegmentUp,
+        verbs: &["force_primary"],
+        says: "no member of the content serves, or it is quarantined",
+        check: nobody_serves,
+    },
+    Precondition {
         code: RefusalCode::NoMirror,
         verbs: &["recover", "full_recover", "rebalance", "verify"],
         says: "the content has a mirror",
@@ -89,7 +101,7 @@ pub const PRECONDITIONS: &[Precondition] = &[
     },
     Precondition {
         code: RefusalCode::HostDown,
-        verbs: &["recover", "full_recover", "restart"],
+        verbs: &["recover", "full_recover", "restart", "force_primary"],
         says: "the target's host answers",
         check: host_answers,
     },
@@ -130,6 +142,27 @@ fn not_quarantined(s: &Subject) -> Vec<Refusal> {
     }
     let cause = s.detail.quarantine.clone().unwrap_or_else(|| "its rows are impossible".into());
     vec![refusal(RefusalCode::Quarantined, s, None, cause, "state().rows".into())]
+}
+
+fn rows_possible(s: &Subject) -> Vec<Refusal> {
+    if s.state.pair(s.content).is_some_and(|row| row.pairing().is_some()) {
+        return Vec::new();
+    }
+    let cause = s.detail.quarantine.clone().unwrap_or_else(|| "its rows are impossible".into());
+    vec![refusal(RefusalCode::Quarantined, s, None, cause, "segsh stop, move catalog.db away, segsh adopt DIR".into())]
+}
+
+fn nobody_serves(s: &Subject) -> Vec<Refusal> {
+    if matches!(s.detail.health, PairHealth::DoubleFault | PairHealth::Quarantined) {
+        return Vec::new();
+    }
+    match s.primary.filter(|p| p.alive.alive) {
+        Some(p) => {
+            let cause = format!("acting primary dbid {} serves content {}", p.row.dbid, s.content);
+            vec![refusal(RefusalCode::SegmentUp, s, s.target, cause, format!("state().content({})", s.content))]
+        }
+        None => Vec::new(),
+    }
 }
 
 fn has_mirror(s: &Subject) -> Vec<Refusal> {

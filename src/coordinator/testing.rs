@@ -14,11 +14,14 @@ use crate::net::{ClusterKey, Credentials, Framed, Identity, NetError, Purpose, a
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
+
+pub mod doom;
 
 pub const KEY: [u8; 32] = [7; 32];
 
@@ -94,13 +97,20 @@ pub fn row(dbid: i64, content: i64, role: Role, port: u16, host: &str) -> Segmen
 impl Cluster {
     /// As many pairs, all of them synchronized by the catalog, and nothing running.
     pub fn new(pairs: i64) -> Cluster {
+        Cluster::patient(pairs, "300ms")
+    }
+
+    /// Whose segments have this long to answer: for tests that make more work than the machine can do at once.
+    pub fn patient(pairs: i64, probe_timeout: &str) -> Cluster {
         let dir = tempfile::tempdir().expect("a directory");
         let mut rows = vec![row(1, -1, Role::Primary, 5432, "cdw")];
+        let address = own_address();
+        let at = |row: SegmentRow| SegmentRow { address: address.clone(), ..row };
         for content in 0..pairs {
-            rows.push(row(2 + content, content, Role::Primary, free_port(), "sdw1"));
-            rows.push(row(2 + pairs + content, content, Role::Mirror, free_port(), "sdw2"));
+            rows.push(at(row(2 + content, content, Role::Primary, free_port(&address), "sdw1")));
+            rows.push(at(row(2 + pairs + content, content, Role::Mirror, free_port(&address), "sdw2")));
         }
-        let fast = [("gp_fts_probe_interval", "200ms"), ("gp_fts_probe_timeout", "300ms")];
+        let fast = [("gp_fts_probe_interval", "200ms"), ("gp_fts_probe_timeout", probe_timeout)];
         let fast: Vec<_> = fast.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
         Store::create(&dir.path().join(CATALOG_FILE), &rows, &fast).expect("a catalog");
         let world = World::default();
@@ -128,8 +138,16 @@ impl Cluster {
     }
 }
 
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+/// An address that no other cluster of any test process has, so that no two ever meet on a port.
+fn own_address() -> String {
+    static CLUSTERS: AtomicU32 = AtomicU32::new(0);
+    let number = std::process::id().wrapping_mul(512).wrapping_add(CLUSTERS.fetch_add(1, Ordering::Relaxed));
+    let [_, b, c, d] = number.to_be_bytes();
+    format!("127.{}.{c}.{}", b.clamp(1, 254), d.clamp(1, 254))
+}
+
+fn free_port(address: &str) -> u16 {
+    let listener = std::net::TcpListener::bind((address, 0)).expect("a port");
     listener.local_addr().expect("an address").port()
 }
 
@@ -388,7 +406,8 @@ async fn serve(world: World, dbid: Dbid, listener: TcpListener) {
 }
 
 async fn converse(world: World, dbid: Dbid, stream: TcpStream) {
-    let is_stopped = || world.lock().procs.get(&dbid).is_none_or(|p| p.stopped);
+    // A process that is gone hangs nobody: its connections are closed.
+    let is_stopped = || world.lock().procs.get(&dbid).is_some_and(|p| p.stopped);
     if is_stopped() {
         return std::future::pending().await;
     }

@@ -1,5 +1,6 @@
 //! The coordinator against stand-in segments over real connections.
 
+mod killed;
 mod names;
 mod unwritten;
 mod verify;

@@ -101,6 +101,10 @@ pub struct Meta {
     pub peer: Option<CopyState>,
     /// The highest epoch obeyed.
     pub epoch: Epoch,
+    /// The highest epoch obeyed as the acting primary: who served last, should the catalog be lost. 0:
+    /// never, or written by a release that did not keep it.
+    #[serde(default)]
+    pub acted: Epoch,
     /// False from the first byte of a copy until it is whole: never promotable meanwhile (R4).
     pub consistent: bool,
     /// main.db was written outside a checkpoint, so its log does not name every page it changed.

@@ -6,6 +6,7 @@
 //! Invariant: nothing below this module imports another module of the crate, or `std::{fs, net,
 //! thread, time::Instant::now, process}`. A test holds that.
 
+pub mod adopt;
 pub mod calendar;
 pub mod format;
 pub mod frame;

@@ -135,6 +135,13 @@ const ENTRIES: &[Entry] = &[
         options: &[CONTENTS, DBIDS, HOSTS, WAIT, TIMEOUT, STALL, COMPARE_RATE, JOBS, RAISE], changes: true
     ),
     entry!(
+        "force_primary", &[OPTIONS], "Outcome",
+        "The last resort: a segment serves with the copy it holds, whatever the rows and records say. Promotes a \
+         mirror that lacks changes, accepts an unfit acting primary, lifts a quarantine. What may be lost is said.",
+        "force_primary(#{ dbids: 4 })",
+        options: &[DBIDS, WAIT, TIMEOUT, STALL, RAISE], changes: true
+    ),
+    entry!(
         "plan_recover", &[&[], OPTIONS], "Plan", "What recover() would do. Nothing is changed.",
         "let p = plan_recover(); print(p); p.apply()",
         options: &[CONTENTS, DBIDS, HOSTS, RATE, JOBS, AFTER]
@@ -156,6 +163,10 @@ const ENTRIES: &[Entry] = &[
     entry!(
         "plan_verify", &[&[], OPTIONS], "Plan", "What verify() would do.", "plan_verify()",
         options: &[CONTENTS, DBIDS, HOSTS, COMPARE_RATE, JOBS, AFTER]
+    ),
+    entry!(
+        "plan_force_primary", &[OPTIONS], "Plan", "What force_primary() would do, and what may be lost.",
+        "plan_force_primary(#{ dbids: 4 })", options: &[DBIDS, AFTER]
     ),
     entry!(
         "plan_sequence",

@@ -49,6 +49,7 @@ impl Owner<'_> {
             generation: Epoch::default(),
             peer: None,
             epoch: Epoch::default(),
+            acted: Epoch::default(),
             consistent: false,
             written_outside_checkpoint: false,
             stamps: Vec::new(),

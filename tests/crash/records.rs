@@ -40,6 +40,7 @@ pub fn meta(epoch: u64) -> Meta {
         generation: Epoch(epoch),
         peer: Some(CopyState { copy: CopyId(3), generation: Epoch(epoch) }),
         epoch: Epoch(epoch),
+        acted: Epoch(0),
         consistent: true,
         written_outside_checkpoint: false,
         stamps: vec![],

@@ -33,6 +33,7 @@ pub fn metas() -> Vec<Meta> {
         generation: Epoch(3),
         peer: Some(copy()),
         epoch: Epoch(12),
+        acted: Epoch(11),
         consistent: true,
         written_outside_checkpoint: false,
         stamps: vec![Stamp {
@@ -368,6 +369,7 @@ pub fn segment_config() -> SegmentConfig {
         socket_dir: "/run/c".into(),
         key_file: "/srv/key".into(),
         drill: true,
+        preferred_role: Some(segsh::core::row::Role::Mirror),
     }
 }
 

@@ -6,7 +6,7 @@ use segsh::core::frame::Frame;
 use segsh::core::ids::{Content, CopyId, Dbid, Epoch};
 use segsh::core::pair::binding::Binding;
 use segsh::core::pair::replica::{Applier, LinkId, Replica, Surroundings, Ticket};
-use segsh::core::report::{CopyState, Order, PeerAddress, Phase, Report};
+use segsh::core::report::{CopyState, Order, PeerAddress, Phase, Report, Soundness};
 use segsh::core::row::{Member, Mode, PairRow, Status};
 use segsh::core::track::DirtyMap;
 use std::collections::VecDeque;
@@ -261,6 +261,8 @@ pub fn directory(node: usize) -> Node {
         peer: Some(peer),
         epoch: Epoch(1),
         consistent: true,
+        soundness: Soundness::Sound,
+        acted: Epoch::default(),
         written_outside_checkpoint: false,
         stamps: Vec::new(),
         touched: Vec::new(),

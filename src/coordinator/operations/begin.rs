@@ -197,6 +197,7 @@ fn starts_nothing(holder: &Operation, content: Content) -> bool {
     match holder.goal.kind {
         GoalKind::Recover { .. } | GoalKind::Rebalance | GoalKind::Verify { .. } => true,
         GoalKind::Restart { .. } | GoalKind::Start => stage == Some(Stage::Recovering),
+        GoalKind::ForcePrimary => false,
     }
 }
 
@@ -226,5 +227,6 @@ fn kind_of(intent: &Intent) -> (GoalKind, Option<usize>) {
         Intent::Rebalance { .. } => (GoalKind::Rebalance, None),
         Intent::Restart { mode, .. } => (GoalKind::Restart { mode: *mode }, None),
         Intent::Verify { rate_bytes, jobs, .. } => (GoalKind::Verify { rate_bytes: rate(rate_bytes) }, count(jobs)),
+        Intent::ForcePrimary { .. } => (GoalKind::ForcePrimary, None),
     }
 }

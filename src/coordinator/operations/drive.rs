@@ -48,6 +48,8 @@ pub(super) async fn drive(shared: Arc<Shared>, live: Arc<Live>) {
             tracing::error!(op = live.id, %error, "a target was given up");
         }
     }
+    #[cfg(test)]
+    shared.store.doom.pass("before the end is written").await;
     // Until its end is written it holds its contents: nobody is told otherwise meanwhile.
     while !finish(&shared, &live) {
         tokio::time::sleep(END_AGAIN).await;
@@ -98,10 +100,14 @@ impl TargetDriver {
             let step = target.next(self.kind, &facts);
             self.show(&target, &step, &facts);
             if step != Step::Ended && kept != self::kept(&target) {
+                #[cfg(test)]
+                self.shared.store.doom.pass("before a stage is kept").await;
                 self.keep(&target);
             }
             match &step {
                 Step::Ended => {
+                    #[cfg(test)]
+                    self.shared.store.doom.pass("before a target's end is kept").await;
                     let is_done = matches!(target.ended, Some(Ended::Done { .. }));
                     if is_done && !self.keep_on(&target, &facts.row) {
                         target = before;
@@ -110,7 +116,11 @@ impl TargetDriver {
                 Step::Wait(_) => wait(&mut news, &mut flags).await,
                 step => {
                     tracing::info!(op = self.live.id, content = target.content.0, ?step);
+                    #[cfg(test)]
+                    self.shared.store.doom.pass("before a step").await;
                     let came = self.carry_out(&target, step).await;
+                    #[cfg(test)]
+                    self.shared.store.doom.pass("after a step").await;
                     if let Came::Failed(cause) = &came {
                         tracing::warn!(op = self.live.id, content = target.content.0, cause, "a step failed");
                     }
@@ -209,11 +219,11 @@ impl TargetDriver {
     }
 
     async fn member(&self, target: &Target, dbid: Dbid, ask_hosts: bool) -> MemberFacts {
-        let (report, lost) = self.shared.board.read(|k| {
-            let lost = k.segments.get(&dbid).and_then(|s| s.lost.clone());
-            (k.answer(dbid).cloned(), lost)
+        let (report, last, lost) = self.shared.board.read(|k| {
+            let seen = k.segments.get(&dbid);
+            (k.answer(dbid).cloned(), seen.and_then(|s| s.report.clone()), seen.and_then(|s| s.lost.clone()))
         });
-        let mut facts = MemberFacts { report, lost, ..MemberFacts::default() };
+        let mut facts = MemberFacts { report, last, lost, ..MemberFacts::default() };
         let Some((segment, host)) = self.place(dbid).filter(|_| ask_hosts) else {
             return facts;
         };
@@ -246,11 +256,15 @@ impl TargetDriver {
             }
             Step::EndVerify { dbid } => prober.verify(*dbid, VerifyRequest::End { op: self.live.id }),
             Step::Judge { dbid } => prober.verify(*dbid, VerifyRequest::Judge),
-            Step::Change { transition, full_copy, rate_bytes, reason } => {
+            Step::Change { transition, full_copy, rate_bytes, reason, serving_copy } => {
                 let rate_bytes = match self.rate(*rate_bytes) {
                     Ok(rate_bytes) => rate_bytes,
                     Err(error) => return Came::Failed(error.to_string()),
                 };
+                // Who overrode it is part of the record.
+                let owner = &self.live.owner;
+                let overridden = || format!("override by {} on {}: {reason}", owner.user, owner.host);
+                let reason = if transition.event.is_override() { &overridden() } else { reason };
                 let change = Change {
                     transition,
                     reason,
@@ -258,10 +272,10 @@ impl TargetDriver {
                     recover: None,
                     full_copy: *full_copy,
                     rate_bytes,
-                    serving_copy: None,
+                    serving_copy: *serving_copy,
                     at_ms: unix_ms(),
                 };
-                return self.change(&change);
+                return self.change(&change).await;
             }
             Step::Kill { dbid, .. }
             | Step::Start { dbid, .. }
@@ -286,8 +300,11 @@ impl TargetDriver {
         }
     }
 
-    fn change(&self, change: &Change<'_>) -> Came {
-        match self.shared.store.change(change) {
+    async fn change(&self, change: &Change<'_>) -> Came {
+        let changed = self.shared.store.change(change);
+        #[cfg(test)]
+        self.shared.store.doom.pass("after a row is written").await;
+        match changed {
             Ok(Changed::Done { row, .. }) => {
                 self.shared.board.write(|k| {
                     if let Some(content) = k.contents.get_mut(&row.content) {
@@ -381,7 +398,12 @@ async fn wait(news: &mut watch::Receiver<u64>, flags: &mut watch::Receiver<u64>)
 /// What of a target must survive the coordinator.
 fn kept(target: &Target) -> (Stage, Option<crate::core::ids::Epoch>, [bool; 6], Option<bool>) {
     let Target { stage, granted, continues, was_in_sync, joined, revives, prepared, dropped, .. } = *target;
-    (stage, granted, [was_in_sync, joined, revives, prepared, dropped, target.ended.is_some()], continues)
+    (
+        stage,
+        granted.max(Some(target.above)),
+        [was_in_sync, joined, revives, prepared, dropped, target.ended.is_some()],
+        continues,
+    )
 }
 
 fn sibling(datadir: &str) -> PathBuf {

@@ -5,6 +5,7 @@
 //! restarts just goes on. Whoever drives a target carries out the [`Step`] and tells it what came of
 //! it ([`Target::did`]).
 
+mod force;
 mod rebalance;
 mod recover;
 mod restart;
@@ -35,6 +36,8 @@ pub enum GoalKind {
     Start,
     /// Compare the two copies of a synchronized pair.
     Verify { rate_bytes: Option<u64> },
+    /// The last resort: serve from this segment, whatever the rows and the records say.
+    ForcePrimary,
 }
 
 impl GoalKind {
@@ -47,6 +50,7 @@ impl GoalKind {
             GoalKind::Restart { .. } => "restart",
             GoalKind::Start => "start",
             GoalKind::Verify { .. } => "verify",
+            GoalKind::ForcePrimary => "force_primary",
         }
     }
 }
@@ -174,6 +178,9 @@ pub struct Target {
     #[serde(default)]
     pub differing: String,
     pub ended: Option<Ended>,
+    /// Override: the highest epoch that a member was seen to have obeyed.
+    #[serde(default)]
+    pub above: Epoch,
     /// Processes started by this target, and what became of starts that failed.
     #[serde(skip)]
     pub started: BTreeMap<Dbid, Result<u32, String>>,
@@ -214,6 +221,7 @@ impl Target {
             differing_blocks: 0,
             differing: String::new(),
             ended: None,
+            above: Epoch::default(),
             started: BTreeMap::new(),
             asked_to_stop: Vec::new(),
             drained: false,
@@ -245,6 +253,8 @@ pub enum Process {
 pub struct MemberFacts {
     /// Its last answer, while its connection stands and answers in time.
     pub report: Option<Report>,
+    /// Its last answer to this coordinator, however long ago.
+    pub last: Option<Report>,
     /// The process that holds its data directory.
     pub process: Process,
     /// The process that holds the sibling directory of a full copy.
@@ -381,7 +391,14 @@ pub enum Step {
     /// Remove the target's identity; make an empty sibling directory unless it is copied in place.
     Prepare { dbid: Dbid, sibling: bool },
     /// Change the row, with what the members need to know beside it.
-    Change { transition: Box<Transition>, full_copy: bool, rate_bytes: Option<u64>, reason: String },
+    Change {
+        transition: Box<Transition>,
+        full_copy: bool,
+        rate_bytes: Option<u64>,
+        reason: String,
+        /// The copy that serves from here on, where that is the step's to say.
+        serving_copy: Option<CopyId>,
+    },
     /// Drain the primary.
     Drain { dbid: Dbid },
     /// Exchange the names of the data directory and its sibling, unless that is done already. Tried again
@@ -446,7 +463,8 @@ impl Target {
         if self.stage == Stage::Pending && (facts.cancelled || facts.stop_after_segment) {
             return self.end(Ended::Cancelled { note: "not begun".into() });
         }
-        if let Some(why) = &facts.quarantined {
+        // A quarantine is lifted only by the override.
+        if let Some(why) = facts.quarantined.as_ref().filter(|_| kind != GoalKind::ForcePrimary) {
             return self.refuse(Why::Quarantined, why.clone());
         }
         let step = match kind {
@@ -458,6 +476,7 @@ impl Target {
             GoalKind::Restart { mode } => self.restart(Some(mode), facts),
             GoalKind::Start => self.restart(None, facts),
             GoalKind::Verify { rate_bytes } => self.verify(rate_bytes, facts),
+            GoalKind::ForcePrimary => self.force(facts),
         };
         if !matches!(step, Step::Wait(_)) {
             self.waiting = None;

@@ -366,6 +366,7 @@ impl Target {
                 transition: Box::new(transition),
                 full_copy: how.full && self.continues != Some(true),
                 rate_bytes: how.rate_bytes,
+                serving_copy: None,
             },
             None => Step::Wait(WaitFor::OtherOperation),
         }

@@ -49,6 +49,7 @@ fn write_identity(dir: &Path, dbid: i64, peer: i64) {
         generation: Epoch(1),
         peer: Some(state(peer)),
         epoch: Epoch(1),
+        acted: Epoch(0),
         consistent: true,
         written_outside_checkpoint: false,
         stamps: vec![],

@@ -51,6 +51,7 @@ fn how(intent: &Intent) -> String {
         Intent::Rebalance { .. } => "to the preferred roles".to_string(),
         Intent::Restart { mode, .. } => mode.word().to_string(),
         Intent::Verify { .. } => "both copies, online".to_string(),
+        Intent::ForcePrimary { .. } => "an override, with the copy it holds".to_string(),
     }
 }
 
@@ -98,7 +99,7 @@ fn copy(step: &PlanStep) -> String {
         StepKind::Incremental => step.copy_blocks.map(blocks).unwrap_or_default(),
         StepKind::Full => step.total_bytes.map(bytes).unwrap_or_default(),
         StepKind::Compare => step.total_bytes.map(bytes).unwrap_or_default(),
-        StepKind::Switch | StepKind::Restart => String::new(),
+        StepKind::Switch | StepKind::Restart | StepKind::Force => String::new(),
     }
 }
 
@@ -170,6 +171,7 @@ fn exposed(plan: &Plan, touched: &[Content]) -> String {
             format!("{which} {keep} a single copy until {whose}")
         }
         Intent::Verify { .. } => format!("{which} {} not, unless the copies differ", if one { "is" } else { "are" }),
+        Intent::ForcePrimary { .. } => format!("{which}: a single copy until a full copy is made"),
         Intent::Rebalance { .. } | Intent::Restart { .. } => {
             let have = if one { "has" } else { "have" };
             format!("{which} {have} a single copy for a moment, until {whose}")
@@ -202,7 +204,7 @@ fn pauses(plan: &Plan, style: &Style) -> String {
     let pauses = match plan.intent {
         Intent::Recover { .. } | Intent::FullRecover { .. } => "2 for each content",
         Intent::Rebalance { .. } => "while the roles switch, then 2 more for each",
-        Intent::Restart { .. } => "while each content restarts",
+        Intent::Restart { .. } | Intent::ForcePrimary { .. } => "while each content restarts",
         Intent::Verify { .. } => "none",
     };
     let sessions = if cancelled { "running statements   cancelled" } else { "sessions cancelled   0" };
@@ -278,7 +280,7 @@ pub fn question(plan: &Plan, style: &Style) -> String {
 fn question_head(plan: &Plan, style: &Style) -> String {
     let n = plan.steps.len();
     let noun = match plan.intent {
-        Intent::Recover { .. } | Intent::FullRecover { .. } => "segment",
+        Intent::Recover { .. } | Intent::FullRecover { .. } | Intent::ForcePrimary { .. } => "segment",
         Intent::Rebalance { .. } | Intent::Restart { .. } | Intent::Verify { .. } => "content",
     };
     let head = match plan.intent {
@@ -300,6 +302,7 @@ fn question_step(step: &PlanStep, places: &Places, style: &Style) -> String {
         StepKind::Switch => {
             para.unit(0, &target, Paint::Plain).unit(2, &format!("takes over from {source}"), Paint::Plain)
         }
+        StepKind::Force => para.unit(0, &target, Paint::Plain).unit(2, "shall serve", Paint::Bad),
         StepKind::Restart => para.unit(0, &target, Paint::Plain),
     };
     para.unit(3, &amount(step), Paint::Plain).render(style)
@@ -335,6 +338,7 @@ fn cost(plan: &Plan, style: &Style) -> String {
             format!("reads and writes of {which} pause twice; no session is cancelled")
         }
         (Intent::Verify { .. }, _) => "no session is paused or cancelled".to_string(),
+        (Intent::ForcePrimary { .. }, _) => format!("sessions on {which} are ended"),
         (Intent::Restart { .. }, _) => {
             format!("{which} {verb} while it restarts; running statements are cancelled")
         }

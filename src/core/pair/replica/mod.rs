@@ -207,6 +207,12 @@ impl Replica {
         self.save_meta()
     }
 
+    /// The same for the acting primary: who served last, should the catalog be lost.
+    fn store_acting_epoch(&mut self, epoch: Epoch) -> Effect {
+        self.meta.acted = epoch;
+        self.store_epoch(epoch)
+    }
+
     /// Ends whatever link there is; whoever speaks of it is a stranger from now on.
     fn close_link(&mut self) {
         self.link_id.0 += 1;
@@ -306,7 +312,7 @@ impl Replica {
     /// Takes on the acting primary's role: the map, then the epoch, then SQLite.
     fn act(&mut self, epoch: Epoch, mut acting: Acting) -> Result<Vec<Effect>, Refused> {
         let mut effects = acting.save_map();
-        effects.extend([self.store_epoch(epoch), Effect::Serve]);
+        effects.extend([self.store_acting_epoch(epoch), Effect::Serve]);
         self.part = Part::Acting(Box::new(acting));
         Ok(effects)
     }
@@ -352,7 +358,7 @@ impl Replica {
             effects.extend(acting.save_map());
             acting.primary.tracking_granted();
         }
-        effects.push(self.store_epoch(epoch));
+        effects.push(self.store_acting_epoch(epoch));
         effects
     }
 
@@ -360,7 +366,7 @@ impl Replica {
         let Some(peer) = order.peer.clone() else {
             return Err(Refused("an order to resynchronize names no mirror".into()));
         };
-        let effect = self.store_epoch(order.row.epoch);
+        let effect = self.store_acting_epoch(order.row.epoch);
         self.link_id.0 += 1;
         let link = self.link_id;
         if let Part::Acting(acting) = &mut self.part {
