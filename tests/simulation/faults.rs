@@ -94,7 +94,10 @@ impl World {
                 }
             }
             // Soon after the next order that it obeys.
-            (12, _) => self.sides[side].crash_after_order = Some(self.random.below(60)),
+            (12, _) => {
+                self.sides[side].crash_after_order =
+                    Some(if self.random.percent(50) { soon } else { self.random.below(80) })
+            }
             (11, _) => self.delay = self.random.between(100, 30_000),
             _ => {}
         }

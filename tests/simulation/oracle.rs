@@ -55,7 +55,7 @@ impl Oracle {
 
     /// The durable files of a side hold a commit.
     pub fn durable(&mut self, who: &str, side: usize, commit: u64, main: &[u8], log: &[u8]) {
-        match Database::open(main, log) {
+        match Database::open(main, log, false) {
             Ok(database) if self.holds(database.content.commit(), commit) => {}
             Ok(database) => {
                 let found = database.content.commit();

@@ -82,6 +82,10 @@ pub struct Around<'a> {
     pub slowness: u64,
     /// So many frames in the log begin a checkpoint.
     pub checkpoint_frames: u64,
+    /// How long the checkpointer sleeps at most, in microseconds.
+    pub checkpoint_pause: u64,
+    /// A fault was not long ago.
+    pub busy: bool,
     pub silent_until: u64,
 }
 
@@ -346,7 +350,7 @@ impl Process {
     /// SQLite opens the files, which must hold everything that was acknowledged.
     fn open(&mut self, a: &mut Around) -> Result<Next, Death> {
         let [main, log] = &a.disk.files;
-        match Database::open(&main.current, &log.current) {
+        match Database::open(&main.current, &log.current, true) {
             Ok(database) => {
                 a.oracle.opened(a.side, database.content.commit());
                 a.trace.say(a.now, || format!("{} serves commit {}", a.side, database.content.commit()));

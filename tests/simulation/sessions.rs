@@ -72,7 +72,7 @@ impl Process {
         let next = self.go_on(&mut ops, a);
         self.writer = ops;
         if self.writer.is_empty() {
-            Ok(next?.unwrap_or(Next::After(a.random.between(200, 90_000))))
+            Ok(next?.unwrap_or(Next::After(a.random.between(200, if a.busy { 60_000 } else { 250_000 }))))
         } else {
             Ok(next?.unwrap_or(Next::After(20)))
         }
@@ -117,7 +117,7 @@ impl Process {
         if self.checkpointer.is_empty() {
             let Some(database) = &self.database else { return Ok(Next::Over) };
             if database.frames - database.backfilled < a.checkpoint_frames || self.leaving.is_some() {
-                return Ok(Next::After(a.random.between(5_000, 100_000)));
+                return Ok(Next::After(a.random.between(5_000, a.checkpoint_pause)));
             }
             let ops = &mut self.checkpointer;
             ops.extend([Op::Checkpointing(true), Op::Sync(FileId::Wal)]);
@@ -317,9 +317,12 @@ impl Process {
         match read.found {
             None => read.found = Some(database.content.commit()),
             Some(found) => {
+                if found != read.required {
+                    a.trace.say(a.now, || format!("{} read {found}, required {}", a.side, read.required));
+                }
                 a.oracle.answered_read(a.side, found, read.required);
                 self.read = None;
-                return Ok(Next::After(a.random.between(10_000, 300_000)));
+                return Ok(Next::After(a.random.between(1_000, if a.busy { 60_000 } else { 500_000 })));
             }
         }
         Ok(Next::After(a.random.between(10, 3000)))

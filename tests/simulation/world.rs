@@ -119,6 +119,8 @@ pub struct World {
     pub slowness: u64,
     /// So many frames in the log begin a checkpoint.
     pub checkpoint_frames: u64,
+    /// How long the checkpointer sleeps at most, in microseconds.
+    pub checkpoint_pause: u64,
     /// The longest time between two faults, in microseconds.
     pub fault_pace: u64,
     /// When the last one came, and whether the next one waits for a synchronized pair.
@@ -135,6 +137,8 @@ pub struct World {
     pub pids: u32,
     pub copies: u128,
     pub steps: u64,
+    /// Something happened after which the marks are looked at in any case.
+    pub look: bool,
     /// Faults come no more.
     pub calm: bool,
     pub weights: Vec<u64>,
@@ -145,14 +149,17 @@ pub struct World {
 impl World {
     pub fn new(seed: u64, planted: Option<Planted>) -> World {
         let mut random = Random::new(seed);
+        // A world has few kinds of faults, or many: what needs the same kind twice is found in the first.
+        let chance = [12, 30, 60][random.below(3) as usize];
         let weights =
-            (0..crate::faults::KINDS).map(|_| if random.percent(60) { random.between(1, 10) } else { 0 }).collect();
+            (0..crate::faults::KINDS).map(|_| if random.percent(chance) { random.between(1, 10) } else { 0 }).collect();
         let mut world = World {
             now: 0,
             delay: random.between(100, 4000),
             checkpoint_frames: if random.percent(50) { random.between(1, 12) } else { random.between(12, 80) },
             struck: 0,
             patient: true,
+            checkpoint_pause: if random.percent(50) { 100_000 } else { 3_000_000 },
             fault_pace: random.between(200_000, 2_500_000),
             slowness: if random.percent(50) { 20 } else { random.between(20, 3000) },
             random,
@@ -173,6 +180,7 @@ impl World {
             pids: 100,
             copies: 10,
             steps: 0,
+            look: false,
             calm: false,
             weights,
             last_refusal: None,
@@ -277,8 +285,11 @@ impl World {
             delay: self.delay,
             slowness: self.slowness,
             checkpoint_frames: self.checkpoint_frames,
+            checkpoint_pause: self.checkpoint_pause,
+            busy: self.now < self.struck + 1_500_000,
             silent_until: self.silent_until,
         };
+        self.look = matches!(task, Task::Obey | Task::Resync(_));
         let came = process.step(task, &mut around);
         let (spawned, wakes) = (std::mem::take(&mut process.spawned), std::mem::take(&mut process.wakes));
         let said = std::mem::take(&mut process.said);
@@ -369,6 +380,7 @@ impl World {
     /// The process is gone; its directory is as it left it, or as its host without power left it.
     pub fn died(&mut self, side: usize, death: &Death) {
         let Some(process) = self.sides[side].process.take() else { return };
+        self.look = true;
         self.say(|| format!("{side} pid {} dies: {death:?}", process.pid));
         let disk = &mut self.sides[side].dirs[process.dir];
         (disk.crash_in, disk.fail_in) = (None, None);
@@ -461,7 +473,7 @@ impl World {
         if self.sides.iter().all(alone) {
             self.oracle.broken("both sides may acknowledge alone".into());
         }
-        if self.steps.is_multiple_of(4) {
+        if std::mem::take(&mut self.look) || self.steps.is_multiple_of(12) {
             self.check_marks();
         }
     }
