@@ -66,7 +66,7 @@ pub const PRECONDITIONS: &[Precondition] = &[
     Precondition {
         code: RefusalCode::SegmentUp,
         verbs: &["force_primary"],
-        says: "no member of the content serves, or it is quarantined",
+        says: "no member of the content serves, or the one that does is damaged, or it is quarantined",
         check: nobody_serves,
     },
     Precondition {
@@ -156,7 +156,9 @@ fn nobody_serves(s: &Subject) -> Vec<Refusal> {
     if matches!(s.detail.health, PairHealth::DoubleFault | PairHealth::Quarantined) {
         return Vec::new();
     }
-    match s.primary.filter(|p| p.alive.alive) {
+    // A damaged one may be replaced by a mirror that lacks changes: a person knows which is worse.
+    let damaged = s.detail.source_damaged.is_some() && s.target.map(|t| t.row.dbid) != s.primary.map(|p| p.row.dbid);
+    match s.primary.filter(|p| p.alive.alive && !damaged) {
         Some(p) => {
             let cause = format!("acting primary dbid {} serves content {}", p.row.dbid, s.content);
             vec![refusal(RefusalCode::SegmentUp, s, s.target, cause, format!("state().content({})", s.content))]

@@ -6,7 +6,7 @@
 
 use super::{Facts, Pairing, Process, Stage, Step, Target, WaitFor, Why};
 use crate::core::ids::Dbid;
-use crate::core::report::{Phase, Report};
+use crate::core::report::{Phase, Report, Soundness};
 use crate::core::transition::{self, Event};
 
 impl Target {
@@ -40,7 +40,12 @@ impl Target {
         if facts.cancelled {
             return Some(self.end(super::Ended::Cancelled { note: "the row is as it was".into() }));
         }
-        if facts.quarantined.is_some() || facts.serving().is_none() {
+        // One that serves damaged data may be replaced by a mirror that lacks changes: a person knows which is
+        // worse.
+        let Some(serving) = facts.serving().filter(|_| facts.quarantined.is_none()) else {
+            return None;
+        };
+        if matches!(serving.soundness, Soundness::Damaged { .. }) && row.primary.dbid != self.dbid {
             return None;
         }
         if row.primary.dbid == self.dbid {
