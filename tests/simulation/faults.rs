@@ -3,6 +3,7 @@
 use crate::coordinator::{CONTENT, dbid, side as side_of};
 use crate::planted::Planted;
 use crate::process::{Death, Task};
+use crate::sessions::Op;
 use crate::wire::End;
 use crate::world::{Happens, World};
 use segsh::core::operation::{Goal, GoalKind, Target};
@@ -11,6 +12,27 @@ use segsh::core::row::Pairing;
 
 /// How many kinds of faults there are.
 pub const KINDS: usize = 14;
+
+/// The moment that a fault is aimed at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    Now,
+    /// The primary copies pages from the log to main.db.
+    Checkpoint,
+    /// A commit waits for the mirror.
+    Commit,
+    /// Blocks are copied.
+    Copy,
+    /// The claim has just been made.
+    Claim,
+    /// SQLite has just been opened.
+    Opened,
+}
+
+impl When {
+    const ALL: &'static [When] =
+        &[When::Now, When::Now, When::Checkpoint, When::Commit, When::Copy, When::Claim, When::Opened];
+}
 
 impl World {
     /// A fault comes, and the next one is chosen.
@@ -38,8 +60,30 @@ impl World {
             hit
         });
         let side = self.random.below(2) as usize;
-        self.say(|| format!("fault {kind:?} on {side}"));
-        self.strike(kind.unwrap_or(0), side);
+        let when = When::ALL[self.random.below(When::ALL.len() as u64) as usize];
+        self.aimed = Some((when, kind.unwrap_or(0), side));
+        self.strike_when(None);
+    }
+
+    /// The fault that is aimed at a moment comes with it.
+    pub fn strike_when(&mut self, task: Option<Task>) {
+        let Some((when, kind, side)) = self.aimed else { return };
+        let acting = side_of(self.catalog.row.primary.dbid);
+        let Some(process) = &self.sides[acting].process else { return };
+        let is_linked = process.replica.acting().is_ok_and(|acting| acting.link().is_some());
+        let is_now = match when {
+            When::Now => true,
+            When::Checkpoint => process.checkpointer.len() > 2 && is_linked,
+            When::Commit => matches!(process.writer.front(), Some(Op::SyncThere(_))),
+            When::Copy => process.phase() == Phase::Resynchronizing && is_linked,
+            When::Claim => task.is_some_and(|t| matches!(t, Task::Resync(_))) && process.phase() == Phase::InSync,
+            When::Opened => task == Some(Task::Open),
+        };
+        if is_now && !self.calm {
+            self.aimed = None;
+            self.say(|| format!("fault {kind} on {side} at {when:?}"));
+            self.strike(kind, side);
+        }
     }
 
     fn strike(&mut self, kind: usize, side: usize) {
@@ -128,6 +172,7 @@ impl World {
     pub fn calm_down(&mut self) {
         self.say(|| "faults end".into());
         self.calm = true;
+        self.aimed = None;
         self.coordinator_crash_in = None;
         self.delay = 1000;
         for side in &mut self.sides {

@@ -24,7 +24,10 @@ pub enum Item {
 struct Way {
     items: VecDeque<(u64, Item)>,
     last_arrival: u64,
+    /// Whoever sends has closed it.
     ended: bool,
+    /// Whoever receives has closed it: what is sent is lost, and the sender has not heard of it yet.
+    deaf: bool,
 }
 
 /// A replication connection. Times are microseconds of the world.
@@ -67,6 +70,9 @@ impl Connection {
             return false;
         }
         way.ended = item == Item::Closed;
+        if way.deaf {
+            return true;
+        }
         way.last_arrival = (now + delay).max(way.last_arrival + 1).max(silent_until);
         way.items.push_back((way.last_arrival, item));
         true
@@ -112,11 +118,9 @@ impl Connection {
         let other = if by == End::Primary { End::Mirror } else { End::Primary };
         self.end_way(other, now, delay, random);
         let mine = self.way(by);
-        mine.items.retain(|(at, _)| *at <= now);
-        if !mine.ended {
-            mine.ended = true;
-            mine.items.push_back((now, Item::Closed));
-        }
+        mine.items.retain(|(at, item)| *at <= now && *item != Item::Closed);
+        mine.items.push_back((now, Item::Closed));
+        mine.deaf = true;
     }
 
     /// Planted: what is under way is lost, and nobody is told.

@@ -126,6 +126,8 @@ pub struct World {
     /// When the last one came, and whether the next one waits for a synchronized pair.
     pub struck: u64,
     pub patient: bool,
+    /// A fault that waits for its moment.
+    pub aimed: Option<(crate::faults::When, usize, usize)>,
     pub catalog: Catalog,
     pub coordinator: Option<Coordinator>,
     pub coordinators: u32,
@@ -159,6 +161,7 @@ impl World {
             checkpoint_frames: if random.percent(50) { random.between(1, 12) } else { random.between(12, 80) },
             struck: 0,
             patient: true,
+            aimed: None,
             checkpoint_pause: if random.percent(50) { 100_000 } else { 3_000_000 },
             fault_pace: random.between(200_000, 2_500_000),
             slowness: if random.percent(50) { 20 } else { random.between(20, 3000) },
@@ -286,7 +289,7 @@ impl World {
             slowness: self.slowness,
             checkpoint_frames: self.checkpoint_frames,
             checkpoint_pause: self.checkpoint_pause,
-            busy: self.now < self.struck + 1_500_000,
+            busy: self.now < self.struck + 4_500_000,
             silent_until: self.silent_until,
         };
         self.look = matches!(task, Task::Obey | Task::Resync(_));
@@ -309,6 +312,7 @@ impl World {
             self.wake(side, task);
         }
         self.deliver();
+        self.strike_when(Some(task));
     }
 
     pub fn schedule(&mut self, side: usize, pid: u32, task: Task, after: u64, waits: bool) {
@@ -473,7 +477,7 @@ impl World {
         if self.sides.iter().all(alone) {
             self.oracle.broken("both sides may acknowledge alone".into());
         }
-        if std::mem::take(&mut self.look) || self.steps.is_multiple_of(12) {
+        if std::mem::take(&mut self.look) || self.steps.is_multiple_of(24) {
             self.check_marks();
         }
     }
