@@ -23,7 +23,7 @@ mod warning;
 pub use error::ClusterError;
 pub use evidence::{Decided, Evidence, Observed};
 pub use outcome::{ContentProgress, Outcome, OutcomeStatus, Progressing, SegmentOutcome};
-pub use plan::{Intent, Joined, Place, Plan, PlanDamage, PlanStep, Selection, StepKind};
+pub use plan::{Intent, Joined, OVERRIDE_WORD, Place, Plan, PlanDamage, PlanStep, Selection, StepKind};
 pub use planning::{plan, state_fingerprint, still_holds};
 pub use preconditions::{PRECONDITIONS, Precondition};
 pub use predict::state_after;

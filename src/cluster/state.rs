@@ -28,6 +28,10 @@ pub struct Segment {
     pub free_bytes: Option<i64>,
     /// Bytes of its replicated files; `None` when nobody could say.
     pub data_bytes: Option<i64>,
+    /// Pages of its database that failed their checksum when they were read, since its process started;
+    /// `None` when nobody could say.
+    #[serde(default)]
+    pub damaged_pages: Option<i64>,
     /// Since when it has been down by the catalog or not alive, in Unix milliseconds.
     pub down_since_ms: Option<i64>,
 }

@@ -183,7 +183,7 @@ impl Board {
 mod tests {
     use super::*;
     use crate::core::ids::CopyId;
-    use crate::core::report::{CopyState, Phase};
+    use crate::core::report::{CopyState, Phase, Soundness};
 
     fn report() -> Report {
         Report {
@@ -204,6 +204,9 @@ mod tests {
             free_bytes: 0,
             progress: None,
             lag: None,
+            verification: None,
+            soundness: Soundness::Sound,
+            damaged_pages: 0,
         }
     }
 

@@ -101,7 +101,7 @@ fn register(db: &Connection, coordinator: &Arc<Coordinator>, runtime: &Handle) -
         let state = c.state().map_err(|e| failed(e.into()))?;
         serde_json::to_string(&state.recoveries).map_err(|e| failed(e.into()))
     })?;
-    for verb in ["recover", "full_recover", "rebalance", "restart"] {
+    for verb in ["recover", "full_recover", "rebalance", "restart", "verify"] {
         for arguments in [0, 1] {
             let (c, r) = (coordinator.clone(), runtime.clone());
             let name = format!("segsh_{verb}");
@@ -237,6 +237,7 @@ fn intent(verb: &str, options: Options) -> Result<Intent, FunctionError> {
         "recover" => Intent::Recover { selection, rate_bytes, jobs },
         "full_recover" => Intent::FullRecover { selection, rate_bytes, jobs, in_place: options.in_place },
         "rebalance" => Intent::Rebalance { selection },
+        "verify" => Intent::Verify { selection, rate_bytes, jobs },
         _ => {
             let mode = match options.mode {
                 Some(text) => StopMode::parse(&text).ok_or(FunctionError::Mode(text))?,

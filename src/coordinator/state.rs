@@ -8,7 +8,7 @@ use super::store::{ContentRow, Store, StoreError};
 use crate::cluster::{Alive, ContentState, CoordinatorState, HostState, Line, Segment, State, recoveries, warnings};
 use crate::core::fts::unfit;
 use crate::core::ids::{Content, Dbid};
-use crate::core::report::{Phase, Report};
+use crate::core::report::{Phase, Report, Soundness};
 use crate::core::row::{PairRow, Pairing, SegmentRow};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -130,6 +130,7 @@ fn segment(row: SegmentRow, known: &Knowledge, down: &BTreeMap<Dbid, i64>) -> Se
     Segment {
         free_bytes: answer.map(|r| signed(r.free_bytes)),
         data_bytes: answer.map(|r| signed(r.data_bytes)),
+        damaged_pages: answer.map(|r| signed(r.damaged_pages)),
         down_since_ms: down.get(&row.dbid).copied().or(failing_ms),
         alive,
         row,
@@ -168,7 +169,7 @@ fn content(row: &ContentRow, known: &Knowledge, operation: Option<i64>) -> Conte
         health: State::health_of(pair, usable, quarantine.is_some()),
         to_copy_blocks: primary.map(|p| i64::try_from(p.dirty_blocks).unwrap_or(i64::MAX)),
         incremental_impossible: impossible(row, primary, mirror),
-        source_damaged: None,
+        source_damaged: primary.and_then(damaged),
         progress: primary.filter(|p| p.phase == Phase::Resynchronizing).and_then(|p| p.progress.clone()),
         copy_rate_bytes: pair.and_then(|p| copy_rate(p, known)),
         operation,
@@ -202,6 +203,14 @@ fn impossible(row: &ContentRow, primary: Option<&Report>, mirror: Option<&Report
     // Only whether it is the copy at all: how far it is, the two sides settle exactly at their link.
     (bound.copy != mirror.copy.copy)
         .then(|| format!("dbid {mirror_dbid} holds another copy than the one that is tracked"))
+}
+
+/// Why the acting primary's data must not be copied.
+fn damaged(primary: &Report) -> Option<String> {
+    match &primary.soundness {
+        Soundness::Damaged { why } => Some(format!("dbid {} {why}", primary.dbid)),
+        Soundness::Sound | Soundness::Unjudged => None,
+    }
 }
 
 fn age(at: Instant) -> i64 {

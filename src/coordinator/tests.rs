@@ -1,7 +1,9 @@
 //! The coordinator against stand-in segments over real connections.
 
+mod killed;
 mod names;
 mod unwritten;
+mod verify;
 
 use super::operations::{Answer, Watching};
 use super::testing::{Cluster, sibling};

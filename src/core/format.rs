@@ -12,7 +12,7 @@
 
 use super::ids::{Content, CopyId, Dbid, Epoch};
 use super::pair::binding::Binding;
-use super::report::CopyState;
+use super::report::{CopyState, Soundness};
 use super::track::{BLOCK_BYTES, DirtyMap, FileId};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -101,6 +101,10 @@ pub struct Meta {
     pub peer: Option<CopyState>,
     /// The highest epoch obeyed.
     pub epoch: Epoch,
+    /// The highest epoch obeyed as the acting primary: who served last, should the catalog be lost. 0:
+    /// never, or written by a release that did not keep it.
+    #[serde(default)]
+    pub acted: Epoch,
     /// False from the first byte of a copy until it is whole: never promotable meanwhile (R4).
     pub consistent: bool,
     /// main.db was written outside a checkpoint, so its log does not name every page it changed.
@@ -109,6 +113,9 @@ pub struct Meta {
     pub stamps: Vec<Stamp>,
     /// Files that changed behind the engine's back, by name: copied whole, until in sync again.
     pub touched: Vec<String>,
+    /// Whether this side's data may be copied over its mirror's.
+    #[serde(default)]
+    pub soundness: Soundness,
 }
 
 impl Meta {

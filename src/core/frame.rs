@@ -13,6 +13,7 @@
 use super::ids::{Dbid, Epoch};
 use super::report::CopyState;
 use super::track::{BLOCK_BYTES, DirtyMap, FILE_BYTES_MAX, FileId, Run};
+use super::verify::{CHUNK_BLOCKS, CHUNK_BYTES, Chunk, Held};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -25,12 +26,17 @@ pub const DATA_BYTES_MAX: u64 = 1 << 20;
 /// The longest body of a frame that says a few words: who opens, what is consistent, what failed.
 pub const WORDS_BYTES_MAX: u32 = 64 << 10;
 
+/// The longest body of [`Frame::Hashes`]: a length, and a hash for each block of a chunk.
+const HASHES_BYTES_MAX: u32 = 8 + 16 * CHUNK_BLOCKS as u32;
+
 /// The longest body of a kind, judged before anything is allocated for it. A kind that has no body has
 /// no bytes of one either; an unknown kind is refused once its checksum has shown that it was meant.
 fn body_max(kind: u8) -> u32 {
     match kind {
         1 | 6 | 70 => WORDS_BYTES_MAX,
-        2 | 3 | 5 | 7 | 66 | 67 | 68 | 69 => 0,
+        2 | 3 | 5 | 7 | 9 | 66 | 67 | 68 | 69 => 0,
+        8 => 8,
+        71 => HASHES_BYTES_MAX,
         4 => DATA_BYTES_MAX as u32,
         _ => BODY_BYTES_MAX,
     }
@@ -119,12 +125,22 @@ pub enum Frame {
         copy: CopyState,
     },
     Ping(u64),
+    /// Verify: hash what the file holds here, at this place of the stream, then answer [`Frame::Hashes`].
+    Hash(Chunk),
+    /// Verify: the two copies differ. Until it has been recovered the mirror must not take over.
+    Differs,
     // From the mirror.
     Manifest(Manifest),
     Begun,
     Synced(u64),
     IsConsistent,
     Pong(u64),
+    /// The file's length, and a hash for each block of the chunk at this offset.
+    Hashes {
+        file: FileId,
+        offset: u64,
+        held: Held,
+    },
     /// The mirror can't go on, and why.
     Failed(String),
 }
@@ -167,11 +183,14 @@ impl Frame {
             Frame::Barrier(_) => "barrier",
             Frame::Consistent { .. } => "consistent",
             Frame::Ping(_) => "ping",
+            Frame::Hash(_) => "hash",
+            Frame::Differs => "differs",
             Frame::Manifest(_) => "manifest",
             Frame::Begun => "begun",
             Frame::Synced(_) => "synced",
             Frame::IsConsistent => "is consistent",
             Frame::Pong(_) => "pong",
+            Frame::Hashes { .. } => "hashes",
             Frame::Failed(_) => "failed",
         }
     }
@@ -185,12 +204,15 @@ impl Frame {
             Frame::Barrier(_) => 5,
             Frame::Consistent { .. } => 6,
             Frame::Ping(_) => 7,
+            Frame::Hash(_) => 8,
+            Frame::Differs => 9,
             Frame::Manifest(_) => 65,
             Frame::Begun => 66,
             Frame::Synced(_) => 67,
             Frame::IsConsistent => 68,
             Frame::Pong(_) => 69,
             Frame::Failed(_) => 70,
+            Frame::Hashes { .. } => 71,
         }
     }
 
@@ -198,7 +220,8 @@ impl Frame {
     fn place(&self) -> (u8, u64) {
         match self {
             Frame::SetLen { file, len } => (file.number(), *len),
-            Frame::Data { file, offset, .. } => (file.number(), *offset),
+            Frame::Data { file, offset, .. } | Frame::Hashes { file, offset, .. } => (file.number(), *offset),
+            Frame::Hash(chunk) => (chunk.file.number(), chunk.offset),
             Frame::Barrier(n) | Frame::Ping(n) | Frame::Synced(n) | Frame::Pong(n) => (0, *n),
             _ => (0, 0),
         }
@@ -218,6 +241,8 @@ impl Frame {
             Frame::Open(open) => json(open).into(),
             Frame::Consistent { copy } => json(copy).into(),
             Frame::Manifest(manifest) => json(manifest).into(),
+            Frame::Hash(chunk) => chunk.len.to_le_bytes().to_vec().into(),
+            Frame::Hashes { held, .. } => hashes_body(held).into(),
             // The words of a system may be long; cut short they still say what failed.
             Frame::Failed(why) => why.as_bytes()[..why.len().min(WORDS_BYTES_MAX as usize)].into(),
             _ => (&[][..]).into(),
@@ -272,12 +297,24 @@ impl Frame {
             5 => Frame::Barrier(number),
             6 => Frame::Consistent { copy: from_json(&body)? },
             7 => Frame::Ping(number),
+            8 => {
+                let len = chunk_len(&body)?;
+                in_a_file(number, len)?;
+                Frame::Hash(Chunk { file: file()?, offset: number, len })
+            }
+            9 => Frame::Differs,
             65 => Frame::Manifest(from_json::<Manifest>(&body)?.checked()?),
             66 => Frame::Begun,
             67 => Frame::Synced(number),
             68 => Frame::IsConsistent,
             69 => Frame::Pong(number),
             70 => Frame::Failed(String::from_utf8_lossy(&body).into_owned()),
+            71 => {
+                let held = held(&body)?;
+                in_a_file(0, held.file_len)?;
+                in_a_file(number, held.hashes.len() as u64 * BLOCK_BYTES)?;
+                Frame::Hashes { file: file()?, offset: number, held }
+            }
             other => return Err(FrameError::UnknownKind(other)),
         };
         if frame.place() != (bytes[1], number) || bytes[2..4] != [0, 0] {
@@ -285,6 +322,28 @@ impl Frame {
         }
         Ok(frame)
     }
+}
+
+/// The length of a chunk, which no request may make longer than a chunk is.
+fn chunk_len(body: &[u8]) -> Result<u64, FrameError> {
+    let len = body.try_into().map(u64::from_le_bytes);
+    len.ok().filter(|len| *len <= CHUNK_BYTES).ok_or_else(|| FrameError::Body("is no length of a chunk".into()))
+}
+
+fn hashes_body(held: &Held) -> Vec<u8> {
+    let hashes = held.hashes.iter().flat_map(|hash| hash.to_le_bytes());
+    held.file_len.to_le_bytes().into_iter().chain(hashes).collect()
+}
+
+fn held(body: &[u8]) -> Result<Held, FrameError> {
+    let wrong = || FrameError::Body("is no list of a chunk's hashes".into());
+    let (file_len, hashes) = body.split_first_chunk::<8>().ok_or_else(wrong)?;
+    let (hashes, rest) = hashes.as_chunks::<16>();
+    if !rest.is_empty() || hashes.len() > CHUNK_BLOCKS {
+        return Err(wrong());
+    }
+    let hashes = hashes.iter().map(|hash| u128::from_le_bytes(*hash)).collect();
+    Ok(Held { file_len: u64::from_le_bytes(*file_len), hashes })
 }
 
 fn from_json<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, FrameError> {
@@ -330,6 +389,9 @@ mod tests {
             Frame::Synced(9),
             Frame::IsConsistent,
             Frame::Pong(11),
+            Frame::Hash(Chunk { file: FileId::Wal, offset: 2 << 20, len: 5000 }),
+            Frame::Differs,
+            Frame::Hashes { file: FileId::Main, offset: 3 << 20, held: Held { file_len: 9, hashes: vec![1, 2 << 99] } },
             Frame::Failed("no space".into()),
         ]
     }

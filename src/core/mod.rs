@@ -6,6 +6,7 @@
 //! Invariant: nothing below this module imports another module of the crate, or `std::{fs, net,
 //! thread, time::Instant::now, process}`. A test holds that.
 
+pub mod adopt;
 pub mod calendar;
 pub mod format;
 pub mod frame;
@@ -20,4 +21,5 @@ pub mod row;
 pub mod track;
 pub mod transition;
 pub mod unsynced;
+pub mod verify;
 pub mod wal;

@@ -102,7 +102,11 @@ impl Engine {
             let now = self.now();
             let oldest = |inner: &Inner| inner.replica.acting().ok()?.link()?.oldest_unanswered(now);
             let before = oldest(&inner);
-            if inner.replica.answered(link, frame).is_err() {
+            let is_ours = match frame {
+                Frame::Hashes { file, offset, held } => self.take_hashes(&mut inner, link, file, offset, &held),
+                frame => inner.replica.answered(link, frame).is_ok(),
+            };
+            if !is_ours {
                 return;
             }
             if oldest(&inner) < before {

@@ -27,6 +27,7 @@ pub mod storage;
 #[cfg(test)]
 mod tests;
 mod through;
+mod verify;
 
 pub use disk::create_files;
 pub use obedience::Then;

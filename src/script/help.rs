@@ -66,6 +66,7 @@ const ERROR_CODES: &[(&str, &str)] = &[
     ("timed_out", "it was not so within `timeout`; what runs goes on. Exit 6."),
     ("stalled", "nothing moved for `stall`; what runs goes on. Exit 6."),
     ("cannot_happen", "nothing is at work that could make it so. Exit 6."),
+    ("differs", "verify() found blocks that differ; `segments` says where. Exit 9."),
     ("cancelled", "the operation was cancelled. Exit 130."),
     ("interrupted", "Ctrl-C ended the script. Exit 130."),
     ("locked", "another change of the same contents is under way. Exit 8."),

@@ -85,6 +85,7 @@ pub fn segment_json(segment: &Segment) -> Value {
         "age_ms": segment.alive.age_ms, "down": segment.is_down(),
         "preferred": segment.is_preferred(), "free_bytes": segment.free_bytes,
         "data_bytes": segment.data_bytes, "down_since_ms": segment.down_since_ms,
+        "damaged_pages": segment.damaged_pages,
     });
     if let (Value::Object(value), Value::Object(more)) = (&mut value, more) {
         value.extend(more);
@@ -166,6 +167,7 @@ pub fn segment_outcome_json(s: &SegmentOutcome) -> Value {
     json!({
         "content": s.content, "dbid": s.dbid, "host": s.host, "status": s.status.word(),
         "how": s.how, "copied_blocks": s.copied_blocks, "copied_bytes": s.copied_bytes,
+        "verified_bytes": s.verified_bytes, "differing_blocks": s.differing_blocks,
         "paused_us": s.paused_us, "pair": s.pair, "note": s.note,
     })
 }

@@ -15,6 +15,7 @@ use std::io;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -68,6 +69,8 @@ pub struct Segment {
     orders: Orders,
     changes: watch::Receiver<u64>,
     database: Database,
+    /// Its data is being judged.
+    judging: AtomicBool,
 }
 
 /// Opens links to mirrors, by the cluster's handshake.
@@ -104,7 +107,8 @@ pub fn run(datadir: &Path) -> Result<(), SegmentError> {
     check_identity(&config, &engine.report())?;
     let (orders, heard) = Orders::channel();
     let database = Database::closed(config.content, engine.clone());
-    let segment = Arc::new(Segment { config, credentials, engine, orders, changes, database });
+    let segment =
+        Arc::new(Segment { config, credentials, engine, orders, changes, database, judging: AtomicBool::new(false) });
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -142,9 +146,27 @@ impl Segment {
     pub async fn report(&self) -> Report {
         // A hung disk makes the report wait a moment: not on a runtime's worker.
         let engine = self.engine.clone();
-        match tokio::task::spawn_blocking(move || engine.report()).await {
+        let mut report = match tokio::task::spawn_blocking(move || engine.report()).await {
             Ok(report) => report,
             Err(_) => std::process::abort(),
+        };
+        report.damaged_pages = self.database.files().map_or(0, |files| files.damage().len() as u64);
+        report
+    }
+
+    /// Judges this side's own data, unless that is under way or not asked for; the report says the rest.
+    pub fn judge(self: &Arc<Segment>) {
+        let Some(files) = self.database.files().filter(|_| !self.judging.swap(true, Ordering::SeqCst)) else {
+            return;
+        };
+        let segment = self.clone();
+        let judging = std::thread::Builder::new().name("judge".into()).spawn(move || {
+            super::judge::judge(&segment.engine, &files);
+            segment.judging.store(false, Ordering::SeqCst);
+        });
+        if let Err(error) = judging {
+            tracing::error!(%error, "no thread to judge the data; it is asked for again");
+            self.judging.store(false, Ordering::SeqCst);
         }
     }
 

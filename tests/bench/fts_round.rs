@@ -10,7 +10,7 @@ use segsh::coordinator::hostwatch::{Glance, Hosts};
 use segsh::coordinator::prober::{Prober, Setup};
 use segsh::coordinator::store::{CATALOG_FILE, Store};
 use segsh::core::ids::{Content, CopyId, Dbid, Epoch};
-use segsh::core::report::{CopyState, FromSegment, Phase, Report, ToSegment};
+use segsh::core::report::{CopyState, FromSegment, Phase, Report, Soundness, ToSegment};
 use segsh::core::row::{Mode, Role, SegmentRow, Status};
 use segsh::net::{ClusterKey, Credentials, Framed, Identity, Purpose, accept};
 use std::sync::Arc;
@@ -156,6 +156,9 @@ fn report(row: &SegmentRow) -> Report {
         free_bytes: 1 << 40,
         progress: None,
         lag: None,
+        verification: None,
+        soundness: Soundness::Sound,
+        damaged_pages: 0,
     }
 }
 

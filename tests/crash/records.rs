@@ -7,7 +7,7 @@ use crate::random::Random;
 use segsh::core::format::{FormatError, Meta, TrackMap};
 use segsh::core::ids::{Content, CopyId, Dbid, Epoch};
 use segsh::core::pair::binding::Binding;
-use segsh::core::report::CopyState;
+use segsh::core::report::{CopyState, Soundness};
 use segsh::core::track::{DirtyMap, FileId, Run};
 use segsh::engine::directory::{Directory, NewFile, replace};
 use segsh::engine::{MAP, META, save_map, save_meta};
@@ -40,11 +40,13 @@ pub fn meta(epoch: u64) -> Meta {
         generation: Epoch(epoch),
         peer: Some(CopyState { copy: CopyId(3), generation: Epoch(epoch) }),
         epoch: Epoch(epoch),
+        acted: Epoch(0),
         consistent: true,
         written_outside_checkpoint: false,
         stamps: vec![],
         // The versions differ in length, and the longer ones span several sectors.
         touched: vec!["main.db".into(); 100 - (epoch as usize * 17) % 90],
+        soundness: Soundness::Sound,
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::harness::Decoder;
 use crate::samples;
 use segsh::core::frame::{BODY_BYTES_MAX, DATA_BYTES_MAX, Frame, HEADER_BYTES, WORDS_BYTES_MAX};
+use segsh::core::verify::CHUNK_BLOCKS;
 
 fn encode(frame: &Frame) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -58,7 +59,9 @@ fn a_header_that_promises_too_much_is_refused_before_there_is_room_for_it() {
         let bound = match kind {
             4 => u32::try_from(DATA_BYTES_MAX).expect("small"),
             1 | 6 | 70 => WORDS_BYTES_MAX,
-            2 | 3 | 5 | 7 | 66..=69 => 0,
+            2 | 3 | 5 | 7 | 9 | 66..=69 => 0,
+            8 => 8,
+            71 => 8 + 16 * CHUNK_BLOCKS as u32,
             _ => BODY_BYTES_MAX,
         };
         let header = |len: u32| {

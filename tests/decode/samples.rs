@@ -12,10 +12,12 @@ use segsh::core::ids::{Content, CopyId, Dbid, Epoch};
 use segsh::core::operation::{Ended, Goal, GoalKind, Target};
 use segsh::core::pair::binding::Binding;
 use segsh::core::report::{
-    CopyState, FromSegment, Lag, MirrorLoss, Order, PeerAddress, Phase, Progress, Report, Stage, StopMode, ToSegment,
+    CopyState, FromSegment, Lag, MirrorLoss, Order, PeerAddress, Phase, Progress, Report, Soundness, Stage, StopMode,
+    ToSegment, Verification, VerifyStage,
 };
 use segsh::core::row::{Member, Mode, PairRow, Role, SegmentRow, Status};
 use segsh::core::track::{DirtyMap, FileId, Run};
+use segsh::core::verify::{Chunk, Held};
 use segsh::hosts::{Fenced, HostFailure, HostReply, HostRequest, Pong, Running, SegmentConfig};
 
 pub fn copy() -> CopyState {
@@ -31,6 +33,7 @@ pub fn metas() -> Vec<Meta> {
         generation: Epoch(3),
         peer: Some(copy()),
         epoch: Epoch(12),
+        acted: Epoch(11),
         consistent: true,
         written_outside_checkpoint: false,
         stamps: vec![Stamp {
@@ -40,8 +43,16 @@ pub fn metas() -> Vec<Meta> {
             changed: (1_700_000_000, 999_999_999),
         }],
         touched: vec!["main.db-wal".into()],
+        soundness: Soundness::Damaged { why: "main.db: block 7 fails its checksum".into() },
     };
-    let fresh = Meta { peer: None, stamps: Vec::new(), touched: Vec::new(), consistent: false, ..whole.clone() };
+    let fresh = Meta {
+        peer: None,
+        stamps: Vec::new(),
+        touched: Vec::new(),
+        consistent: false,
+        soundness: Soundness::Sound,
+        ..whole.clone()
+    };
     vec![whole, fresh]
 }
 
@@ -77,6 +88,13 @@ pub fn frames() -> Vec<Frame> {
         Frame::Synced(9),
         Frame::IsConsistent,
         Frame::Pong(11),
+        Frame::Hash(Chunk { file: FileId::Wal, offset: 2 << 20, len: 5000 }),
+        Frame::Differs,
+        Frame::Hashes {
+            file: FileId::Main,
+            offset: 3 << 20,
+            held: Held { file_len: 9000, hashes: vec![1, u128::MAX] },
+        },
         Frame::Failed("no space left on device".into()),
     ]
 }
@@ -113,6 +131,9 @@ pub fn to_segment() -> Vec<ToSegment> {
         ToSegment::Probe { seq: 2, order: Some(order) },
         ToSegment::Drain { seq: 3 },
         ToSegment::Stop { seq: u64::MAX, mode: StopMode::Fast },
+        ToSegment::Verify { seq: 4, op: 118, rate_bytes: Some(1 << 20) },
+        ToSegment::EndVerify { seq: 5, op: 118 },
+        ToSegment::Judge { seq: 6 },
     ]
 }
 
@@ -135,6 +156,16 @@ pub fn from_segment() -> Vec<FromSegment> {
         free_bytes: 1 << 35,
         progress: Some(progress()),
         lag: Some(Lag { queued_bytes: 4096, oldest_sync_ms: 700 }),
+        verification: Some(Verification {
+            op: 118,
+            stage: VerifyStage::Failed { why: "the link to the mirror ended".into() },
+            verified_bytes: 1 << 20,
+            total_bytes: 1 << 33,
+            differing_blocks: 1,
+            differing: "main.db block 7".into(),
+        }),
+        soundness: Soundness::Unjudged,
+        damaged_pages: 1,
     };
     vec![
         FromSegment::Report { seq: None, report: Box::new(report) },
@@ -176,6 +207,7 @@ pub fn state() -> State {
         row,
         free_bytes: Some(1 << 40),
         data_bytes: Some(1 << 20),
+        damaged_pages: Some(1),
         down_since_ms: Some(1_700_000_000_000),
     };
     let host = |name: &str| HostState {
@@ -269,6 +301,8 @@ pub fn outcome() -> Outcome {
         how: "incremental".into(),
         copied_blocks: 4,
         copied_bytes: 16384,
+        verified_bytes: 9,
+        differing_blocks: 1,
         paused_us: vec![100, 200],
         pair: "p,s,u / m,s,u".into(),
         note: String::new(),
@@ -335,6 +369,7 @@ pub fn segment_config() -> SegmentConfig {
         socket_dir: "/run/c".into(),
         key_file: "/srv/key".into(),
         drill: true,
+        preferred_role: Some(segsh::core::row::Role::Mirror),
     }
 }
 

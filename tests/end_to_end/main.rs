@@ -6,6 +6,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod adopt;
 mod clock;
 mod coordinator;
 mod damaged;
@@ -19,6 +20,7 @@ mod kill_loop;
 mod lifecycle;
 mod limits;
 mod network;
+mod overrides;
 mod pause;
 mod postgres;
 mod primitives;
@@ -26,3 +28,4 @@ mod procedures;
 mod proxy;
 mod recovery;
 mod shell;
+mod verify;

@@ -32,6 +32,7 @@ pub fn healthy() -> State {
         row,
         free_bytes: Some(100 << 30),
         data_bytes: Some(512 << 20),
+        damaged_pages: Some(0),
         down_since_ms: None,
     };
     let hosts = ["sdw1", "sdw2"];
@@ -178,6 +179,8 @@ impl Fake {
             how: "incremental".into(),
             copied_blocks: s.copy_blocks.unwrap_or(0),
             copied_bytes: 0,
+            verified_bytes: 0,
+            differing_blocks: 0,
             paused_us: vec![1400, 900],
             pair: "synchronized".into(),
             note: String::new(),

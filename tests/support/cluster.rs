@@ -175,10 +175,12 @@ impl Cluster {
         self.catalog().rows(&sql)
     }
 
-    /// Every line of the history that is about a segment.
+    /// Every line of the history about a segment that changed something: a warning decides nothing.
     #[track_caller]
     pub fn decisions(&self) -> Vec<String> {
-        self.catalog().rows("select \"desc\" from gp_configuration_history where dbid > 1 order by number")
+        let sql = "select \"desc\" from gp_configuration_history where dbid > 1 and \"desc\" not like '%warning:%' \
+                   order by number";
+        self.catalog().rows(sql)
     }
 
     pub fn socket(&self) -> PathBuf {

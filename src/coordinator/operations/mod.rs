@@ -18,7 +18,7 @@ use super::store::{Operation, Store, StoreError};
 use crate::cluster::request::Owner;
 use crate::cluster::{ContentProgress, Line, Outcome, Progressing};
 use crate::core::ids::{Content, Dbid};
-use crate::core::operation::{Goal, GoalKind, Stage};
+use crate::core::operation::{Goal, GoalKind, Stage, Target};
 use crate::core::report::Progress;
 use crate::core::row::SegmentRow;
 use std::collections::BTreeMap;
@@ -115,13 +115,32 @@ impl Operations {
     pub fn resume(&self) -> Result<(), StoreError> {
         for operation in self.shared.store.active()? {
             for target in &operation.goal.targets {
-                if target.ended.is_none() && matches!(target.stage, Stage::Stopping | Stage::Starting) {
-                    self.shared.prober.hold(target.content, true);
+                if target.ended.is_none() {
+                    self.take_up(operation.goal.kind, target);
                 }
             }
             self.run(operation);
         }
         Ok(())
+    }
+
+    /// What FTS is to do with a content whose processes an earlier coordinator was stopping or starting. The
+    /// word to decide again is lost with the coordinator that died after it had written down that all is
+    /// started: then nobody is in a role yet, and FTS would wait for ever to see somebody.
+    fn take_up(&self, kind: GoalKind, target: &Target) {
+        let prober = &self.shared.prober;
+        match (kind, target.stage) {
+            (GoalKind::Restart { .. } | GoalKind::Start, Stage::Stopping | Stage::Starting) => {
+                prober.hold(target.content, true);
+            }
+            (GoalKind::Restart { .. } | GoalKind::Start, Stage::Recovering)
+            | (GoalKind::ForcePrimary, Stage::Starting)
+                if !target.joined =>
+            {
+                prober.release(target.content);
+            }
+            _ => {}
+        }
     }
 
     /// Drives a goal that was written by FTS with a row.

@@ -32,12 +32,21 @@ pub(super) enum Command {
     ProbeNow(oneshot::Sender<()>),
     Drain(Dbid, oneshot::Sender<Result<(), String>>),
     Stop(Dbid, StopMode),
+    Verify(Dbid, VerifyRequest),
     SettingsChanged,
     Pause(Option<Duration>, oneshot::Sender<()>),
     Look(Content, oneshot::Sender<Option<Sight>>),
     /// The end of the thread, as with the process.
     #[cfg(test)]
     End(oneshot::Sender<()>),
+}
+
+/// What an acting primary is asked about its data. Said again, it changes nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VerifyRequest {
+    Begin { op: i64, rate_bytes: Option<u64> },
+    End { op: i64 },
+    Judge,
 }
 
 /// What FTS knows of a content.
@@ -127,6 +136,11 @@ impl Prober {
     /// Asks a segment to stop.
     pub fn stop(&self, dbid: Dbid, mode: StopMode) {
         self.send(Command::Stop(dbid, mode));
+    }
+
+    /// Asks an acting primary about its data; its reports say what comes of it.
+    pub fn verify(&self, dbid: Dbid, request: VerifyRequest) {
+        self.send(Command::Verify(dbid, request));
     }
 
     /// The settings were written: read them again.

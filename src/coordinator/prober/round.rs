@@ -43,10 +43,14 @@ pub(super) struct Round {
     patience: Patience,
     pace: watch::Sender<Pace>,
     all_silent: bool,
+    /// When a content's segments had last been started by an operation.
+    released: BTreeMap<Content, tokio::time::Instant>,
     /// It was said that every segment is silent: once for each time it happens.
     said_silent: bool,
     paused_until: Option<Instant>,
     watch: Watch,
+    #[cfg(test)]
+    dead: bool,
 }
 
 impl Round {
@@ -65,9 +69,12 @@ impl Round {
             patience,
             pace: watch::Sender::new(pace),
             all_silent: false,
+            released: BTreeMap::new(),
             said_silent: false,
             paused_until: None,
             watch: Watch::new(remarks::thresholds(&setup.store)?),
+            #[cfg(test)]
+            dead: false,
             setup,
         };
         for content in contents {
@@ -95,6 +102,10 @@ impl Round {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
+            #[cfg(test)]
+            if self.dead {
+                return;
+            }
             tokio::select! {
                 biased;
                 Some((dbid, what)) = heard.recv() => {
@@ -134,6 +145,10 @@ impl Round {
         };
         match what {
             Heard::Message(message) => self.take_message(dbid, content, *message),
+            // An attempt from before the segments were started says nothing about the new processes.
+            Heard::Failed { asked, .. } if self.released.get(&content).is_some_and(|at| asked < *at) => {
+                self.kick(Some(dbid));
+            }
             Heard::Hindered { why } => {
                 let why = format!("the coordinator itself can't connect: {why}");
                 let last = Last { at: Instant::now(), silent: true };
@@ -143,7 +158,7 @@ impl Round {
                 self.show_failure(dbid, Failure::Timeout, &why);
                 self.notice_silence();
             }
-            Heard::Failed { failure, why } => {
+            Heard::Failed { failure, why, .. } => {
                 let silent = matches!(failure, Failure::Timeout | Failure::HostSilent);
                 self.last.insert(dbid, Last { at: Instant::now(), silent });
                 self.show_failure(dbid, failure, &why);
@@ -183,6 +198,7 @@ impl Round {
             Command::RowChanged(content) => self.reread(content),
             Command::Hold(content, held) => self.step(content, Event::Hold(held)),
             Command::Release(content) => {
+                self.released.insert(content, tokio::time::Instant::now());
                 self.step(content, Event::Release);
                 self.kick(None);
             }
@@ -198,6 +214,12 @@ impl Round {
             Command::Stop(dbid, mode) => {
                 if let Some(link) = self.links.get(&dbid) {
                     let _ = link.tell.send(Tell::Stop(mode));
+                }
+            }
+            Command::Verify(dbid, request) => {
+                // Its connection may be just ending: then it is asked again.
+                if let Some(link) = self.links.get(&dbid) {
+                    let _ = link.tell.send(Tell::Verify(request));
                 }
             }
             Command::SettingsChanged => match read_settings(&self.setup.store) {
@@ -299,6 +321,10 @@ impl Round {
 
     /// Changes the row in the catalog, then tells FTS which row stands.
     fn change(&mut self, content: Content, change: &fts::Change) -> Vec<Decision> {
+        #[cfg(test)]
+        if self.dies("before FTS writes a row") {
+            return Vec::new();
+        }
         let result = self.setup.store.change(&Change {
             transition: &change.transition,
             reason: &change.reason,
@@ -309,6 +335,10 @@ impl Round {
             serving_copy: change.serving_copy,
             at_ms: unix_ms(),
         });
+        #[cfg(test)]
+        if self.dies("after FTS wrote a row") {
+            return Vec::new();
+        }
         let mut begun = None;
         let event = match result {
             Ok(Changed::Done { row, op }) => {
@@ -334,13 +364,23 @@ impl Round {
         decisions
     }
 
+    /// Whether a test ends the coordinator here: this thread does nothing from here on.
+    #[cfg(test)]
+    fn dies(&mut self, point: &str) -> bool {
+        self.dead |= self.setup.store.doom.strikes(point);
+        self.dead
+    }
+
     fn reread(&mut self, content: Content) {
         match self.setup.store.content(content) {
             Ok(row) => {
                 self.extras.insert(content, (row.full_copy, row.rate_bytes));
                 self.show_content(content);
                 if let Ok(pair) = row.pair {
+                    // The row first: what is beside it is judged together with it.
+                    let (serving_copy, quarantined) = (row.serving_copy, row.quarantine);
                     self.step(content, Event::Row(pair));
+                    self.step(content, Event::Beside { serving_copy, quarantined });
                 }
             }
             Err(error) => tracing::error!(content = content.0, %error, "the row could not be read"),

@@ -3,6 +3,7 @@
 //! Every call is one transaction. A pair's row changes by compare-and-set of the whole row, together
 //! with its history, its evidence and the goal that follows from it ([`Store::change`]).
 
+mod adopted;
 mod changes;
 mod operations;
 mod schema;
@@ -35,6 +36,8 @@ pub const CATALOG_FILE: &str = "catalog.db";
 pub enum StoreError {
     #[error("catalog {}: {source}", path.display())]
     Sqlite { path: PathBuf, source: rusqlite::Error },
+    #[error("catalog {}: {source}", path.display())]
+    Io { path: PathBuf, source: std::io::Error },
     #[error("catalog {} exists already", path.display())]
     Exists { path: PathBuf },
     #[error(
@@ -80,11 +83,24 @@ pub struct Store {
     /// Reads have a connection of their own: they never wait for the sync of a write. What was written
     /// before a read began is seen by it.
     reader: Mutex<Connection>,
+    /// Where a test ends the coordinator.
+    #[cfg(test)]
+    pub doom: super::testing::doom::Doom,
 }
 
 impl Store {
     /// Makes the catalog of a new cluster.
     pub fn create(path: &Path, rows: &[SegmentRow], set: &[(String, String)]) -> Result<(), StoreError> {
+        Store::create_with(path, rows, set, |_| Ok(()))
+    }
+
+    /// Makes a catalog; `more` is written in the same transaction.
+    pub(super) fn create_with(
+        path: &Path,
+        rows: &[SegmentRow],
+        set: &[(String, String)],
+        more: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<()>,
+    ) -> Result<(), StoreError> {
         if path.exists() {
             return Err(StoreError::Exists { path: path.into() });
         }
@@ -110,6 +126,7 @@ impl Store {
         for (name, value) in values {
             tx.execute("INSERT INTO segsh_setting VALUES (?1, ?2)", params![name, value]).map_err(at)?;
         }
+        more(&tx).map_err(at)?;
         tx.commit().map_err(at)
     }
 
@@ -121,7 +138,7 @@ impl Store {
         check_version(path, &db)?;
         prepare(&db).map_err(at)?;
         let reader = read_only(path).map_err(at)?;
-        Ok(Store { path: path.into(), db: Mutex::new(db), reader: Mutex::new(reader) })
+        Ok(Store::on(path, db, reader))
     }
 
     /// Opens the last catalog to look at it, as when the coordinator is down.
@@ -129,7 +146,17 @@ impl Store {
         let at = |source| StoreError::Sqlite { path: path.into(), source };
         let (db, reader) = (read_only(path).map_err(at)?, read_only(path).map_err(at)?);
         check_version(path, &db)?;
-        Ok(Store { path: path.into(), db: Mutex::new(db), reader: Mutex::new(reader) })
+        Ok(Store::on(path, db, reader))
+    }
+
+    fn on(path: &Path, db: Connection, reader: Connection) -> Store {
+        Store {
+            path: path.into(),
+            db: Mutex::new(db),
+            reader: Mutex::new(reader),
+            #[cfg(test)]
+            doom: super::testing::doom::Doom::default(),
+        }
     }
 
     /// Where the catalog is.

@@ -2,7 +2,7 @@
 
 use super::{Change, Decision, Fts, Pending, Witness};
 use crate::core::ids::Dbid;
-use crate::core::report::{MirrorLoss, Phase, Report};
+use crate::core::report::{MirrorLoss, Phase, Report, Soundness, VerifyStage};
 use crate::core::row::Pairing;
 use crate::core::transition::{self, Event as Happening};
 
@@ -89,19 +89,26 @@ impl Fts {
                 let reason = format!("primary dbid {} claims in sync", report.dbid);
                 self.change(now_ms, Happening::InSync, reason, out);
             }
-            (None, Pairing::Synchronized) => self.judge_mirror_in_sync(now_ms, out),
+            (None, Pairing::Synchronized) => self.judge_mirror_in_sync(now_ms, report, out),
             _ => {}
         }
     }
 
     /// The link holds, and the mirror says that it could not take over: two copies by the row, and one in
     /// truth. What it said before it was in sync does not count.
-    fn judge_mirror_in_sync(&mut self, now_ms: u64, out: &mut Vec<Decision>) {
+    fn judge_mirror_in_sync(&mut self, now_ms: u64, primary: &Report, out: &mut Vec<Decision>) {
         let since = self.row_since_ms + self.patience.timeout_ms;
         let Some(mirror) = self.mirror_answer(since).filter(|m| m.phase == Phase::Mirror) else {
             return;
         };
-        let incomplete = || (!mirror.ready).then(|| String::from("its copy is incomplete"));
+        let differs = mirror.soundness == Soundness::Unjudged;
+        let compares = primary.verification.as_ref().is_some_and(|v| v.stage == VerifyStage::Running);
+        if differs && compares && mirror.sick.is_none() {
+            // Only over the link can the rest be compared; whoever asked for that takes the pair out of sync.
+            return;
+        }
+        let why = if differs { "a verification found that it differs" } else { "its copy is incomplete" };
+        let incomplete = || (!mirror.ready).then(|| String::from(why));
         let Some(because) = mirror.sick.clone().or_else(incomplete) else {
             return;
         };

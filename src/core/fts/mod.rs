@@ -42,6 +42,9 @@ impl Default for Patience {
 pub enum Event {
     /// The catalog's row, after a change or a refused one.
     Row(PairRow),
+    /// What the catalog keeps beside the row, after an operation changed it: the copy that served last, and
+    /// why the content is quarantined.
+    Beside { serving_copy: Option<CopyId>, quarantined: Option<String> },
     /// The catalog could not be written, so the row is what it was.
     NotWritten,
     /// A segment answered, or pushed its report.
@@ -309,6 +312,13 @@ impl Fts {
     fn take(&mut self, now_ms: u64, event: Event, late: bool, out: &mut Vec<Decision>) {
         match event {
             Event::Row(row) => self.take_row(now_ms, row),
+            Event::Beside { serving_copy, quarantined } => {
+                // What was counted in quarantine is of another row.
+                if self.quarantined.is_some() && quarantined.is_none() {
+                    self.witnesses.values_mut().for_each(Witness::void);
+                }
+                (self.serving_copy, self.quarantined) = (serving_copy, quarantined);
+            }
             Event::NotWritten => {
                 self.pending = None;
                 self.not_written_until_ms = Some(now_ms + NOT_WRITTEN_PAUSE_MS);

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::core::ids::{Content, CopyId};
-use crate::core::report::{CopyState, MirrorLoss};
+use crate::core::report::{CopyState, MirrorLoss, Soundness, Verification, VerifyStage};
 use crate::core::row::{Member, Mode, Status};
 use crate::core::transition::{Event as Happening, letters};
 
@@ -47,6 +47,9 @@ fn report(dbid: Dbid, phase: Phase) -> Report {
         free_bytes: 0,
         progress: None,
         lag: None,
+        verification: None,
+        soundness: Soundness::Sound,
+        damaged_pages: 0,
     }
 }
 
@@ -220,6 +223,33 @@ fn a_mirror_that_is_not_ready_is_never_promoted_and_that_is_a_double_fault() {
     }
     assert_eq!(b.changes(), []);
     assert_eq!(b.double_faults(), 1, "said once");
+}
+
+#[test]
+fn a_mirror_that_differs_is_given_up_only_when_the_rest_is_compared() {
+    let mut b = Bench::healthy(synced());
+    let mut primary = report(P, Phase::InSync);
+    let compared = |stage| Verification {
+        op: 1,
+        stage,
+        verified_bytes: 0,
+        total_bytes: 0,
+        differing_blocks: 1,
+        differing: String::new(),
+    };
+    primary.verification = Some(compared(VerifyStage::Running));
+    b.pass(1000);
+    b.hear(primary.clone());
+    b.hear(Report { ready: false, soundness: Soundness::Unjudged, ..report(M, Phase::Mirror) });
+    b.pass(1000);
+    b.hear(primary.clone());
+    b.hear(Report { ready: false, soundness: Soundness::Unjudged, ..report(M, Phase::Mirror) });
+    assert_eq!(b.changes(), []);
+    primary.verification = Some(compared(VerifyStage::Ended));
+    b.hear(primary);
+    assert_eq!(b.changes(), [Happening::MirrorLost]);
+    let reason = &b.last_change().reason;
+    assert!(reason.contains("a verification found that it differs"), "{reason}");
 }
 
 #[test]

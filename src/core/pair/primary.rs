@@ -226,6 +226,13 @@ impl Primary {
         self.mirroring = Mirroring::InSync;
     }
 
+    /// A comparison found that the mirror holds something else there: only a copy makes it equal. While the
+    /// pair stays in sync writes go on as before; a mark too many is harmless.
+    pub fn differs(&mut self, run: Run) {
+        self.dirty.mark(run);
+        self.map_changed = true;
+    }
+
     /// The mirror is lost: what it may not hold durably is dirty again.
     pub fn mirror_lost(&mut self) {
         if matches!(self.mirroring, Mirroring::Resync | Mirroring::InSync) {

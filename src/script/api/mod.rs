@@ -119,7 +119,13 @@ fn bind_changes(module: &mut Module, context: &Rc<Context>) {
         "full_recover", "plan_full_recover";
         "rebalance", "plan_rebalance";
         "restart", "plan_restart";
+        "verify", "plan_verify";
     }
+    // An override names its segment: there is no form without.
+    api!(module, context, "force_primary", 0, |c, o: Dynamic| change::change(c, "force_primary", &o));
+    api!(module, context, "plan_force_primary", 0, |c, o: Dynamic| {
+        change::planned(c, "plan_force_primary", "force_primary", &o)
+    });
 }
 
 fn bind_plans(module: &mut Module, context: &Rc<Context>) {

@@ -133,6 +133,7 @@ impl Record for SegmentRecord {
             preferred: "whether it is in its preferred role" => |s| s.0.is_preferred();
             free_bytes: "free where its directory is, or ()" => |s| optional(s.0.free_bytes);
             data_bytes: "bytes of its replicated files, or ()" => |s| optional(s.0.data_bytes);
+            damaged_pages: "pages that failed their checksum when read since it started, or ()" => |s| optional(s.0.damaged_pages);
             down_since_ms: "since when it is down, or ()" => |s| optional(s.0.down_since_ms);
         }
     }

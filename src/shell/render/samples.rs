@@ -39,6 +39,7 @@ fn segment(row: SegmentRow) -> Segment {
         row,
         free_bytes: Some(50 << 30),
         data_bytes: Some(512 << 20),
+        damaged_pages: Some(0),
         down_since_ms: None,
     }
 }
@@ -268,6 +269,8 @@ pub fn done_outcome() -> Outcome {
             how: "incremental".into(),
             copied_blocks: 307,
             copied_bytes: 307 * 4096,
+            verified_bytes: 0,
+            differing_blocks: 0,
             paused_us: vec![1_400, 900],
             pair: "synchronized".into(),
             note: String::new(),

@@ -299,12 +299,34 @@ fn content_note(state: &State, content: &ContentState, style: &Style) -> (String
             para.words(&format!("QUARANTINED: {why}. Nothing is decided for it."))
                 .unit_below("next: help(\"quarantined\")", Paint::Code)
         }
+        PairHealth::Synchronized | PairHealth::NoMirror if damaged_pages(state, content.content).is_some() => {
+            damage_note(state, content, para)
+        }
         PairHealth::Synchronized | PairHealth::NoMirror => match unanswered(state, content.content) {
             Some(cause) => para.words(&cause).unit(6, "next: probe()", Paint::Code),
             None => return Default::default(),
         },
     };
     para.render_apart(style)
+}
+
+/// The acting primary, when reads have met pages of it that fail their checksum, and how many.
+fn damaged_pages(state: &State, content: Content) -> Option<(&Segment, usize)> {
+    let primary = state.acting(content, Role::Primary)?;
+    let pages = usize::try_from(primary.damaged_pages?).ok().filter(|pages| *pages > 0)?;
+    Some((primary, pages))
+}
+
+/// Reads of those pages fail. Whether the mirror has them whole, only a comparison can tell.
+fn damage_note(state: &State, content: &ContentState, para: Para) -> Para {
+    let Some((primary, pages)) = damaged_pages(state, content.content) else { return para };
+    let (dbid, pages) = (primary.row.dbid, count(pages, "page"));
+    let para = para.words(&format!("DAMAGED: reads met {pages} of dbid {dbid} that failed their checksum."));
+    let next = match content.health {
+        PairHealth::NoMirror => "next: help(\"source_damaged\")".to_string(),
+        _ => format!("next: verify(#{{ contents: [{}] }})", content.content),
+    };
+    para.unit_below(&next, Paint::Code)
 }
 
 /// A member that does not answer although the catalog still counts on it.

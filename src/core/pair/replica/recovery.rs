@@ -17,7 +17,7 @@ use crate::core::frame::{DATA_BYTES_MAX, Frame, Manifest, Open};
 use crate::core::ids::Epoch;
 use crate::core::pair::binding::Binding;
 use crate::core::pair::primary::Barrier;
-use crate::core::report::{CopyState, MirrorLoss, Order, PeerAddress, Progress, Stage};
+use crate::core::report::{CopyState, MirrorLoss, Order, PeerAddress, Progress, Soundness, Stage};
 use crate::core::track::{BLOCK_BYTES, DirtyMap, FileId, Run};
 use std::time::Duration;
 
@@ -371,6 +371,7 @@ impl Replica {
         let map = acting.save_map();
         let meta = &mut self.meta;
         meta.touched.clear();
+        meta.soundness = Soundness::Sound;
         meta.generation = epoch;
         meta.peer = Some(peer);
         meta.consistent = true;

@@ -1,0 +1,125 @@
+//! What must hold, known by one who sees both disks.
+
+use crate::database::Database;
+use crate::disk::{Disk, Image, pages_named};
+use segsh::core::pair::primary::Mirroring;
+use segsh::core::pair::replica::Replica;
+use segsh::core::report::Phase;
+use segsh::core::track::{BLOCK_BYTES, DirtyMap, FileId};
+use std::collections::BTreeMap;
+
+/// The history of commits, and the first promise that was broken.
+#[derive(Debug, Default)]
+pub struct Oracle {
+    parents: BTreeMap<u64, u64>,
+    next: u64,
+    pub last_acknowledged: u64,
+    pub acknowledged: u64,
+    /// A commit that a primary in sync has just acknowledged: the mirror must hold it too.
+    pub on_both: Option<(usize, u64)>,
+    pub broken: Option<String>,
+}
+
+impl Oracle {
+    pub fn broken(&mut self, what: String) {
+        self.broken.get_or_insert(what);
+    }
+
+    /// A commit begins on top of another one.
+    pub fn begin(&mut self, parent: u64) -> u64 {
+        self.next += 1;
+        self.parents.insert(self.next, parent);
+        self.next
+    }
+
+    /// Whether a state that ends with this commit holds another one.
+    pub fn holds(&self, mut state: u64, commit: u64) -> bool {
+        while state > commit {
+            state = self.parents.get(&state).copied().unwrap_or(0);
+        }
+        state == commit
+    }
+
+    pub fn acknowledged(&mut self, side: usize, replica: &Replica, commit: u64, main: &[u8], log: &[u8]) {
+        let last = self.last_acknowledged;
+        // A commit that both held may be told late, by a primary that has been succeeded meanwhile.
+        let late = self.holds(last, commit);
+        if !late && !self.holds(commit, last) {
+            let lost = format!("side {side} acknowledges commit {commit}, which lacks the acknowledged commit {last}");
+            self.broken(lost);
+        }
+        (self.last_acknowledged, self.acknowledged) = (last.max(commit), self.acknowledged + 1);
+        self.durable("acting primary", side, commit, main, log);
+        self.on_both = (replica.phase() == Phase::InSync).then_some((side, commit));
+    }
+
+    /// The durable files of a side hold a commit.
+    pub fn durable(&mut self, who: &str, side: usize, commit: u64, main: &[u8], log: &[u8]) {
+        match Database::open(main, log, false) {
+            Ok(database) if self.holds(database.content.commit(), commit) => {}
+            Ok(database) => {
+                let found = database.content.commit();
+                self.broken(format!(
+                    "commit {commit} is acknowledged and not durable on the {who}, side {side}: it is at {found}"
+                ));
+            }
+            Err(damage) => {
+                self.broken(format!(
+                    "commit {commit} is acknowledged, and the files of the {who}, side {side}, are damaged: {damage}"
+                ));
+            }
+        }
+    }
+
+    /// A process has opened the database.
+    pub fn opened(&mut self, side: usize, commit: u64) {
+        if !self.holds(commit, self.last_acknowledged) {
+            let last = self.last_acknowledged;
+            self.broken(format!("side {side} serves commit {commit}, which lacks the acknowledged commit {last}"));
+        }
+    }
+
+    /// A client was given the result of a read that began when `required` was acknowledged.
+    pub fn answered_read(&mut self, side: usize, found: u64, required: u64) {
+        if !self.holds(found, required) {
+            self.broken(format!(
+                "side {side} answers a read from commit {found}, though {required} was acknowledged before it began"
+            ));
+        }
+    }
+}
+
+/// A block that differs and that nothing explains.
+pub fn unexplained(ours: &Disk, theirs: &Disk, explained: &DirtyMap, linked: bool) -> Option<(FileId, u64)> {
+    let files: &[FileId] = if linked { &FileId::ALL } else { &[FileId::Main] };
+    let named = |image: fn(&Image) -> &Vec<u8>| {
+        let [main, log] = &theirs.files;
+        pages_named(image(log), image(main).len() as u64)
+    };
+    let (now, durable) = if linked { Default::default() } else { (named(|i| &i.current), named(|i| &i.durable)) };
+    for file in files {
+        let (us, them) = (ours.file(*file), theirs.file(*file));
+        let unsettled = them.unsettled();
+        let shortest = us.current.len().min(them.current.len()).min(them.durable.len()) as u64;
+        let blocks = if linked { (us.current.len() as u64).div_ceil(BLOCK_BYTES) } else { shortest / BLOCK_BYTES };
+        for block in (0..blocks).filter(|b| !explained.is_dirty(*file, *b)) {
+            let mine = Image::block(&us.current, block);
+            let same = |image: &[u8]| Image::block(image, block).get(..mine.len()) == Some(mine);
+            let differs_now = !same(&them.current) && !now.is_dirty(*file, block);
+            let differs_later = (!same(&them.durable) || unsettled.contains(&block))
+                && !now.is_dirty(*file, block)
+                && !durable.is_dirty(*file, block);
+            if (differs_now && !linked) || differs_later {
+                return Some((*file, block));
+            }
+        }
+    }
+    None
+}
+
+/// Which blocks would be explained, were this primary's mirror lost now; whether its link stands.
+pub fn marked(replica: &Replica) -> Option<(DirtyMap, bool)> {
+    let acting = replica.acting().ok()?;
+    let linked = matches!(acting.primary().mirroring(), Mirroring::Resync | Mirroring::InSync);
+    Some((acting.primary().possibly_different(), linked))
+}
