@@ -3,135 +3,18 @@
 mod sql_support;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
-use segsh::engine::storage::{FileId, Storage, StorageError};
+use segsh::engine::storage::{FileId, Storage};
 use segsh::segment::vfs::{self, CheckpointConfig, CheckpointMode, Checkpointer, FileFault, Gate, Handle, PAGE_SIZE};
 use sql_support::{FileStorage, unique_name};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 struct Db {
     dir: tempfile::TempDir,
     storage: Arc<FileStorage>,
     vfs: Handle,
-}
-
-/// A storage in memory that remembers every operation, so that a crash after any of them can be
-/// looked at.
-#[derive(Default)]
-struct Recording {
-    files: Mutex<[Vec<u8>; 2]>,
-    log: Mutex<Vec<Operation>>,
-}
-
-#[derive(Clone)]
-enum Operation {
-    Write(FileId, u64, Vec<u8>),
-    Truncate(FileId, u64),
-}
-
-impl Operation {
-    fn apply(&self, files: &mut [Vec<u8>; 2]) {
-        match self {
-            Operation::Write(id, offset, data) => {
-                let (file, at) = (&mut files[*id as usize], *offset as usize);
-                if file.len() < at + data.len() {
-                    file.resize(at + data.len(), 0);
-                }
-                file[at..at + data.len()].copy_from_slice(data);
-            }
-            Operation::Truncate(id, len) => files[*id as usize].resize(*len as usize, 0),
-        }
-    }
-}
-
-impl Recording {
-    fn keep(&self, operation: Operation) {
-        operation.apply(&mut self.files.lock().unwrap());
-        self.log.lock().unwrap().push(operation);
-    }
-}
-
-impl Storage for Recording {
-    fn read(&self, file: FileId, offset: u64, buf: &mut [u8]) -> Result<usize, StorageError> {
-        let files = self.files.lock().unwrap();
-        let from = files[file as usize].get(offset as usize..).unwrap_or_default();
-        let n = from.len().min(buf.len());
-        buf[..n].copy_from_slice(&from[..n]);
-        Ok(n)
-    }
-    fn write(&self, file: FileId, offset: u64, data: &[u8]) -> Result<(), StorageError> {
-        self.keep(Operation::Write(file, offset, data.to_vec()));
-        Ok(())
-    }
-    fn truncate(&self, file: FileId, len: u64) -> Result<(), StorageError> {
-        self.keep(Operation::Truncate(file, len));
-        Ok(())
-    }
-    fn sync(&self, _: FileId) -> Result<(), StorageError> {
-        Ok(())
-    }
-    fn len(&self, file: FileId) -> Result<u64, StorageError> {
-        Ok(self.files.lock().unwrap()[file as usize].len() as u64)
-    }
-    fn checkpoint(&self, _: bool) {}
-    fn read_permit(&self, _: &dyn Fn() -> bool) -> Result<(), StorageError> {
-        Ok(())
-    }
-}
-
-#[test]
-fn after_every_single_write_a_crash_copy_is_sound_and_holds_what_was_acknowledged() {
-    let storage = Arc::new(Recording::default());
-    let vfs = vfs::register(&unique_name("crash"), storage.clone()).unwrap();
-    let connection = vfs::open(&vfs).unwrap();
-    accounts(&connection, 4);
-    // Per acknowledged commit: how many operations there were, and the counter it left.
-    let mut acknowledged = vec![(storage.log.lock().unwrap().len(), 0i64)];
-    for n in 1..=24i64 {
-        connection
-            .execute_batch(&format!(
-                "begin; update accounts set balance = {n} where id = 0;
-                 update accounts set balance = {n} where id = 3; commit"
-            ))
-            .unwrap();
-        acknowledged.push((storage.log.lock().unwrap().len(), n));
-        match n % 8 {
-            3 => drop(vfs::checkpoint(&connection, CheckpointMode::Passive).unwrap()),
-            6 => drop(vfs::checkpoint(&connection, CheckpointMode::Truncate).unwrap()),
-            _ => {}
-        }
-    }
-    let log = storage.log.lock().unwrap().clone();
-    let mut files = <[Vec<u8>; 2]>::default();
-    let start = acknowledged[0].0;
-    for (count, operation) in log.iter().enumerate() {
-        operation.apply(&mut files);
-        if count + 1 < start {
-            continue;
-        }
-        let copy = tempfile::tempdir().unwrap();
-        for id in FileId::ALL {
-            std::fs::write(copy.path().join(id.name()), &files[id as usize]).unwrap();
-        }
-        let stock = Connection::open(copy.path().join(FileId::Main.name())).unwrap();
-        assert_eq!(integrity(&stock), "ok", "after operation {count}");
-        let balances: (i64, i64) = stock
-            .query_row(
-                "select (select balance from accounts where id = 0),
-                        (select balance from accounts where id = 3)",
-                [],
-                |r| Ok((r.get(0)?, r.get(1)?)),
-            )
-            .unwrap();
-        let least = acknowledged.iter().rfind(|(at, _)| *at <= count + 1).map_or(0, |(_, n)| *n);
-        let found = if balances == (100, 100) { 0 } else { balances.0 };
-        assert!(
-            balances.0 == balances.1 && found >= least,
-            "after operation {count}: {balances:?}, {least} was acknowledged"
-        );
-    }
 }
 
 fn db() -> Db {

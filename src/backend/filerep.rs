@@ -5,12 +5,12 @@
 
 use crate::cluster::request::{Owner, Reply, Request};
 use crate::cluster::{
-    Cluster, ClusterError, Control, Fault, Observer, Outcome, PingResult, Plan, Progressing, Rows, SqlTarget, State,
-    Value,
+    Cluster, ClusterError, Control, Evidence, Fault, Observer, Outcome, PingResult, Plan, Progressing, Rows, SqlTarget,
+    State, Value,
 };
 use crate::core::ids::Content;
 use crate::core::report::StopMode;
-use crate::net::{self, Credentials, Endpoint, Framed, Identity, Purpose};
+use crate::net::{self, Credentials, Endpoint, Framed, Identity, NetError, Purpose};
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -79,7 +79,19 @@ impl Filerep {
         net::connect(coordinator, credentials, Purpose::Client, expected, CONNECT_DEADLINE)
             .await
             .map(|(stream, _)| Framed::new(stream))
-            .map_err(|e| self.unreachable(&e))
+            .map_err(|e| match e {
+                NetError::WrongVersion { .. } => self.other_release(&e),
+                e => self.unreachable(&e),
+            })
+    }
+
+    /// What another release's coordinator would say of its cluster is not to be had from its catalog.
+    fn other_release(&self, cause: &NetError) -> ClusterError {
+        ClusterError::OtherRelease {
+            cluster: self.address.name.clone(),
+            cause: cause.to_string(),
+            next: "use the segsh of the release that runs there, or stop it with that one first".into(),
+        }
     }
 
     fn take_idle(&self) -> Option<Framed> {
@@ -94,7 +106,10 @@ impl Filerep {
     /// before anything was asked of it, or the request changes nothing.
     fn ask(&self, request: &Request) -> Result<Reply, ClusterError> {
         self.runtime.block_on(async {
-            let repeatable = matches!(request, Request::State | Request::Probe | Request::Setting { value: None, .. });
+            let repeatable = matches!(
+                request,
+                Request::State | Request::Probe | Request::Evidence { .. } | Request::Setting { value: None, .. }
+            );
             if let Some(mut kept) = self.take_idle().filter(|_| repeatable)
                 && let Ok(reply) = within(exchange(&mut kept, request)).await
             {
@@ -312,6 +327,21 @@ impl Cluster for Filerep {
         let request = Request::Setting { name: name.to_owned(), value: value.map(str::to_owned) };
         match self.ask(&request)? {
             Reply::Setting { value } => Ok(value),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    fn fts_pause(&self, for_ms: Option<i64>) -> Result<State, ClusterError> {
+        self.state_from(self.ask(&Request::FtsPause { for_ms, owner: self.owner.clone() })?)
+    }
+
+    fn fts_resume(&self) -> Result<State, ClusterError> {
+        self.state_from(self.ask(&Request::FtsResume { owner: self.owner.clone() })?)
+    }
+
+    fn evidence(&self, content: Content) -> Result<Evidence, ClusterError> {
+        match self.ask(&Request::Evidence { content })? {
+            Reply::Evidence { evidence } => Ok(*evidence),
             other => Err(unexpected(other)),
         }
     }

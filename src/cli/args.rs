@@ -36,7 +36,7 @@ pub struct Globals {
     #[arg(long, global = true)]
     pub json: bool,
     /// Ask nothing that is reversible, nor what the command itself names; also what LIST names
-    /// (full_recover, restore, restart)
+    /// (full_recover, restore, restart, adopt, force_primary)
     #[arg(long, global = true, value_name = "LIST", num_args = 0..=1, require_equals = true,
           default_missing_value = "", value_parser = parse_yes)]
     pub yes: Option<YesPolicy>,
@@ -49,7 +49,7 @@ fn parse_yes(list: &str) -> Result<YesPolicy, String> {
     let mut policy = YesPolicy { yes: true, ..YesPolicy::default() };
     for word in list.split(',').filter(|w| !w.is_empty()) {
         let grant = Grant::parse(&word.replace('-', "_"))
-            .ok_or_else(|| format!("`{word}` is none of full_recover, restore, restart"))?;
+            .ok_or_else(|| format!("`{word}` is none of {}", Grant::ALL.map(Grant::word).join(", ")))?;
         policy.grants.insert(grant);
     }
     Ok(policy)
@@ -95,6 +95,18 @@ pub enum Command {
     Destroy {
         /// The cluster
         dir: Option<String>,
+    },
+    /// Make the catalog again that is lost, from the records of stopped segments
+    Adopt {
+        /// Data directories, or directories of hosts or of a cluster that hold them
+        #[arg(required = true, value_name = "DIR")]
+        dirs: Vec<PathBuf>,
+        /// Show the rows and write nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Override: this segment's copy is the last one, whatever the records say; may be repeated
+        #[arg(long, value_name = "DBID", value_delimiter = ',')]
+        serve: Vec<i64>,
     },
     #[command(flatten)]
     Primitive(Primitive),
@@ -169,6 +181,19 @@ pub enum Primitive {
         #[command(flatten)]
         following: Following,
     },
+    /// Compare both copies of synchronized pairs, online (exit 9 when they differ)
+    Verify {
+        #[command(flatten)]
+        targets: Targets,
+        /// Cap on the reading, such as '100 MiB/s'
+        #[arg(long, value_name = "RATE")]
+        rate: Option<String>,
+        /// Contents compared at the same time
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
+        jobs: Option<i64>,
+        #[command(flatten)]
+        following: Following,
+    },
     /// Stop and start segments, or the whole cluster
     Restart {
         #[command(flatten)]
@@ -178,6 +203,29 @@ pub enum Primitive {
         mode: Option<Mode>,
         #[command(flatten)]
         following: Following,
+    },
+    /// The last resort: a segment serves with the copy it holds, whatever the rows say
+    #[command(visible_alias = "force_primary")]
+    ForcePrimary {
+        /// The segment that shall serve
+        #[arg(long, value_name = "N", value_delimiter = ',', num_args = 1.., visible_alias = "dbid", required = true)]
+        dbids: Vec<i64>,
+        #[command(flatten)]
+        following: Following,
+    },
+    /// FTS promotes no mirror for a while; it ends by itself
+    #[command(visible_alias = "fts_pause")]
+    FtsPause {
+        /// How long, such as 30m (default: 10m)
+        time: Option<String>,
+    },
+    /// End a pause of FTS
+    #[command(visible_alias = "fts_resume")]
+    FtsResume,
+    /// What FTS saw of a content, and what it decided from it
+    Evidence {
+        /// The content, by number
+        content: i64,
     },
 }
 

@@ -85,17 +85,38 @@ pub struct Call {
     pub check: bool,
     /// The name of the procedure, for `procedure("name", #{ ... })`.
     procedure: Option<String>,
+    /// The one argument of a call that takes no options, already as Rhai.
+    argument: Option<String>,
 }
 
 impl Call {
     /// A call without options.
     pub fn new(function: &str) -> Call {
-        Call { function: function.to_string(), options: Vec::new(), dry_run: false, check: false, procedure: None }
+        Call {
+            function: function.to_string(),
+            options: Vec::new(),
+            dry_run: false,
+            check: false,
+            procedure: None,
+            argument: None,
+        }
     }
 
     /// `procedure("name", ...)`.
     pub fn procedure(name: &str) -> Call {
         Call { procedure: Some(name.to_string()), ..Call::new(PROCEDURE) }
+    }
+
+    /// The call's one argument, a text, when there is one.
+    #[must_use]
+    pub fn with_text(self, argument: Option<&str>) -> Call {
+        Call { argument: argument.map(quoted), ..self }
+    }
+
+    /// The call's one argument, a number.
+    #[must_use]
+    pub fn with_number(self, argument: i64) -> Call {
+        Call { argument: Some(argument.to_string()), ..self }
     }
 
     /// Adds what was selected.
@@ -172,7 +193,7 @@ impl Call {
 
     /// The call as Rhai.
     pub fn source(&self) -> String {
-        let options = self.options().unwrap_or_default();
+        let options = self.argument.clone().or_else(|| self.options()).unwrap_or_default();
         let name = &self.function;
         match (&self.procedure, self.dry_run) {
             (Some(procedure), true) => {
@@ -244,6 +265,9 @@ mod tests {
         assert_eq!(call.source(), "recover(#{ contents: [3, 4], hosts: [\"sdw1\"] })");
         assert_eq!(Call::new("state").source(), "state()");
         assert_eq!(Call::procedure("p").source(), "procedure(\"p\")");
+        assert_eq!(Call::new("fts_pause").with_text(Some("5m")).source(), "fts_pause(\"5m\")");
+        assert_eq!(Call::new("fts_pause").with_text(None).source(), "fts_pause()");
+        assert_eq!(Call::new("evidence").with_number(2).source(), "evidence(2)");
     }
 
     #[test]

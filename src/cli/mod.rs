@@ -7,7 +7,7 @@ pub mod find;
 pub mod run;
 
 pub use args::Shape;
-pub use call::{Call, Mode};
+pub use call::{Call, Mode, Targets};
 pub use exit::Exit;
 
 use crate::shell::batch::Source;
@@ -56,6 +56,12 @@ pub enum Action {
     },
     Status,
     Destroy,
+    /// Rebuilds a catalog that is lost.
+    Adopt {
+        dirs: Vec<PathBuf>,
+        dry_run: bool,
+        serve: Vec<i64>,
+    },
     /// Processes of segsh itself, with their own arguments.
     Host(Vec<OsString>),
     Segment(Vec<OsString>),
@@ -173,6 +179,7 @@ fn action(command: Command, cluster: &mut Option<String>) -> Result<Action, clap
             place(dir, cluster)?;
             Action::Destroy
         }
+        Command::Adopt { dirs, dry_run, serve } => Action::Adopt { dirs, dry_run, serve },
         Command::Host(raw) => Action::Host(raw.args),
         Command::Segment(raw) => Action::Segment(raw.args),
         Command::Coordinator(raw) => Action::Coordinator(raw.args),
@@ -209,10 +216,19 @@ fn call(primitive: Primitive) -> Call {
             .copying(&copying)
             .following(&following),
         Primitive::Rebalance { targets, following } => Call::new("rebalance").targets(&targets).following(&following),
+        Primitive::Verify { targets, rate, jobs, following } => {
+            Call::new("verify").targets(&targets).copying(&call::Copying { rate, jobs }).following(&following)
+        }
         Primitive::Restart { targets, mode, following } => Call::new("restart")
             .targets(&targets)
             .text("mode", mode.map(|m| m.stop_mode().word()))
             .following(&following),
+        Primitive::ForcePrimary { dbids, following } => {
+            Call::new("force_primary").targets(&Targets { dbids, ..Targets::default() }).following(&following)
+        }
+        Primitive::FtsPause { time } => Call::new("fts_pause").with_text(time.as_deref()),
+        Primitive::FtsResume => Call::new("fts_resume"),
+        Primitive::Evidence { content } => Call::new("evidence").with_number(content),
         Primitive::Run { procedure, targets, dry_run } => Call::procedure(&procedure).targets(&targets).dry(dry_run),
     }
 }

@@ -7,6 +7,9 @@ pub enum ClusterError {
     /// Exit 7.
     #[error("cannot connect to cluster {cluster}: {cause}")]
     Unreachable { cluster: String, cause: String, next: String },
+    /// Exit 7: what listens there is another release.
+    #[error("cluster {cluster}: {cause}")]
+    OtherRelease { cluster: String, cause: String, next: String },
     /// Exit 8: another change of the same contents is under way.
     #[error("{message}")]
     Locked { message: String, op: i64 },

@@ -5,22 +5,30 @@
 //! [`State`]; how it is done belongs to a backend.
 
 mod error;
+pub mod estimate;
+mod evidence;
 mod outcome;
 mod plan;
 mod planning;
 mod preconditions;
 mod predict;
+mod recovery;
 mod refusal;
 pub mod request;
+pub mod saved;
 mod state;
 mod traits;
+mod warning;
 
 pub use error::ClusterError;
+pub use evidence::{Decided, Evidence, Observed};
 pub use outcome::{ContentProgress, Outcome, OutcomeStatus, Progressing, SegmentOutcome};
-pub use plan::{Intent, Joined, Place, Plan, PlanDamage, PlanStep, Selection, StepKind};
+pub use plan::{Intent, Joined, OVERRIDE_WORD, Place, Plan, PlanDamage, PlanStep, Selection, StepKind};
 pub use planning::{plan, state_fingerprint, still_holds};
 pub use preconditions::{PRECONDITIONS, Precondition};
 pub use predict::state_after;
+pub use recovery::{Line, Recovery, recoveries};
 pub use refusal::{Refusal, RefusalCode};
 pub use state::{Alive, ContentState, CoordinatorState, HostState, PairHealth, Segment, State};
 pub use traits::{Cluster, Control, Fault, Observer, OperationId, PingResult, Rows, SqlTarget, Value};
+pub use warning::{Episode, Thresholds, Warning, WarningCode, warnings};

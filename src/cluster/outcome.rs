@@ -20,6 +20,8 @@ pub enum OutcomeStatus {
     Unknown,
     Cancelled,
     Declined,
+    /// A verification found blocks that differ.
+    Differs,
 }
 
 impl OutcomeStatus {
@@ -33,6 +35,7 @@ impl OutcomeStatus {
             OutcomeStatus::Unknown => "unknown",
             OutcomeStatus::Cancelled => "cancelled",
             OutcomeStatus::Declined => "declined",
+            OutcomeStatus::Differs => "differs",
         }
     }
     /// The process exit code when it goes uncaught.
@@ -42,6 +45,7 @@ impl OutcomeStatus {
             OutcomeStatus::Refused | OutcomeStatus::Declined => 4,
             OutcomeStatus::Partial => 5,
             OutcomeStatus::Unknown => 6,
+            OutcomeStatus::Differs => 9,
             OutcomeStatus::Cancelled => 130,
         }
     }
@@ -54,10 +58,15 @@ pub struct SegmentOutcome {
     pub dbid: Dbid,
     pub host: String,
     pub status: OutcomeStatus,
-    /// `incremental`, `full`, `switched`, `restarted`, ...
+    /// `incremental`, `full`, `switched`, `restarted`, `verified`, ...
     pub how: String,
     pub copied_blocks: i64,
     pub copied_bytes: i64,
+    /// A verification: bytes that were compared, and blocks of 4 KiB that differ.
+    #[serde(default)]
+    pub verified_bytes: i64,
+    #[serde(default)]
+    pub differing_blocks: i64,
     /// The suspensions of reads and writes, in microseconds, in their order.
     pub paused_us: Vec<i64>,
     /// The pair's health at the end, in words.
@@ -69,7 +78,7 @@ pub struct SegmentOutcome {
 /// How a mutating call ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
-    /// The verb that was called: `recover`, `full_recover`, `rebalance`, `restart`.
+    /// The verb that was called: `recover`, `full_recover`, `rebalance`, `restart`, `verify`.
     pub verb: String,
     pub status: OutcomeStatus,
     /// The coordinator's operation; `None` when there was nothing to do.

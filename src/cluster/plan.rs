@@ -3,6 +3,7 @@
 //! [`plan`] is pure: a state and an intent in, a plan out. The same plan is shown, saved, compared
 //! and applied; applying it is refused when what it depends on has changed.
 
+use super::estimate::Basis;
 use super::outcome::OutcomeStatus;
 use super::refusal::Refusal;
 use crate::core::ids::{Content, Dbid, Epoch};
@@ -28,10 +29,33 @@ impl Selection {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verb", rename_all = "snake_case")]
 pub enum Intent {
-    Recover { selection: Selection, rate_bytes: Option<i64>, jobs: Option<i64> },
-    FullRecover { selection: Selection, rate_bytes: Option<i64>, jobs: Option<i64>, in_place: bool },
-    Rebalance { selection: Selection },
-    Restart { selection: Selection, mode: StopMode },
+    Recover {
+        selection: Selection,
+        rate_bytes: Option<i64>,
+        jobs: Option<i64>,
+    },
+    FullRecover {
+        selection: Selection,
+        rate_bytes: Option<i64>,
+        jobs: Option<i64>,
+        in_place: bool,
+    },
+    Rebalance {
+        selection: Selection,
+    },
+    Restart {
+        selection: Selection,
+        mode: StopMode,
+    },
+    /// The last resort: these segments serve from here on, whatever the rows and the records say.
+    ForcePrimary {
+        selection: Selection,
+    },
+    Verify {
+        selection: Selection,
+        rate_bytes: Option<i64>,
+        jobs: Option<i64>,
+    },
 }
 
 impl Intent {
@@ -41,6 +65,8 @@ impl Intent {
             Intent::FullRecover { .. } => "full_recover",
             Intent::Rebalance { .. } => "rebalance",
             Intent::Restart { .. } => "restart",
+            Intent::Verify { .. } => "verify",
+            Intent::ForcePrimary { .. } => "force_primary",
         }
     }
     pub fn selection(&self) -> &Selection {
@@ -48,7 +74,9 @@ impl Intent {
             Intent::Recover { selection, .. }
             | Intent::FullRecover { selection, .. }
             | Intent::Rebalance { selection }
-            | Intent::Restart { selection, .. } => selection,
+            | Intent::Restart { selection, .. }
+            | Intent::Verify { selection, .. }
+            | Intent::ForcePrimary { selection } => selection,
         }
     }
 }
@@ -65,6 +93,10 @@ pub enum StepKind {
     Switch,
     /// Stop and start the content's segments.
     Restart,
+    /// Compare the two copies.
+    Compare,
+    /// Serve from this segment, whatever the rows say.
+    Force,
 }
 
 /// One content's part of a plan.
@@ -72,14 +104,19 @@ pub enum StepKind {
 pub struct PlanStep {
     pub content: Content,
     pub kind: StepKind,
-    /// The segment that is recovered, switched to primary, or restarted.
+    /// The segment that is recovered, switched to primary, restarted, or compared with its primary.
     pub dbid: Dbid,
-    /// Where the data comes from; for a switch, the present primary.
+    /// Where the data comes from; for a switch or a comparison, the present primary.
     pub source: Dbid,
     /// Estimates; `None` when nobody could say.
     pub copy_blocks: Option<i64>,
     pub total_bytes: Option<i64>,
     pub about_ms: Option<i64>,
+    /// What `about_ms` is based on, and the rate in bytes per second that it counts on, for a copy.
+    #[serde(default)]
+    pub about_basis: Option<Basis>,
+    #[serde(default)]
+    pub about_rate_bytes: Option<i64>,
     /// Sessions that will be cancelled (statements) by this step: true for switch and restart.
     pub cancels_sessions: bool,
 }
@@ -114,6 +151,9 @@ pub enum PlanDamage {
     /// Everything at once: type the cluster's name.
     TypeCluster(String),
 }
+
+/// What is typed to confirm an override.
+pub const OVERRIDE_WORD: &str = "override";
 
 /// What a change would do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -168,13 +208,17 @@ impl Plan {
     /// How applying it must be confirmed. The cluster's name is what is typed when everything at
     /// once is at stake; a plan itself knows only the cluster's identity.
     pub fn damage(&self, cluster: &str) -> PlanDamage {
-        if self.refuses || self.steps.is_empty() {
+        // A comparison only reads; what a difference does to the pair takes nothing away.
+        if self.refuses || self.steps.is_empty() || matches!(self.intent, Intent::Verify { .. }) {
             return PlanDamage::None;
         }
         if let Intent::Restart { selection, .. } = &self.intent
             && selection.is_all()
         {
             return PlanDamage::TypeCluster(cluster.to_string());
+        }
+        if let Intent::ForcePrimary { .. } = &self.intent {
+            return PlanDamage::TypeWord(OVERRIDE_WORD.to_string());
         }
         let full: Vec<&PlanStep> = self.steps.iter().filter(|s| s.kind == StepKind::Full).collect();
         if full.is_empty() {

@@ -2,23 +2,22 @@
 //!
 //! It reads no clock and asks nobody, so a dry run, a real run and a test are the same path.
 
+use super::estimate::{Basis, Estimate, before_it_begins};
 use super::plan::{Intent, Joined, Place, Plan, PlanStep, Selection, StepKind};
 use super::preconditions::{PRECONDITIONS, Subject, percent};
 use super::predict::predicted_row;
 use super::refusal::{Refusal, RefusalCode};
 use super::state::{ContentState, PairHealth, Segment, State};
 use crate::core::ids::{Content, Dbid};
-use crate::core::row::{Role, Status};
+use crate::core::row::{Mode, Role, Status};
 
 /// A block of the dirty map, in bytes.
 const BLOCK_BYTES: i64 = 4096;
-/// What a copy is assumed to move, until a run has shown otherwise.
-const COPY_BYTES_PER_S: i64 = 850 << 20;
-/// What it takes to start a mirror and to pass the two pauses.
-const RECOVERY_OVERHEAD_MS: i64 = 300;
 /// Draining, exiting, promoting and recovering an idle pair.
 const SWITCH_MS: i64 = 1_000;
 const RESTART_MS: i64 = 1_000;
+/// What a comparison is assumed to read and hash on both sides at once.
+const COMPARE_BYTES_PER_S: i64 = 1 << 30;
 
 /// Makes the plan of an intent on a state, at `now_ms` in Unix milliseconds.
 pub fn plan(state: &State, intent: &Intent, now_ms: i64) -> Plan {
@@ -175,8 +174,9 @@ fn concerns_all(state: &State, intent: &Intent, detail: &ContentState) -> bool {
             detail.health == PairHealth::DoubleFault
                 || state.acting(detail.content, Role::Mirror).is_some_and(Segment::is_down)
         }
-        Intent::Rebalance { .. } => detail.health != PairHealth::NoMirror,
+        Intent::Rebalance { .. } | Intent::Verify { .. } => detail.health != PairHealth::NoMirror,
         Intent::Restart { .. } => true,
+        Intent::ForcePrimary { .. } => false,
     }
 }
 
@@ -188,8 +188,11 @@ fn concerns_host(state: &State, intent: &Intent, detail: &ContentState, host: &s
             here.any(|s| s.is_down() || (s.row.role == Role::Mirror && detail.health == PairHealth::Resynchronizing))
         }
         Intent::FullRecover { .. } => here.any(|s| s.is_down() || detail.health == PairHealth::DoubleFault),
-        Intent::Rebalance { .. } => detail.health != PairHealth::NoMirror && here.next().is_some(),
+        Intent::Rebalance { .. } | Intent::Verify { .. } => {
+            detail.health != PairHealth::NoMirror && here.next().is_some()
+        }
         Intent::Restart { .. } => here.next().is_some(),
+        Intent::ForcePrimary { .. } => false,
     }
 }
 
@@ -207,6 +210,7 @@ fn consider(state: &State, intent: &Intent, content: Content, named: Option<Dbid
     let usual = if matches!(intent, Intent::Restart { .. }) { primary } else { mirror };
     let target = match intent {
         Intent::FullRecover { .. } => named.and_then(|d| state.segment(d)).or(usual),
+        Intent::ForcePrimary { .. } => named.and_then(|d| state.segment(d)),
         _ => usual,
     };
     if joins(intent, detail) {
@@ -222,6 +226,7 @@ fn consider(state: &State, intent: &Intent, content: Content, named: Option<Dbid
         plan.refusals.extend(refusals);
     } else if let (Some(target), Some(primary)) = (target, primary) {
         add_step(intent, detail, target, primary, plan);
+        note_what_may_be_lost(state, intent, detail, target, plan);
         note_left_down(intent, mirror, plan);
     }
 }
@@ -238,6 +243,7 @@ fn joins(intent: &Intent, detail: &ContentState) -> bool {
         Intent::FullRecover { .. } => {
             running && matches!(detail.health, PairHealth::Resynchronizing | PairHealth::ChangeTracking)
         }
+        // Whether what runs is a comparison too, the coordinator knows: then it is joined there.
         _ => false,
     }
 }
@@ -269,21 +275,27 @@ fn nothing_to_do(
 fn add_step(intent: &Intent, detail: &ContentState, target: &Segment, primary: &Segment, plan: &mut Plan) {
     let data_bytes = primary.data_bytes;
     let rate = match intent {
-        Intent::Recover { rate_bytes, .. } | Intent::FullRecover { rate_bytes, .. } => *rate_bytes,
+        Intent::Recover { rate_bytes, .. }
+        | Intent::FullRecover { rate_bytes, .. }
+        | Intent::Verify { rate_bytes, .. } => *rate_bytes,
         _ => None,
     };
-    let (kind, copy_blocks, about_ms) = match intent {
+    let copy = |bytes: i64| before_it_begins(bytes, rate, detail.copy_rate_bytes);
+    let known = |ms| Some(Estimate { ms, rate_bytes: 0, basis: Basis::Assumed });
+    let (kind, copy_blocks, estimate) = match intent {
         Intent::Recover { .. } => {
             let blocks = detail.to_copy_blocks;
-            (StepKind::Incremental, blocks, blocks.map(|b| copy_ms(b * BLOCK_BYTES, rate)))
+            (StepKind::Incremental, blocks, blocks.map(|b| copy(b.saturating_mul(BLOCK_BYTES))))
         }
         Intent::FullRecover { .. } => {
             let blocks = data_bytes.map(|b| (b + BLOCK_BYTES - 1) / BLOCK_BYTES);
-            (StepKind::Full, blocks, data_bytes.map(|b| copy_ms(b, rate)))
+            (StepKind::Full, blocks, data_bytes.map(copy))
         }
         Intent::Rebalance { .. } if primary.is_preferred() => return,
-        Intent::Rebalance { .. } => (StepKind::Switch, None, Some(SWITCH_MS)),
-        Intent::Restart { .. } => (StepKind::Restart, None, Some(RESTART_MS)),
+        Intent::Rebalance { .. } => (StepKind::Switch, None, known(SWITCH_MS)),
+        Intent::Restart { .. } => (StepKind::Restart, None, known(RESTART_MS)),
+        Intent::Verify { .. } => (StepKind::Compare, None, data_bytes.map(|b| comparing(b, rate))),
+        Intent::ForcePrimary { .. } => (StepKind::Force, None, known(RESTART_MS)),
     };
     plan.steps.push(PlanStep {
         content: detail.content,
@@ -292,14 +304,54 @@ fn add_step(intent: &Intent, detail: &ContentState, target: &Segment, primary: &
         source: primary.row.dbid,
         copy_blocks,
         total_bytes: data_bytes,
-        about_ms,
-        cancels_sessions: matches!(kind, StepKind::Switch | StepKind::Restart),
+        about_ms: estimate.map(|e| e.ms),
+        about_basis: estimate.map(|e| e.basis),
+        about_rate_bytes: estimate.map(|e| e.rate_bytes).filter(|rate| *rate > 0),
+        cancels_sessions: matches!(kind, StepKind::Switch | StepKind::Restart | StepKind::Force),
     });
 }
 
-fn copy_ms(bytes: i64, rate_bytes: Option<i64>) -> i64 {
-    let per_s = rate_bytes.map_or(COPY_BYTES_PER_S, |r| r.clamp(1, COPY_BYTES_PER_S));
-    RECOVERY_OVERHEAD_MS + bytes.saturating_mul(1000) / per_s
+/// What comparing so many bytes takes; `cap` is the operator's, in bytes per second.
+fn comparing(bytes: i64, cap: Option<i64>) -> Estimate {
+    let (rate_bytes, basis) = match cap.map(|cap| cap.max(1)) {
+        Some(cap) if cap < COMPARE_BYTES_PER_S => (cap, Basis::Cap),
+        _ => (COMPARE_BYTES_PER_S, Basis::Assumed),
+    };
+    Estimate { ms: bytes.max(0).saturating_mul(1000) / rate_bytes, rate_bytes, basis }
+}
+
+/// An override is asked for with what it may cost in view.
+fn note_what_may_be_lost(state: &State, intent: &Intent, detail: &ContentState, target: &Segment, plan: &mut Plan) {
+    let Intent::ForcePrimary { .. } = intent else {
+        return;
+    };
+    let (content, dbid) = (detail.content, target.row.dbid);
+    if let Some(why) = &detail.quarantine {
+        plan.notes.push(format!("content {content}: its quarantine is lifted: {why}"));
+    }
+    let other = members(state, content).find(|s| s.row.dbid != dbid);
+    let Some(other) = other.map(|o| &o.row) else {
+        return;
+    };
+    let blocks = detail
+        .to_copy_blocks
+        .map_or("how many blocks is not known".to_string(), |n| format!("{n} blocks are known to"));
+    let lost = match (target.row.role, target.row.mode, other.mode) {
+        (Role::Mirror, _, Mode::ChangeTracking | Mode::Resynchronizing) => format!(
+            "what content {content} committed since dbid {dbid} was last in sync is LOST: dbid {} served alone up to epoch \
+             {}, and {blocks} differ",
+            other.dbid, detail.epoch
+        ),
+        _ => format!("what dbid {} holds and dbid {dbid} does not may be LOST (epoch {})", other.dbid, detail.epoch),
+    };
+    plan.notes.push(lost);
+    plan.notes.push(format!("dbid {} is down after it, and only a full copy can bring it back", other.dbid));
+    if state.host(&other.hostname).is_some_and(|h| !h.alive) {
+        plan.notes.push(format!(
+            "host {} does not answer: make sure by hand that dbid {} does not serve there any more",
+            other.hostname, other.dbid
+        ));
+    }
 }
 
 /// A restart brings no mirror back that the catalog has given up; recovery does.
@@ -337,7 +389,7 @@ fn finish(state: &State, plan: &mut Plan) {
     for step in &plan.steps {
         if let Some(row) = state.pair(step.content) {
             plan.epochs.push((step.content, row.epoch));
-            plan.after.push(predicted_row(&row, step.kind));
+            plan.after.push(predicted_row(&row, step));
         }
         for dbid in [step.dbid, step.source] {
             add_place(state, dbid, &mut plan.places);

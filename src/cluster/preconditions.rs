@@ -53,19 +53,31 @@ impl Precondition {
 pub const PRECONDITIONS: &[Precondition] = &[
     Precondition {
         code: RefusalCode::Quarantined,
-        verbs: &["recover", "full_recover", "rebalance", "restart"],
+        verbs: &["recover", "full_recover", "rebalance", "restart", "verify"],
         says: "the content's rows are possible and its epochs agree",
         check: not_quarantined,
     },
     Precondition {
+        code: RefusalCode::Quarantined,
+        verbs: &["force_primary"],
+        says: "the content's rows are possible: an override chooses between two copies, and writes no row by hand",
+        check: rows_possible,
+    },
+    Precondition {
+        code: RefusalCode::SegmentUp,
+        verbs: &["force_primary"],
+        says: "no member of the content serves, or the one that does is damaged, or it is quarantined",
+        check: nobody_serves,
+    },
+    Precondition {
         code: RefusalCode::NoMirror,
-        verbs: &["recover", "full_recover", "rebalance"],
+        verbs: &["recover", "full_recover", "rebalance", "verify"],
         says: "the content has a mirror",
         check: has_mirror,
     },
     Precondition {
         code: RefusalCode::DoubleFault,
-        verbs: &["recover", "full_recover", "rebalance"],
+        verbs: &["recover", "full_recover", "rebalance", "verify"],
         says: "a member of the content can serve",
         check: not_double_fault,
     },
@@ -77,19 +89,19 @@ pub const PRECONDITIONS: &[Precondition] = &[
     },
     Precondition {
         code: RefusalCode::SegmentDown,
-        verbs: &["recover", "rebalance"],
-        says: "no segment of the content is down (rebalance); the catalog has decided about a dead one (recover)",
+        verbs: &["recover", "rebalance", "verify"],
+        says: "no segment of the content is down (rebalance, verify); the catalog has decided about a dead one (recover)",
         check: members_up,
     },
     Precondition {
         code: RefusalCode::NotSynchronized,
-        verbs: &["rebalance"],
+        verbs: &["rebalance", "verify"],
         says: "the pair is synchronized",
         check: synchronized,
     },
     Precondition {
         code: RefusalCode::HostDown,
-        verbs: &["recover", "full_recover", "restart"],
+        verbs: &["recover", "full_recover", "restart", "force_primary"],
         says: "the target's host answers",
         check: host_answers,
     },
@@ -130,6 +142,29 @@ fn not_quarantined(s: &Subject) -> Vec<Refusal> {
     }
     let cause = s.detail.quarantine.clone().unwrap_or_else(|| "its rows are impossible".into());
     vec![refusal(RefusalCode::Quarantined, s, None, cause, "state().rows".into())]
+}
+
+fn rows_possible(s: &Subject) -> Vec<Refusal> {
+    if s.state.pair(s.content).is_some_and(|row| row.pairing().is_some()) {
+        return Vec::new();
+    }
+    let cause = s.detail.quarantine.clone().unwrap_or_else(|| "its rows are impossible".into());
+    vec![refusal(RefusalCode::Quarantined, s, None, cause, "segsh stop, move catalog.db away, segsh adopt DIR".into())]
+}
+
+fn nobody_serves(s: &Subject) -> Vec<Refusal> {
+    if matches!(s.detail.health, PairHealth::DoubleFault | PairHealth::Quarantined) {
+        return Vec::new();
+    }
+    // A damaged one may be replaced by a mirror that lacks changes: a person knows which is worse.
+    let damaged = s.detail.source_damaged.is_some() && s.target.map(|t| t.row.dbid) != s.primary.map(|p| p.row.dbid);
+    match s.primary.filter(|p| p.alive.alive && !damaged) {
+        Some(p) => {
+            let cause = format!("acting primary dbid {} serves content {}", p.row.dbid, s.content);
+            vec![refusal(RefusalCode::SegmentUp, s, s.target, cause, format!("state().content({})", s.content))]
+        }
+        None => Vec::new(),
+    }
 }
 
 fn has_mirror(s: &Subject) -> Vec<Refusal> {

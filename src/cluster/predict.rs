@@ -4,13 +4,17 @@ use super::plan::{Plan, PlanStep, StepKind};
 use super::state::{PairHealth, State};
 use crate::core::ids::Epoch;
 use crate::core::row::{Member, Mode, PairRow, Pairing, Role, Status};
+use crate::core::transition::{Event, apply};
 
 /// The row that a step leaves behind.
-pub(super) fn predicted_row(row: &PairRow, kind: StepKind) -> PairRow {
-    match kind {
+pub(super) fn predicted_row(row: &PairRow, step: &PlanStep) -> PairRow {
+    match step.kind {
         StepKind::Incremental | StepKind::Full => PairRow { epoch: row.epoch.next(), ..synchronized(row) },
         StepKind::Switch => switched(row),
         StepKind::Restart => restarted(row),
+        // Equal copies are what is expected.
+        StepKind::Compare => *row,
+        StepKind::Force => forced(row, step),
     }
 }
 
@@ -41,6 +45,14 @@ fn restarted(row: &PairRow) -> PairRow {
         },
         _ => PairRow { epoch: row.epoch.next(), ..*row },
     }
+}
+
+/// One epoch for the override, one for the process that is granted the content.
+fn forced(row: &PairRow, step: &PlanStep) -> PairRow {
+    let accepts = row.primary.dbid == step.dbid;
+    let event = if accepts { Event::OverrideAccepts } else { Event::OverridePromotes };
+    let after = apply(row, event).map_or(*row, |t| t.after);
+    PairRow { epoch: after.epoch.next(), ..after }
 }
 
 fn two_on(epoch: Epoch) -> Epoch {

@@ -4,11 +4,12 @@
 //! except `Watch`, `Start` and `Stop`, which are answered by any number of [`Reply::Progress`] and
 //! then one [`Reply::Ended`].
 
+use super::evidence::Evidence;
 use super::outcome::{Outcome, Progressing};
 use super::plan::Plan;
 use super::refusal::Refusal;
 use super::state::State;
-use crate::core::ids::Dbid;
+use crate::core::ids::{Content, Dbid};
 use crate::core::report::StopMode;
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +51,19 @@ pub enum Request {
     Setting {
         name: String,
         value: Option<String>,
+    },
+    /// Nobody is promoted for so long; the coordinator's default when no time is given. Then the state.
+    FtsPause {
+        for_ms: Option<i64>,
+        owner: Owner,
+    },
+    /// Ends a pause, then the state.
+    FtsResume {
+        owner: Owner,
+    },
+    /// What FTS saw of a content, and what it decided from it.
+    Evidence {
+        content: Content,
     },
     /// SIGKILL of a segment, drill clusters only.
     Kill {
@@ -95,6 +109,9 @@ pub enum Reply {
     },
     Setting {
         value: String,
+    },
+    Evidence {
+        evidence: Box<Evidence>,
     },
     Ok,
     /// The request itself can't be answered, with a next step.

@@ -1,5 +1,7 @@
 //! A cluster as it is seen at one moment: the catalog's rows, and what the last probe found.
 
+use super::recovery::Recovery;
+use super::warning::Warning;
 use crate::core::ids::{Content, Dbid, Epoch};
 use crate::core::report::Progress;
 use crate::core::row::{Mode, PairRow, Pairing, Role, SegmentRow, Status};
@@ -26,6 +28,10 @@ pub struct Segment {
     pub free_bytes: Option<i64>,
     /// Bytes of its replicated files; `None` when nobody could say.
     pub data_bytes: Option<i64>,
+    /// Pages of its database that failed their checksum when they were read, since its process started;
+    /// `None` when nobody could say.
+    #[serde(default)]
+    pub damaged_pages: Option<i64>,
     /// Since when it has been down by the catalog or not alive, in Unix milliseconds.
     pub down_since_ms: Option<i64>,
 }
@@ -81,6 +87,9 @@ pub struct ContentState {
     /// Why the acting primary's data must not be copied; `None` when it may.
     pub source_damaged: Option<String>,
     pub progress: Option<Progress>,
+    /// Bytes per second of its last recovery, when one of some size was seen.
+    #[serde(default)]
+    pub copy_rate_bytes: Option<i64>,
     /// The operation that works on this content now.
     pub operation: Option<i64>,
     /// Since when there has been a single copy, in Unix milliseconds.
@@ -124,6 +133,12 @@ pub struct State {
     /// Every other row, by dbid.
     pub segments: Vec<Segment>,
     pub contents: Vec<ContentState>,
+    /// Every recovery under way, those that wait for their turn included.
+    #[serde(default)]
+    pub recoveries: Vec<Recovery>,
+    /// What should be looked at before it becomes a fault.
+    #[serde(default)]
+    pub warnings: Vec<Warning>,
     /// Age of the last probe in milliseconds; of the catalog's last write when the coordinator is down.
     pub age_ms: i64,
     /// When this was made, in Unix milliseconds.

@@ -1,6 +1,7 @@
 //! The trait that the script API knows, and nothing else of a backend.
 
 use super::error::ClusterError;
+use super::evidence::Evidence;
 use super::outcome::{Outcome, Progressing};
 use super::plan::Plan;
 use super::state::State;
@@ -107,6 +108,13 @@ pub trait Cluster: Send + Sync {
     fn ping(&self, host: &str) -> Result<PingResult, ClusterError>;
     /// Reads a setting, or writes it durably first. Returns its value with its unit.
     fn setting(&self, name: &str, value: Option<&str>) -> Result<String, ClusterError>;
+    /// Nobody is promoted for so many milliseconds, or for the cluster's default; the state then. It
+    /// ends by itself.
+    fn fts_pause(&self, for_ms: Option<i64>) -> Result<State, ClusterError>;
+    /// Ends a pause; the state after what it withheld.
+    fn fts_resume(&self) -> Result<State, ClusterError>;
+    /// What FTS saw of a content, and what it decided from it.
+    fn evidence(&self, content: Content) -> Result<Evidence, ClusterError>;
     /// Injects a fault; [`ClusterError::NotDrill`] elsewhere.
     fn fault(&self, fault: &Fault) -> Result<(), ClusterError>;
     /// Where a PostgreSQL client connects: socket directory (or host) and port.

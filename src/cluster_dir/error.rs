@@ -53,6 +53,9 @@ pub enum ClusterDirError {
     /// A process of the cluster is there, and does not answer.
     #[error("{what} (process {pid}) does not answer: {cause}")]
     Hung { what: String, pid: u32, cause: String },
+    /// What listens there speaks another version of the protocol.
+    #[error("{what} is of another release: {cause}")]
+    OtherRelease { what: String, cause: NetError },
     /// A process of the cluster can't be killed.
     #[error(transparent)]
     Fence(#[from] FenceError),
@@ -88,6 +91,11 @@ impl ClusterDirError {
             }
             ClusterDirError::NotEmpty { .. } => "name a directory that is new or empty".into(),
             ClusterDirError::Impossible { next, .. } | ClusterDirError::Failed { next, .. } => next.clone(),
+            ClusterDirError::OtherRelease { .. } | ClusterDirError::Coordinator(NetError::WrongVersion { .. }) => {
+                "use the segsh of the release that runs there, or stop it with that one first".into()
+            }
+            ClusterDirError::File(file) => file.next().into(),
+            ClusterDirError::DidNotStart { log, .. } => format!("look at {}", log.display()),
             ClusterDirError::Hung { pid, .. } | ClusterDirError::StillRunning { pid } => {
                 format!("segsh stop --mode immediate, or look at process {pid}")
             }

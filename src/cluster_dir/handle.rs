@@ -129,6 +129,7 @@ impl ClusterHandle {
             socket_dir: self.config.socket_dir.clone(),
             key_file: self.key_file(),
             drill: self.config.drill,
+            preferred_role: Some(row.preferred_role),
         }
     }
 }

@@ -14,6 +14,7 @@
 //! demo's end, killing a host in a drill) goes by the locks of the directories alone.
 
 mod address;
+mod adopt;
 mod config;
 mod control;
 mod demo;
@@ -28,6 +29,7 @@ mod start;
 mod stop;
 mod teardown;
 
+pub use adopt::{Adoption, survey};
 pub use config::{CLUSTER_FILE, ClusterConfig, CoordinatorEntry, HostEntry};
 pub use control::{Watch, follow};
 pub use demo::Demo;

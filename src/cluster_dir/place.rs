@@ -94,7 +94,8 @@ pub(super) fn rows(
     std::iter::once(coordinator_row(at, coordinator_dir)).chain(members).collect()
 }
 
-fn coordinator_row(at: &CoordinatorEntry, dir: PathBuf) -> SegmentRow {
+/// The row of the coordinator itself.
+pub(super) fn coordinator_row(at: &CoordinatorEntry, dir: PathBuf) -> SegmentRow {
     SegmentRow {
         dbid: Dbid(1),
         content: Content::COORDINATOR,

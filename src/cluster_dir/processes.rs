@@ -4,12 +4,13 @@ use super::control::reach;
 use super::error::{ClusterDirError, system};
 use super::handle::ClusterHandle;
 use super::init::ensure_socket_dir;
-use crate::hosts::{Host, Launch, LaunchError, holder};
-use crate::net::Identity;
+use crate::hosts::{Host, HostError, Launch, LaunchError, holder};
+use crate::net::{Identity, NetError};
 use std::ffi::OsString;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use thiserror::Error;
 
 /// How long an agent or a coordinator may take until it listens.
 const READY_WITHIN: Duration = Duration::from_secs(30);
@@ -59,7 +60,13 @@ pub(super) async fn ensure_agent(handle: &ClusterHandle, program: &Path, name: &
         log: handle.log_file(&format!("host-{name}")),
         dir,
     };
-    ensure(server, program, || async { agent.ping().await.map(drop).map_err(|e| e.to_string()) }).await
+    let ask = || async {
+        agent.ping().await.map(drop).map_err(|e| match e {
+            HostError::Unreachable { cause, .. } => Unheard::Net(cause),
+            HostError::Failed { failure, .. } => Unheard::Other(failure.to_string()),
+        })
+    };
+    ensure(server, program, ask).await
 }
 
 async fn ensure_coordinator(handle: &ClusterHandle, program: &Path) -> Result<bool, ClusterDirError> {
@@ -69,7 +76,13 @@ async fn ensure_coordinator(handle: &ClusterHandle, program: &Path) -> Result<bo
         log: handle.log_file("coordinator"),
         dir: handle.coordinator_dir(),
     };
-    ensure(server, program, || async { reach(handle).await.map(drop).map_err(|e| e.to_string()) }).await
+    let ask = || async {
+        reach(handle).await.map(drop).map_err(|e| match e {
+            ClusterDirError::Coordinator(cause) => Unheard::Net(cause),
+            other => Unheard::Other(other.to_string()),
+        })
+    };
+    ensure(server, program, ask).await
 }
 
 /// A process that serves a locked directory.
@@ -80,12 +93,33 @@ struct Server {
     dir: PathBuf,
 }
 
+/// Why a process did not answer.
+#[derive(Debug, Error)]
+enum Unheard {
+    #[error(transparent)]
+    Net(NetError),
+    #[error("{0}")]
+    Other(String),
+}
+
+impl Server {
+    /// Another release is nothing that passes: it is said at once, and nothing is started beside it.
+    fn judge(&self, answer: Result<(), Unheard>) -> Result<Result<(), Unheard>, ClusterDirError> {
+        match answer {
+            Err(Unheard::Net(cause @ NetError::WrongVersion { .. })) => {
+                Err(ClusterDirError::OtherRelease { what: self.what.clone(), cause })
+            }
+            answer => Ok(answer),
+        }
+    }
+}
+
 async fn ensure<F, A>(server: Server, program: &Path, ask: F) -> Result<bool, ClusterDirError>
 where
     F: Fn() -> A,
-    A: Future<Output = Result<(), String>>,
+    A: Future<Output = Result<(), Unheard>>,
 {
-    if ask().await.is_ok() {
+    if server.judge(ask().await)?.is_ok() {
         return Ok(false);
     }
     if holder(&server.dir).is_some() {
@@ -110,13 +144,13 @@ where
 async fn await_answer<F, A>(server: &Server, ask: F) -> Result<(), ClusterDirError>
 where
     F: Fn() -> A,
-    A: Future<Output = Result<(), String>>,
+    A: Future<Output = Result<(), Unheard>>,
 {
     let since = Instant::now();
     loop {
-        let cause = match ask().await {
+        let cause = match server.judge(ask().await)? {
             Ok(()) => return Ok(()),
-            Err(cause) => cause,
+            Err(cause) => cause.to_string(),
         };
         let Some(process) = holder(&server.dir) else {
             let cause = LaunchError::Failed { message: cause };

@@ -3,8 +3,9 @@
 //! The prober and the watch of the hosts write here; the state, the operations and the gateway's
 //! routes read, and wait for news. The catalog stays the truth: a row here is a copy of it.
 
+use crate::cluster::estimate::{Speedometer, rate_of_all};
 use crate::core::ids::{Content, Dbid, Epoch};
-use crate::core::report::{MirrorLoss, Report};
+use crate::core::report::{MirrorLoss, Report, Stage};
 use crate::core::row::PairRow;
 use crate::hosts::Running;
 use std::collections::BTreeMap;
@@ -23,6 +24,9 @@ pub struct Seen {
     /// The last loss of a mirror that a primary reported, and under which epoch: the report itself is
     /// replaced as soon as tracking is granted.
     pub lost: Option<(Epoch, MirrorLoss)>,
+    /// Measures a copy from this segment, and the bytes per second of the last one that ended.
+    pub speed: Speedometer,
+    pub copy_rate_bytes: Option<i64>,
 }
 
 /// How attempts to reach a segment fail.
@@ -37,6 +41,16 @@ pub struct Failing {
 }
 
 impl Seen {
+    /// Notes how fast a copy from this segment goes, in the report itself and for the next estimate.
+    pub fn measure(&mut self, now_ms: u64, report: &mut Report) {
+        let Some(progress) = &mut report.progress else { return };
+        match progress.stage {
+            Stage::DataCopy => progress.rate_bytes = self.speed.see(now_ms, progress.copied_blocks),
+            Stage::Claimed => self.copy_rate_bytes = rate_of_all(progress).or(self.copy_rate_bytes),
+            Stage::Preparation | Stage::FlatFiles => {}
+        }
+    }
+
     /// The last answer, if it is not older than `age` and nothing failed since.
     pub fn answer(&self, age: Duration) -> Option<&Report> {
         let fresh = self.heard.is_some_and(|at| at.elapsed() <= age);
@@ -75,6 +89,8 @@ pub struct Knowledge {
     pub segments: BTreeMap<Dbid, Seen>,
     pub contents: BTreeMap<Content, ContentSeen>,
     pub hosts: BTreeMap<String, HostSeen>,
+    /// Until when nobody is promoted; `None` when FTS is not paused.
+    pub paused_until: Option<Instant>,
     /// When the last round of probes was seen to its end.
     pub probed: Option<Instant>,
     /// How old an answer may be and still count: a probe's interval and its deadline, and some.
@@ -91,6 +107,7 @@ impl Default for Knowledge {
             segments: BTreeMap::new(),
             contents: BTreeMap::new(),
             hosts: BTreeMap::new(),
+            paused_until: None,
             probed: None,
             fresh: Duration::from_secs(2) + LENIENCE,
         }
@@ -166,7 +183,7 @@ impl Board {
 mod tests {
     use super::*;
     use crate::core::ids::CopyId;
-    use crate::core::report::{CopyState, Phase};
+    use crate::core::report::{CopyState, Phase, Soundness};
 
     fn report() -> Report {
         Report {
@@ -186,6 +203,10 @@ mod tests {
             data_bytes: 0,
             free_bytes: 0,
             progress: None,
+            lag: None,
+            verification: None,
+            soundness: Soundness::Sound,
+            damaged_pages: 0,
         }
     }
 

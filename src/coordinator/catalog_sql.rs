@@ -5,7 +5,9 @@
 
 use super::Coordinator;
 use super::operations::{Answer, Watching};
-use super::store::StoreError;
+use super::pause::PauseError;
+use super::store::settings::duration_ms;
+use super::store::{StoreError, timestamp};
 use crate::cluster::request::Owner;
 use crate::cluster::{Intent, Outcome, Plan, Selection, State};
 use crate::core::ids::{Content, Dbid};
@@ -32,6 +34,8 @@ pub enum FunctionError {
     Unknown,
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Pause(#[from] PauseError),
     #[error("the coordinator is ending")]
     Ending,
 }
@@ -51,12 +55,24 @@ struct Options {
     wait: Option<bool>,
 }
 
+/// Every recovery under way, one row a segment: as `recoveries()` of the script API.
+const RECOVERY_VIEW: &str = "
+CREATE TEMP VIEW gp_stat_recovery AS
+SELECT value ->> 'dbid' AS dbid, value ->> 'content' AS content, value ->> 'host' AS hostname,
+       value ->> 'stage' AS stage, value ->> 'stage_name' AS stage_name,
+       value ->> 'total_blocks' AS total_blocks, value ->> 'copied_blocks' AS copied_blocks,
+       value ->> 'percent' AS percent, value ->> 'rate_bytes' AS rate_bytes, value ->> 'left_ms' AS left_ms,
+       value ->> 'pause_open_us' AS pause_open_us, value ->> 'pause_claim_us' AS pause_claim_us,
+       value ->> 'elapsed_ms' AS elapsed_ms, value ->> 'operation' AS operation
+FROM json_each(segsh_recoveries())";
+
 /// A connection for a session on `postgres`.
 pub fn open(coordinator: &Arc<Coordinator>, runtime: &Handle) -> Result<Connection, Error> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(coordinator.store.path(), flags)?;
     db.busy_timeout(Duration::from_secs(10))?;
     register(&db, coordinator, runtime)?;
+    db.execute_batch(RECOVERY_VIEW)?;
     Ok(db)
 }
 
@@ -77,7 +93,15 @@ fn register(db: &Connection, coordinator: &Arc<Coordinator>, runtime: &Handle) -
         let state = c.state().map_err(|e| failed(e.into()))?;
         serde_json::to_string(&state).map_err(|e| failed(e.into()))
     })?;
-    for verb in ["recover", "full_recover", "rebalance", "restart"] {
+    register_fts(db, coordinator, runtime)?;
+    let c = coordinator.clone();
+    // It only reads, and a view of every session's own is made of it.
+    let reads = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_INNOCUOUS;
+    db.create_scalar_function("segsh_recoveries", 0, reads, move |_| {
+        let state = c.state().map_err(|e| failed(e.into()))?;
+        serde_json::to_string(&state.recoveries).map_err(|e| failed(e.into()))
+    })?;
+    for verb in ["recover", "full_recover", "rebalance", "restart", "verify"] {
         for arguments in [0, 1] {
             let (c, r) = (coordinator.clone(), runtime.clone());
             let name = format!("segsh_{verb}");
@@ -89,6 +113,63 @@ fn register(db: &Connection, coordinator: &Arc<Coordinator>, runtime: &Handle) -
         }
     }
     Ok(())
+}
+
+/// The pause of FTS, and the view on what it saw.
+fn register_fts(db: &Connection, coordinator: &Arc<Coordinator>, runtime: &Handle) -> Result<(), Error> {
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DIRECTONLY;
+    for arguments in [0, 1] {
+        let (c, r) = (coordinator.clone(), runtime.clone());
+        db.create_scalar_function("segsh_fts_pause", arguments, flags, move |context| {
+            let length = if context.is_empty() { None } else { context.get::<Option<String>>(0)? };
+            let c = c.clone();
+            wait(&r, async move { pause(&c, length.as_deref()).await })
+        })?;
+    }
+    let (c, r) = (coordinator.clone(), runtime.clone());
+    db.create_scalar_function("segsh_fts_resume", 0, flags, move |_| {
+        let c = c.clone();
+        wait(&r, async move { Ok(c.resume_fts(&owner(&c)).await?) })?;
+        Ok(true)
+    })?;
+    // It changes nothing, so a view may call it.
+    let (c, r) = (coordinator.clone(), runtime.clone());
+    db.create_scalar_function("segsh_fts_evidence", 0, FunctionFlags::SQLITE_UTF8, move |_| {
+        let c = c.clone();
+        wait(&r, async move { sights(&c).await })
+    })?;
+    db.execute_batch(EVIDENCE_VIEW)
+}
+
+/// What FTS knows now and saw in its last rounds, then its decisions with what they were made from.
+const EVIDENCE_VIEW: &str = "
+CREATE TEMP VIEW gp_fts_evidence (content, time, kind, what, evidence) AS
+    SELECT value ->> 'content', value ->> 'time', value ->> 'kind', value ->> 'what', NULL
+    FROM json_each(segsh_fts_evidence())
+    UNION ALL
+    SELECT content, time, 'decision', reason, seen FROM main.segsh_evidence;
+";
+
+/// Pauses FTS; until when, as the history writes it.
+async fn pause(coordinator: &Coordinator, length: Option<&str>) -> Result<String, FunctionError> {
+    let ms = length.map(|text| duration_ms(text).map_err(PauseError::Unit)).transpose()?;
+    let ms = ms.map(|ms| i64::try_from(ms).unwrap_or(i64::MAX));
+    coordinator.pause_fts(ms, &owner(coordinator)).await?;
+    Ok(coordinator.state()?.fts_paused_until_ms.map(timestamp).unwrap_or_default())
+}
+
+async fn sights(coordinator: &Coordinator) -> Result<String, FunctionError> {
+    let contents: Vec<Content> = coordinator.board.read(|k| k.contents.keys().copied().collect());
+    let mut rows = Vec::new();
+    for content in contents {
+        let evidence = coordinator.evidence(content).await?;
+        let mut row = |kind: &str, ms: i64, what: &str| {
+            rows.push(serde_json::json!({ "content": content, "time": timestamp(ms), "kind": kind, "what": what }));
+        };
+        evidence.seen.iter().for_each(|seen| row("seen", seen.time_ms, &seen.what));
+        evidence.now.iter().for_each(|what| row("now", super::clock::unix_ms(), what));
+    }
+    Ok(serde_json::to_string(&rows)?)
 }
 
 fn options(context: &Context<'_>) -> Result<Options, Error> {
@@ -156,6 +237,7 @@ fn intent(verb: &str, options: Options) -> Result<Intent, FunctionError> {
         "recover" => Intent::Recover { selection, rate_bytes, jobs },
         "full_recover" => Intent::FullRecover { selection, rate_bytes, jobs, in_place: options.in_place },
         "rebalance" => Intent::Rebalance { selection },
+        "verify" => Intent::Verify { selection, rate_bytes, jobs },
         _ => {
             let mode = match options.mode {
                 Some(text) => StopMode::parse(&text).ok_or(FunctionError::Mode(text))?,

@@ -67,6 +67,18 @@ impl Coordinator {
             Request::StopAfterSegment { op } => self.flag(op, false),
             Request::Cancel { op } => self.flag(op, true),
             Request::Setting { name, value } => self.setting(&name, value.as_deref()),
+            Request::FtsPause { for_ms, owner } => match self.pause_fts(for_ms, &owner).await {
+                Ok(()) => self.state_reply(),
+                Err(error) => Reply::Failed { message: error.to_string(), next: "fts_pause(\"10m\")".into() },
+            },
+            Request::FtsResume { owner } => match self.resume_fts(&owner).await {
+                Ok(()) => self.state_reply(),
+                Err(error) => failed(error),
+            },
+            Request::Evidence { content } => match self.evidence(content).await {
+                Ok(evidence) => Reply::Evidence { evidence: Box::new(evidence) },
+                Err(error) => failed(error),
+            },
             Request::Kill { dbid } => self.kill(dbid).await,
             Request::Start { owner } => return self.start_all(framed, &owner).await,
             Request::Stop { mode, owner } => return self.stop_all(framed, mode, &owner).await,
@@ -194,6 +206,7 @@ async fn end_of(outcome: &mut watch::Receiver<Option<Outcome>>) -> Option<Outcom
 fn failed(error: super::store::StoreError) -> Reply {
     let next = match &error {
         super::store::StoreError::Setting(_) => "setting(\"NAME\", \"VALUE\")",
+        super::store::StoreError::NoContent(_) => "state()",
         _ => "look at the coordinator's log",
     };
     Reply::Failed { message: error.to_string(), next: next.into() }

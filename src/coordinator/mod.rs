@@ -16,6 +16,7 @@ mod endpoint;
 mod front;
 pub mod hostwatch;
 pub mod operations;
+pub mod pause;
 pub mod prober;
 pub mod routes;
 pub mod site;
@@ -27,9 +28,9 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-use crate::cluster::State;
 use crate::cluster::request::Owner;
-use crate::cluster_dir::{ClusterConfig, ClusterDirError, ClusterHandle, open};
+use crate::cluster::{Outcome, State};
+use crate::cluster_dir::{Adoption, ClusterConfig, ClusterDirError, ClusterHandle, open};
 use crate::core::ids::Content;
 use crate::core::row::SegmentRow;
 use crate::hosts::{AgentHost, DirLock, Host, LockError, announce_ready, leave_terminal};
@@ -94,6 +95,17 @@ pub fn create_catalog(config: &ClusterConfig) -> Result<(), StoreError> {
     Store::create(&dir.join(CATALOG_FILE), &config.segments, &settings)
 }
 
+/// Makes the catalog of a cluster that was adopted, and an entry in the audit log.
+pub fn create_adopted_catalog(adoption: &Adoption, owner: &Owner, outcome: &Outcome) -> Result<(), StoreError> {
+    let handle = adoption.handle();
+    let (dir, now) = (handle.coordinator_dir(), clock::unix_ms());
+    let settings: Vec<_> = handle.config().settings.iter().map(|(n, v)| (n.clone(), v.clone())).collect();
+    let by = format!("{} on {}", owner.user, owner.host);
+    Store::create_adopted(&dir, &adoption.rows, &adoption.contents, &settings, &by, now)?;
+    Audit::new(&dir).append(0, owner, now, outcome);
+    Ok(())
+}
+
 fn coordinator_dir(cluster_dir: &Path) -> PathBuf {
     cluster_dir.join("coordinator")
 }
@@ -156,8 +168,20 @@ impl Coordinator {
 
     /// The same, on hosts that are reached some other way.
     pub fn start_on(site: Site, hosts: Hosts) -> Result<Arc<Coordinator>, CoordinatorError> {
-        let site = Arc::new(site);
-        let store = Arc::new(Store::open(&site.dir.join(CATALOG_FILE))?);
+        let store = Store::open(&site.dir.join(CATALOG_FILE))?;
+        Coordinator::start_with(site, hosts, store)
+    }
+
+    /// The same, with an end at a point of a test's choice.
+    #[cfg(test)]
+    fn start_doomed(site: Site, hosts: Hosts, doom: testing::doom::Doom) -> Result<Arc<Coordinator>, CoordinatorError> {
+        let mut store = Store::open(&site.dir.join(CATALOG_FILE))?;
+        store.doom = doom;
+        Coordinator::start_with(site, hosts, store)
+    }
+
+    fn start_with(site: Site, hosts: Hosts, store: Store) -> Result<Arc<Coordinator>, CoordinatorError> {
+        let (site, store) = (Arc::new(site), Arc::new(store));
         let board = Arc::new(Board::default());
         let segments: Vec<_> = store.rows()?.into_iter().filter(|r| r.content != Content::COORDINATOR).collect();
         let (begun, mut to_pick_up) = mpsc::unbounded_channel();
@@ -232,7 +256,8 @@ impl Coordinator {
     pub fn state(&self) -> Result<State, StoreError> {
         // Copied out: the catalog is read without holding the board.
         let known = self.board.read(Clone::clone);
-        state::build(&self.site, &self.store, &known, |content| self.operations.working_on(content))
+        let lines = self.operations.recoveries();
+        state::build(&self.site, &self.store, &known, |content| self.operations.working_on(content), &lines)
     }
 
     /// The way to acting primaries, for the gateway.

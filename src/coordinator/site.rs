@@ -56,6 +56,7 @@ impl Site {
             socket_dir: self.socket_dir.clone(),
             key_file: self.key_file.clone(),
             drill: self.drill,
+            preferred_role: Some(row.preferred_role),
         }
     }
 

@@ -2,13 +2,14 @@
 
 use super::board::{Knowledge, Seen};
 use super::clock::unix_ms;
+use super::prober::thresholds;
 use super::site::Site;
 use super::store::{ContentRow, Store, StoreError};
-use crate::cluster::{Alive, ContentState, CoordinatorState, HostState, Segment, State};
+use crate::cluster::{Alive, ContentState, CoordinatorState, HostState, Line, Segment, State, recoveries, warnings};
 use crate::core::fts::unfit;
 use crate::core::ids::{Content, Dbid};
-use crate::core::report::{Phase, Report};
-use crate::core::row::{Pairing, SegmentRow};
+use crate::core::report::{Phase, Report, Soundness};
+use crate::core::row::{PairRow, Pairing, SegmentRow};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -19,9 +20,14 @@ pub(super) fn build(
     store: &Store,
     known: &Knowledge,
     working_on: impl Fn(Content) -> Option<i64>,
+    lines: &[Line],
 ) -> Result<State, StoreError> {
     let age_ms = known.probed.map_or(0, age);
-    assemble(site, store, known, working_on, Some(std::process::id()), age_ms)
+    let mut state = assemble(site, store, known, working_on, Some(std::process::id()), age_ms)?;
+    state.recoveries = recoveries(&state, lines);
+    let limits = thresholds(store)?;
+    state.warnings = warnings(&state, &limits, |dbid| known.answer(dbid)?.lag);
+    Ok(state)
 }
 
 /// The state from the last catalog, when the coordinator does not run: nobody is known to be alive.
@@ -69,8 +75,16 @@ fn assemble(
         contents: contents.iter().map(|row| content(row, known, working_on(row.content))).collect(),
         age_ms,
         time_ms: unix_ms(),
-        fts_paused_until_ms: None,
+        fts_paused_until_ms: known.paused_until.and_then(until_ms),
+        recoveries: Vec::new(),
+        warnings: Vec::new(),
     })
+}
+
+/// A moment to come in Unix milliseconds: what is left of it counts, whatever was done to the calendar.
+fn until_ms(until: Instant) -> Option<i64> {
+    let left = until.checked_duration_since(Instant::now())?;
+    Some(unix_ms().saturating_add(i64::try_from(left.as_millis()).unwrap_or(i64::MAX)))
 }
 
 /// The coordinator's row, should the catalog lack it.
@@ -116,6 +130,7 @@ fn segment(row: SegmentRow, known: &Knowledge, down: &BTreeMap<Dbid, i64>) -> Se
     Segment {
         free_bytes: answer.map(|r| signed(r.free_bytes)),
         data_bytes: answer.map(|r| signed(r.data_bytes)),
+        damaged_pages: answer.map(|r| signed(r.damaged_pages)),
         down_since_ms: down.get(&row.dbid).copied().or(failing_ms),
         alive,
         row,
@@ -154,13 +169,20 @@ fn content(row: &ContentRow, known: &Knowledge, operation: Option<i64>) -> Conte
         health: State::health_of(pair, usable, quarantine.is_some()),
         to_copy_blocks: primary.map(|p| i64::try_from(p.dirty_blocks).unwrap_or(i64::MAX)),
         incremental_impossible: impossible(row, primary, mirror),
-        source_damaged: None,
+        source_damaged: primary.and_then(damaged),
         progress: primary.filter(|p| p.phase == Phase::Resynchronizing).and_then(|p| p.progress.clone()),
+        copy_rate_bytes: pair.and_then(|p| copy_rate(p, known)),
         operation,
         single_copy_since_ms: row.single_copy_since_ms,
         last_event: row.last_event.clone(),
         quarantine,
     }
+}
+
+/// The rate of the content's last recovery, whichever member was copied from.
+fn copy_rate(pair: &PairRow, known: &Knowledge) -> Option<i64> {
+    let members = std::iter::once(pair.primary.dbid).chain(pair.mirror.map(|m| m.dbid));
+    members.filter_map(|dbid| known.segments.get(&dbid)?.copy_rate_bytes).next()
 }
 
 /// Why only a full copy can make the pair equal, as far as it is known before a recovery begins.
@@ -181,6 +203,14 @@ fn impossible(row: &ContentRow, primary: Option<&Report>, mirror: Option<&Report
     // Only whether it is the copy at all: how far it is, the two sides settle exactly at their link.
     (bound.copy != mirror.copy.copy)
         .then(|| format!("dbid {mirror_dbid} holds another copy than the one that is tracked"))
+}
+
+/// Why the acting primary's data must not be copied.
+fn damaged(primary: &Report) -> Option<String> {
+    match &primary.soundness {
+        Soundness::Damaged { why } => Some(format!("dbid {} {why}", primary.dbid)),
+        Soundness::Sound | Soundness::Unjudged => None,
+    }
 }
 
 fn age(at: Instant) -> i64 {

@@ -5,18 +5,23 @@ use super::hostwatch::Hosts;
 use super::site::{HostPlace, Site};
 use super::store::{CATALOG_FILE, Store};
 use crate::core::ids::{Content, CopyId, Dbid, Epoch};
-use crate::core::report::{CopyState, FromSegment, MirrorLoss, Order, Phase, Report, ToSegment};
+use crate::core::report::{
+    CopyState, FromSegment, MirrorLoss, Order, Phase, Report, Soundness, ToSegment, Verification, VerifyStage,
+};
 use crate::core::row::{Mode, Role, SegmentRow, Status};
 use crate::hosts::{Fenced, Host, HostError, HostFailure, NEW_COPY_SUFFIX, Pong, Running, SegmentConfig};
 use crate::net::{ClusterKey, Credentials, Framed, Identity, NetError, Purpose, accept};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
+
+pub mod doom;
 
 pub const KEY: [u8; 32] = [7; 32];
 
@@ -51,6 +56,10 @@ pub struct Inner {
     /// Segments that do not stop when they are asked, and which were asked.
     pub stubborn: Vec<Dbid>,
     pub asked_to_stop: Vec<Dbid>,
+    /// What a comparison finds, what is judged of it, and whether either comes to its end.
+    pub differing_blocks: u64,
+    pub damage: Option<String>,
+    pub hold_verify: bool,
     /// How often hosts were asked what runs there.
     pub pings: u64,
     next_pid: u32,
@@ -88,13 +97,20 @@ pub fn row(dbid: i64, content: i64, role: Role, port: u16, host: &str) -> Segmen
 impl Cluster {
     /// As many pairs, all of them synchronized by the catalog, and nothing running.
     pub fn new(pairs: i64) -> Cluster {
+        Cluster::patient(pairs, "300ms")
+    }
+
+    /// Whose segments have this long to answer: for tests that make more work than the machine can do at once.
+    pub fn patient(pairs: i64, probe_timeout: &str) -> Cluster {
         let dir = tempfile::tempdir().expect("a directory");
         let mut rows = vec![row(1, -1, Role::Primary, 5432, "cdw")];
+        let address = own_address();
+        let at = |row: SegmentRow| SegmentRow { address: address.clone(), ..row };
         for content in 0..pairs {
-            rows.push(row(2 + content, content, Role::Primary, free_port(), "sdw1"));
-            rows.push(row(2 + pairs + content, content, Role::Mirror, free_port(), "sdw2"));
+            rows.push(at(row(2 + content, content, Role::Primary, free_port(&address), "sdw1")));
+            rows.push(at(row(2 + pairs + content, content, Role::Mirror, free_port(&address), "sdw2")));
         }
-        let fast = [("gp_fts_probe_interval", "200ms"), ("gp_fts_probe_timeout", "300ms")];
+        let fast = [("gp_fts_probe_interval", "200ms"), ("gp_fts_probe_timeout", probe_timeout)];
         let fast: Vec<_> = fast.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
         Store::create(&dir.path().join(CATALOG_FILE), &rows, &fast).expect("a catalog");
         let world = World::default();
@@ -122,8 +138,16 @@ impl Cluster {
     }
 }
 
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+/// An address that no other cluster of any test process has, so that no two ever meet on a port.
+fn own_address() -> String {
+    static CLUSTERS: AtomicU32 = AtomicU32::new(0);
+    let number = std::process::id().wrapping_mul(512).wrapping_add(CLUSTERS.fetch_add(1, Ordering::Relaxed));
+    let [_, b, c, d] = number.to_be_bytes();
+    format!("127.{}.{c}.{}", b.clamp(1, 254), d.clamp(1, 254))
+}
+
+fn free_port(address: &str) -> u16 {
+    let listener = std::net::TcpListener::bind((address, 0)).expect("a port");
     listener.local_addr().expect("an address").port()
 }
 
@@ -184,6 +208,10 @@ impl World {
             data_bytes: 1 << 20,
             free_bytes: 1 << 40,
             progress: None,
+            lag: None,
+            verification: None,
+            soundness: Soundness::Sound,
+            damaged_pages: 0,
         };
         let serving = tokio::spawn(serve(self.clone(), config.dbid, listener)).abort_handle();
         let proc = Proc {
@@ -298,6 +326,33 @@ impl Inner {
         false
     }
 
+    /// A comparison is at its end as soon as it begins, unless it is held.
+    fn verify(&mut self, dbid: Dbid, op: i64, stage: VerifyStage) {
+        let (held, differing_blocks) = (self.hold_verify, self.differing_blocks);
+        let Some(proc) = self.procs.get_mut(&dbid) else { return };
+        let stage = if stage == VerifyStage::Running && !held { VerifyStage::Ended } else { stage };
+        if stage == VerifyStage::Ended && differing_blocks > 0 {
+            proc.report.soundness = Soundness::Unjudged;
+        }
+        proc.report.verification = Some(Verification {
+            op,
+            stage,
+            verified_bytes: 1 << 20,
+            total_bytes: 1 << 20,
+            differing_blocks: if held { 0 } else { differing_blocks },
+            differing: "main.db block 7".into(),
+        });
+        self.push(dbid);
+    }
+
+    fn judge(&mut self, dbid: Dbid) {
+        let (held, damage) = (self.hold_verify, self.damage.clone());
+        if let Some(proc) = self.procs.get_mut(&dbid).filter(|p| !held && p.report.phase == Phase::Tracking) {
+            proc.report.soundness = damage.map_or(Soundness::Sound, |why| Soundness::Damaged { why });
+        }
+        self.push(dbid);
+    }
+
     /// Every pair whose two sides have obeyed the same recovery gets in sync.
     fn copy_all(&mut self) {
         if self.hold_copies {
@@ -351,7 +406,8 @@ async fn serve(world: World, dbid: Dbid, listener: TcpListener) {
 }
 
 async fn converse(world: World, dbid: Dbid, stream: TcpStream) {
-    let is_stopped = || world.lock().procs.get(&dbid).is_none_or(|p| p.stopped);
+    // A process that is gone hangs nobody: its connections are closed.
+    let is_stopped = || world.lock().procs.get(&dbid).is_some_and(|p| p.stopped);
     if is_stopped() {
         return std::future::pending().await;
     }
@@ -383,6 +439,18 @@ async fn converse(world: World, dbid: Dbid, stream: TcpStream) {
                     inner.asked_to_stop.push(dbid);
                     exits = !inner.stubborn.contains(&dbid);
                     Some(seq)
+                }
+                Ok(ToSegment::Verify { op, .. }) => {
+                    world.lock().verify(dbid, op, VerifyStage::Running);
+                    None
+                }
+                Ok(ToSegment::EndVerify { op, .. }) => {
+                    world.lock().verify(dbid, op, VerifyStage::Failed { why: "cancelled".into() });
+                    None
+                }
+                Ok(ToSegment::Judge { .. }) => {
+                    world.lock().judge(dbid);
+                    None
                 }
                 Err(_) => return,
             },

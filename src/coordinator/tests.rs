@@ -1,7 +1,9 @@
 //! The coordinator against stand-in segments over real connections.
 
+mod killed;
 mod names;
 mod unwritten;
+mod verify;
 
 use super::operations::{Answer, Watching};
 use super::testing::{Cluster, sibling};
@@ -71,6 +73,8 @@ fn plan(c: &Coordinator, intent: Intent, dbid: Dbid) -> Plan {
         copy_blocks: None,
         total_bytes: None,
         about_ms: None,
+        about_basis: None,
+        about_rate_bytes: None,
         cancels_sessions: false,
     };
     Plan {

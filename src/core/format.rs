@@ -12,8 +12,8 @@
 
 use super::ids::{Content, CopyId, Dbid, Epoch};
 use super::pair::binding::Binding;
-use super::report::CopyState;
-use super::track::{DirtyMap, FileId};
+use super::report::{CopyState, Soundness};
+use super::track::{BLOCK_BYTES, DirtyMap, FileId};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -31,7 +31,7 @@ pub enum FormatError {
     Short { found: usize },
     #[error("is not such a file: its first bytes are {found:02x?}")]
     Magic { found: [u8; 8] },
-    #[error("has format version {found}; this program reads version {VERSION}")]
+    #[error("has format version {found}, this release reads version {VERSION}: use the release that wrote it")]
     Version { found: u32 },
     #[error("says its body is {said} bytes, {found} are there")]
     Length { said: u64, found: u64 },
@@ -101,6 +101,10 @@ pub struct Meta {
     pub peer: Option<CopyState>,
     /// The highest epoch obeyed.
     pub epoch: Epoch,
+    /// The highest epoch obeyed as the acting primary: who served last, should the catalog be lost. 0:
+    /// never, or written by a release that did not keep it.
+    #[serde(default)]
+    pub acted: Epoch,
     /// False from the first byte of a copy until it is whole: never promotable meanwhile (R4).
     pub consistent: bool,
     /// main.db was written outside a checkpoint, so its log does not name every page it changed.
@@ -109,6 +113,9 @@ pub struct Meta {
     pub stamps: Vec<Stamp>,
     /// Files that changed behind the engine's back, by name: copied whole, until in sync again.
     pub touched: Vec<String>,
+    /// Whether this side's data may be copied over its mirror's.
+    #[serde(default)]
+    pub soundness: Soundness,
 }
 
 impl Meta {
@@ -138,7 +145,15 @@ struct MapHead {
     words: [u64; 2],
 }
 
+/// Bytes of a map beyond the bits of main.db: its envelope, its head, the bits of a log of 1 GiB.
+const MAP_BYTES_BESIDE_MAIN: u64 = 64 << 10;
+
 impl TrackMap {
+    /// Bytes that the map of a main.db of so many bytes can take.
+    pub fn bytes_max(main_bytes: u64) -> u64 {
+        MAP_BYTES_BESIDE_MAIN + main_bytes.div_ceil(BLOCK_BYTES * 64) * 8
+    }
+
     pub fn encode(&self) -> Vec<u8> {
         let words = FileId::ALL.map(|f| self.dirty.words(f).len() as u64);
         let head =

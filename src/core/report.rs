@@ -90,6 +90,19 @@ pub struct Progress {
     pub pause_claim_us: Option<u64>,
     /// Since the link opened, in milliseconds.
     pub elapsed_ms: u64,
+    /// Bytes copied per second over the last seconds; filled in by the coordinator, who measures it.
+    #[serde(default)]
+    pub rate_bytes: Option<u64>,
+}
+
+/// How far the mirror is behind an acting primary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lag {
+    /// Bytes that wait to be sent.
+    pub queued_bytes: u64,
+    /// Age in milliseconds of the oldest sync that the mirror has not answered, or the longest that one
+    /// of the last seconds took, whichever is longer.
+    pub oldest_sync_ms: u64,
 }
 
 /// Why a segment asks for attention.
@@ -125,6 +138,49 @@ pub struct CopyState {
     pub generation: Epoch,
 }
 
+/// Whether an acting primary's own data may be copied over its mirror's. Durable: it is kept in
+/// `segment.meta`, and only a pair that is in sync again forgets it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum Soundness {
+    /// No difference to the mirror is known, or this side was judged sound since.
+    #[default]
+    Sound,
+    /// A verification found blocks that differ; which side is wrong nobody has looked at yet.
+    Unjudged,
+    /// This side's data is damaged: it must not be copied over the other copy.
+    Damaged { why: String },
+}
+
+/// How far a verification is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(tag = "at", rename_all = "snake_case")]
+pub enum VerifyStage {
+    Running,
+    /// Every block was compared.
+    Ended,
+    /// It ended before that, and why.
+    Failed {
+        why: String,
+    },
+}
+
+/// The verification that the acting primary runs, or ran last.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Verification {
+    /// The operation it is made for.
+    pub op: i64,
+    pub stage: VerifyStage,
+    /// Bytes that both sides were compared in.
+    pub verified_bytes: u64,
+    /// Bytes of all replicated files, as they were when each was begun.
+    pub total_bytes: u64,
+    /// Blocks of 4 KiB that differ.
+    pub differing_blocks: u64,
+    /// The first runs of them, in words; empty when there are none.
+    pub differing: String,
+}
+
 /// A segment's answer to a probe.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
@@ -149,13 +205,26 @@ pub struct Report {
     pub map_unusable: Option<String>,
     /// The copy that the acting primary's map is bound to.
     pub map_bound_to: Option<CopyState>,
-    /// Blocks of 4 KiB known to differ from the mirror.
+    /// Blocks of 4 KiB known to differ from the mirror; while changes are tracked, with those of the log,
+    /// which a recovery copies whole.
     pub dirty_blocks: u64,
     /// Bytes of all replicated files.
     pub data_bytes: u64,
     /// Free bytes of the file system under the data directory.
     pub free_bytes: u64,
     pub progress: Option<Progress>,
+    /// How far the mirror is behind, while there is a link.
+    #[serde(default)]
+    pub lag: Option<Lag>,
+    /// The verification it runs, or ran last.
+    #[serde(default)]
+    pub verification: Option<Verification>,
+    /// Whether its data may be copied over its mirror's.
+    #[serde(default)]
+    pub soundness: Soundness,
+    /// Pages of main.db that failed their checksum when they were read, since the process started.
+    #[serde(default)]
+    pub damaged_pages: u64,
 }
 
 /// Coordinator to segment, on the control connection.
@@ -169,6 +238,13 @@ pub enum ToSegment {
     Drain { seq: u64 },
     /// A planned stop of the whole segment. `smart` waits for sessions; `fast` ends them.
     Stop { seq: u64, mode: StopMode },
+    /// Compare every block with the mirror's, for this operation; the report says how far that is. Said
+    /// again for the same operation it changes nothing. `rate_bytes` is a cap in bytes per second.
+    Verify { seq: u64, op: i64, rate_bytes: Option<u64> },
+    /// End that comparison.
+    EndVerify { seq: u64, op: i64 },
+    /// Judge this side's own data, if that is not done yet: the report says what came of it.
+    Judge { seq: u64 },
 }
 
 /// Segment to coordinator. `seq` is `None` in a pushed report.

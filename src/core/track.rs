@@ -5,6 +5,8 @@
 
 /// The unit of change tracking and of copying, in bytes.
 pub const BLOCK_BYTES: u64 = 4096;
+/// The longest replicated file, in bytes: the map of a longer one would not fit its own file.
+pub const FILE_BYTES_MAX: u64 = 1 << 40;
 
 /// The replicated files of a data directory. There are no others: the rollback journal is refused,
 /// temporary files live in memory.
@@ -66,14 +68,27 @@ struct Blocks {
 }
 
 impl Blocks {
-    fn set(&mut self, block: u64) {
-        let word = usize::try_from(block / 64).expect("a file of 2^64 blocks can't exist");
-        if word >= self.words.len() {
-            self.words.resize(word + 1, 0);
+    /// Sets a run word by word: a file of a terabyte has 2^28 blocks.
+    fn set_run(&mut self, first: u64, end: u64) {
+        if first >= end {
+            return;
         }
-        let bit = 1 << (block % 64);
-        self.count += u64::from(self.words[word] & bit == 0);
-        self.words[word] |= bit;
+        let at = |block: u64| usize::try_from(block / 64).expect("a file of 2^64 blocks can't exist");
+        let (low, high) = (at(first), at(end - 1));
+        if high >= self.words.len() {
+            self.words.resize(high + 1, 0);
+        }
+        for (number, word) in self.words[low..=high].iter_mut().enumerate() {
+            let mut bits = u64::MAX;
+            if number == 0 {
+                bits &= u64::MAX << (first % 64);
+            }
+            if number == high - low {
+                bits &= u64::MAX >> (63 - (end - 1) % 64);
+            }
+            self.count += u64::from((bits & !*word).count_ones());
+            *word |= bits;
+        }
     }
 
     fn unset(&mut self, block: u64) -> bool {
@@ -118,8 +133,7 @@ impl DirtyMap {
     }
 
     pub fn mark(&mut self, run: Run) {
-        let blocks = self.blocks_mut(run.file);
-        (run.first..run.end()).for_each(|b| blocks.set(b));
+        self.blocks_mut(run.file).set_run(run.first, run.end());
     }
 
     /// Marks every block of a file that is `len` bytes long.

@@ -4,7 +4,7 @@
 //! [`Event`]; [`apply`] says what the row becomes, or that the event means nothing in that state. The
 //! table ([`TABLE`]) is data, so that the documentation is generated from what the code does.
 
-use super::ids::Dbid;
+use super::ids::{Dbid, Epoch};
 use super::row::{Member, Mode, PairRow, Pairing, Status};
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +30,10 @@ pub enum Event {
     DifferenceFound,
     /// A rebalance drained the primary, which exited with both copies synced.
     Drained,
+    /// A person makes the mirror serve, though its row does not allow it.
+    OverridePromotes,
+    /// A person makes the acting primary serve with the copy it holds, whatever is known of another.
+    OverrideAccepts,
 }
 
 impl Event {
@@ -44,6 +48,8 @@ impl Event {
         Event::FullCopyBegins,
         Event::DifferenceFound,
         Event::Drained,
+        Event::OverridePromotes,
+        Event::OverrideAccepts,
     ];
 
     /// The event in a few words.
@@ -58,7 +64,15 @@ impl Event {
             Event::FullCopyBegins => "full copy begins, target's identity removed",
             Event::DifferenceFound => "verify found a difference",
             Event::Drained => "rebalance: primary drained and exited",
+            Event::OverridePromotes => "override: the mirror shall serve",
+            Event::OverrideAccepts => "override: the acting primary shall serve",
         }
+    }
+
+    /// Whether a person overrides what the rows and the records allow: it lifts a quarantine, and the other
+    /// copy can only be made equal by a full copy.
+    pub fn is_override(self) -> bool {
+        matches!(self, Event::OverridePromotes | Event::OverrideAccepts)
     }
 }
 
@@ -82,6 +96,10 @@ pub enum Effect {
     Synchronize,
     /// The downed mirror is marked for a full copy: mode `r`.
     MarkMirror,
+    /// The mirror becomes the primary, alone; the old primary is down and marked for a full copy.
+    TakeOver,
+    /// The primary goes on alone; the mirror is down and marked for a full copy.
+    GoOnAlone,
     /// No letter changes.
     Nothing,
 }
@@ -147,6 +165,20 @@ pub const TABLE: &[Rule] = rules! {
         "only a full copy can follow from here on"
     ChangeTracking + PrimaryRestarted => Nothing, raises; Fts:
         "the acting primary is a new process and goes on alone"
+    Synchronized + OverridePromotes => TakeOver, raises; Operation:
+        "a person has the mirror serve with the copy it holds"
+    Resynchronizing + OverridePromotes => TakeOver, raises; Operation:
+        "a person has the mirror serve with the copy it holds"
+    ChangeTracking + OverridePromotes => TakeOver, raises; Operation:
+        "a person has the mirror serve with the copy it holds, which lacks changes"
+    Synchronized + OverrideAccepts => GoOnAlone, raises; Operation:
+        "a person has the acting primary serve with the copy it holds"
+    Resynchronizing + OverrideAccepts => GoOnAlone, raises; Operation:
+        "a person has the acting primary serve with the copy it holds"
+    ChangeTracking + OverrideAccepts => GoOnAlone, raises; Operation:
+        "a person has the acting primary serve with the copy it holds"
+    Mirrorless + OverrideAccepts => Nothing, raises; Operation:
+        "a person has the only segment serve with the copy it holds"
     Mirrorless + PrimaryRestarted => Nothing, raises; Fts:
         "the acting primary is a new process"
 };
@@ -174,7 +206,7 @@ impl Transition {
 
     /// Whether another process than before serves the content from here on: a promotion or a restart.
     pub fn changes_server(&self) -> bool {
-        matches!(self.event, Event::PrimaryLost | Event::PrimaryRestarted | Event::Drained)
+        matches!(self.event, Event::PrimaryLost | Event::PrimaryRestarted | Event::Drained) || self.event.is_override()
     }
 }
 
@@ -187,12 +219,21 @@ pub fn apply(row: &PairRow, event: Event) -> Option<Transition> {
         Effect::Resynchronize => both(row, Mode::Resynchronizing)?,
         Effect::Synchronize => both(row, Mode::Synchronized)?,
         Effect::MarkMirror => mark_mirror(row)?,
+        Effect::TakeOver => mark_mirror(&switch_roles(row)?)?,
+        Effect::GoOnAlone => mark_mirror(&track_changes(row)?)?,
         Effect::Nothing => *row,
     };
     if rule.raises {
         after.epoch = row.epoch.next();
     }
     Some(Transition { event, before: *row, after, rule })
+}
+
+/// The same for an override, whose epoch is above whatever any member was seen to have obeyed.
+pub fn apply_above(row: &PairRow, event: Event, seen: Epoch) -> Option<Transition> {
+    let mut transition = apply(row, event).filter(|_| event.is_override())?;
+    transition.after.epoch = transition.after.epoch.max(seen.next());
+    Some(transition)
 }
 
 fn track_changes(row: &PairRow) -> Option<PairRow> {
@@ -242,7 +283,8 @@ pub fn markdown() -> String {
     for rule in TABLE {
         let before = example(rule.before);
         let after = apply(&before, rule.event).map(|t| letters(&t.after)).unwrap_or_default();
-        let switched = if rule.effect == Effect::SwitchRoles { ", roles switched" } else { "" };
+        let switched =
+            if matches!(rule.effect, Effect::SwitchRoles | Effect::TakeOver) { ", roles switched" } else { "" };
         let recovery = if rule.recover { ", then recovery at once" } else { "" };
         let epoch = if rule.raises { "+1" } else { "same" };
         let by = match rule.by {
@@ -260,7 +302,7 @@ pub fn markdown() -> String {
 }
 
 fn example(pairing: Pairing) -> PairRow {
-    use super::ids::{Content, Epoch};
+    use super::ids::Content;
     let member = |dbid, mode, status| Member { dbid: Dbid(dbid), mode, status };
     let (mode, mirror) = match pairing {
         Pairing::Synchronized => (Mode::Synchronized, Some((Mode::Synchronized, Status::Up))),
@@ -279,7 +321,7 @@ fn example(pairing: Pairing) -> PairRow {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::ids::{Content, Epoch};
+    use crate::core::ids::Content;
 
     const PAIRINGS: [Pairing; 4] =
         [Pairing::Synchronized, Pairing::Resynchronizing, Pairing::ChangeTracking, Pairing::Mirrorless];
@@ -376,6 +418,22 @@ mod tests {
     }
 
     #[test]
+    fn an_override_leaves_one_member_alone_and_its_epoch_is_above_all_that_was_obeyed() {
+        for row in every_row() {
+            for event in Event::ALL.iter().copied().filter(|e| e.is_override()) {
+                let Some(t) = apply_above(&row, event, Epoch(40)) else {
+                    continue;
+                };
+                assert_eq!(t.after.epoch, Epoch(41));
+                let alone = if row.mirror.is_some() { "p,c,u / m,r,d" } else { "p,s,u" };
+                assert_eq!(letters(&t.after), alone);
+                assert_eq!(apply_above(&row, event, Epoch(3)).unwrap().after.epoch, row.epoch.next());
+            }
+            assert_eq!(apply_above(&row, Event::PrimaryRestarted, Epoch(40)), None, "only an override names an epoch");
+        }
+    }
+
+    #[test]
     fn only_a_promotion_switches_the_roles() {
         for row in every_row() {
             for &event in Event::ALL {
@@ -383,7 +441,8 @@ mod tests {
                     continue;
                 };
                 let switched = t.after.primary.dbid != row.primary.dbid;
-                assert_eq!(switched, matches!(event, Event::PrimaryLost | Event::Drained), "{event:?}");
+                let promotes = matches!(event, Event::PrimaryLost | Event::Drained | Event::OverridePromotes);
+                assert_eq!(switched, promotes, "{event:?}");
             }
         }
     }

@@ -31,6 +31,64 @@ pub fn mark_named(map: &mut DirtyMap, frame_header: &[u8], blocks: u64) {
     }
 }
 
+/// The chain of checksums that makes frames of the log a log: each frame's covers all before it.
+#[derive(Debug, Clone)]
+pub struct Chain {
+    big_endian: bool,
+    salt: [u8; 8],
+    sum: (u32, u32),
+}
+
+/// First four bytes of a log whose checksums take little-endian words; the lowest bit set: big-endian.
+const LOG_MAGIC: u32 = 0x377f_0682;
+
+impl Chain {
+    /// Begins with the log's header; `None` when that is damaged.
+    pub fn begin(header: &[u8; WAL_HEADER_BYTES as usize]) -> Option<Chain> {
+        let magic = word(header, 0)?;
+        if magic & !1 != LOG_MAGIC {
+            return None;
+        }
+        let big_endian = magic & 1 == 1;
+        let sum = add((0, 0), &header[..24], big_endian);
+        let salt = *header[16..].first_chunk::<8>()?;
+        (word(header, 24)? == sum.0 && word(header, 28)? == sum.1).then_some(Chain { big_endian, salt, sum })
+    }
+
+    /// The salt that every frame of this log carries.
+    pub fn salt(&self) -> [u8; 8] {
+        self.salt
+    }
+
+    /// The checksum of the last frame.
+    pub fn sum(&self) -> (u32, u32) {
+        self.sum
+    }
+
+    /// Goes on with the next frame, its header and its page; false when it is no frame of this log.
+    pub fn next(&mut self, frame: &[u8; FRAME_BYTES as usize]) -> bool {
+        let (header, page) = frame.split_at(FRAME_HEADER_BYTES as usize);
+        let sum = add(add(self.sum, &header[..8], self.big_endian), page, self.big_endian);
+        let holds = header[8..16] == self.salt && word(header, 16) == Some(sum.0) && word(header, 20) == Some(sum.1);
+        self.sum = sum;
+        holds
+    }
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_be_bytes(*bytes.get(at..)?.first_chunk::<4>()?))
+}
+
+/// SQLite's checksum over whole pairs of words.
+fn add(mut sum: (u32, u32), bytes: &[u8], big_endian: bool) -> (u32, u32) {
+    let word = |w: &[u8; 4]| if big_endian { u32::from_be_bytes(*w) } else { u32::from_le_bytes(*w) };
+    for pair in bytes.as_chunks::<4>().0.chunks_exact(2) {
+        sum.0 = sum.0.wrapping_add(word(&pair[0])).wrapping_add(sum.1);
+        sum.1 = sum.1.wrapping_add(word(&pair[1])).wrapping_add(sum.0);
+    }
+    sum
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

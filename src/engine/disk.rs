@@ -1,7 +1,8 @@
 //! The replicated files and the engine's own, on a real file system.
 
-use super::records;
+use super::records::RecordError;
 use super::storage::{FileId, StorageError};
+use super::{records, spare};
 use crate::core::format::{Stamp, TrackMap};
 use crate::core::pair::replica::Files;
 use crate::core::track::{BLOCK_BYTES, DirtyMap};
@@ -9,7 +10,7 @@ use crate::core::wal;
 use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,7 +26,12 @@ pub struct Disk {
     /// When each I/O under way began, by its ticket.
     under_way: Mutex<BTreeMap<u64, Instant>>,
     tickets: AtomicU64,
+    /// For so many bytes of main.db the map has room that is set aside.
+    mapped: AtomicU64,
 }
+
+/// main.db grows by this much until more room is set aside for its map.
+const MAPPED_STEP: u64 = 1 << 30;
 
 pub(super) fn storage_error(error: &io::Error) -> StorageError {
     match Errno::from_io_error(error) {
@@ -50,7 +56,9 @@ impl Disk {
         let files = [open(FileId::Main)?, open(FileId::Wal)?];
         sync_dir(dir)?;
         let (under_way, tickets) = (Mutex::default(), AtomicU64::new(0));
-        Ok(Disk { dir: dir.to_owned(), files, missing, under_way, tickets })
+        let disk = Disk { dir: dir.to_owned(), files, missing, under_way, tickets, mapped: AtomicU64::new(0) };
+        disk.set_aside()?;
+        Ok(disk)
     }
 
     pub fn dir(&self) -> &Path {
@@ -106,7 +114,58 @@ impl Disk {
     }
 
     pub fn write(&self, file: FileId, offset: u64, data: &[u8]) -> Result<(), StorageError> {
+        if file == FileId::Main {
+            self.cover(offset + data.len() as u64)?;
+        }
         self.io(|| self.file(file).write_all_at(data, offset))
+    }
+
+    /// Sets aside, at the start, what the records need as the files are. A disk that is full already
+    /// does not keep a segment from starting: what was set aside before is still there.
+    fn set_aside(&self) -> io::Result<()> {
+        let main = self.file(FileId::Main).metadata()?.len();
+        match self.cover(main) {
+            Err(StorageError::Full) => self.mapped.store(main, Ordering::Relaxed),
+            Err(error) => return Err(io::Error::other(error.to_string())),
+            Ok(()) => {}
+        }
+        Ok(())
+    }
+
+    /// Replaces a record; on a full disk with the room that was set aside for it. Its caller holds the
+    /// engine's lock, so nothing of this process takes that room first.
+    pub fn replace(&self, save: impl Fn() -> Result<(), RecordError>) -> Result<(), RecordError> {
+        self.timed(|| {
+            let full = match save() {
+                Err(error) if matches!(error.as_storage(), StorageError::Full) => error,
+                saved => return saved,
+            };
+            let place = |source| RecordError::Io { path: self.dir.display().to_string(), source };
+            if !spare::release(&self.dir).map_err(place)? {
+                return Err(full);
+            }
+            let saved = save();
+            let mapped = self.mapped.load(Ordering::Relaxed);
+            if let Err(error) = spare::set_aside_again(&self.dir, TrackMap::bytes_max(mapped)) {
+                tracing::warn!(dir = %self.dir.display(), %error, "no room is set aside for the records any more");
+            }
+            saved
+        })
+    }
+
+    /// Sets room aside for the records of a main.db of so many bytes: on a full disk the map can still be
+    /// written, because main.db never outgrew it.
+    fn cover(&self, bytes: u64) -> Result<(), StorageError> {
+        if bytes <= self.mapped.load(Ordering::Relaxed) && bytes > 0 {
+            return Ok(());
+        }
+        let mapped = (bytes / MAPPED_STEP + 1) * MAPPED_STEP;
+        let can = self.io(|| spare::set_aside(&self.dir, TrackMap::bytes_max(mapped)))?;
+        if !can {
+            tracing::warn!(dir = %self.dir.display(), "its file system can't set room aside for the map");
+        }
+        self.mapped.store(if can { mapped } else { u64::MAX }, Ordering::Relaxed);
+        Ok(())
     }
 
     pub fn set_len(&self, file: FileId, len: u64) -> Result<(), StorageError> {
@@ -187,16 +246,6 @@ pub fn create_files(dir: &Path) -> io::Result<()> {
 /// Makes names under a directory durable.
 pub fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
-}
-
-/// Replaces a small file whole: after a crash there is the old one or the new one, never a mixture.
-pub fn replace(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
-    let beside = dir.join(format!("{name}.new"));
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&beside, dir.join(name))?;
-    sync_dir(dir)
 }
 
 #[cfg(test)]

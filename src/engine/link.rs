@@ -2,7 +2,7 @@
 //!
 //! A link is born in a recovery and ends with the first lost connection; it is never resumed (R6).
 
-use super::state::Engine;
+use super::state::{Engine, Inner};
 use crate::core::frame::{Frame, FrameError, HEADER_BYTES};
 use crate::core::pair::replica::LinkId;
 use crate::core::report::MirrorLoss;
@@ -99,8 +99,18 @@ impl Engine {
                 Err(error) => return self.mirror_is_lost(link, MirrorLoss::LinkClosed(error.to_string())),
             };
             let mut inner = self.lock();
-            if inner.replica.answered(link, frame).is_err() {
+            let now = self.now();
+            let oldest = |inner: &Inner| inner.replica.acting().ok()?.link()?.oldest_unanswered(now);
+            let before = oldest(&inner);
+            let is_ours = match frame {
+                Frame::Hashes { file, offset, held } => self.take_hashes(&mut inner, link, file, offset, &held),
+                frame => inner.replica.answered(link, frame).is_ok(),
+            };
+            if !is_ours {
                 return;
+            }
+            if oldest(&inner) < before {
+                inner.pacing.answered(now, before);
             }
             let lost = inner.replica.open_link_id() != Some(link);
             inner.close_what_is_over();

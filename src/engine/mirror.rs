@@ -121,9 +121,15 @@ impl Engine {
             }
         };
         for answer in answers {
-            if let Effect::Answer(frame) = answer {
-                write_frame(writer, &frame).map_err(ReadError::from)?;
-            }
+            let frame = match answer {
+                Effect::Answer(frame) => frame,
+                Effect::Hash(chunk) => {
+                    let held = self.hold(chunk).map_err(EngineError::from)?;
+                    Frame::Hashes { file: chunk.file, offset: chunk.offset, held }
+                }
+                _ => continue,
+            };
+            write_frame(writer, &frame).map_err(ReadError::from)?;
         }
         Ok(())
     }

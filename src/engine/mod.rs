@@ -12,20 +12,24 @@
 //! [`Replica`]: crate::core::pair::replica::Replica
 //! [`Storage`]: storage::Storage
 
+pub mod directory;
 pub mod disk;
 mod link;
 mod mirror;
 mod obedience;
+mod pacing;
 mod records;
 mod report;
 mod resync;
+mod spare;
 mod state;
 pub mod storage;
 #[cfg(test)]
 mod tests;
 mod through;
+mod verify;
 
 pub use disk::create_files;
 pub use obedience::Then;
-pub use records::{MAP, META, RecordError, load_meta, save_map, save_meta};
+pub use records::{MAP, META, RecordError, load_map, load_meta, save_map, save_meta};
 pub use state::{Connector, Engine, EngineError};

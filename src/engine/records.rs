@@ -1,9 +1,11 @@
 //! The engine's own files: `segment.meta` and `track.map`, read with named damage, replaced whole.
 
+use super::directory::{Directory, replace};
 use super::disk;
 use super::storage::StorageError;
-use crate::core::format::{FormatError, Meta, TrackMap};
-use std::io;
+use crate::core::format::{BODY_BYTES_MAX, ENVELOPE_BYTES, FormatError, Meta, TrackMap};
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 use thiserror::Error;
 
@@ -19,6 +21,11 @@ pub enum RecordError {
 }
 
 impl RecordError {
+    /// The file is sound as far as can be told, and was written in another version of the format.
+    pub fn is_another_release(&self) -> bool {
+        matches!(self, RecordError::Format { source: FormatError::Version { .. }, .. })
+    }
+
     /// The same trouble, as the storage below SQLite says it: a full disk is told apart.
     pub fn as_storage(&self) -> StorageError {
         match self {
@@ -31,14 +38,18 @@ impl RecordError {
     }
 }
 
+/// Reads one byte more than a record may have at most: enough to see that it is too long, however long it is.
 fn read(dir: &Path, name: &str) -> Result<Vec<u8>, RecordError> {
     let path = dir.join(name);
-    std::fs::read(&path).map_err(|source| RecordError::Io { path: path.display().to_string(), source })
+    let bounded = || {
+        let mut bytes = Vec::new();
+        File::open(&path)?.take(ENVELOPE_BYTES as u64 + BODY_BYTES_MAX + 1).read_to_end(&mut bytes).map(|_| bytes)
+    };
+    bounded().map_err(|source| RecordError::Io { path: path.display().to_string(), source })
 }
 
-fn write(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), RecordError> {
-    disk::replace(dir, name, bytes)
-        .map_err(|source| RecordError::Io { path: dir.join(name).display().to_string(), source })
+fn write<D: Directory + ?Sized>(dir: &D, name: &str, bytes: &[u8]) -> Result<(), RecordError> {
+    replace(dir, name, bytes).map_err(|source| RecordError::Io { path: dir.place(name), source })
 }
 
 fn format_error(dir: &Path, name: &str) -> impl FnOnce(FormatError) -> RecordError {
@@ -65,7 +76,8 @@ pub fn load_meta(dir: &Path) -> Result<Meta, RecordError> {
     Meta::decode(&read(dir, META)?).map_err(format_error(dir, META))
 }
 
-pub fn save_meta(dir: &Path, meta: &Meta) -> Result<(), RecordError> {
+/// Replaces `segment.meta` in a data directory, durably.
+pub fn save_meta<D: Directory + ?Sized>(dir: &D, meta: &Meta) -> Result<(), RecordError> {
     write(dir, META, &meta.encode())
 }
 
@@ -73,6 +85,7 @@ pub fn load_map(dir: &Path) -> Result<TrackMap, RecordError> {
     TrackMap::decode(&read(dir, MAP)?).map_err(format_error(dir, MAP))
 }
 
-pub fn save_map(dir: &Path, map: &TrackMap) -> Result<(), RecordError> {
+/// Replaces `track.map` in a data directory, durably.
+pub fn save_map<D: Directory + ?Sized>(dir: &D, map: &TrackMap) -> Result<(), RecordError> {
     write(dir, MAP, &map.encode())
 }

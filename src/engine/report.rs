@@ -1,8 +1,10 @@
 //! What the coordinator hears of this segment.
 
 use super::state::{Engine, Inner};
+use super::storage::FileId;
 use crate::core::pair::replica::{ACK_DEADLINE, Surroundings};
-use crate::core::report::Report;
+use crate::core::report::{Phase, Report};
+use crate::core::track::BLOCK_BYTES;
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
@@ -68,13 +70,30 @@ impl Engine {
         Some(format!("its disk has not answered for {} ms", busy.as_millis()))
     }
 
+    /// Blocks of the log that a recovery would copy although they are not dirty: the log goes whole.
+    fn log_to_copy(&self, inner: &Inner, phase: Phase) -> u64 {
+        match (inner.replica.acting(), self.disk.len(FileId::Wal)) {
+            (Ok(acting), Ok(len)) if phase == Phase::Tracking => {
+                len.div_ceil(BLOCK_BYTES).saturating_sub(acting.primary().dirty().count_of(FileId::Wal))
+            }
+            _ => 0,
+        }
+    }
+
     fn report_of(&self, inner: &Inner) -> Report {
-        inner.replica.report(&Surroundings {
+        let files_stand = self.disk.files_stand();
+        // What is written to files without a name is gone with the process, whatever it is told.
+        let astray = || (!files_stand).then(|| String::from("its files no longer stand under their names"));
+        let mut report = inner.replica.report(&Surroundings {
             pid: std::process::id(),
-            files_stand: self.disk.files_stand(),
+            files_stand,
             data_bytes: self.disk.data_bytes(),
             free_bytes: self.disk.free_bytes(),
-            sick: self.sick(),
-        })
+            sick: self.sick().or_else(astray),
+        });
+        report.dirty_blocks += self.log_to_copy(inner, report.phase);
+        let link = inner.replica.acting().ok().and_then(|acting| acting.link());
+        report.lag = link.map(|link| inner.pacing.lag(link, self.now()));
+        report
     }
 }

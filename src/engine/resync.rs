@@ -6,6 +6,7 @@ use super::link::{read_frame, write_frame};
 use super::state::{Engine, Inner, Undone};
 use super::storage::{FileId, StorageError};
 use crate::core::frame::Frame;
+use crate::core::pace::Turn;
 use crate::core::pair::replica::{ACK_DEADLINE, Broken, Effect, LinkId, Replica, Work};
 use crate::core::report::{MirrorLoss, PeerAddress};
 use crate::core::track::{BLOCK_BYTES, Run};
@@ -15,6 +16,8 @@ use std::time::{Duration, Instant};
 
 /// A mirror may take this long to read its own log for the manifest.
 const MANIFEST_DEADLINE: Duration = Duration::from_secs(20);
+/// How often the coordinator is told how far the copy is.
+const TELL_EVERY: Duration = Duration::from_millis(200);
 
 /// The thread of one recovery.
 struct Resync {
@@ -98,7 +101,7 @@ impl Resync {
     /// Stages 2 to 4.
     fn copy_and_claim(&self) -> Result<(), Broken> {
         let engine = &self.engine;
-        let mut inner = engine.lock();
+        let (mut inner, mut told) = (engine.lock(), Instant::now());
         loop {
             match inner.replica.work(self.link, engine.now())? {
                 Work::Wait(time) => {
@@ -106,9 +109,22 @@ impl Resync {
                     inner = engine.wait_for(inner, time);
                 }
                 Work::Copy(run) => {
-                    self.copy_run(&mut inner, run)?;
+                    let (now, cap) = (engine.now(), inner.replica.rate_cap());
+                    let bytes = match inner.pacing.ask(self.link, cap, now, run.count * BLOCK_BYTES) {
+                        Turn::Copy(bytes) => bytes,
+                        Turn::Wait(until) => {
+                            engine.to_send.notify_all();
+                            inner = engine.wait_for(inner, until.saturating_sub(now));
+                            continue;
+                        }
+                    };
+                    self.copy_run(&mut inner, Run { count: bytes / BLOCK_BYTES, ..run })?;
                     drop(inner);
                     engine.to_send.notify_all();
+                    if told.elapsed() >= TELL_EVERY {
+                        (engine.notify)();
+                        told = Instant::now();
+                    }
                     // Between two runs it is the sessions' turn.
                     std::thread::yield_now();
                     inner = engine.lock();

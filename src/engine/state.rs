@@ -1,6 +1,7 @@
 //! The engine: a replica's state under one lock, and how its effects are carried out.
 
 use super::disk::Disk;
+use super::pacing::Pacing;
 use super::records::{self, RecordError};
 use super::report::LastReport;
 use super::storage::{FileId, StorageError};
@@ -110,6 +111,7 @@ pub(super) struct Inner {
     /// The mirror's: every connection that came for the link, and the thread that applies its frames.
     pub streams: Vec<TcpStream>,
     pub appliers: Vec<JoinHandle<()>>,
+    pub pacing: Pacing,
 }
 
 /// A segment's replication engine.
@@ -163,7 +165,13 @@ impl Engine {
         if note_changes_from_outside(&mut meta, &disk) {
             records::save_meta(dir, &meta)?;
         }
-        let inner = Inner { replica: Replica::nobody(meta), stream: None, streams: Vec::new(), appliers: Vec::new() };
+        let inner = Inner {
+            replica: Replica::nobody(meta),
+            stream: None,
+            streams: Vec::new(),
+            appliers: Vec::new(),
+            pacing: Pacing::default(),
+        };
         let engine = Engine {
             disk,
             connector,
@@ -210,8 +218,8 @@ impl Engine {
         let mut remaining = Vec::new();
         for effect in effects {
             match effect {
-                Effect::SaveMeta(meta) => self.disk.timed(|| records::save_meta(self.disk.dir(), &meta))?,
-                Effect::SaveMap(map) => self.disk.timed(|| records::save_map(self.disk.dir(), &map))?,
+                Effect::SaveMeta(meta) => self.disk.replace(|| records::save_meta(self.disk.dir(), &meta))?,
+                Effect::SaveMap(map) => self.disk.replace(|| records::save_map(self.disk.dir(), &map))?,
                 Effect::Write { file, offset, bytes } => self.disk.write(file, offset, &bytes)?,
                 Effect::SetLen { file, len } => self.disk.set_len(file, len)?,
                 Effect::Sync(file) => self.disk.sync(file)?,

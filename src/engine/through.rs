@@ -59,6 +59,7 @@ impl Storage for Engine {
     }
 
     fn sync(&self, file: FileId) -> Result<(), StorageError> {
+        let began = self.now();
         let mut inner = self.pass_gate()?;
         let ticket = inner.replica.sync_begins(file, self.now())?;
         drop(inner);
@@ -77,7 +78,11 @@ impl Storage for Engine {
                 Ok(_) => {}
             }
         }
-        self.wait_for_mirror(ticket)
+        let mut inner = self.wait_for_mirror(ticket)?;
+        if file == FileId::Wal {
+            self.note_commit(&mut inner, ticket, began);
+        }
+        Ok(())
     }
 
     fn len(&self, file: FileId) -> Result<u64, StorageError> {
@@ -125,11 +130,11 @@ impl Engine {
     }
 
     /// Waits for the mirror's answer to a sync, or for the grant that makes it unnecessary.
-    fn wait_for_mirror(&self, ticket: Ticket) -> Result<(), StorageError> {
+    fn wait_for_mirror(&self, ticket: Ticket) -> Result<MutexGuard<'_, Inner>, StorageError> {
         let mut inner = self.lock();
         loop {
             match inner.replica.synced(ticket)? {
-                Synced::Yes => return Ok(()),
+                Synced::Yes => return Ok(inner),
                 Synced::NotYet => {
                     inner = self.changed.wait(inner).expect("a panic under this lock ends the process");
                 }

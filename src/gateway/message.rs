@@ -150,14 +150,17 @@ pub(super) fn cancel_request(pid: u32, secret: &[u8]) -> Bytes {
 
 /// What an ErrorResponse of a segment says, as far as the gateway cares.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct ErrorFields {
+pub struct ErrorFields {
+    /// The session ends with it.
     pub fatal: bool,
+    /// The SQLSTATE.
     pub code: String,
+    /// In words.
     pub message: String,
 }
 
 /// Reads the fields of an ErrorResponse; what is malformed stays empty.
-pub(super) fn read_error(mut body: Bytes) -> ErrorFields {
+pub fn read_error(mut body: Bytes) -> ErrorFields {
     let mut read = ErrorFields::default();
     while let Some((kind, rest)) = body.split_first().map(|(k, r)| (*k, r.len())) {
         if kind == 0 {

@@ -28,6 +28,12 @@ mod upstream;
 mod tests;
 
 pub use answer::{Answer, Reply};
+/// What the gateway reads of a client's and a segment's bytes.
+pub mod decode {
+    pub use super::frame::{Frame, FrameError, FrameStream, MAX_FRAME, MAX_STARTUP};
+    pub use super::message::{ErrorFields, read_error};
+    pub use super::startup::{Parameters, Startup, StartupError, read as read_startup};
+}
 pub use front::{Front, FrontConfig, FrontError, TcpConfig};
 pub use scram::{PasswordFile, PasswordFileError};
 

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 /// What came instead of, or as, a startup packet.
 #[derive(Debug)]
-pub(super) enum Startup {
+pub enum Startup {
     /// A session is to begin.
     Session(Parameters),
     /// A cancel request; its body is process id and secret.
@@ -20,18 +20,21 @@ pub(super) enum Startup {
 
 /// Why there is no startup.
 #[derive(Debug, Error)]
-pub(super) enum StartupError {
+pub enum StartupError {
+    /// The bytes are no packet.
     #[error(transparent)]
     Frame(#[from] FrameError),
+    /// Another protocol is asked for.
     #[error("protocol {major}.{minor} is not spoken here, 3.0 is")]
     Version { major: u16, minor: u16 },
+    /// Its parameters are cut short, or are not text.
     #[error("the startup packet can't be read")]
     Malformed,
 }
 
 /// The parameters of a startup packet, in their order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Parameters {
+pub struct Parameters {
     pairs: Vec<(String, String)>,
     /// Protocol options that are not known; the client is told.
     unknown: Vec<String>,
@@ -99,7 +102,7 @@ pub(super) fn unknown_database(name: &str, contents: &[Content]) -> String {
 
 /// Reads until the client says what it wants. Encryption is declined: the Unix socket needs none, and
 /// on TCP the password never crosses the wire.
-pub(super) async fn read<S>(stream: &mut FrameStream<S>) -> Result<Startup, StartupError>
+pub async fn read<S>(stream: &mut FrameStream<S>) -> Result<Startup, StartupError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {

@@ -205,6 +205,7 @@ mod tests {
                 socket_dir: self.root.path().into(),
                 key_file: self.root.path().join("key"),
                 drill: true,
+                preferred_role: None,
             }
         }
     }

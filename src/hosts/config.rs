@@ -2,6 +2,7 @@
 
 use super::files::{self, FileError};
 use crate::core::ids::{Content, Dbid};
+use crate::core::row::Role;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -16,8 +17,8 @@ pub const NEW_COPY_SUFFIX: &str = ".new";
 pub const IDENTITY_FILE: &str = "segment.meta";
 const SCHEMA: u64 = 1;
 
-/// One segment, as its own process knows it: `DATADIR/segment.json`. It holds no role and no mode:
-/// those are the coordinator's to say (R1, R5).
+/// One segment, as its own process knows it: `DATADIR/segment.json`. It does not say which role it has
+/// and in which mode: that is the coordinator's to say (R1, R5).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SegmentConfig {
     /// The cluster's own identity.
@@ -44,6 +45,10 @@ pub struct SegmentConfig {
     pub key_file: PathBuf,
     /// Whether faults may be injected.
     pub drill: bool,
+    /// The role it is meant to have: kept here for the day on which the catalog is lost. `None` in what an
+    /// earlier release wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preferred_role: Option<Role>,
 }
 
 impl SegmentConfig {

@@ -4,10 +4,13 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
+
+/// The longest JSON file that is read, in bytes: a cluster of a thousand segments has one of 300 KiB.
+pub const JSON_BYTES_MAX: u64 = 16 << 20;
 
 /// Why a file of ours can't be used.
 #[derive(Debug, Error)]
@@ -22,11 +25,20 @@ pub enum FileError {
     #[error("{path} is damaged: {message}")]
     Damaged { path: PathBuf, message: String },
     /// Another release wrote it.
-    #[error("{path} has schema {found}, this release reads {expected}")]
+    #[error("{path} has schema {found}, this release reads schema {expected}: use the release that wrote it")]
     OtherSchema { path: PathBuf, found: u64, expected: u64 },
 }
 
 impl FileError {
+    /// The next step in words; empty when the message is all there is to say.
+    pub fn next(&self) -> &'static str {
+        match self {
+            FileError::Missing { .. } | FileError::Damaged { .. } => "bring it back from a copy; nothing was changed",
+            FileError::OtherSchema { .. } => "use the segsh of that release; nothing was changed",
+            FileError::Io { .. } => "",
+        }
+    }
+
     fn io(path: &Path, source: io::Error) -> FileError {
         match source.kind() {
             io::ErrorKind::NotFound => FileError::Missing { path: path.into() },
@@ -51,7 +63,7 @@ struct OnlySchema {
 
 /// Reads a JSON file of this schema.
 pub fn read_json<T: DeserializeOwned>(path: &Path, expected: u64) -> Result<T, FileError> {
-    let text = fs::read_to_string(path).map_err(|e| FileError::io(path, e))?;
+    let text = read_text(path)?;
     let damaged = |e: serde_json::Error| FileError::Damaged { path: path.into(), message: e.to_string() };
     let OnlySchema { schema } = serde_json::from_str(&text).map_err(damaged)?;
     if schema != expected {
@@ -59,6 +71,18 @@ pub fn read_json<T: DeserializeOwned>(path: &Path, expected: u64) -> Result<T, F
     }
     // Parsed without the wrapper: a flattened value would lose the line and column of an error.
     serde_json::from_str(&text).map_err(damaged)
+}
+
+/// The text of a file that is not longer than any of ours.
+fn read_text(path: &Path) -> Result<String, FileError> {
+    let damaged = |message: String| FileError::Damaged { path: path.into(), message };
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(|e| FileError::io(path, e))?;
+    file.take(JSON_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|e| FileError::io(path, e))?;
+    if bytes.len() as u64 > JSON_BYTES_MAX {
+        return Err(damaged(format!("it is longer than {JSON_BYTES_MAX} bytes")));
+    }
+    String::from_utf8(bytes).map_err(|e| damaged(format!("it is not text: {e}")))
 }
 
 /// Writes a JSON file of this schema, durably.
@@ -126,7 +150,7 @@ mod tests {
         for (text, wrong) in [
             ("{", "EOF while parsing"),
             ("{}", "missing field `schema`"),
-            (r#"{"schema": 2, "other": 1}"#, "has schema 2, this release reads 1"),
+            (r#"{"schema": 2, "other": 1}"#, "has schema 2, this release reads schema 1"),
             (r#"{"schema": 1, "name": "a"}"#, "missing field `port`"),
             ("{\"schema\": 1,\n\"name\": \"a\", \"port\": 70000}", "line 2"),
         ] {

@@ -116,7 +116,7 @@ pub enum HostFailure {
 /// A message to the agent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub(super) enum HostRequest {
+pub enum HostRequest {
     Ping,
     StartSegment { config: SegmentConfig },
     KillSegment { datadir: PathBuf },
@@ -133,7 +133,7 @@ pub(super) enum HostRequest {
 /// The agent's answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub(super) enum HostReply {
+pub enum HostReply {
     Pong { pong: Pong },
     Started { pid: u32 },
     Fenced { fenced: Fenced },

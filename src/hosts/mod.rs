@@ -3,7 +3,8 @@
 //! The coordinator knows a host through [`Host`]; [`AgentHost`] is the client of the agent, a small
 //! process on the host's address ([`run_agent`]). An agent starts a segment when it is told to and
 //! never by itself, and segments outlive it: an agent that starts finds them by the locks of their
-//! directories ([`DirLock`]). Everything here trusts the lock and not the process table.
+//! directories ([`DirLock`]). Everything here trusts the lock and not the process table,
+//! except where a directory was removed with its lock under a living process.
 
 mod agent;
 mod client;
@@ -13,6 +14,7 @@ mod host;
 mod launch;
 mod lock;
 mod process;
+mod stray;
 #[cfg(test)]
 pub(crate) mod testing;
 mod work;
@@ -20,7 +22,7 @@ mod work;
 pub use agent::{Agent, AgentError, run_agent};
 pub use client::AgentHost;
 pub use config::{AGENT_FILE, AgentConfig, IDENTITY_FILE, NEW_COPY_SUFFIX, SEGMENT_FILE, SegmentConfig};
-pub use host::{Host, HostError, HostFailure, Pong, Running};
+pub use host::{Host, HostError, HostFailure, HostReply, HostRequest, Pong, Running};
 pub use launch::{Launch, LaunchError, Lifeline, announce_ready, leave_terminal};
 pub use lock::{DirLock, FenceError, Fenced, LOCK_FILE, LockError, fence, holder};
 pub use process::ProcessId;

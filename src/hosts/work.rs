@@ -3,11 +3,12 @@
 //! They touch data directories of this host and nothing else: a data directory is a direct child of
 //! the host's directory, so that no message can name a path elsewhere.
 
-use super::config::{AgentConfig, IDENTITY_FILE, SegmentConfig};
+use super::config::{AgentConfig, IDENTITY_FILE, NEW_COPY_SUFFIX, SegmentConfig};
 use super::files::{self, FileError};
 use super::host::{HostFailure, HostReply, HostRequest, Pong, Running};
 use super::launch::{Launch, LaunchError};
 use super::lock::{DirLock, FenceError, Fenced, LockError, fence, holder};
+use super::stray::end_strays;
 use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -82,6 +83,7 @@ impl Workplace {
     fn start(&self, config: &SegmentConfig) -> Result<u32, HostFailure> {
         let datadir = &config.datadir;
         self.write_config(config)?;
+        self.end_strays(datadir)?;
         self.not_running(datadir)?;
         let launch = Launch {
             program: self.program.clone(),
@@ -196,6 +198,21 @@ impl Workplace {
 
     fn sync(&self, doing: &str, path: &Path) -> Result<(), HostFailure> {
         files::sync_dir(&self.dir).map_err(|e| io_failure(doing, path, &e))
+    }
+
+    /// A former process of this segment whose directory was removed under it: its lock is nowhere to be
+    /// found, and it still listens.
+    fn end_strays(&self, datadir: &Path) -> Result<(), HostFailure> {
+        let name = datadir.to_string_lossy();
+        let other =
+            name.strip_suffix(NEW_COPY_SUFFIX).map_or_else(|| format!("{name}{NEW_COPY_SUFFIX}"), str::to_owned);
+        for dir in [datadir, Path::new(&other)] {
+            let ended = end_strays(dir, KILL_WITHIN).map_err(|e| of_fence(dir, e))?;
+            if ended > 0 {
+                tracing::warn!(datadir = %dir.display(), ended, "a process of a removed directory was ended");
+            }
+        }
+        Ok(())
     }
 
     fn not_running(&self, datadir: &Path) -> Result<(), HostFailure> {

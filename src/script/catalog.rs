@@ -63,6 +63,7 @@ const RAISE: OptionDoc = option("raise", Kind::Flag, "false: return every outcom
 const TIMEOUT: OptionDoc = option("timeout", Kind::Duration, "give up waiting after this time");
 const STALL: OptionDoc = option("stall", Kind::Duration, "give up waiting when nothing moved for this time");
 const RATE: OptionDoc = option("rate", Kind::Rate, "copy no faster than this");
+const COMPARE_RATE: OptionDoc = option("rate", Kind::Rate, "read no faster than this");
 const JOBS: OptionDoc = option("jobs", Kind::Count, "work on so many contents at a time");
 const IN_PLACE: OptionDoc = option("in_place", Kind::Flag, "overwrite the old copy, where there is no room for two");
 const MODE: OptionDoc =
@@ -95,6 +96,13 @@ const ENTRIES: &[Entry] = &[
     entry!("state", &[&[]], "State", "What the coordinator knows now.", "state().down"),
     entry!("probe", &[&[]], "State", "FTS looks now; returns the state it saw.", "probe()"),
     entry!(
+        "recoveries",
+        &[&[]],
+        "Array",
+        "Every recovery under way, with its stage, its rate and what is left; those that wait included.",
+        "recoveries()"
+    ),
+    entry!(
         "recover", &[&[], OPTIONS], "Outcome",
         "Recovers what is down, incrementally, in place; waits until synchronized.",
         "recover(#{ contents: [2] })",
@@ -120,6 +128,20 @@ const ENTRIES: &[Entry] = &[
         options: &[CONTENTS, DBIDS, HOSTS, MODE, WAIT, TIMEOUT, STALL, RAISE], changes: true
     ),
     entry!(
+        "verify", &[&[], OPTIONS], "Outcome",
+        "Compares both copies of synchronized pairs, online, block by block. A difference throws `differs` (exit 9) \
+         and takes the pair out of sync; recover() then mends a mirror whose primary is sound.",
+        "verify(#{ contents: [2], rate: \"100 MiB/s\" })",
+        options: &[CONTENTS, DBIDS, HOSTS, WAIT, TIMEOUT, STALL, COMPARE_RATE, JOBS, RAISE], changes: true
+    ),
+    entry!(
+        "force_primary", &[OPTIONS], "Outcome",
+        "The last resort: a segment serves with the copy it holds, whatever the rows and records say. Promotes a \
+         mirror that lacks changes, accepts an unfit acting primary, lifts a quarantine. What may be lost is said.",
+        "force_primary(#{ dbids: 4 })",
+        options: &[DBIDS, WAIT, TIMEOUT, STALL, RAISE], changes: true
+    ),
+    entry!(
         "plan_recover", &[&[], OPTIONS], "Plan", "What recover() would do. Nothing is changed.",
         "let p = plan_recover(); print(p); p.apply()",
         options: &[CONTENTS, DBIDS, HOSTS, RATE, JOBS, AFTER]
@@ -137,6 +159,14 @@ const ENTRIES: &[Entry] = &[
     entry!(
         "plan_restart", &[&[], OPTIONS], "Plan", "What restart() would do.", "plan_restart()",
         options: &[CONTENTS, DBIDS, HOSTS, MODE, AFTER]
+    ),
+    entry!(
+        "plan_verify", &[&[], OPTIONS], "Plan", "What verify() would do.", "plan_verify()",
+        options: &[CONTENTS, DBIDS, HOSTS, COMPARE_RATE, JOBS, AFTER]
+    ),
+    entry!(
+        "plan_force_primary", &[OPTIONS], "Plan", "What force_primary() would do, and what may be lost.",
+        "plan_force_primary(#{ dbids: 4 })", options: &[DBIDS, AFTER]
     ),
     entry!(
         "plan_sequence",
@@ -212,6 +242,22 @@ const ENTRIES: &[Entry] = &[
         "string",
         "Reads a setting of the cluster, or writes it durably.",
         "setting(\"gp_fts_probe_interval\", \"1s\")"
+    ),
+    entry!(
+        "fts_pause", &[&[], &["time: string"]], "State",
+        "FTS promotes no mirror for this time, 10m when not given; it ends by itself.",
+        "fts_pause(\"10m\")", changes: true
+    ),
+    entry!(
+        "fts_resume", &[&[]], "State", "Ends a pause of FTS; a failover that waited for it happens now.",
+        "fts_resume()", changes: true
+    ),
+    entry!(
+        "evidence",
+        &[&["content: int"]],
+        "map",
+        "What FTS knows of a content now, saw in its last rounds, and decided from what.",
+        "evidence(2).decisions"
     ),
     entry!("procedures", &[&[]], "array", "The procedures that can be run, each with its purpose.", "procedures()"),
     entry!(

@@ -5,8 +5,8 @@
 
 use super::api;
 use crate::cluster::{
-    ContentState, HostState, Outcome, PingResult, Plan, PlanStep, Refusal, Rows, Segment, SegmentOutcome, State,
-    Value as SqlValue,
+    ContentState, Evidence, HostState, Outcome, PingResult, Plan, PlanStep, Recovery, Refusal, Rows, Segment,
+    SegmentOutcome, State, Value as SqlValue, Warning,
 };
 use crate::core::row::{PairRow, SegmentRow};
 use rhai::Dynamic;
@@ -36,10 +36,23 @@ pub fn state_json(state: &State) -> Value {
         "double_fault": state.double_fault().iter().map(|c| c.0).collect::<Vec<_>>(),
         "unbalanced": dbids(state.unbalanced()),
         "rows": state.rows().map(row_json).collect::<Vec<_>>(),
+        "recoveries": state.recoveries.iter().map(recovery_json).collect::<Vec<_>>(),
+        "warnings": state.warnings.iter().map(warning_json).collect::<Vec<_>>(),
         "age_ms": state.age_ms,
         "time_ms": state.time_ms,
         "fts_paused_until_ms": state.fts_paused_until_ms,
     })
+}
+
+/// One recovery under way.
+pub fn recovery_json(recovery: &Recovery) -> Value {
+    // A plain struct of numbers and texts.
+    serde_json::to_value(recovery).unwrap_or_default()
+}
+
+/// One thing to look at.
+pub fn warning_json(warning: &Warning) -> Value {
+    serde_json::to_value(warning).unwrap_or_default()
 }
 
 /// One host, by its agent.
@@ -72,6 +85,7 @@ pub fn segment_json(segment: &Segment) -> Value {
         "age_ms": segment.alive.age_ms, "down": segment.is_down(),
         "preferred": segment.is_preferred(), "free_bytes": segment.free_bytes,
         "data_bytes": segment.data_bytes, "down_since_ms": segment.down_since_ms,
+        "damaged_pages": segment.damaged_pages,
     });
     if let (Value::Object(value), Value::Object(more)) = (&mut value, more) {
         value.extend(more);
@@ -89,7 +103,7 @@ pub fn content_json(state: &State, c: &ContentState) -> Value {
         "to_copy_blocks": c.to_copy_blocks,
         "incremental_impossible": c.incremental_impossible,
         "source_damaged": c.source_damaged,
-        "progress": c.progress, "operation": c.operation,
+        "progress": c.progress, "copy_rate_bytes": c.copy_rate_bytes, "operation": c.operation,
         "single_copy_since_ms": c.single_copy_since_ms,
         "last_event": c.last_event, "quarantine": c.quarantine,
     })
@@ -117,7 +131,8 @@ pub fn step_json(plan: &Plan, step: &PlanStep) -> Value {
         "host": place.map(|p| p.host.as_str()), "port": place.map(|p| p.port),
         "datadir": place.map(|p| p.datadir.as_str()),
         "copy_blocks": step.copy_blocks, "total_bytes": step.total_bytes,
-        "about_ms": step.about_ms, "cancels_sessions": step.cancels_sessions,
+        "about_ms": step.about_ms, "about_basis": step.about_basis.map(|b| b.word()),
+        "about_rate_bytes": step.about_rate_bytes, "cancels_sessions": step.cancels_sessions,
     })
 }
 
@@ -152,6 +167,7 @@ pub fn segment_outcome_json(s: &SegmentOutcome) -> Value {
     json!({
         "content": s.content, "dbid": s.dbid, "host": s.host, "status": s.status.word(),
         "how": s.how, "copied_blocks": s.copied_blocks, "copied_bytes": s.copied_bytes,
+        "verified_bytes": s.verified_bytes, "differing_blocks": s.differing_blocks,
         "paused_us": s.paused_us, "pair": s.pair, "note": s.note,
     })
 }
@@ -191,6 +207,11 @@ pub fn ping_json(p: &PingResult) -> Value {
         "host": p.host, "address": p.address, "ok": p.ok, "rtt_us": p.rtt_us, "cause": p.cause,
         "message": p.message,
     })
+}
+
+/// What FTS saw of a content, and what it decided from it.
+pub fn evidence_json(e: &Evidence) -> Value {
+    json!({ "content": e.content, "now": e.now, "seen": e.seen, "decisions": e.decisions })
 }
 
 /// Any value of a script. What has no JSON of its own is given as its text.

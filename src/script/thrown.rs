@@ -167,6 +167,7 @@ impl From<ClusterError> for Thrown {
     fn from(error: ClusterError) -> Thrown {
         let message = error.to_string();
         match error {
+            ClusterError::OtherRelease { next, .. } => Thrown::with_exit("other_release", 7, message).next(next),
             ClusterError::Unreachable { next, .. } => Thrown::with_exit("unreachable", 7, message).next(next),
             ClusterError::Locked { op, .. } => Thrown::with_exit("locked", 8, message).op(Some(op)),
             ClusterError::Sql { sqlstate, .. } => {

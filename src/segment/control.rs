@@ -49,6 +49,9 @@ async fn read(
                 let (segment, out) = (segment.clone(), out.clone());
                 tokio::spawn(async move { segment.stop(seq, mode, out).await });
             }
+            ToSegment::Verify { op, rate_bytes, .. } => segment.engine().verify(op, rate_bytes),
+            ToSegment::EndVerify { op, .. } => segment.engine().end_verify(op),
+            ToSegment::Judge { .. } => segment.judge(),
         }
     }
 }

@@ -96,6 +96,11 @@ impl Database {
         Ok(())
     }
 
+    /// The open database's files; `None` while this process is not the acting primary.
+    pub fn files(&self) -> Option<Handle> {
+        self.host.open.get().map(|open| open.vfs.clone())
+    }
+
     pub async fn serve_stream(&self, stream: TcpStream) -> std::io::Result<()> {
         sql::serve_stream(self.host.clone(), self.sessions.clone(), stream).await
     }

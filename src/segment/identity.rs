@@ -3,7 +3,7 @@
 use crate::core::format::{Meta, TrackMap};
 use crate::core::ids::{Content, CopyId, Dbid, Epoch};
 use crate::core::pair::binding::Binding;
-use crate::core::report::{CopyState, PeerAddress};
+use crate::core::report::{CopyState, PeerAddress, Soundness};
 use crate::core::track::{DirtyMap, FileId};
 use crate::engine::{self, Connector, Engine, EngineError, RecordError};
 use ring::rand::SecureRandom;
@@ -49,10 +49,12 @@ impl Owner<'_> {
             generation: Epoch::default(),
             peer: None,
             epoch: Epoch::default(),
+            acted: Epoch::default(),
             consistent: false,
             written_outside_checkpoint: false,
             stamps: Vec::new(),
             touched: Vec::new(),
+            soundness: Soundness::Sound,
         }
     }
 }

@@ -4,6 +4,7 @@
 mod control;
 mod database;
 pub mod identity;
+mod judge;
 mod process;
 #[allow(unsafe_code)]
 pub mod vfs;

@@ -8,13 +8,14 @@ use super::database::Database;
 use super::identity::{self, Owner};
 use crate::core::report::{FromSegment, Order, PeerAddress, Phase, Report, StopMode};
 use crate::engine::storage::StorageError;
-use crate::engine::{Connector, Engine, EngineError};
+use crate::engine::{Connector, Engine, EngineError, RecordError};
 use crate::hosts::{self, DirLock, LockError, SegmentConfig};
 use crate::net::{self, ClusterKey, Credentials, Endpoint, Identity, KeyError, NetError, Purpose};
 use std::io;
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -37,12 +38,22 @@ pub enum SegmentError {
     Engine(#[from] EngineError),
     #[error(transparent)]
     Socket(#[from] crate::sql::SocketError),
+    #[error("{datadir}/{source}; {}", next_step(source))]
+    Record { datadir: PathBuf, source: RecordError },
     #[error(transparent)]
     Create(#[from] identity::CreateError),
     #[error("{what}: {source}")]
     Io { what: String, source: io::Error },
     #[error("this data directory is dbid {found}'s of content {content}, its configuration says dbid {expected}")]
     Foreign { found: i64, content: i64, expected: i64 },
+}
+
+/// What to do about a record that can't be used, as far as a segment can tell.
+fn next_step(error: &RecordError) -> &'static str {
+    if error.is_another_release() {
+        return "nothing was changed";
+    }
+    "full_recover() makes this copy anew from its peer"
 }
 
 fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> SegmentError {
@@ -58,6 +69,8 @@ pub struct Segment {
     orders: Orders,
     changes: watch::Receiver<u64>,
     database: Database,
+    /// Its data is being judged.
+    judging: AtomicBool,
 }
 
 /// Opens links to mirrors, by the cluster's handshake.
@@ -85,6 +98,8 @@ pub fn run(datadir: &Path) -> Result<(), SegmentError> {
         let owner = Owner { cluster_id: &config.cluster_id, dbid: config.dbid, content: config.content, dir: here };
         identity::create_new_copy(&owner)?;
     }
+    // Before anything else is touched: what can't be read, or is another release's, is left as it is.
+    crate::engine::load_meta(here).map_err(|source| SegmentError::Record { datadir: datadir.into(), source })?;
     let credentials = Credentials::new(ClusterKey::load(&config.key_file)?, Identity::Segment(config.dbid));
     let (changed, changes) = watch::channel(0u64);
     let notify = Box::new(move || changed.send_modify(|n| *n += 1));
@@ -92,7 +107,8 @@ pub fn run(datadir: &Path) -> Result<(), SegmentError> {
     check_identity(&config, &engine.report())?;
     let (orders, heard) = Orders::channel();
     let database = Database::closed(config.content, engine.clone());
-    let segment = Arc::new(Segment { config, credentials, engine, orders, changes, database });
+    let segment =
+        Arc::new(Segment { config, credentials, engine, orders, changes, database, judging: AtomicBool::new(false) });
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -130,9 +146,27 @@ impl Segment {
     pub async fn report(&self) -> Report {
         // A hung disk makes the report wait a moment: not on a runtime's worker.
         let engine = self.engine.clone();
-        match tokio::task::spawn_blocking(move || engine.report()).await {
+        let mut report = match tokio::task::spawn_blocking(move || engine.report()).await {
             Ok(report) => report,
             Err(_) => std::process::abort(),
+        };
+        report.damaged_pages = self.database.files().map_or(0, |files| files.damage().len() as u64);
+        report
+    }
+
+    /// Judges this side's own data, unless that is under way or not asked for; the report says the rest.
+    pub fn judge(self: &Arc<Segment>) {
+        let Some(files) = self.database.files().filter(|_| !self.judging.swap(true, Ordering::SeqCst)) else {
+            return;
+        };
+        let segment = self.clone();
+        let judging = std::thread::Builder::new().name("judge".into()).spawn(move || {
+            super::judge::judge(&segment.engine, &files);
+            segment.judging.store(false, Ordering::SeqCst);
+        });
+        if let Err(error) = judging {
+            tracing::error!(%error, "no thread to judge the data; it is asked for again");
+            self.judging.store(false, Ordering::SeqCst);
         }
     }
 

@@ -10,11 +10,15 @@ pub enum Grant {
     FullRecover,
     Restore,
     Restart,
+    /// `segsh adopt --serve`: a copy is served that the records do not prove to be the last one.
+    Adopt,
+    /// A segment is made the acting primary that its row does not allow.
+    ForcePrimary,
 }
 
 impl Grant {
     /// Every grant there is.
-    pub const ALL: [Grant; 3] = [Grant::FullRecover, Grant::Restore, Grant::Restart];
+    pub const ALL: [Grant; 5] = [Grant::FullRecover, Grant::Restore, Grant::Restart, Grant::Adopt, Grant::ForcePrimary];
 
     /// The word on the command line, which is the verb it allows.
     pub fn word(self) -> &'static str {
@@ -22,6 +26,8 @@ impl Grant {
             Grant::FullRecover => "full_recover",
             Grant::Restore => "restore",
             Grant::Restart => "restart",
+            Grant::Adopt => "adopt",
+            Grant::ForcePrimary => "force_primary",
         }
     }
 
@@ -68,6 +74,8 @@ impl YesPolicy {
             let named = match self.verb.as_deref() {
                 // A full copy types a word of its own, wherever it comes from.
                 Some(PROCEDURE) => !matches!(damage, Damage::TypeWord(_)),
+                // An override is named twice: as the command, and as what is said yes to.
+                _ if grant == Some(Grant::ForcePrimary) => false,
                 own => own == Some(verb),
             };
             let granted = grant.is_some_and(|g| self.grants.contains(&g));

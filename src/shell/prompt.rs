@@ -1,5 +1,6 @@
 //! The prompt's text: which cluster, and what is wrong with it.
 
+use super::render::format::remaining_ms;
 use super::render::{Paint, Style};
 use crate::cluster::State;
 
@@ -19,6 +20,9 @@ fn hints(state: &State) -> Vec<String> {
     let mut hints = Vec::new();
     if !state.operational() {
         hints.push("NOT OPERATIONAL".to_string());
+    }
+    if let Some(until) = state.fts_paused_until_ms {
+        hints.push(format!("FTS paused {}", remaining_ms(until - state.time_ms)));
     }
     let (all, down) = (state.segments.len(), state.down().len());
     if down > 0 {
@@ -59,6 +63,8 @@ mod tests {
         assert_eq!(text("demo", true, None), "demo> ");
         assert_eq!(text("demo", true, Some(&healthy())), "demo> ");
         assert_eq!(text("demo", true, Some(&broken())), "demo [7/8 up, 2 single copy]> ");
+        let paused = crate::cluster::State { fts_paused_until_ms: Some(healthy().time_ms + 90_000), ..healthy() };
+        assert_eq!(text("prod", false, Some(&paused)), "prod [FTS paused 1m30s]> ");
         assert_eq!(text("prod", false, Some(&double_fault())), "prod [NOT OPERATIONAL, 6/8 up]> ");
         assert_eq!(text("prod", true, Some(&coordinator_down())), "prod (drill) [COORDINATOR DOWN]> ");
     }

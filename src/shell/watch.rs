@@ -275,6 +275,7 @@ mod tests {
                     pause_open_us: None,
                     pause_claim_us: None,
                     elapsed_ms: 5,
+                    rate_bytes: None,
                 }),
             }],
         }

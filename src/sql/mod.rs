@@ -18,6 +18,7 @@ mod gucs;
 mod host;
 mod kind;
 mod lexer;
+pub mod message;
 mod params;
 mod queue;
 mod registry;

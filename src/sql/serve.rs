@@ -289,7 +289,8 @@ fn set_up(
     }
     let version = host.server_version();
     let mut gucs = Gucs::new(host.timeouts(), &version, &client);
-    for name in ["DateStyle", "extra_float_digits", "search_path", "TimeZone", "statement_timeout", "lock_timeout"] {
+    let timeouts = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"];
+    for name in ["DateStyle", "extra_float_digits", "search_path", "TimeZone"].into_iter().chain(timeouts) {
         if let Some(value) = parameter(name) {
             gucs.set(name, &value)?;
         }

@@ -14,7 +14,6 @@ use rusqlite::types::ValueRef;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 /// A connected socket of either family.
@@ -165,13 +164,7 @@ impl Wire {
     }
 
     fn decode(&mut self) -> Result<Option<PgWireFrontendMessage>, String> {
-        // The decoder trusts the counts inside a message and panics when they lie.
-        let decoded = catch_unwind(AssertUnwindSafe(|| PgWireFrontendMessage::decode(&mut self.input, &self.context)));
-        match decoded {
-            Ok(Ok(message)) => Ok(message),
-            Ok(Err(e)) => Err(e.to_string()),
-            Err(_) => Err("a message's counts do not fit its length".to_owned()),
-        }
+        super::message::next(&mut self.input, &self.context)
     }
 
     /// Whether the next message has arrived already and is a Sync.

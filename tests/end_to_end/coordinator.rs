@@ -2,6 +2,7 @@
 
 use crate::hung::assert_pair_equal;
 use crate::recovery::fill;
+use crate::support::random::Random;
 use crate::support::status::{RESYNCHRONIZING, SYNCHRONIZED, TRACKING};
 use crate::support::wait::secs;
 use crate::support::{Cluster, Writers, processes, wait_for, wait_for_some};
@@ -24,6 +25,44 @@ fn a_rebalance_goes_on_when_the_coordinator_dies_and_comes_back() {
         pair.primary.dbid == before.primary.dbid && pair.letters() == SYNCHRONIZED
     });
     writers.wait_for_more(0, 20, secs(30));
+    writers.finish().assert_held_by(&cluster);
+    assert_pair_equal(&cluster);
+}
+
+#[test]
+fn every_kind_of_operation_survives_a_coordinator_that_is_killed_at_a_random_moment_of_it() {
+    let cluster = Cluster::new(1);
+    let mut random = Random::from_environment();
+    let writers = Writers::start(&cluster, &[0], 1);
+    let kinds = ["recover", "full_recover", "rebalance", "restart"];
+    for kind in kinds {
+        if kind != "restart" {
+            // What failed over is what there is to recover, or else to bring back.
+            let former = cluster.fail_over(0).pair(0).mirror;
+            println!("{kind}: dbid {} was killed", former.dbid);
+            if kind == "rebalance" {
+                cluster.outcome("recover()");
+            }
+        }
+        let status = cluster.status();
+        let target = match kind {
+            "full_recover" => format!("dbids: {}, ", status.pair(0).mirror.dbid),
+            _ => "contents: [0], ".to_owned(),
+        };
+        let call = format!("{kind}(#{{ {target}wait: false }})");
+        cluster.segsh(&["--yes=full_recover,restart", "-e", &call]).ok();
+        // Where it strikes is the seed's choice, from at once to after the end.
+        let at = Duration::from_millis(random.below(250) as u64);
+        println!("{call}: killed after {at:?}");
+        std::thread::sleep(at);
+        processes::kill(status.coordinator.pid.expect("it runs"));
+        cluster.lifecycle("start", &[]);
+        cluster.wait_for_pair(0, SYNCHRONIZED, secs(60));
+        wait_for("the operation to end", secs(60), || {
+            cluster.catalog().number("select count(*) from segsh_operation where ended_ms is null") == 0
+        });
+        writers.wait_for_more(0, 5, secs(30));
+    }
     writers.finish().assert_held_by(&cluster);
     assert_pair_equal(&cluster);
 }

@@ -52,7 +52,7 @@ fn direct(cluster: &Cluster, pair: &Pair) -> Wire {
 }
 
 /// No acknowledgement and no row: an error, a closed connection, or silence.
-fn serves_nothing(reply: &Result<Reply, crate::support::Lost>) -> bool {
+pub fn serves_nothing(reply: &Result<Reply, crate::support::Lost>) -> bool {
     reply.as_ref().map_or(true, |r| r.error.is_some() && r.rows.is_empty() && r.tags.is_empty())
 }
 

@@ -6,7 +6,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod adopt;
+mod clock;
 mod coordinator;
+mod damaged;
+mod dead;
 mod demo;
 mod failover;
 mod full_copy;
@@ -14,9 +18,14 @@ mod hung;
 mod in_flight;
 mod kill_loop;
 mod lifecycle;
+mod limits;
 mod network;
+mod overrides;
+mod pause;
 mod postgres;
 mod primitives;
 mod procedures;
+mod proxy;
 mod recovery;
 mod shell;
+mod verify;

@@ -32,6 +32,7 @@ pub fn healthy() -> State {
         row,
         free_bytes: Some(100 << 30),
         data_bytes: Some(512 << 20),
+        damaged_pages: Some(0),
         down_since_ms: None,
     };
     let hosts = ["sdw1", "sdw2"];
@@ -70,6 +71,7 @@ pub fn healthy() -> State {
                 incremental_impossible: None,
                 source_damaged: None,
                 progress: None,
+                copy_rate_bytes: None,
                 operation: None,
                 single_copy_since_ms: None,
                 last_event: String::new(),
@@ -78,6 +80,8 @@ pub fn healthy() -> State {
             .collect(),
         age_ms: 300,
         time_ms: 1,
+        recoveries: Vec::new(),
+        warnings: Vec::new(),
         fts_paused_until_ms: None,
     }
 }
@@ -175,6 +179,8 @@ impl Fake {
             how: "incremental".into(),
             copied_blocks: s.copy_blocks.unwrap_or(0),
             copied_bytes: 0,
+            verified_bytes: 0,
+            differing_blocks: 0,
             paused_us: vec![1400, 900],
             pair: "synchronized".into(),
             note: String::new(),
@@ -251,6 +257,23 @@ impl Cluster for Fake {
     fn setting(&self, name: &str, value: Option<&str>) -> Result<String, ClusterError> {
         self.called(format!("setting {name} {value:?}"));
         Ok(value.unwrap_or("1s").into())
+    }
+    fn fts_pause(&self, for_ms: Option<i64>) -> Result<State, ClusterError> {
+        self.called(format!("fts_pause {for_ms:?}"));
+        let mut state = Fake::state(self);
+        state.fts_paused_until_ms = Some(state.time_ms + for_ms.unwrap_or(600_000));
+        Ok(state.clone())
+    }
+    fn fts_resume(&self) -> Result<State, ClusterError> {
+        self.called("fts_resume".into());
+        let mut state = Fake::state(self);
+        state.fts_paused_until_ms = None;
+        Ok(state.clone())
+    }
+    fn evidence(&self, content: Content) -> Result<Evidence, ClusterError> {
+        let decided = Decided { time: "then".into(), reason: "because".into(), seen: vec!["dbid 2 was silent".into()] };
+        let seen = Observed { age_ms: 5, time_ms: 1, what: "dbid 2: no answer in time".into() };
+        Ok(Evidence { content, now: vec!["primary dbid 2".into()], seen: vec![seen], decisions: vec![decided] })
     }
     fn fault(&self, fault: &Fault) -> Result<(), ClusterError> {
         self.called(format!("{fault:?}"));

@@ -187,6 +187,7 @@ fn a_running_copy_is_joined_and_never_begun_twice() {
         pause_open_us: None,
         pause_claim_us: None,
         elapsed_ms: 10,
+        rate_bytes: None,
     });
     let made = plan(&state, &recover(select(&[], &[], &[])), 1);
     assert!(made.steps.is_empty());

@@ -507,6 +507,7 @@ impl World {
         let members = (0..2).map(|side| (dbid(side), self.member(side))).collect::<BTreeMap<_, _>>();
         Facts {
             now_ms: elapsed / 1000,
+            op: 1,
             row,
             quarantined: self.catalog.quarantine.clone(),
             members,

@@ -13,7 +13,7 @@ use segsh::core::format::{Meta, TrackMap};
 use segsh::core::ids::{CopyId, Epoch};
 use segsh::core::pair::binding::Binding;
 use segsh::core::pair::replica::Replica;
-use segsh::core::report::{CopyState, Order, Phase, Report, StopMode};
+use segsh::core::report::{CopyState, Order, Phase, Report, Soundness, StopMode};
 use segsh::core::row::Pairing;
 use segsh::core::track::{DirtyMap, FileId};
 use std::collections::BTreeMap;
@@ -573,6 +573,8 @@ pub fn fresh_meta(side: usize, state: CopyState) -> Meta {
         generation: state.generation,
         peer: None,
         epoch: Epoch(0),
+        acted: Epoch(0),
+        soundness: Soundness::Sound,
         consistent: true,
         written_outside_checkpoint: false,
         stamps: Vec::new(),

@@ -1,7 +1,9 @@
 //! A drill cluster of one test: made, started, driven, and gone with the test however that ends.
 
 use super::command::{Place, Ran, run};
+use super::network::Network;
 use super::processes;
+use super::shim::Shim;
 use super::status::Status;
 use super::wait::{secs, wait_for_some};
 use super::wire::{self, Wire};
@@ -27,19 +29,45 @@ impl Cluster {
     /// With settings (`gp_fts_probe_interval=2s`).
     #[track_caller]
     pub fn with(contents: usize, settings: &[&str]) -> Cluster {
-        let mut cluster = Cluster::stopped(contents, settings);
-        cluster.lifecycle("start", &[]).ok();
-        let status = cluster.status();
-        assert!(status.is_synchronized(), "a fresh cluster is synchronized: {status:?}");
-        cluster.port = status.coordinator.port;
-        cluster.socket_dir = status.coordinator.socket_dir;
+        Cluster::with_place(Place::new(), contents, settings)
+    }
+
+    /// As [`Cluster::with`], in a place of the caller's choice.
+    #[track_caller]
+    pub fn with_place(place: Place, contents: usize, settings: &[&str]) -> Cluster {
+        let mut cluster = Cluster::stopped_at(place, contents, settings);
+        cluster.start();
         cluster
+    }
+
+    /// Started, with disks and calendars that fail on demand and every connection to a segment led
+    /// through a network that can be cut.
+    #[track_caller]
+    pub fn on_shim(contents: usize, settings: &[&str]) -> (Cluster, Shim, Network) {
+        let (place, shim) = Place::with_shim();
+        let mut cluster = Cluster::stopped_at(place, contents, settings);
+        let network = Network::before(&cluster.last_status().segments, &shim);
+        cluster.start();
+        (cluster, shim, network)
+    }
+
+    #[track_caller]
+    fn start(&mut self) {
+        self.lifecycle("start", &[]).ok();
+        let status = self.status();
+        assert!(status.is_synchronized(), "a fresh cluster is synchronized: {status:?}");
+        self.port = status.coordinator.port;
+        self.socket_dir = status.coordinator.socket_dir;
     }
 
     /// Made, and not started.
     #[track_caller]
     pub fn stopped(contents: usize, settings: &[&str]) -> Cluster {
-        let place = Place::new();
+        Cluster::stopped_at(Place::new(), contents, settings)
+    }
+
+    #[track_caller]
+    fn stopped_at(place: Place, contents: usize, settings: &[&str]) -> Cluster {
         let dir = place.path().join("c");
         let contents = contents.to_string();
         let mut arguments = vec!["init", text(&dir), "--contents", &contents, "--hosts", "2", "--drill"];
@@ -138,6 +166,21 @@ impl Cluster {
         let before = self.status().pair(content);
         processes::kill(before.primary.running());
         self.wait_for_failover(content, before.primary.dbid, secs(20))
+    }
+
+    /// The history's lines of a segment, oldest first; of the coordinator by dbid 1.
+    #[track_caller]
+    pub fn history(&self, dbid: i64) -> Vec<String> {
+        let sql = format!("select \"desc\" from gp_configuration_history where dbid = {dbid} order by number");
+        self.catalog().rows(&sql)
+    }
+
+    /// Every line of the history about a segment that changed something: a warning decides nothing.
+    #[track_caller]
+    pub fn decisions(&self) -> Vec<String> {
+        let sql = "select \"desc\" from gp_configuration_history where dbid > 1 and \"desc\" not like '%warning:%' \
+                   order by number";
+        self.catalog().rows(sql)
     }
 
     pub fn socket(&self) -> PathBuf {

@@ -1,8 +1,10 @@
 //! Running the real binary: arguments in, exit code and output out, never without a deadline.
 
 use super::processes;
+use super::shim::Shim;
 use super::wait::secs;
 use serde_json::Value;
+use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -16,17 +18,32 @@ const DEADLINE: Duration = Duration::from_secs(90);
 /// A directory of its own for one test: clusters, scripts, and the user's home.
 pub struct Place {
     root: TempDir,
+    /// What every process of this place is started with.
+    environment: Vec<(&'static str, OsString)>,
 }
 
 impl Place {
     pub fn new() -> Place {
         // Socket paths have a limit near 100 bytes, so the place is kept near the root.
-        let root = tempfile::Builder::new().prefix("segsh-e2e-").tempdir_in("/tmp");
-        let place = Place { root: root.expect("a temporary directory") };
+        Place::beneath(Path::new("/tmp"))
+    }
+
+    /// In a directory whose file system matters: what is measured is its disk.
+    pub fn beneath(dir: &Path) -> Place {
+        let root = tempfile::Builder::new().prefix("segsh-e2e-").tempdir_in(dir);
+        let place = Place { root: root.expect("a temporary directory"), environment: Vec::new() };
         for dir in ["home", "tmp"] {
             std::fs::create_dir(place.path().join(dir)).expect("a fresh directory takes another");
         }
         place
+    }
+
+    /// A place whose processes, and theirs, meet the faults of a shim.
+    pub fn with_shim() -> (Place, Shim) {
+        let mut place = Place::new();
+        let shim = Shim::new(place.path());
+        place.environment = shim.environment();
+        (place, shim)
     }
 
     pub fn path(&self) -> &Path {
@@ -49,6 +66,7 @@ impl Place {
                 command.env_remove(name.as_ref());
             }
         }
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.env("HOME", self.path().join("home")).env("TMPDIR", self.path().join("tmp"));
         command.current_dir(self.path());
         command

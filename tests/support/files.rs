@@ -9,7 +9,7 @@ pub const BLOCK: usize = 4096;
 /// What is replicated. Everything else in a data directory is in [`CONTROL`].
 pub const REPLICATED: [&str; 2] = ["main.db", "main.db-wal"];
 /// Not replicated: at most five, each small, all named in docs/formats.md.
-pub const CONTROL: [&str; 5] = ["segment.meta", "segment.meta.new", "track.map", "lock", "segment.json"];
+pub const CONTROL: [&str; 5] = ["segment.meta", "segment.spare", "track.map", "lock", "segment.json"];
 pub const CONTROL_BYTES_MAX: u64 = 64 << 10;
 
 /// A file's bytes; one that does not exist is empty.

@@ -1,7 +1,7 @@
 //! Processes seen from outside: by pid, and by the files they hold open.
 
 use super::wait::{secs, wait_for};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -10,6 +10,23 @@ use std::time::Duration;
 pub fn signal(pid: u32, signal: Signal) -> bool {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a pid is a positive number");
     kill_process(pid, signal).is_ok()
+}
+
+/// So many file descriptors and no more, for a process that runs; returns the limit it had.
+pub fn limit_files(pid: u32, most: u64) -> u64 {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let old = getrlimit_of(pid.expect("a pid is a positive number"));
+    let new = Rlimit { current: Some(most), maximum: old.maximum };
+    let before = prlimit(pid, Resource::Nofile, new).expect("an own process takes a limit");
+    before.current.unwrap_or(u64::MAX)
+}
+
+/// The limit as it stands: a soft one may be raised again as long as the hard one is left alone.
+fn getrlimit_of(pid: Pid) -> Rlimit {
+    let text = fs::read_to_string(format!("/proc/{}/limits", pid.as_raw_nonzero())).expect("an own process shows them");
+    let line = text.lines().find(|l| l.starts_with("Max open files")).expect("proc(5) has it");
+    let mut numbers = line.split_whitespace().filter_map(|word| word.parse::<u64>().ok());
+    Rlimit { current: numbers.next(), maximum: numbers.next() }
 }
 
 /// SIGKILL, and the certainty that the process has ended.
@@ -67,6 +84,14 @@ pub fn written_bytes(pid: u32) -> u64 {
     let io = fs::read_to_string(format!("/proc/{pid}/io")).expect("an own process shows its I/O");
     let line = io.lines().find_map(|l| l.strip_prefix("wchar: ")).expect("proc(5) has wchar");
     line.trim().parse().expect("wchar is a number")
+}
+
+/// The most memory a process has ever had resident, in bytes.
+pub fn most_memory(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("an own process shows its status");
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).expect("proc(5) has VmHWM");
+    let kib: u64 = line.trim().trim_end_matches(" kB").trim().parse().expect("VmHWM is a number");
+    kib << 10
 }
 
 /// Kills every process that lives in a directory, again while any appears: an agent that is not dead

@@ -11,6 +11,10 @@ impl Random {
             Err(_) => std::time::UNIX_EPOCH.elapsed().expect("the clock is past 1970").as_nanos() as u64,
         };
         println!("seed {seed}: run again with SEGSH_SEED={seed}");
+        Random::seeded(seed)
+    }
+
+    pub fn seeded(seed: u64) -> Random {
         Random(seed.max(1))
     }
 

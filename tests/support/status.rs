@@ -6,6 +6,7 @@ use serde::Deserialize;
 pub struct Status {
     pub cluster: String,
     pub operational: bool,
+    pub fts_paused_until_ms: Option<i64>,
     pub coordinator: Coordinator,
     pub hosts: Vec<Host>,
     pub segments: Vec<Segment>,
@@ -39,6 +40,7 @@ pub struct Segment {
     pub host: String,
     pub address: String,
     pub port: u16,
+    pub replication_port: Option<u16>,
     pub datadir: String,
     pub pid: Option<u32>,
 }

@@ -28,16 +28,21 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-fn failed(error: &ClusterDirError) -> i32 {
+pub(super) fn failed(error: &ClusterDirError) -> i32 {
     eprintln!("{error}");
     let next = error.next();
     if !next.is_empty() {
         eprintln!("next: {next}");
     }
     match error {
-        ClusterDirError::Missing { .. } | ClusterDirError::NotACluster { .. } | ClusterDirError::Coordinator(_) => {
-            Exit::Unreachable.process_code()
-        }
+        ClusterDirError::Missing { .. }
+        | ClusterDirError::NotACluster { .. }
+        | ClusterDirError::Moved { .. }
+        | ClusterDirError::File(_)
+        | ClusterDirError::Key(_)
+        | ClusterDirError::Coordinator(_)
+        | ClusterDirError::OtherRelease { .. }
+        | ClusterDirError::DidNotStart { .. } => Exit::Unreachable.process_code(),
         ClusterDirError::Locked { .. } => Exit::Locked.process_code(),
         ClusterDirError::Refused(_) => Exit::Refused.process_code(),
         _ => Exit::ScriptError.process_code(),
@@ -73,7 +78,7 @@ fn make_catalog(config: &ClusterConfig) -> Result<(), String> {
 }
 
 /// A random password for clients over TCP, in the form of their own `PGPASSFILE`.
-fn make_password_file(config: &ClusterConfig) -> std::io::Result<()> {
+pub(super) fn make_password_file(config: &ClusterConfig) -> std::io::Result<()> {
     let mut password = [0u8; 16];
     let random = ring::rand::SystemRandom::new();
     ring::rand::SecureRandom::fill(&random, &mut password).map_err(|_| std::io::Error::other("no random bytes"))?;

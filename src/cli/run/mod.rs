@@ -1,5 +1,6 @@
 //! What the command line asks for, done: the rooms wired to each other.
 
+mod adopt;
 mod lifecycle;
 mod local;
 mod servers;
@@ -42,6 +43,7 @@ fn person(invocation: &Invocation, action: &Action) -> i32 {
         Action::Stop { mode } => with_cluster(invocation, |i, dir| lifecycle::stop(i, dir, mode.stop_mode())),
         Action::Status => with_cluster(invocation, lifecycle::status),
         Action::Destroy => with_cluster(invocation, lifecycle::destroy),
+        Action::Adopt { dirs, dry_run, serve } => adopt::adopt(invocation, dirs, *dry_run, serve),
         Action::Prompt if target(invocation).is_none() => without_cluster(invocation),
         Action::Prompt => with_cluster(invocation, session::prompt),
         Action::Script(source) => session::script(invocation, source),

@@ -181,11 +181,12 @@ fn holder(active: &[Operation], content: Content) -> Option<&Operation> {
 
 /// Whether waiting for `running` gives what `wanted` asks for.
 fn is_like(wanted: GoalKind, running: GoalKind) -> bool {
-    use GoalKind::{Rebalance, Recover, Restart, Start};
+    use GoalKind::{Rebalance, Recover, Restart, Start, Verify};
     match (wanted, running) {
         (Recover { full, .. }, Recover { full: other, .. }) => full == other,
-        (Recover { full: false, .. }, Start) | (Start, Start | Recover { .. } | Rebalance | Restart { .. }) => true,
-        (Rebalance, Rebalance) | (Restart { .. }, Restart { .. }) => true,
+        (Recover { full: false, .. }, Start) => true,
+        (Start, Start | Recover { .. } | Rebalance | Restart { .. } | Verify { .. }) => true,
+        (Rebalance, Rebalance) | (Restart { .. }, Restart { .. }) | (Verify { .. }, Verify { .. }) => true,
         _ => false,
     }
 }
@@ -194,8 +195,9 @@ fn is_like(wanted: GoalKind, running: GoalKind) -> bool {
 fn starts_nothing(holder: &Operation, content: Content) -> bool {
     let stage = holder.goal.targets.iter().find(|t| t.content == content).map(|t| t.stage);
     match holder.goal.kind {
-        GoalKind::Recover { .. } | GoalKind::Rebalance => true,
+        GoalKind::Recover { .. } | GoalKind::Rebalance | GoalKind::Verify { .. } => true,
         GoalKind::Restart { .. } | GoalKind::Start => stage == Some(Stage::Recovering),
+        GoalKind::ForcePrimary => false,
     }
 }
 
@@ -224,5 +226,7 @@ fn kind_of(intent: &Intent) -> (GoalKind, Option<usize>) {
         }
         Intent::Rebalance { .. } => (GoalKind::Rebalance, None),
         Intent::Restart { mode, .. } => (GoalKind::Restart { mode: *mode }, None),
+        Intent::Verify { rate_bytes, jobs, .. } => (GoalKind::Verify { rate_bytes: rate(rate_bytes) }, count(jobs)),
+        Intent::ForcePrimary { .. } => (GoalKind::ForcePrimary, None),
     }
 }

@@ -5,10 +5,11 @@ use crate::cluster::Progressing;
 use crate::coordinator::board::HostSeen;
 use crate::coordinator::clock::unix_ms;
 use crate::coordinator::hostwatch;
+use crate::coordinator::prober::VerifyRequest;
 use crate::coordinator::store::{Change, Changed, ContentRow, StoreError};
 use crate::core::ids::Dbid;
-use crate::core::operation::{Came, Ended, Facts, GoalKind, MemberFacts, Process, Stage, Step, Target};
-use crate::core::report::Phase;
+use crate::core::operation::{Came, Ended, Facts, GoalKind, MemberFacts, Process, Stage, Step, Target, WaitFor};
+use crate::core::report::{Phase, Report};
 use crate::core::row::{PairRow, Pairing, SegmentRow};
 use crate::hosts::{Host, HostError, HostFailure};
 use std::collections::BTreeMap;
@@ -47,6 +48,8 @@ pub(super) async fn drive(shared: Arc<Shared>, live: Arc<Live>) {
             tracing::error!(op = live.id, %error, "a target was given up");
         }
     }
+    #[cfg(test)]
+    shared.store.doom.pass("before the end is written").await;
     // Until its end is written it holds its contents: nobody is told otherwise meanwhile.
     while !finish(&shared, &live) {
         tokio::time::sleep(END_AGAIN).await;
@@ -97,10 +100,14 @@ impl TargetDriver {
             let step = target.next(self.kind, &facts);
             self.show(&target, &step, &facts);
             if step != Step::Ended && kept != self::kept(&target) {
+                #[cfg(test)]
+                self.shared.store.doom.pass("before a stage is kept").await;
                 self.keep(&target);
             }
             match &step {
                 Step::Ended => {
+                    #[cfg(test)]
+                    self.shared.store.doom.pass("before a target's end is kept").await;
                     let is_done = matches!(target.ended, Some(Ended::Done { .. }));
                     if is_done && !self.keep_on(&target, &facts.row) {
                         target = before;
@@ -109,7 +116,11 @@ impl TargetDriver {
                 Step::Wait(_) => wait(&mut news, &mut flags).await,
                 step => {
                     tracing::info!(op = self.live.id, content = target.content.0, ?step);
+                    #[cfg(test)]
+                    self.shared.store.doom.pass("before a step").await;
                     let came = self.carry_out(&target, step).await;
+                    #[cfg(test)]
+                    self.shared.store.doom.pass("after a step").await;
                     if let Came::Failed(cause) = &came {
                         tracing::warn!(op = self.live.id, content = target.content.0, cause, "a step failed");
                     }
@@ -195,6 +206,7 @@ impl TargetDriver {
         };
         Facts {
             now_ms: u64::try_from(self.at.elapsed().as_millis()).unwrap_or(u64::MAX),
+            op: self.live.id,
             row,
             quarantined: content.quarantine.clone().or_else(|| content.pair.clone().err()),
             members,
@@ -207,11 +219,11 @@ impl TargetDriver {
     }
 
     async fn member(&self, target: &Target, dbid: Dbid, ask_hosts: bool) -> MemberFacts {
-        let (report, lost) = self.shared.board.read(|k| {
-            let lost = k.segments.get(&dbid).and_then(|s| s.lost.clone());
-            (k.answer(dbid).cloned(), lost)
+        let (report, last, lost) = self.shared.board.read(|k| {
+            let seen = k.segments.get(&dbid);
+            (k.answer(dbid).cloned(), seen.and_then(|s| s.report.clone()), seen.and_then(|s| s.lost.clone()))
         });
-        let mut facts = MemberFacts { report, lost, ..MemberFacts::default() };
+        let mut facts = MemberFacts { report, last, lost, ..MemberFacts::default() };
         let Some((segment, host)) = self.place(dbid).filter(|_| ask_hosts) else {
             return facts;
         };
@@ -239,11 +251,20 @@ impl TargetDriver {
             Step::Release => prober.release(target.content),
             Step::Stop { dbid, mode } => prober.stop(*dbid, *mode),
             Step::Drain { dbid } => return self.drain(*dbid).await,
-            Step::Change { transition, full_copy, rate_bytes, reason } => {
+            Step::Verify { dbid, rate_bytes } => {
+                prober.verify(*dbid, VerifyRequest::Begin { op: self.live.id, rate_bytes: *rate_bytes });
+            }
+            Step::EndVerify { dbid } => prober.verify(*dbid, VerifyRequest::End { op: self.live.id }),
+            Step::Judge { dbid } => prober.verify(*dbid, VerifyRequest::Judge),
+            Step::Change { transition, full_copy, rate_bytes, reason, serving_copy } => {
                 let rate_bytes = match self.rate(*rate_bytes) {
                     Ok(rate_bytes) => rate_bytes,
                     Err(error) => return Came::Failed(error.to_string()),
                 };
+                // Who overrode it is part of the record.
+                let owner = &self.live.owner;
+                let overridden = || format!("override by {} on {}: {reason}", owner.user, owner.host);
+                let reason = if transition.event.is_override() { &overridden() } else { reason };
                 let change = Change {
                     transition,
                     reason,
@@ -251,10 +272,10 @@ impl TargetDriver {
                     recover: None,
                     full_copy: *full_copy,
                     rate_bytes,
-                    serving_copy: None,
+                    serving_copy: *serving_copy,
                     at_ms: unix_ms(),
                 };
-                return self.change(&change);
+                return self.change(&change).await;
             }
             Step::Kill { dbid, .. }
             | Step::Start { dbid, .. }
@@ -279,8 +300,11 @@ impl TargetDriver {
         }
     }
 
-    fn change(&self, change: &Change<'_>) -> Came {
-        match self.shared.store.change(change) {
+    async fn change(&self, change: &Change<'_>) -> Came {
+        let changed = self.shared.store.change(change);
+        #[cfg(test)]
+        self.shared.store.doom.pass("after a row is written").await;
+        match changed {
             Ok(Changed::Done { row, .. }) => {
                 self.shared.board.write(|k| {
                     if let Some(content) = k.contents.get_mut(&row.content) {
@@ -339,12 +363,26 @@ impl TargetDriver {
                 line.doing = match (&target.ended, &copy) {
                     (Some(ended), _) => outcome::short(ended).into(),
                     (None, Some(copy)) if matches!(step, Step::Wait(_)) => copy.stage.word().into(),
+                    (None, _) if *step == Step::Wait(WaitFor::Verification) => compared(primary, self.live.id, step),
                     (None, _) => step.words().into(),
                 };
                 line.progress = copy;
             }
         });
     }
+}
+
+/// How far a comparison is: `comparing 120 of 512 MiB, 23 %`.
+fn compared(primary: Option<&Report>, op: i64, step: &Step) -> String {
+    let Some(seen) = primary.and_then(|p| p.verification.as_ref()).filter(|v| v.op == op) else {
+        return step.words().into();
+    };
+    let (done, all) = (seen.verified_bytes, seen.total_bytes.max(1));
+    let differ = match seen.differing_blocks {
+        0 => String::new(),
+        n => format!(", {n} differ"),
+    };
+    format!("{} {} of {} MiB, {} %{differ}", step.words(), done >> 20, all >> 20, done.min(all) * 100 / all)
 }
 
 /// Waits for news, a changed flag, or a while.
@@ -360,7 +398,12 @@ async fn wait(news: &mut watch::Receiver<u64>, flags: &mut watch::Receiver<u64>)
 /// What of a target must survive the coordinator.
 fn kept(target: &Target) -> (Stage, Option<crate::core::ids::Epoch>, [bool; 6], Option<bool>) {
     let Target { stage, granted, continues, was_in_sync, joined, revives, prepared, dropped, .. } = *target;
-    (stage, granted, [was_in_sync, joined, revives, prepared, dropped, target.ended.is_some()], continues)
+    (
+        stage,
+        granted.max(Some(target.above)),
+        [was_in_sync, joined, revives, prepared, dropped, target.ended.is_some()],
+        continues,
+    )
 }
 
 fn sibling(datadir: &str) -> PathBuf {

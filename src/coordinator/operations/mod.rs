@@ -16,9 +16,9 @@ use super::prober::Prober;
 use super::site::Site;
 use super::store::{Operation, Store, StoreError};
 use crate::cluster::request::Owner;
-use crate::cluster::{ContentProgress, Outcome, Progressing};
+use crate::cluster::{ContentProgress, Line, Outcome, Progressing};
 use crate::core::ids::{Content, Dbid};
-use crate::core::operation::{Goal, Stage};
+use crate::core::operation::{Goal, GoalKind, Stage, Target};
 use crate::core::report::Progress;
 use crate::core::row::SegmentRow;
 use std::collections::BTreeMap;
@@ -115,13 +115,32 @@ impl Operations {
     pub fn resume(&self) -> Result<(), StoreError> {
         for operation in self.shared.store.active()? {
             for target in &operation.goal.targets {
-                if target.ended.is_none() && matches!(target.stage, Stage::Stopping | Stage::Starting) {
-                    self.shared.prober.hold(target.content, true);
+                if target.ended.is_none() {
+                    self.take_up(operation.goal.kind, target);
                 }
             }
             self.run(operation);
         }
         Ok(())
+    }
+
+    /// What FTS is to do with a content whose processes an earlier coordinator was stopping or starting. The
+    /// word to decide again is lost with the coordinator that died after it had written down that all is
+    /// started: then nobody is in a role yet, and FTS would wait for ever to see somebody.
+    fn take_up(&self, kind: GoalKind, target: &Target) {
+        let prober = &self.shared.prober;
+        match (kind, target.stage) {
+            (GoalKind::Restart { .. } | GoalKind::Start, Stage::Stopping | Stage::Starting) => {
+                prober.hold(target.content, true);
+            }
+            (GoalKind::Restart { .. } | GoalKind::Start, Stage::Recovering)
+            | (GoalKind::ForcePrimary, Stage::Starting)
+                if !target.joined =>
+            {
+                prober.release(target.content);
+            }
+            _ => {}
+        }
     }
 
     /// Drives a goal that was written by FTS with a row.
@@ -136,6 +155,20 @@ impl Operations {
     /// The operation that works on a content now.
     pub fn working_on(&self, content: Content) -> Option<i64> {
         self.shared.live().values().find(|live| live.goal().holds(content)).map(|live| live.id)
+    }
+
+    /// The lines of every segment that is being recovered or waits for its turn.
+    pub fn recoveries(&self) -> Vec<Line> {
+        // Copied out: no two locks are held at a time.
+        let all: Vec<Arc<Live>> = self.shared.live().values().cloned().collect();
+        let lines = all.iter().flat_map(|live| {
+            let recovers = matches!(live.goal().kind, GoalKind::Recover { .. });
+            let lines = live.progress.borrow().contents.clone().into_iter();
+            // Other operations recover on their way: then there is a copy to be seen.
+            let lines = lines.filter(move |line| !line.finished && (recovers || line.progress.is_some()));
+            lines.map(|of| Line { operation: live.id, elapsed_ms: live.elapsed_ms(), of })
+        });
+        lines.collect()
     }
 
     /// Follows an operation.

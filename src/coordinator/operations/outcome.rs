@@ -3,7 +3,7 @@
 use super::{Live, Shared};
 use crate::cluster::{Outcome, OutcomeStatus, PairHealth, Refusal, RefusalCode, SegmentOutcome};
 use crate::core::ids::Content;
-use crate::core::operation::{Ended, Goal, Target, Why};
+use crate::core::operation::{Ended, Goal, GoalKind, Target, Why};
 use crate::core::report::Progress;
 use crate::core::row::{Pairing, Role};
 
@@ -17,6 +17,7 @@ pub(super) fn short(ended: &Ended) -> &'static str {
         Ended::Refused { .. } => "refused",
         Ended::Failed { .. } => "failed",
         Ended::Cancelled { .. } => "cancelled",
+        Ended::Differs { .. } => "differs",
     }
 }
 
@@ -26,6 +27,7 @@ fn status(ended: Option<&Ended>) -> OutcomeStatus {
         Some(Ended::Refused { .. }) => OutcomeStatus::Refused,
         Some(Ended::Failed { .. }) => OutcomeStatus::Partial,
         Some(Ended::Cancelled { .. }) => OutcomeStatus::Cancelled,
+        Some(Ended::Differs { .. }) => OutcomeStatus::Differs,
         None => OutcomeStatus::Unknown,
     }
 }
@@ -38,8 +40,12 @@ pub(super) fn of(shared: &Shared, live: &Live, goal: &Goal) -> Outcome {
     let count = |wanted: OutcomeStatus| segments.iter().filter(|s| s.status == wanted).count();
     let done = count(OutcomeStatus::Done);
     let total = goal.targets.len();
+    let differing = count(OutcomeStatus::Differs);
     let status = if done == total {
         OutcomeStatus::Done
+    } else if differing > 0 {
+        // Whatever became of the rest: this is what must not be missed.
+        OutcomeStatus::Differs
     } else if goal.cancelled || (goal.stop_after_segment && count(OutcomeStatus::Cancelled) > 0) {
         OutcomeStatus::Cancelled
     } else if count(OutcomeStatus::Refused) == total {
@@ -48,6 +54,7 @@ pub(super) fn of(shared: &Shared, live: &Live, goal: &Goal) -> Outcome {
         OutcomeStatus::Partial
     };
     let (message, next) = match status {
+        OutcomeStatus::Done if matches!(goal.kind, GoalKind::Verify { .. }) => Default::default(),
         OutcomeStatus::Done => what_is_left(shared, goal),
         _ => {
             let next = refusals.first().map(|r| r.next.clone()).unwrap_or_default();
@@ -55,6 +62,7 @@ pub(super) fn of(shared: &Shared, live: &Live, goal: &Goal) -> Outcome {
             let verb = goal.kind.verb();
             match status {
                 OutcomeStatus::Refused => (format!("refused: {verb}. 0 of {total} done"), next),
+                OutcomeStatus::Differs => differs(goal, differing),
                 _ => (format!("{verb} ended {}: {done} of {total} done", status.word()), next),
             }
         }
@@ -69,6 +77,15 @@ pub(super) fn of(shared: &Shared, live: &Live, goal: &Goal) -> Outcome {
         message,
         next,
     }
+}
+
+/// What to do about copies that differ: recovery is what mends them, and refuses what must not be copied.
+fn differs(goal: &Goal, differing: usize) -> (String, String) {
+    let contents = goal.targets.iter().filter(|t| matches!(t.ended, Some(Ended::Differs { .. })));
+    let list: Vec<String> = contents.map(|t| t.content.to_string()).collect();
+    let which = if differing == 1 { "the copies of content" } else { "the copies of contents" };
+    let next = format!("recover(#{{ contents: [{}] }})", list.join(", "));
+    (format!("{which} {} differ", list.join(", ")), next)
 }
 
 /// What a recovery that succeeded leaves to be done at a quiet time, and the call for it.
@@ -95,6 +112,7 @@ fn segment(shared: &Shared, target: &Target, copy: Option<&Progress>) -> Segment
         Some(Ended::Done { how, note }) => (how.clone(), note.clone()),
         Some(Ended::Refused { cause, .. } | Ended::Failed { cause }) => (String::new(), cause.clone()),
         Some(Ended::Cancelled { note }) => (String::new(), note.clone()),
+        Some(Ended::Differs { note }) => ("verified".into(), note.clone()),
         None => (String::new(), String::new()),
     };
     let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
@@ -108,6 +126,8 @@ fn segment(shared: &Shared, target: &Target, copy: Option<&Progress>) -> Segment
         how,
         copied_blocks: signed(copied),
         copied_bytes: signed(copied.saturating_mul(BLOCK)),
+        verified_bytes: signed(target.verified_bytes),
+        differing_blocks: signed(target.differing_blocks),
         paused_us: paused.into_iter().flatten().map(signed).collect(),
         pair: pair(shared, target.content).word().into(),
         note,
@@ -145,7 +165,7 @@ fn refusal(shared: &Shared, target: &Target) -> Option<Refusal> {
         Why::Quarantined => (RefusalCode::Quarantined, format!("why(\"content {content}\")")),
         Why::NoMirror => (RefusalCode::NoMirror, String::new()),
         Why::SegmentUp => (RefusalCode::SegmentUp, "state()".into()),
-        Why::SourceDamaged => (RefusalCode::SourceDamaged, format!("why(\"content {content}\")")),
+        Why::SourceDamaged => (RefusalCode::SourceDamaged, "help(\"source_damaged\")".into()),
         Why::NotSynchronized => (RefusalCode::NotSynchronized, format!("recover(#{{ contents: [{content}] }})")),
     };
     Some(Refusal { code, content: Some(content), dbid: Some(dbid), host: Some(host), cause: cause.clone(), next })

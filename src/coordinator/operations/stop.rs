@@ -94,6 +94,8 @@ impl Operations {
             how: "stopped".into(),
             copied_blocks: 0,
             copied_bytes: 0,
+            verified_bytes: 0,
+            differing_blocks: 0,
             paused_us: Vec::new(),
             pair: outcome::pair(&self.shared, row.content).word().into(),
             note: stopped.err().unwrap_or_default(),

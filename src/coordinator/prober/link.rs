@@ -1,5 +1,6 @@
 //! The control connection to one segment: kept open, probed at the interval, read at once.
 
+use super::VerifyRequest;
 use crate::core::fts::Failure;
 use crate::core::ids::Dbid;
 use crate::core::report::{FromSegment, Order, StopMode, ToSegment};
@@ -21,12 +22,23 @@ pub(super) struct Pace {
 pub(super) enum Tell {
     Drain(oneshot::Sender<Result<(), String>>),
     Stop(StopMode),
+    Verify(VerifyRequest),
 }
 
 /// What a link tells.
 pub(super) enum Heard {
     Message(Box<FromSegment>),
-    Failed { failure: Failure, why: String },
+    /// `asked` is when the attempt began: what happened since, it cannot speak of.
+    Failed {
+        failure: Failure,
+        why: String,
+        asked: Instant,
+    },
+    /// This process could not even try, such as for want of file descriptors: that says nothing of the
+    /// segment.
+    Hindered {
+        why: String,
+    },
 }
 
 /// The near end of a link.
@@ -52,6 +64,8 @@ struct Runner {
     heard: mpsc::UnboundedSender<(Dbid, Heard)>,
     seq: u64,
     drains: BTreeMap<u64, oneshot::Sender<Result<(), String>>>,
+    /// When the segment was last asked anything that has not been answered.
+    asked: Instant,
 }
 
 /// Starts the link to a segment on the current runtime.
@@ -76,6 +90,7 @@ pub(super) fn start(
         heard,
         seq: 0,
         drains: BTreeMap::new(),
+        asked: Instant::now(),
     };
     tokio::spawn(runner.run());
     Link { order, kick, tell }
@@ -88,6 +103,7 @@ impl Runner {
         loop {
             let timeout = self.pace.borrow().timeout;
             let there = Identity::Segment(self.dbid);
+            self.asked = Instant::now();
             let ended = match connect(&self.to, &self.me, Purpose::Control, Some(&there), timeout).await {
                 Ok((stream, _)) => {
                     failures = 0;
@@ -105,8 +121,11 @@ impl Runner {
                 }
             };
             failures += 1;
-            if self.heard.send((self.dbid, Heard::Failed { failure: failure(&ended), why: ended.to_string() })).is_err()
-            {
+            let heard = match &ended {
+                NetError::Local(why) => Heard::Hindered { why: why.clone() },
+                other => Heard::Failed { failure: failure(other), why: other.to_string(), asked: self.asked },
+            };
+            if self.heard.send((self.dbid, heard)).is_err() {
                 return;
             }
             if matches!(ended, NetError::Timeout { .. }) {
@@ -199,6 +218,9 @@ impl Runner {
         let pace = *self.pace.borrow();
         let order = self.order.borrow_and_update().clone();
         *next = Instant::now() + pace.interval;
+        if deadline.is_none() {
+            self.asked = Instant::now();
+        }
         // A probe that is still unanswered keeps its own deadline.
         deadline.get_or_insert(Instant::now() + pace.timeout);
         self.send(to, &ToSegment::Probe { seq: self.seq, order }).await
@@ -213,6 +235,9 @@ impl Runner {
                 ToSegment::Drain { seq }
             }
             Tell::Stop(mode) => ToSegment::Stop { seq, mode },
+            Tell::Verify(VerifyRequest::Begin { op, rate_bytes }) => ToSegment::Verify { seq, op, rate_bytes },
+            Tell::Verify(VerifyRequest::End { op }) => ToSegment::EndVerify { seq, op },
+            Tell::Verify(VerifyRequest::Judge) => ToSegment::Judge { seq },
         };
         self.send(to, &message).await
     }
@@ -240,7 +265,7 @@ impl Runner {
     }
 }
 
-/// What a network error is as a witness. A process that answers with another key or protocol is not
+/// What a network error is as a witness; [`NetError::Local`] is none, and counts as the mildest. A process that answers with another key or protocol is not
 /// the segment: the port counts as one that resets.
 fn failure(error: &NetError) -> Failure {
     match error {

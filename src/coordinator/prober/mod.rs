@@ -4,7 +4,10 @@
 //! the only one that sends orders to segments, and it sends only rows that the catalog holds (R1).
 
 mod link;
+mod remarks;
 mod round;
+
+pub use remarks::thresholds;
 
 use super::board::Board;
 use super::hostwatch::Glance;
@@ -15,6 +18,7 @@ use crate::core::report::StopMode;
 use crate::core::row::SegmentRow;
 use crate::net::Credentials;
 use std::sync::Arc;
+use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
@@ -28,11 +32,30 @@ pub(super) enum Command {
     ProbeNow(oneshot::Sender<()>),
     Drain(Dbid, oneshot::Sender<Result<(), String>>),
     Stop(Dbid, StopMode),
+    Verify(Dbid, VerifyRequest),
     SettingsChanged,
-    Pause(Option<u64>),
+    Pause(Option<Duration>, oneshot::Sender<()>),
+    Look(Content, oneshot::Sender<Option<Sight>>),
     /// The end of the thread, as with the process.
     #[cfg(test)]
     End(oneshot::Sender<()>),
+}
+
+/// What an acting primary is asked about its data. Said again, it changes nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VerifyRequest {
+    Begin { op: i64, rate_bytes: Option<u64> },
+    End { op: i64 },
+    Judge,
+}
+
+/// What FTS knows of a content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sight {
+    /// Each member now, in words, with ages.
+    pub now: Vec<String>,
+    /// The observations of the last rounds, oldest first, with their ages in milliseconds.
+    pub seen: Vec<(u64, String)>,
 }
 
 /// Why the prober could not be started.
@@ -115,14 +138,29 @@ impl Prober {
         self.send(Command::Stop(dbid, mode));
     }
 
+    /// Asks an acting primary about its data; its reports say what comes of it.
+    pub fn verify(&self, dbid: Dbid, request: VerifyRequest) {
+        self.send(Command::Verify(dbid, request));
+    }
+
     /// The settings were written: read them again.
     pub fn settings_changed(&self) {
         self.send(Command::SettingsChanged);
     }
 
-    /// Decide nothing for so many milliseconds; `None` ends a pause.
-    pub fn pause(&self, for_ms: Option<u64>) {
-        self.send(Command::Pause(for_ms));
+    /// Promote nobody for so long; `None` ends a pause, and what it withheld is decided on return.
+    pub async fn pause(&self, length: Option<Duration>) {
+        let (reply, done) = oneshot::channel();
+        self.send(Command::Pause(length, reply));
+        let _ = done.await;
+    }
+
+    /// What is known of a content now and was seen in the last rounds; `None` when there is no such
+    /// content.
+    pub async fn sight(&self, content: Content) -> Option<Sight> {
+        let (reply, done) = oneshot::channel();
+        self.send(Command::Look(content, reply));
+        done.await.ok().flatten()
     }
 
     /// Ends the thread where it stands, as the end of the process would.

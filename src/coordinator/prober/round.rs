@@ -1,8 +1,9 @@
 //! The prober's loop: one event at a time into the content's [`Fts`], its decisions carried out.
 
 use super::link::{self, Heard, Link, Pace, Tell};
-use super::{Command, Setup};
-use crate::coordinator::board::{ContentSeen, Failing, Seen};
+use super::remarks::{self, Watch};
+use super::{Command, Setup, Sight};
+use crate::coordinator::board::{ContentSeen, Failing};
 use crate::coordinator::clock::unix_ms;
 use crate::coordinator::site::Site;
 use crate::coordinator::store::{Change, Changed, ContentRow, Store, StoreError};
@@ -42,6 +43,14 @@ pub(super) struct Round {
     patience: Patience,
     pace: watch::Sender<Pace>,
     all_silent: bool,
+    /// When a content's segments had last been started by an operation.
+    released: BTreeMap<Content, tokio::time::Instant>,
+    /// It was said that every segment is silent: once for each time it happens.
+    said_silent: bool,
+    paused_until: Option<Instant>,
+    watch: Watch,
+    #[cfg(test)]
+    dead: bool,
 }
 
 impl Round {
@@ -60,6 +69,12 @@ impl Round {
             patience,
             pace: watch::Sender::new(pace),
             all_silent: false,
+            released: BTreeMap::new(),
+            said_silent: false,
+            paused_until: None,
+            watch: Watch::new(remarks::thresholds(&setup.store)?),
+            #[cfg(test)]
+            dead: false,
             setup,
         };
         for content in contents {
@@ -87,9 +102,17 @@ impl Round {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
+            #[cfg(test)]
+            if self.dead {
+                return;
+            }
             tokio::select! {
                 biased;
-                Some((dbid, what)) = heard.recv() => self.take_heard(dbid, what),
+                Some((dbid, what)) = heard.recv() => {
+                    // Its end is in the history before what follows from it, whatever is heard first.
+                    self.notice_end_of_pause();
+                    self.take_heard(dbid, what);
+                }
                 command = commands.recv() => match command {
                     #[cfg(test)]
                     Some(Command::End(reply)) => {
@@ -99,7 +122,10 @@ impl Round {
                     Some(command) => self.take_command(command),
                     None => return,
                 },
-                _ = ticks.tick() => self.step_all(&Event::Tick),
+                _ = ticks.tick() => {
+                    self.notice_end_of_pause();
+                    self.step_all(&Event::Tick);
+                }
             }
             self.answer_probes();
         }
@@ -119,7 +145,20 @@ impl Round {
         };
         match what {
             Heard::Message(message) => self.take_message(dbid, content, *message),
-            Heard::Failed { failure, why } => {
+            // An attempt from before the segments were started says nothing about the new processes.
+            Heard::Failed { asked, .. } if self.released.get(&content).is_some_and(|at| asked < *at) => {
+                self.kick(Some(dbid));
+            }
+            Heard::Hindered { why } => {
+                let why = format!("the coordinator itself can't connect: {why}");
+                let last = Last { at: Instant::now(), silent: true };
+                if self.last.insert(dbid, last).is_none_or(|before| !before.silent) {
+                    tracing::error!(dbid = dbid.0, why);
+                }
+                self.show_failure(dbid, Failure::Timeout, &why);
+                self.notice_silence();
+            }
+            Heard::Failed { failure, why, .. } => {
                 let silent = matches!(failure, Failure::Timeout | Failure::HostSilent);
                 self.last.insert(dbid, Last { at: Instant::now(), silent });
                 self.show_failure(dbid, failure, &why);
@@ -141,6 +180,7 @@ impl Round {
                     return;
                 }
                 self.show_report(dbid, &report);
+                self.remark(content, &report);
                 self.step(content, Event::Heard(report));
             }
             FromSegment::Drained { .. } => {
@@ -158,6 +198,7 @@ impl Round {
             Command::RowChanged(content) => self.reread(content),
             Command::Hold(content, held) => self.step(content, Event::Hold(held)),
             Command::Release(content) => {
+                self.released.insert(content, tokio::time::Instant::now());
                 self.step(content, Event::Release);
                 self.kick(None);
             }
@@ -175,22 +216,56 @@ impl Round {
                     let _ = link.tell.send(Tell::Stop(mode));
                 }
             }
+            Command::Verify(dbid, request) => {
+                // Its connection may be just ending: then it is asked again.
+                if let Some(link) = self.links.get(&dbid) {
+                    let _ = link.tell.send(Tell::Verify(request));
+                }
+            }
             Command::SettingsChanged => match read_settings(&self.setup.store) {
                 Ok((patience, pace)) => {
                     self.patience = patience;
                     self.pace.send_replace(pace);
                     self.setup.board.write(|k| k.probed_every(pace.interval, pace.timeout));
                     self.step_all(&Event::Patience(patience));
+                    match remarks::thresholds(&self.setup.store) {
+                        Ok(limits) => self.watch.limits = limits,
+                        Err(error) => tracing::error!(%error, "the thresholds stay as they were"),
+                    }
                 }
                 Err(error) => tracing::error!(%error, "the settings stay as they were"),
             },
             #[cfg(test)]
             Command::End(_) => {}
-            Command::Pause(for_ms) => {
-                let until_ms = for_ms.map(|ms| self.now_ms().saturating_add(ms));
-                self.step_all(&Event::Pause { until_ms });
+            Command::Pause(length, reply) => {
+                self.pause(length);
+                let _ = reply.send(());
             }
+            Command::Look(content, reply) => drop(reply.send(self.sight(content))),
         }
+    }
+
+    fn pause(&mut self, length: Option<Duration>) {
+        self.paused_until = length.and_then(|length| Instant::now().checked_add(length));
+        self.setup.board.write(|k| k.paused_until = self.paused_until);
+        let ms = |length: Duration| u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
+        let until_ms = length.map(|length| self.now_ms().saturating_add(ms(length)));
+        self.step_all(&Event::Pause { until_ms });
+    }
+
+    /// A pause that has run out is in the history too, and what it withheld is decided now.
+    fn notice_end_of_pause(&mut self) {
+        if self.paused_until.is_some_and(|until| Instant::now() >= until) {
+            self.tried(self.setup.store.event("FTS: the pause has run out", unix_ms()));
+            self.pause(None);
+        }
+    }
+
+    fn sight(&self, content: Content) -> Option<Sight> {
+        let now = self.now_ms();
+        let fts = self.contents.get(&content)?;
+        let seen = fts.observations().map(|(at, text)| (now.saturating_sub(*at), text.clone()));
+        Some(Sight { now: fts.evidence(now), seen: seen.collect() })
     }
 
     fn kick(&self, dbid: Option<Dbid>) {
@@ -225,7 +300,10 @@ impl Round {
     fn carry_out(&mut self, content: Content, decision: Decision) -> Vec<Decision> {
         match decision {
             Decision::Ask(dbid) => self.kick(Some(dbid)),
-            Decision::Say(text) => tracing::warn!(content = content.0, text),
+            Decision::Say(text) => {
+                tracing::warn!(content = content.0, text);
+                self.say_silence();
+            }
             Decision::DoubleFault { reason, evidence } => {
                 tracing::error!(content = content.0, reason);
                 self.tried(self.setup.store.note(content, &reason, &evidence, unix_ms()));
@@ -243,6 +321,10 @@ impl Round {
 
     /// Changes the row in the catalog, then tells FTS which row stands.
     fn change(&mut self, content: Content, change: &fts::Change) -> Vec<Decision> {
+        #[cfg(test)]
+        if self.dies("before FTS writes a row") {
+            return Vec::new();
+        }
         let result = self.setup.store.change(&Change {
             transition: &change.transition,
             reason: &change.reason,
@@ -253,6 +335,10 @@ impl Round {
             serving_copy: change.serving_copy,
             at_ms: unix_ms(),
         });
+        #[cfg(test)]
+        if self.dies("after FTS wrote a row") {
+            return Vec::new();
+        }
         let mut begun = None;
         let event = match result {
             Ok(Changed::Done { row, op }) => {
@@ -278,13 +364,23 @@ impl Round {
         decisions
     }
 
+    /// Whether a test ends the coordinator here: this thread does nothing from here on.
+    #[cfg(test)]
+    fn dies(&mut self, point: &str) -> bool {
+        self.dead |= self.setup.store.doom.strikes(point);
+        self.dead
+    }
+
     fn reread(&mut self, content: Content) {
         match self.setup.store.content(content) {
             Ok(row) => {
                 self.extras.insert(content, (row.full_copy, row.rate_bytes));
                 self.show_content(content);
                 if let Ok(pair) = row.pair {
+                    // The row first: what is beside it is judged together with it.
+                    let (serving_copy, quarantined) = (row.serving_copy, row.quarantine);
                     self.step(content, Event::Row(pair));
+                    self.step(content, Event::Beside { serving_copy, quarantined });
                 }
             }
             Err(error) => tracing::error!(content = content.0, %error, "the row could not be read"),
@@ -326,8 +422,18 @@ impl Round {
     fn notice_silence(&mut self) {
         let silent =
             !self.rows.is_empty() && self.rows.keys().all(|dbid| self.last.get(dbid).is_some_and(|last| last.silent));
+        self.said_silent &= silent;
         if std::mem::replace(&mut self.all_silent, silent) != silent {
             self.step_all(&Event::AllSilent(silent));
+        }
+    }
+
+    /// That nothing is decided because everybody is silent is for the history, where an administrator
+    /// looks for what FTS did.
+    fn say_silence(&mut self) {
+        if self.all_silent && !std::mem::replace(&mut self.said_silent, true) {
+            let text = "FTS: every segment is silent: the fault may be the coordinator's, so nothing is decided";
+            self.tried(self.setup.store.event(text, unix_ms()));
         }
     }
 
@@ -352,11 +458,23 @@ impl Round {
         }
     }
 
+    /// Writes down what is not a fault yet.
+    fn remark(&mut self, content: Content, report: &Report) {
+        let mirror = self.contents.get(&content).and_then(|fts| fts.row().peer_of(report.dbid));
+        for (dbid, text) in self.watch.look(self.now_ms(), report, mirror) {
+            tracing::warn!(content = content.0, dbid = dbid.0, text);
+            self.tried(self.setup.store.remark(dbid, &text, unix_ms()));
+        }
+    }
+
     fn show_report(&self, dbid: Dbid, report: &Report) {
+        let now_ms = self.now_ms();
         self.setup.board.write(|k| {
             let seen = k.segments.entry(dbid).or_default();
             let lost = report.mirror_lost.clone().map(|loss| (report.epoch, loss)).or(seen.lost.take());
-            *seen = Seen { report: Some(report.clone()), heard: Some(Instant::now()), failing: None, lost };
+            let mut report = report.clone();
+            seen.measure(now_ms, &mut report);
+            (seen.report, seen.heard, seen.failing, seen.lost) = (Some(report), Some(Instant::now()), None, lost);
             k.probed = Some(Instant::now());
         });
     }

@@ -41,7 +41,7 @@ impl Store {
         let mut db = self.lock();
         let tx = self.at(db.transaction_with_behavior(TransactionBehavior::Immediate))?;
         let found = self.content_in(&tx, before.content)?;
-        if let Some(why) = found.quarantine {
+        if let Some(why) = found.quarantine.filter(|_| !change.transition.event.is_override()) {
             return Err(StoreError::Quarantined { content: before.content, why });
         }
         let row = found.pair.map_err(|why| self.damaged(format!("content {}", before.content), why))?;
@@ -63,7 +63,9 @@ impl Store {
             return Ok(None);
         };
         let content = change.transition.after.content;
-        if self.active_in(tx)?.iter().any(|op| op.goal.holds(content)) {
+        // A verification recovers nothing.
+        let recovers = |kind: GoalKind| !matches!(kind, GoalKind::Verify { .. });
+        if self.active_in(tx)?.iter().any(|op| recovers(op.goal.kind) && op.goal.holds(content)) {
             return Ok(None);
         }
         let kind = GoalKind::Recover { full: false, in_place: false, rate_bytes: None };
@@ -110,6 +112,13 @@ fn write_beside(tx: &Transaction<'_>, change: &Change<'_>, serving: Epoch) -> ru
     }
     if event == Event::FullCopyBegins {
         tx.execute("UPDATE segsh_content SET must_copy_all = 1 WHERE content = ?1", [content])?;
+    }
+    if event.is_override() {
+        tx.execute(
+            "UPDATE segsh_content SET must_copy_all = ?2, full_copy = 0, rate_bytes = NULL, quarantine = NULL
+             WHERE content = ?1",
+            params![content, after.mirror.is_some()],
+        )?;
     }
     if change.transition.rule.effect == Effect::Synchronize {
         tx.execute(

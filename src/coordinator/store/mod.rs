@@ -3,6 +3,7 @@
 //! Every call is one transaction. A pair's row changes by compare-and-set of the whole row, together
 //! with its history, its evidence and the goal that follows from it ([`Store::change`]).
 
+mod adopted;
 mod changes;
 mod operations;
 mod schema;
@@ -11,10 +12,12 @@ pub mod settings;
 #[cfg(test)]
 mod tests;
 
+use crate::cluster::Decided;
 use crate::cluster::request::Owner;
 use crate::core::ids::{Content, CopyId, Dbid, Epoch};
 use crate::core::operation::Goal;
 use crate::core::row::{Member, Mode, PairRow, Role, SegmentRow, Status};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 use settings::SettingError;
 use std::path::{Path, PathBuf};
@@ -33,9 +36,14 @@ pub const CATALOG_FILE: &str = "catalog.db";
 pub enum StoreError {
     #[error("catalog {}: {source}", path.display())]
     Sqlite { path: PathBuf, source: rusqlite::Error },
+    #[error("catalog {}: {source}", path.display())]
+    Io { path: PathBuf, source: std::io::Error },
     #[error("catalog {} exists already", path.display())]
     Exists { path: PathBuf },
-    #[error("catalog {} is of version {found}, this release reads version {expected}", path.display())]
+    #[error(
+        "catalog {} is of version {found}, this release reads version {expected}: use the release that wrote it",
+        path.display()
+    )]
     Version { path: PathBuf, found: i64, expected: i64 },
     #[error("catalog {}: {what} is damaged: {why}", path.display())]
     Damaged { path: PathBuf, what: String, why: String },
@@ -75,11 +83,24 @@ pub struct Store {
     /// Reads have a connection of their own: they never wait for the sync of a write. What was written
     /// before a read began is seen by it.
     reader: Mutex<Connection>,
+    /// Where a test ends the coordinator.
+    #[cfg(test)]
+    pub doom: super::testing::doom::Doom,
 }
 
 impl Store {
     /// Makes the catalog of a new cluster.
     pub fn create(path: &Path, rows: &[SegmentRow], set: &[(String, String)]) -> Result<(), StoreError> {
+        Store::create_with(path, rows, set, |_| Ok(()))
+    }
+
+    /// Makes a catalog; `more` is written in the same transaction.
+    pub(super) fn create_with(
+        path: &Path,
+        rows: &[SegmentRow],
+        set: &[(String, String)],
+        more: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<()>,
+    ) -> Result<(), StoreError> {
         if path.exists() {
             return Err(StoreError::Exists { path: path.into() });
         }
@@ -105,6 +126,7 @@ impl Store {
         for (name, value) in values {
             tx.execute("INSERT INTO segsh_setting VALUES (?1, ?2)", params![name, value]).map_err(at)?;
         }
+        more(&tx).map_err(at)?;
         tx.commit().map_err(at)
     }
 
@@ -112,20 +134,29 @@ impl Store {
     pub fn open(path: &Path) -> Result<Store, StoreError> {
         let at = |source| StoreError::Sqlite { path: path.into(), source };
         let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(at)?;
+        // Before anything is set: a catalog of another release is left as it is.
+        check_version(path, &db)?;
         prepare(&db).map_err(at)?;
-        let found: i64 = db.query_row("PRAGMA user_version", [], |r| r.get(0)).map_err(at)?;
-        if found != schema::VERSION {
-            return Err(StoreError::Version { path: path.into(), found, expected: schema::VERSION });
-        }
         let reader = read_only(path).map_err(at)?;
-        Ok(Store { path: path.into(), db: Mutex::new(db), reader: Mutex::new(reader) })
+        Ok(Store::on(path, db, reader))
     }
 
     /// Opens the last catalog to look at it, as when the coordinator is down.
     pub fn open_read_only(path: &Path) -> Result<Store, StoreError> {
         let at = |source| StoreError::Sqlite { path: path.into(), source };
         let (db, reader) = (read_only(path).map_err(at)?, read_only(path).map_err(at)?);
-        Ok(Store { path: path.into(), db: Mutex::new(db), reader: Mutex::new(reader) })
+        check_version(path, &db)?;
+        Ok(Store::on(path, db, reader))
+    }
+
+    fn on(path: &Path, db: Connection, reader: Connection) -> Store {
+        Store {
+            path: path.into(),
+            db: Mutex::new(db),
+            reader: Mutex::new(reader),
+            #[cfg(test)]
+            doom: super::testing::doom::Doom::default(),
+        }
     }
 
     /// Where the catalog is.
@@ -218,6 +249,12 @@ impl Store {
         self.at(tx.commit())
     }
 
+    /// Adds a line about a segment to the history, and nothing else.
+    pub fn remark(&self, dbid: Dbid, text: &str, at_ms: i64) -> Result<(), StoreError> {
+        let sql = "INSERT INTO gp_configuration_history (time, dbid, desc) VALUES (?1, ?2, ?3)";
+        self.at(self.lock().execute(sql, params![timestamp(at_ms), dbid.0, text])).map(drop)
+    }
+
     /// Records what was seen and decided nothing, such as a double fault.
     pub fn note(&self, content: Content, text: &str, evidence: &[String], at_ms: i64) -> Result<(), StoreError> {
         let mut db = self.lock();
@@ -226,6 +263,29 @@ impl Store {
         self.at(tx.execute(sql, params![content.0, text]))?;
         self.at(changes::record(&tx, content, text, evidence, at_ms))?;
         self.at(tx.commit())
+    }
+
+    /// A line of the history that is about FTS itself: it stands under the coordinator's dbid.
+    pub fn event(&self, text: &str, at_ms: i64) -> Result<(), StoreError> {
+        let sql = "INSERT INTO gp_configuration_history (time, dbid, desc)
+                   SELECT ?1, dbid, ?2 FROM gp_segment_configuration WHERE content = -1";
+        self.at(self.lock().execute(sql, params![timestamp(at_ms), text])).map(drop)
+    }
+
+    /// The last decisions about a content with what was seen, oldest first.
+    pub fn decisions(&self, content: Content, limit: usize) -> Result<Vec<Decided>, StoreError> {
+        let db = self.read();
+        let sql = "SELECT time, reason, seen FROM segsh_evidence WHERE content = ?1 ORDER BY number DESC LIMIT ?2";
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows = db.prepare_cached(sql).and_then(|mut statement| {
+            let read = |r: &Row<'_>| Ok((r.get(0)?, r.get(1)?, r.get(2)?));
+            statement.query_map(params![content.0, limit], read)?.collect::<rusqlite::Result<Vec<_>>>()
+        });
+        let decided = |(time, reason, seen): (String, String, String)| {
+            let seen = serde_json::from_str(&seen).map_err(|e| self.damaged(format!("the evidence of {time}"), e))?;
+            Ok(Decided { time, reason, seen })
+        };
+        self.at(rows)?.into_iter().rev().map(decided).collect()
     }
 
     fn read(&self) -> MutexGuard<'_, Connection> {
@@ -252,6 +312,18 @@ fn read_only(path: &Path) -> rusqlite::Result<Connection> {
     let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     db.busy_timeout(BUSY)?;
     Ok(db)
+}
+
+fn check_version(path: &Path, db: &Connection) -> Result<(), StoreError> {
+    let at = |source| StoreError::Sqlite { path: path.into(), source };
+    db.busy_timeout(BUSY).map_err(at)?;
+    // The last connection to close writes the log into the file: not into one that is refused.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(at)?;
+    let found: i64 = db.query_row("PRAGMA user_version", [], |r| r.get(0)).map_err(at)?;
+    if found != schema::VERSION {
+        return Err(StoreError::Version { path: path.into(), found, expected: schema::VERSION });
+    }
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map(drop).map_err(at)
 }
 
 fn prepare(db: &Connection) -> rusqlite::Result<()> {

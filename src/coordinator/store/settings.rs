@@ -11,6 +11,10 @@ pub enum Kind {
     Count { min: u64, max: u64 },
     /// Bytes per second, or `off`.
     Rate,
+    /// Bytes, or `off`.
+    Size,
+    /// A duration up to a limit, in milliseconds, or `off`.
+    DurationOrOff { max_ms: u64 },
 }
 
 /// One setting.
@@ -64,6 +68,13 @@ pub const KNOWN: &[Known] = &[
         Kind::Rate,
         "cap on a copy, for each pair; taken when the copy begins, unless the call names its own rate",
     ),
+    known(
+        "segsh_mirror_lag_warn",
+        "500ms",
+        Kind::DurationOrOff { max_ms: 3_600_000 },
+        "a mirror that takes longer to answer a sync is warned of",
+    ),
+    known("segsh_disk_free_warn", "1 GiB", Kind::Size, "a data directory with less room left is warned of"),
 ];
 
 /// Why a setting can't be read or written.
@@ -87,6 +98,8 @@ impl Known {
         Ok(match self.kind {
             Kind::Duration { .. } => show_duration(number.unwrap_or_default()),
             Kind::Count { .. } => number.unwrap_or_default().to_string(),
+            Kind::DurationOrOff { .. } => number.map_or_else(|| "off".into(), show_duration),
+            Kind::Size => number.map_or_else(|| "off".into(), show_bytes),
             Kind::Rate => number.map_or_else(|| "off".into(), |n| format!("{}/s", show_bytes(n))),
         })
     }
@@ -108,7 +121,12 @@ impl Known {
                 Ok(n) if (min..=max).contains(&n) => Ok(Some(n)),
                 _ => Err(bad(format!("it must be a number between {min} and {max}"))),
             },
-            Kind::Rate if value == "off" => Ok(None),
+            Kind::Rate | Kind::Size | Kind::DurationOrOff { .. } if value == "off" => Ok(None),
+            Kind::Size => with_unit(value, &SIZES).map(Some).map_err(bad),
+            Kind::DurationOrOff { max_ms } => match with_unit(value, &DURATIONS).map_err(bad)? {
+                ms if ms <= max_ms => Ok(Some(ms)),
+                _ => Err(bad(format!("it must be at most {}, or off", show_duration(max_ms)))),
+            },
             Kind::Rate => {
                 let size = value.strip_suffix("/s").ok_or_else(|| bad("write it like \"50 MiB/s\", or off".into()))?;
                 match with_unit(size, &SIZES).map_err(bad)? {
@@ -125,6 +143,11 @@ const DURATIONS: [(&str, u64); 6] =
     [("ms", 1), ("s", 1000), ("min", 60_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 const SIZES: [(&str, u64); 7] =
     [("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("kB", 1 << 10), ("MB", 1 << 20), ("GB", 1 << 30)];
+
+/// A duration with its unit, `10m`, in milliseconds.
+pub fn duration_ms(text: &str) -> Result<u64, String> {
+    with_unit(text.trim(), &DURATIONS)
+}
 
 fn with_unit(text: &str, units: &Units) -> Result<u64, String> {
     let names = || units.iter().map(|u| u.0).collect::<Vec<_>>().join(", ");
@@ -176,6 +199,13 @@ mod tests {
         assert_eq!(rate.parse("50 MiB/s"), Ok(Some(50 << 20)));
         assert_eq!(rate.parse("off"), Ok(None));
         assert!(rate.parse("0 B/s").is_err() && rate.parse("50").is_err());
+        let free = find("segsh_disk_free_warn").unwrap();
+        assert_eq!(free.parse("512 MiB"), Ok(Some(512 << 20)));
+        assert_eq!((free.parse("off"), free.normalize("2048MiB").as_deref()), (Ok(None), Ok("2 GiB")));
+        assert!(free.parse("50").is_err());
+        let lag = find("segsh_mirror_lag_warn").unwrap();
+        assert_eq!((lag.parse("1s"), lag.parse("off")), (Ok(Some(1000)), Ok(None)));
+        assert!(lag.parse("2h").is_err());
         assert!(find("gp_nonsense").is_err());
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Change, Decision, Fts, Pending, Witness};
 use crate::core::ids::Dbid;
-use crate::core::report::{MirrorLoss, Phase, Report};
+use crate::core::report::{MirrorLoss, Phase, Report, Soundness, VerifyStage};
 use crate::core::row::Pairing;
 use crate::core::transition::{self, Event as Happening};
 
@@ -35,7 +35,7 @@ impl Fts {
         if self.pending.is_some() {
             return;
         }
-        if self.held && !self.is_paused(now_ms) {
+        if self.held && !self.waits_for_catalog(now_ms) {
             return self.judge_held(now_ms, pairing, out);
         }
         if !self.is_deciding(now_ms) {
@@ -89,8 +89,31 @@ impl Fts {
                 let reason = format!("primary dbid {} claims in sync", report.dbid);
                 self.change(now_ms, Happening::InSync, reason, out);
             }
+            (None, Pairing::Synchronized) => self.judge_mirror_in_sync(now_ms, report, out),
             _ => {}
         }
+    }
+
+    /// The link holds, and the mirror says that it could not take over: two copies by the row, and one in
+    /// truth. What it said before it was in sync does not count.
+    fn judge_mirror_in_sync(&mut self, now_ms: u64, primary: &Report, out: &mut Vec<Decision>) {
+        let since = self.row_since_ms + self.patience.timeout_ms;
+        let Some(mirror) = self.mirror_answer(since).filter(|m| m.phase == Phase::Mirror) else {
+            return;
+        };
+        let differs = mirror.soundness == Soundness::Unjudged;
+        let compares = primary.verification.as_ref().is_some_and(|v| v.stage == VerifyStage::Running);
+        if differs && compares && mirror.sick.is_none() {
+            // Only over the link can the rest be compared; whoever asked for that takes the pair out of sync.
+            return;
+        }
+        let why = if differs { "a verification found that it differs" } else { "its copy is incomplete" };
+        let incomplete = || (!mirror.ready).then(|| String::from(why));
+        let Some(because) = mirror.sick.clone().or_else(incomplete) else {
+            return;
+        };
+        let reason = format!("mirror dbid {} could not take over: {because}", mirror.dbid);
+        self.change(now_ms, Happening::MirrorLost, reason, out);
     }
 
     /// The acting primary's process is a new one (R5).
@@ -184,6 +207,9 @@ impl Fts {
             return self.double_fault(now_ms, format!("{why}; {stale}"), out);
         }
         match (self.mirror(since), self.row.mirror) {
+            (Mirror::Ready, Some(_)) if self.is_paused(now_ms) && event != Happening::Drained => {
+                self.withhold(now_ms, why, out);
+            }
             (Mirror::Ready, Some(mirror)) => {
                 self.change(now_ms, event, format!("{why}; mirror dbid {} is ready", mirror.dbid), out);
             }
@@ -233,8 +259,8 @@ impl Fts {
             self.granted
         };
         self.pending = Some(Pending { after: transition.after, grants, serving_copy });
-        self.remember(now_ms, format!("decided: {reason}"));
-        let change = Change { transition, reason, evidence: self.evidence(now_ms), recover, serving_copy };
+        let change = Change { transition, reason, evidence: self.grounds(now_ms), recover, serving_copy };
+        self.remember(now_ms, format!("decided: {}", change.reason));
         out.push(Decision::Change(Box::new(change)));
     }
 
@@ -255,8 +281,19 @@ impl Fts {
             return;
         }
         let reason = format!("double fault: {why}");
+        let evidence = self.grounds(now_ms);
         self.remember(now_ms, reason.clone());
-        out.push(Decision::DoubleFault { reason, evidence: self.evidence(now_ms) });
+        out.push(Decision::DoubleFault { reason, evidence });
+    }
+
+    /// The failover that is due waits for the end of the pause.
+    fn withhold(&mut self, now_ms: u64, why: &str, out: &mut Vec<Decision>) {
+        if std::mem::replace(&mut self.said_withheld, true) {
+            return;
+        }
+        let text = format!("{why}; FTS is paused, so the mirror does not take over yet");
+        self.remember(now_ms, text.clone());
+        out.push(Decision::Say(text));
     }
 
     fn say_all_silent(&mut self, now_ms: u64, out: &mut Vec<Decision>) {

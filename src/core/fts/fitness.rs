@@ -2,7 +2,7 @@
 //! copy that the row speaks of.
 
 use crate::core::ids::CopyId;
-use crate::core::report::Report;
+use crate::core::report::{Report, Soundness};
 use crate::core::row::{PairRow, Pairing};
 
 /// Why the copy of a process may not serve from here on; `None` when it may.
@@ -13,6 +13,9 @@ use crate::core::row::{PairRow, Pairing};
 /// Otherwise one copy alone holds everything: the one that served last, which the catalog keeps beside
 /// the row.
 pub fn unfit(row: &PairRow, serving_copy: Option<CopyId>, report: &Report) -> Option<String> {
+    if !report.ready && report.soundness == Soundness::Unjudged {
+        return Some("a verification found that it differs from its primary".into());
+    }
     if !report.ready {
         return Some("its copy is incomplete or of unknown origin".into());
     }
@@ -64,6 +67,10 @@ mod tests {
             data_bytes: 0,
             free_bytes: 0,
             progress: None,
+            lag: None,
+            verification: None,
+            soundness: Soundness::Sound,
+            damaged_pages: 0,
         }
     }
 

@@ -42,6 +42,9 @@ impl Default for Patience {
 pub enum Event {
     /// The catalog's row, after a change or a refused one.
     Row(PairRow),
+    /// What the catalog keeps beside the row, after an operation changed it: the copy that served last, and
+    /// why the content is quarantined.
+    Beside { serving_copy: Option<CopyId>, quarantined: Option<String> },
     /// The catalog could not be written, so the row is what it was.
     NotWritten,
     /// A segment answered, or pushed its report.
@@ -56,7 +59,9 @@ pub enum Event {
     Hold(bool),
     /// The segments have been started: decide from here on, on fresh witnesses only.
     Release,
-    /// Decide nothing until then; it expires by itself. `None` ends it.
+    /// Promote nobody until then; it expires by itself. `None` ends it. What keeps a content writing
+    /// goes on: the grant of tracking, the claim, the grant to a primary that came back, and a switch
+    /// that was asked for.
     Pause { until_ms: Option<u64> },
     /// New settings.
     Patience(Patience),
@@ -105,6 +110,10 @@ pub enum Decision {
 /// How many observations are kept for `why(...)`.
 const REMEMBERED: usize = 64;
 
+/// How far back what was seen is kept with a decision, in milliseconds, and how many observations.
+const ROUNDS_KEPT_MS: u64 = 15_000;
+const ROUNDS_KEPT: usize = 24;
+
 /// How long nothing is decided after the catalog could not be written; then on fresh witnesses.
 const NOT_WRITTEN_PAUSE_MS: u64 = 1000;
 
@@ -112,6 +121,8 @@ const NOT_WRITTEN_PAUSE_MS: u64 = 1000;
 #[derive(Debug, Clone)]
 pub struct Fts {
     row: PairRow,
+    /// When the row was first seen as it is.
+    row_since_ms: u64,
     patience: Patience,
     witnesses: BTreeMap<Dbid, Witness>,
     /// Cold: no segment of this content was seen in a role since the coordinator started.
@@ -122,6 +133,8 @@ pub struct Fts {
     not_written_until_ms: Option<u64>,
     all_silent: bool,
     said_silent: bool,
+    /// The failover that a pause withholds was said.
+    said_withheld: bool,
     said_double_fault: bool,
     quarantined: Option<String>,
     /// A change is under way: its row has not come back yet.
@@ -145,6 +158,7 @@ impl Fts {
     pub fn new(row: PairRow, patience: Patience) -> Fts {
         Fts {
             row,
+            row_since_ms: 0,
             patience,
             witnesses: BTreeMap::new(),
             cold: true,
@@ -153,6 +167,7 @@ impl Fts {
             not_written_until_ms: None,
             all_silent: false,
             said_silent: false,
+            said_withheld: false,
             said_double_fault: false,
             quarantined: None,
             pending: None,
@@ -180,13 +195,19 @@ impl Fts {
         self.quarantined.as_deref()
     }
 
-    /// Whether the service decides at all: not cold, not held by an operation, not paused.
+    /// Whether the service decides at all: not cold, not held by an operation. A pause keeps it from
+    /// promoting, and from nothing else.
     pub fn is_deciding(&self, now_ms: u64) -> bool {
-        !self.cold && !self.held && !self.is_paused(now_ms)
+        !self.cold && !self.held && !self.waits_for_catalog(now_ms)
     }
 
-    fn is_paused(&self, now_ms: u64) -> bool {
-        self.paused_until_ms.max(self.not_written_until_ms).is_some_and(|until| now_ms < until)
+    /// Whether failovers wait for the end of a pause.
+    pub fn is_paused(&self, now_ms: u64) -> bool {
+        self.paused_until_ms.is_some_and(|until| now_ms < until)
+    }
+
+    fn waits_for_catalog(&self, now_ms: u64) -> bool {
+        self.not_written_until_ms.is_some_and(|until| now_ms < until)
     }
 
     /// Whether something was seen that the next second or so will decide.
@@ -194,7 +215,8 @@ impl Fts {
         if !self.is_deciding(now_ms) || self.quarantined.is_some() || self.said_double_fault || self.all_silent {
             return false;
         }
-        let failing = self.witness(self.row.primary.dbid).is_some_and(Witness::is_failing);
+        // While paused nothing becomes of a primary that fails; whoever asks is not kept waiting for it.
+        let failing = !self.is_paused(now_ms) && self.witness(self.row.primary.dbid).is_some_and(Witness::is_failing);
         self.pending.is_some() || failing || self.loss_since.is_some_and(|(epoch, _)| epoch == self.row.epoch)
     }
 
@@ -227,6 +249,15 @@ impl Fts {
     /// The observations of the last rounds, oldest first, with their times.
     pub fn observations(&self) -> impl Iterator<Item = &(u64, String)> {
         self.seen.iter()
+    }
+
+    /// What a decision is kept with: what is known of each member now, then what was seen in the last
+    /// rounds, oldest first, with ages.
+    pub fn grounds(&self, now_ms: u64) -> Vec<String> {
+        let recent = self.seen.iter().filter(|(at, _)| now_ms.saturating_sub(*at) <= ROUNDS_KEPT_MS);
+        let skipped = recent.clone().count().saturating_sub(ROUNDS_KEPT);
+        let lines = recent.skip(skipped).map(|(at, text)| format!("{} ms ago: {text}", now_ms.saturating_sub(*at)));
+        self.evidence(now_ms).into_iter().chain(lines).collect()
     }
 
     /// What is known of each member now, in words, with ages.
@@ -281,6 +312,13 @@ impl Fts {
     fn take(&mut self, now_ms: u64, event: Event, late: bool, out: &mut Vec<Decision>) {
         match event {
             Event::Row(row) => self.take_row(now_ms, row),
+            Event::Beside { serving_copy, quarantined } => {
+                // What was counted in quarantine is of another row.
+                if self.quarantined.is_some() && quarantined.is_none() {
+                    self.witnesses.values_mut().for_each(Witness::void);
+                }
+                (self.serving_copy, self.quarantined) = (serving_copy, quarantined);
+            }
             Event::NotWritten => {
                 self.pending = None;
                 self.not_written_until_ms = Some(now_ms + NOT_WRITTEN_PAUSE_MS);
@@ -295,6 +333,11 @@ impl Fts {
                 self.drained = Some(dbid);
             }
             Event::AllSilent(silent) => {
+                // What failed while everybody was silent counts against nobody: the first one that is heard
+                // again must not make the others late.
+                if self.all_silent && !silent {
+                    self.witnesses.values_mut().for_each(Witness::void);
+                }
                 self.all_silent = silent;
                 self.said_silent &= silent;
             }
@@ -309,7 +352,10 @@ impl Fts {
                 self.held = false;
                 self.witnesses.values_mut().for_each(Witness::void);
             }
-            Event::Pause { until_ms } => self.paused_until_ms = until_ms,
+            Event::Pause { until_ms } => {
+                self.paused_until_ms = until_ms;
+                self.said_withheld = false;
+            }
             Event::Patience(patience) => self.patience = patience,
             Event::Tick => {}
         }
@@ -326,8 +372,10 @@ impl Fts {
         }
         self.remember(now_ms, format!("row {} epoch {}", transition::letters(&row), row.epoch));
         self.said_double_fault = false;
+        self.said_withheld = false;
         self.loss_since = None;
         self.drained = None;
+        self.row_since_ms = now_ms;
         self.row = row;
     }
 
@@ -383,7 +431,7 @@ impl Fts {
         }
         self.remember(now_ms, format!("quarantined: {reason}"));
         self.quarantined = Some(reason.clone());
-        out.push(Decision::Quarantine { reason, evidence: self.evidence(now_ms) });
+        out.push(Decision::Quarantine { reason, evidence: self.grounds(now_ms) });
     }
 
     fn remember(&mut self, now_ms: u64, text: String) {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::core::ids::{Content, CopyId};
-use crate::core::report::{CopyState, MirrorLoss};
+use crate::core::report::{CopyState, MirrorLoss, Soundness, Verification, VerifyStage};
 use crate::core::row::{Member, Mode, Status};
 use crate::core::transition::{Event as Happening, letters};
 
@@ -46,6 +46,10 @@ fn report(dbid: Dbid, phase: Phase) -> Report {
         data_bytes: 0,
         free_bytes: 0,
         progress: None,
+        lag: None,
+        verification: None,
+        soundness: Soundness::Sound,
+        damaged_pages: 0,
     }
 }
 
@@ -219,6 +223,50 @@ fn a_mirror_that_is_not_ready_is_never_promoted_and_that_is_a_double_fault() {
     }
     assert_eq!(b.changes(), []);
     assert_eq!(b.double_faults(), 1, "said once");
+}
+
+#[test]
+fn a_mirror_that_differs_is_given_up_only_when_the_rest_is_compared() {
+    let mut b = Bench::healthy(synced());
+    let mut primary = report(P, Phase::InSync);
+    let compared = |stage| Verification {
+        op: 1,
+        stage,
+        verified_bytes: 0,
+        total_bytes: 0,
+        differing_blocks: 1,
+        differing: String::new(),
+    };
+    primary.verification = Some(compared(VerifyStage::Running));
+    b.pass(1000);
+    b.hear(primary.clone());
+    b.hear(Report { ready: false, soundness: Soundness::Unjudged, ..report(M, Phase::Mirror) });
+    b.pass(1000);
+    b.hear(primary.clone());
+    b.hear(Report { ready: false, soundness: Soundness::Unjudged, ..report(M, Phase::Mirror) });
+    assert_eq!(b.changes(), []);
+    primary.verification = Some(compared(VerifyStage::Ended));
+    b.hear(primary);
+    assert_eq!(b.changes(), [Happening::MirrorLost]);
+    let reason = &b.last_change().reason;
+    assert!(reason.contains("a verification found that it differs"), "{reason}");
+}
+
+#[test]
+fn a_mirror_in_sync_that_says_it_could_not_take_over_is_lost() {
+    for sick in [None, Some("its files no longer stand under their names")] {
+        let mut b = Bench::healthy(synced());
+        let mut mirror = report(M, Phase::Mirror);
+        (mirror.ready, mirror.sick) = (false, sick.map(String::from));
+        b.hear(mirror.clone());
+        assert_eq!(b.changes(), [], "it may have said so before it was in sync");
+        b.pass(1000);
+        b.hear(mirror);
+        assert_eq!(b.changes(), [Happening::MirrorLost]);
+        let reason = &b.last_change().reason;
+        assert!(reason.contains("dbid 3 could not take over"), "{reason}");
+        assert_eq!(b.last_change().recover, None, "somebody has to look at it first");
+    }
 }
 
 #[test]
@@ -438,7 +486,7 @@ fn a_cold_cluster_has_no_faults_until_it_is_released_or_a_role_is_seen() {
 }
 
 #[test]
-fn nothing_is_decided_while_held_or_paused_and_a_pause_ends_by_itself() {
+fn nothing_is_decided_while_held_and_nobody_promoted_while_paused_and_a_pause_ends_by_itself() {
     let mut b = Bench::healthy(synced());
     b.step(Event::Hold(true));
     b.fail(P, Failure::Refused);
@@ -450,8 +498,66 @@ fn nothing_is_decided_while_held_or_paused_and_a_pause_ends_by_itself() {
     b.fail(P, Failure::Refused);
     b.hear(link_ended(report(M, Phase::Mirror)));
     assert_eq!(b.changes(), []);
+    assert!(!b.fts.is_undecided(b.now), "whoever asks for a probe is not kept waiting for the pause");
+    let said = b.all.iter().filter(|d| matches!(d, Decision::Say(text) if text.contains("paused"))).count();
+    assert_eq!(said, 1, "that a failover waits is said, once");
     b.pass(600);
     assert_eq!(b.changes(), [Happening::PrimaryLost]);
+}
+
+#[test]
+fn a_failover_that_a_pause_withheld_happens_as_soon_as_the_pause_is_ended() {
+    let mut b = Bench::healthy(synced());
+    b.step(Event::Pause { until_ms: Some(u64::MAX) });
+    b.fail(P, Failure::Refused);
+    b.hear(link_ended(report(M, Phase::Mirror)));
+    b.pass(5000);
+    assert_eq!(b.changes(), []);
+    b.step(Event::Pause { until_ms: None });
+    assert_eq!(b.changes(), [Happening::PrimaryLost]);
+}
+
+#[test]
+fn a_pause_keeps_no_content_from_writing() {
+    let pause = Event::Pause { until_ms: Some(u64::MAX) };
+    let mut b = Bench::healthy(synced());
+    b.step(pause.clone());
+    b.hear(lost_link());
+    b.hear(link_ended(report(M, Phase::Mirror)));
+    assert_eq!(b.changes(), [Happening::LinkLost], "commits wait for the grant of tracking");
+
+    let mut b = Bench::healthy(resync());
+    b.step(pause.clone());
+    b.hear(report(P, Phase::InSync));
+    assert_eq!(b.changes(), [Happening::InSync], "an unwritten claim would cost the pair its failover");
+
+    let mut b = Bench::healthy(synced());
+    b.step(pause.clone());
+    b.hear(report(P, Phase::Nobody));
+    assert_eq!(b.changes(), [Happening::PrimaryRestarted], "a primary that came back serves again");
+
+    let mut b = Bench::healthy(synced());
+    b.step(pause);
+    b.step(Event::Drained(P));
+    b.fail(P, Failure::Refused);
+    b.hear(link_ended(report(M, Phase::Mirror)));
+    assert_eq!(b.changes(), [Happening::Drained], "a switch that was asked for is no failover");
+}
+
+#[test]
+fn a_decision_is_kept_with_what_was_seen_in_the_rounds_before_it() {
+    let mut b = Bench::healthy(synced());
+    b.pass(1000);
+    b.fail(P, Failure::Timeout);
+    for _ in 0..3 {
+        b.pass(1000);
+        b.hear(report(M, Phase::Mirror));
+        b.fail(P, Failure::Timeout);
+    }
+    let evidence = &b.last_change().evidence;
+    assert!(evidence[0].starts_with("primary dbid 2: no answer in time"), "{evidence:?}");
+    assert!(evidence[1].starts_with("mirror dbid 3: "), "{evidence:?}");
+    assert!(evidence.iter().any(|e| e.contains("ms ago: dbid 2: no answer in time")), "{evidence:?}");
 }
 
 #[test]
@@ -485,6 +591,44 @@ fn when_every_host_is_silent_nothing_is_decided_and_that_is_said_once() {
     assert_eq!(b.all.iter().filter(|d| matches!(d, Decision::Say(_))).count(), 1);
     b.step(Event::AllSilent(false));
     b.hear(report(M, Phase::Mirror));
+    assert_eq!(b.changes(), []);
+}
+
+#[test]
+fn the_end_of_a_silence_of_all_makes_nobody_late() {
+    let mut b = Bench::healthy(synced());
+    for _ in 0..5 {
+        b.pass(1000);
+        b.fail(P, Failure::Timeout);
+        b.fail(M, Failure::Timeout);
+        b.step(Event::AllSilent(true));
+    }
+    // The mirror is heard first.
+    b.step(Event::AllSilent(false));
+    b.hear(report(M, Phase::Mirror));
+    b.pass(900);
+    assert_eq!((b.changes(), b.double_faults()), (vec![], 0));
+    b.hear(report(P, Phase::InSync));
+    b.pass(5000);
+    assert_eq!((b.changes(), b.double_faults()), (vec![], 0));
+}
+
+#[test]
+fn a_primary_that_stays_silent_when_the_others_are_heard_again_is_lost_after_three_attempts_more() {
+    let mut b = Bench::healthy(synced());
+    for _ in 0..5 {
+        b.pass(1000);
+        b.fail(P, Failure::Timeout);
+        b.fail(M, Failure::Timeout);
+        b.step(Event::AllSilent(true));
+    }
+    b.step(Event::AllSilent(false));
+    for attempt in 1..=3 {
+        assert_eq!(b.changes(), [], "after {} attempts", attempt - 1);
+        b.pass(1000);
+        b.hear(report(M, Phase::Mirror));
+        b.fail(P, Failure::Timeout);
+    }
     assert_eq!(b.changes(), [Happening::PrimaryLost]);
 }
 

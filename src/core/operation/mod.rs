@@ -5,9 +5,11 @@
 //! restarts just goes on. Whoever drives a target carries out the [`Step`] and tells it what came of
 //! it ([`Target::did`]).
 
+mod force;
 mod rebalance;
 mod recover;
 mod restart;
+mod verify;
 
 #[cfg(test)]
 mod tests;
@@ -32,6 +34,10 @@ pub enum GoalKind {
     Restart { mode: StopMode },
     /// Start what should run, and recover what was synchronized.
     Start,
+    /// Compare the two copies of a synchronized pair.
+    Verify { rate_bytes: Option<u64> },
+    /// The last resort: serve from this segment, whatever the rows and the records say.
+    ForcePrimary,
 }
 
 impl GoalKind {
@@ -43,6 +49,8 @@ impl GoalKind {
             GoalKind::Rebalance => "rebalance",
             GoalKind::Restart { .. } => "restart",
             GoalKind::Start => "start",
+            GoalKind::Verify { .. } => "verify",
+            GoalKind::ForcePrimary => "force_primary",
         }
     }
 }
@@ -91,6 +99,8 @@ pub enum Stage {
     Starting,
     /// On the way to a synchronized pair.
     Recovering,
+    /// Verify: the copies are being compared, or what was found is being judged.
+    Verifying,
 }
 
 /// Why a target is refused; each has a documented code.
@@ -128,6 +138,10 @@ pub enum Ended {
     Cancelled {
         note: String,
     },
+    /// Verify: the copies differ; which side is at fault, in words.
+    Differs {
+        note: String,
+    },
 }
 
 /// One content that a goal works on.
@@ -156,7 +170,17 @@ pub struct Target {
     pub was_in_sync: bool,
     /// Full copy: the old directory is dropped.
     pub dropped: bool,
+    /// Verify: bytes that were compared, blocks that differ, and the first of them in words.
+    #[serde(default)]
+    pub verified_bytes: u64,
+    #[serde(default)]
+    pub differing_blocks: u64,
+    #[serde(default)]
+    pub differing: String,
     pub ended: Option<Ended>,
+    /// Override: the highest epoch that a member was seen to have obeyed.
+    #[serde(default)]
+    pub above: Epoch,
     /// Processes started by this target, and what became of starts that failed.
     #[serde(skip)]
     pub started: BTreeMap<Dbid, Result<u32, String>>,
@@ -169,6 +193,9 @@ pub struct Target {
     /// The primary could not be drained: judged by whether it serves on.
     #[serde(skip)]
     undrained: Option<String>,
+    /// What was asked for, and is waited for since.
+    #[serde(skip)]
+    asked: Option<WaitFor>,
     /// The acting primary was seen at the copy.
     #[serde(skip)]
     saw_primary: bool,
@@ -190,11 +217,16 @@ impl Target {
             continues: None,
             was_in_sync: false,
             dropped: false,
+            verified_bytes: 0,
+            differing_blocks: 0,
+            differing: String::new(),
             ended: None,
+            above: Epoch::default(),
             started: BTreeMap::new(),
             asked_to_stop: Vec::new(),
             drained: false,
             undrained: None,
+            asked: None,
             saw_primary: false,
             waiting: None,
         }
@@ -221,6 +253,8 @@ pub enum Process {
 pub struct MemberFacts {
     /// Its last answer, while its connection stands and answers in time.
     pub report: Option<Report>,
+    /// Its last answer to this coordinator, however long ago.
+    pub last: Option<Report>,
     /// The process that holds its data directory.
     pub process: Process,
     /// The process that holds the sibling directory of a full copy.
@@ -235,6 +269,8 @@ pub struct MemberFacts {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Facts {
     pub now_ms: u64,
+    /// The operation that the target is of.
+    pub op: i64,
     pub row: PairRow,
     /// Why the content is quarantined.
     pub quarantined: Option<String>,
@@ -292,6 +328,11 @@ pub enum WaitFor {
     Promotion,
     SegmentToStop(Dbid, StopMode),
     NamesToStand,
+    PrimaryToAnswer,
+    VerificationToBegin,
+    VerificationToEnd,
+    Verification,
+    Judgement,
 }
 
 impl WaitFor {
@@ -307,7 +348,10 @@ impl WaitFor {
             WaitFor::NamesToStand => Some(10_000),
             WaitFor::SegmentToStop(_, StopMode::Fast) => Some(10_000),
             WaitFor::SegmentToStop(_, StopMode::Immediate) => Some(0),
-            WaitFor::SegmentToStop(_, StopMode::Smart) | WaitFor::Copy => None,
+            WaitFor::PrimaryToAnswer => Some(5_000),
+            // Then it is asked again.
+            WaitFor::VerificationToBegin | WaitFor::VerificationToEnd | WaitFor::Judgement => Some(2_000),
+            WaitFor::SegmentToStop(_, StopMode::Smart) | WaitFor::Copy | WaitFor::Verification => None,
         }
     }
 
@@ -322,6 +366,11 @@ impl WaitFor {
             WaitFor::Promotion => "waiting for the roles to switch",
             WaitFor::SegmentToStop(..) => "stopping",
             WaitFor::NamesToStand => "waiting for the new copy to be named",
+            WaitFor::PrimaryToAnswer => "waiting for the acting primary",
+            WaitFor::VerificationToBegin => "beginning to compare",
+            WaitFor::VerificationToEnd => "ending the comparison",
+            WaitFor::Verification => "comparing",
+            WaitFor::Judgement => "judging the acting primary's data",
         }
     }
 }
@@ -342,7 +391,14 @@ pub enum Step {
     /// Remove the target's identity; make an empty sibling directory unless it is copied in place.
     Prepare { dbid: Dbid, sibling: bool },
     /// Change the row, with what the members need to know beside it.
-    Change { transition: Box<Transition>, full_copy: bool, rate_bytes: Option<u64>, reason: String },
+    Change {
+        transition: Box<Transition>,
+        full_copy: bool,
+        rate_bytes: Option<u64>,
+        reason: String,
+        /// The copy that serves from here on, where that is the step's to say.
+        serving_copy: Option<CopyId>,
+    },
     /// Drain the primary.
     Drain { dbid: Dbid },
     /// Exchange the names of the data directory and its sibling, unless that is done already. Tried again
@@ -350,6 +406,12 @@ pub enum Step {
     Exchange { dbid: Dbid },
     /// Drop what is under the sibling's name.
     DropOld { dbid: Dbid },
+    /// Ask the acting primary to compare itself with its mirror.
+    Verify { dbid: Dbid, rate_bytes: Option<u64> },
+    /// Ask it to end that.
+    EndVerify { dbid: Dbid },
+    /// Ask it to judge its own data.
+    Judge { dbid: Dbid },
     /// Look again at the next change.
     Wait(WaitFor),
     /// The target has ended; [`Target::ended`] says how.
@@ -370,6 +432,9 @@ impl Step {
             Step::Drain { .. } => "draining the primary",
             Step::Exchange { .. } => "naming the new copy",
             Step::DropOld { .. } => "dropping the old copy",
+            Step::Verify { .. } => WaitFor::VerificationToBegin.words(),
+            Step::EndVerify { .. } => WaitFor::VerificationToEnd.words(),
+            Step::Judge { .. } => WaitFor::Judgement.words(),
             Step::Wait(what) => what.words(),
             Step::Ended => "ended",
         }
@@ -398,7 +463,8 @@ impl Target {
         if self.stage == Stage::Pending && (facts.cancelled || facts.stop_after_segment) {
             return self.end(Ended::Cancelled { note: "not begun".into() });
         }
-        if let Some(why) = &facts.quarantined {
+        // A quarantine is lifted only by the override.
+        if let Some(why) = facts.quarantined.as_ref().filter(|_| kind != GoalKind::ForcePrimary) {
             return self.refuse(Why::Quarantined, why.clone());
         }
         let step = match kind {
@@ -409,6 +475,8 @@ impl Target {
             GoalKind::Rebalance => self.rebalance(facts),
             GoalKind::Restart { mode } => self.restart(Some(mode), facts),
             GoalKind::Start => self.restart(None, facts),
+            GoalKind::Verify { rate_bytes } => self.verify(rate_bytes, facts),
+            GoalKind::ForcePrimary => self.force(facts),
         };
         if !matches!(step, Step::Wait(_)) {
             self.waiting = None;
@@ -434,6 +502,9 @@ impl Target {
                 self.undrained = Some(format!("{}: {cause}", step.words()));
             }
             (Step::DropOld { .. }, Came::Fine) => self.dropped = true,
+            (Step::Verify { .. }, _) => self.asked = Some(WaitFor::VerificationToBegin),
+            (Step::EndVerify { .. }, _) => self.asked = Some(WaitFor::VerificationToEnd),
+            (Step::Judge { .. }, _) => self.asked = Some(WaitFor::Judgement),
             (Step::Stop { dbid, .. }, _) => self.asked_to_stop.push(*dbid),
             (Step::Change { transition, .. }, Came::Changed(epoch)) if transition.rule.raises => {
                 self.granted = Some(epoch);

@@ -161,6 +161,9 @@ impl Target {
         let Some(primary) = facts.serving() else {
             return self.wait_for_primary(facts);
         };
+        if let Some(step) = self.judged(&primary, facts) {
+            return step;
+        }
         let unusable = primary.map_unusable.clone();
         let unfinished = facts.must_copy_all.then(|| format!("a full copy of dbid {dbid} was begun and did not end"));
         if let (false, Some(why)) = (how.full, unusable.or(unfinished)) {
@@ -363,6 +366,7 @@ impl Target {
                 transition: Box::new(transition),
                 full_copy: how.full && self.continues != Some(true),
                 rate_bytes: how.rate_bytes,
+                serving_copy: None,
             },
             None => Step::Wait(WaitFor::OtherOperation),
         }

@@ -1,8 +1,10 @@
 //! The steps of each kind of goal, one situation at a time.
 
+mod force;
+
 use super::*;
 use crate::core::ids::CopyId;
-use crate::core::report::CopyState;
+use crate::core::report::{CopyState, Soundness, Verification, VerifyStage};
 use crate::core::row::{Member, Mode, Status};
 use crate::core::transition::{Event, letters};
 
@@ -33,6 +35,10 @@ fn report(dbid: Dbid, phase: Phase, epoch: u64) -> Report {
         data_bytes: 1 << 30,
         free_bytes: 0,
         progress: None,
+        lag: None,
+        verification: None,
+        soundness: Soundness::Sound,
+        damaged_pages: 0,
     }
 }
 
@@ -40,6 +46,7 @@ fn report(dbid: Dbid, phase: Phase, epoch: u64) -> Report {
 fn tracking() -> Facts {
     let mut facts = Facts {
         now_ms: 0,
+        op: 1,
         row: PairRow {
             content: Content(0),
             epoch: Epoch(5),
@@ -58,15 +65,14 @@ fn tracking() -> Facts {
         report: Some(report(P, Phase::Tracking, 5)),
         process: Process::Running(102),
         sibling: Process::Absent,
-        free_bytes: None,
-        lost: None,
+        ..MemberFacts::default()
     };
     let mirror = MemberFacts {
         report: None,
         process: Process::Absent,
         sibling: Process::Absent,
         free_bytes: Some(2 << 30),
-        lost: None,
+        ..MemberFacts::default()
     };
     facts.members.insert(P, primary);
     facts.members.insert(M, mirror);
@@ -622,4 +628,108 @@ fn of_a_synchronized_pair_a_start_revives_both_for_either_may_serve() {
     assert_eq!(t.next(GoalKind::Start, &f), Step::Start { dbid: M, sibling: false });
     t.did(&Step::Start { dbid: M, sibling: false }, Came::Pid(103));
     assert_eq!(t.next(GoalKind::Start, &f), Step::Release);
+}
+
+const VERIFY: GoalKind = GoalKind::Verify { rate_bytes: None };
+
+fn compared(stage: VerifyStage, differing_blocks: u64) -> Verification {
+    let differing = "main.db block 7".into();
+    Verification { op: 1, stage, verified_bytes: 9, total_bytes: 9, differing_blocks, differing }
+}
+
+fn primary_report(facts: &mut Facts) -> &mut Report {
+    member(facts, P).report.as_mut().expect("the primary reports")
+}
+
+#[test]
+fn a_verification_asks_once_and_again_when_nothing_is_heard_of_it() {
+    let (mut t, mut f) = (mirror_target(), synced());
+    let asks = Step::Verify { dbid: P, rate_bytes: None };
+    assert_eq!(t.next(VERIFY, &f), asks);
+    assert_eq!(t.next(VERIFY, &f), asks, "nothing was done in between");
+    t.did(&asks, Came::Fine);
+    assert_eq!(t.next(VERIFY, &f), Step::Wait(WaitFor::VerificationToBegin));
+    f.now_ms = 2_000;
+    assert_eq!(t.next(VERIFY, &f), asks);
+    t.did(&asks, Came::Fine);
+    // What another operation had compared is no answer to this one.
+    primary_report(&mut f).verification = Some(Verification { op: 9, ..compared(VerifyStage::Ended, 5) });
+    assert_eq!(t.next(VERIFY, &f), Step::Wait(WaitFor::VerificationToBegin));
+    primary_report(&mut f).verification = Some(compared(VerifyStage::Running, 0));
+    assert_eq!(t.next(VERIFY, &f), Step::Wait(WaitFor::Verification));
+    primary_report(&mut f).verification = Some(compared(VerifyStage::Ended, 0));
+    assert_eq!(t.next(VERIFY, &f), Step::Ended);
+    assert!(matches!(t.ended, Some(Ended::Done { .. })));
+}
+
+#[test]
+fn a_difference_leaves_sync_then_is_judged_then_told() {
+    let (mut t, mut f) = (mirror_target(), synced());
+    let report = primary_report(&mut f);
+    report.verification = Some(compared(VerifyStage::Ended, 2));
+    report.soundness = Soundness::Unjudged;
+    let leaves = t.next(VERIFY, &f);
+    assert_eq!(event(&leaves), Some(Event::DifferenceFound));
+    t.did(&leaves, Came::Changed(Epoch(6)));
+    f.row = apply_change(&leaves);
+    assert_eq!(letters(&f.row), "p,c,u / m,s,d");
+    assert_eq!(t.next(VERIFY, &f), Step::Wait(WaitFor::PrimaryToAnswer), "not judged before it has obeyed");
+    primary_report(&mut f).epoch = Epoch(6);
+    primary_report(&mut f).phase = Phase::Tracking;
+    let judge = t.next(VERIFY, &f);
+    assert_eq!(judge, Step::Judge { dbid: P });
+    t.did(&judge, Came::Fine);
+    assert_eq!(t.next(VERIFY, &f), Step::Wait(WaitFor::Judgement));
+    primary_report(&mut f).soundness = Soundness::Damaged { why: "block 7".into() };
+    assert_eq!(t.next(VERIFY, &f), Step::Ended);
+    assert!(
+        matches!(&t.ended, Some(Ended::Differs { note }) if note.contains("dbid 2 damaged: block 7")),
+        "{:?}",
+        t.ended
+    );
+}
+
+#[test]
+fn a_known_difference_leaves_sync_also_when_the_comparison_was_cancelled_or_broke() {
+    let (mut t, mut f) = (mirror_target(), synced());
+    f.cancelled = true;
+    t.stage = Stage::Verifying;
+    primary_report(&mut f).verification = Some(compared(VerifyStage::Failed { why: "cancelled".into() }, 1));
+    assert_eq!(event(&t.next(VERIFY, &f)), Some(Event::DifferenceFound));
+    // Without one a cancelled comparison changes nothing.
+    primary_report(&mut f).verification = Some(compared(VerifyStage::Failed { why: "cancelled".into() }, 0));
+    assert_eq!(t.next(VERIFY, &f), Step::Ended);
+    assert!(matches!(t.ended, Some(Ended::Cancelled { .. })));
+}
+
+#[test]
+fn only_a_synchronized_pair_is_verified() {
+    let mut t = mirror_target();
+    t.next(VERIFY, &tracking());
+    assert_eq!(why(&t), Some(Why::NotSynchronized));
+}
+
+#[test]
+fn a_pair_that_is_lost_meanwhile_is_no_difference() {
+    let (mut t, mut f) = (mirror_target(), synced());
+    t.next(VERIFY, &f);
+    f.row = tracking().row;
+    member(&mut f, P).report = Some(report(P, Phase::Tracking, 5));
+    assert_eq!(t.next(VERIFY, &f), Step::Ended);
+    assert!(matches!(t.ended, Some(Ended::Failed { .. })));
+}
+
+#[test]
+fn nothing_is_copied_from_a_primary_before_it_was_judged_nor_when_it_is_damaged() {
+    for kind in [RECOVER, FULL] {
+        let (mut t, mut f) = (mirror_target(), tracking());
+        primary_report(&mut f).soundness = Soundness::Unjudged;
+        let judge = t.next(kind, &f);
+        assert_eq!(judge, Step::Judge { dbid: P });
+        t.did(&judge, Came::Fine);
+        assert_eq!(t.next(kind, &f), Step::Wait(WaitFor::Judgement));
+        primary_report(&mut f).soundness = Soundness::Damaged { why: "block 7".into() };
+        t.next(kind, &f);
+        assert_eq!(why(&t), Some(Why::SourceDamaged));
+    }
 }

@@ -12,7 +12,7 @@
 //! differ from ours; while the link holds, the dirty count only falls.
 
 use crate::core::track::{BLOCK_BYTES, DirtyMap, FileId, Run};
-use std::collections::VecDeque;
+use crate::core::unsynced::Unsynced;
 
 /// How the acting primary treats its mirror now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -56,7 +56,7 @@ pub struct Primary {
     mirroring: Mirroring,
     dirty: DirtyMap,
     /// Blocks sent, each with the barrier that will cover it, in order.
-    unsynced: VecDeque<(Barrier, Run)>,
+    unsynced: Unsynced,
     /// The number the next barrier gets.
     next_barrier: Barrier,
     answered: Barrier,
@@ -70,7 +70,7 @@ impl Primary {
         Primary {
             mirroring: if mirrorless { Mirroring::Mirrorless } else { Mirroring::Tracking },
             dirty,
-            unsynced: VecDeque::new(),
+            unsynced: Unsynced::default(),
             next_barrier: 1,
             answered: 0,
             map_changed: true,
@@ -89,7 +89,7 @@ impl Primary {
     /// copy of this process's memory is all that knows of it.
     pub fn possibly_different(&self) -> DirtyMap {
         let mut map = self.dirty.clone();
-        self.unsynced.iter().for_each(|(_, run)| map.mark(*run));
+        self.unsynced.runs().for_each(|run| map.mark(run));
         map
     }
 
@@ -181,9 +181,7 @@ impl Primary {
     /// The mirror has synced everything up to this barrier.
     pub fn answered(&mut self, barrier: Barrier) {
         self.answered = self.answered.max(barrier);
-        while self.unsynced.front().is_some_and(|(b, _)| *b <= self.answered) {
-            self.unsynced.pop_front();
-        }
+        self.unsynced.answered(self.answered);
     }
 
     pub fn is_answered(&self, barrier: Barrier) -> bool {
@@ -191,18 +189,7 @@ impl Primary {
     }
 
     fn sent(&mut self, run: Run) {
-        if run.count == 0 {
-            return;
-        }
-        if let Some((barrier, last)) = self.unsynced.back_mut()
-            && *barrier == self.next_barrier
-            && last.file == run.file
-            && (last.end() == run.first || (last.first <= run.first && run.first <= last.end()))
-        {
-            last.count = last.count.max(run.end() - last.first);
-            return;
-        }
-        self.unsynced.push_back((self.next_barrier, run));
+        self.unsynced.sent(self.next_barrier, run);
     }
 
     /// Adds to the map what another contribution names: the mirror's, or our own log's.
@@ -239,12 +226,17 @@ impl Primary {
         self.mirroring = Mirroring::InSync;
     }
 
+    /// A comparison found that the mirror holds something else there: only a copy makes it equal. While the
+    /// pair stays in sync writes go on as before; a mark too many is harmless.
+    pub fn differs(&mut self, run: Run) {
+        self.dirty.mark(run);
+        self.map_changed = true;
+    }
+
     /// The mirror is lost: what it may not hold durably is dirty again.
     pub fn mirror_lost(&mut self) {
         if matches!(self.mirroring, Mirroring::Resync | Mirroring::InSync) {
-            for (_, run) in std::mem::take(&mut self.unsynced) {
-                self.dirty.mark(run);
-            }
+            std::mem::take(&mut self.unsynced).runs().for_each(|run| self.dirty.mark(run));
             self.map_changed = true;
             self.mirroring = Mirroring::Suspended;
         }

@@ -101,6 +101,115 @@ fn what_a_checkpoint_writes_while_the_link_opens_is_durably_marked() {
     return_and_recover(a, &b, 6);
 }
 
+/// Carries a link until so many bytes have come from the primary, then cuts it at both ends.
+fn cutting(mirror: &Side, after_bytes: u64) -> PeerAddress {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let replication_port = listener.local_addr().expect("an address").port();
+    let to = mirror.port;
+    std::thread::spawn(move || {
+        let (primary, _) = listener.accept().expect("the primary");
+        let mirror = TcpStream::connect(("127.0.0.1", to)).expect("the mirror");
+        let (mut answers, mut back) = (mirror.try_clone().expect("a socket"), primary.try_clone().expect("a socket"));
+        let answering = std::thread::spawn(move || std::io::copy(&mut answers, &mut back));
+        let carried = std::io::copy(&mut std::io::Read::take(&primary, after_bytes), &mut &mirror);
+        for end in [&primary, &mirror] {
+            // One that has ended by itself is cut already.
+            let _ = end.shutdown(std::net::Shutdown::Both);
+        }
+        drop((carried, answering.join()));
+    });
+    PeerAddress { dbid: Dbid(mirror.dbid), address: "127.0.0.1".into(), replication_port }
+}
+
+#[test]
+fn a_link_cut_in_any_stage_leaves_a_recovery_that_is_simply_run_again() {
+    let (a, mut b) = tracking();
+    a.write(FileId::Main, 0, &vec![2; 6 << 20]);
+    let mut epoch = 5;
+    // In the preparation, at the beginning, in the middle and near the end of the copy.
+    for after_bytes in [10, 1_000, 100_000, 3 << 20, 6 << 20] {
+        let recovery = order(epoch, &a, &b, Mode::Resynchronizing, &b, false);
+        b.engine.order(&recovery).expect("obeyed");
+        let recovery = order(epoch, &a, &b, Mode::Resynchronizing, &a, false);
+        a.engine.order(&Order { peer: Some(cutting(&b, after_bytes)), ..recovery }).expect("obeyed");
+        a.until("lost", |r| r.mirror_lost.is_some());
+        a.engine.order(&order(epoch + 1, &a, &b, Mode::ChangeTracking, &a, false)).expect("obeyed");
+        let left = a.engine.report().dirty_blocks;
+        assert!(left > 0, "what may not be durable at the mirror is dirty, cut after {after_bytes} bytes");
+        b = Side::start(b.die(), 3);
+        epoch += 2;
+    }
+    resynchronize(&a, &b, epoch, false);
+    a.until("in sync", |r| r.phase == Phase::InSync);
+    assert_equal(&a, &b);
+}
+
+#[test]
+fn a_copy_with_a_cap_below_the_floor_keeps_it() {
+    let (a, b) = tracking();
+    a.write(FileId::Main, 0, &vec![2; 1 << 20]);
+    b.engine.order(&order(5, &a, &b, Mode::Resynchronizing, &b, false)).expect("obeyed");
+    let began = std::time::Instant::now();
+    let recovery = order(5, &a, &b, Mode::Resynchronizing, &a, false);
+    a.engine.order(&Order { rate_bytes: Some(512 << 10), ..recovery }).expect("obeyed");
+    a.until("in sync", |r| r.phase == Phase::InSync);
+    // A grant is saved up at most.
+    assert!(began.elapsed() > Duration::from_millis(1_800), "1 MiB took {:?} at 512 KiB/s", began.elapsed());
+    assert_equal(&a, &b);
+}
+
+/// A mirror that answers everything, but from its claim on a sync only when told to.
+fn late_once_in_sync(of: &Side) -> (PeerAddress, Sender<()>) {
+    let copy = load_meta(of.dir.path()).expect("meta").copy_state();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let replication_port = listener.local_addr().expect("an address").port();
+    let (answer, told) = channel();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("the primary");
+        let mut claimed = false;
+        while let Ok(frame) = read_frame(&mut stream) {
+            let answer = match frame {
+                Frame::Open(_) => {
+                    let (lengths, contribution, touched) = ([Some(0), Some(0)], vec![], vec![]);
+                    Frame::Manifest(Manifest { copy, lengths, contribution, touched, unusable: None })
+                }
+                Frame::Begin => Frame::Begun,
+                Frame::Barrier(_) if claimed && told.recv().is_err() => return,
+                Frame::Barrier(barrier) => Frame::Synced(barrier),
+                Frame::Ping(sent) => Frame::Pong(sent),
+                Frame::Consistent { .. } => {
+                    claimed = true;
+                    Frame::IsConsistent
+                }
+                _ => continue,
+            };
+            if write_frame(&mut stream, &answer).is_err() {
+                return;
+            }
+        }
+    });
+    (PeerAddress { dbid: Dbid(of.dbid), address: "127.0.0.1".into(), replication_port }, answer)
+}
+
+#[test]
+fn a_mirror_that_is_late_is_reported_as_late_before_it_is_lost() {
+    let (a, b) = tracking();
+    let (peer, answer) = late_once_in_sync(&b);
+    let recovery = order(5, &a, &b, Mode::Resynchronizing, &a, false);
+    a.engine.order(&Order { peer: Some(peer), ..recovery }).expect("obeyed");
+    let prompt = a.until("in sync", |r| r.phase == Phase::InSync);
+    assert!(prompt.lag.is_some(), "there is a link");
+    let engine = a.engine.clone();
+    let commit = std::thread::spawn(move || engine.sync(FileId::Wal));
+    let late = a.until("late", |r| r.lag.is_some_and(|lag| lag.oldest_sync_ms > 300));
+    assert_eq!(late.mirror_lost, None);
+    answer.send(()).expect("the mirror listens");
+    commit.join().expect("no panic").expect("the mirror answered after all");
+    let lag = a.engine.report().lag.expect("there is a link");
+    assert!(lag.oldest_sync_ms > 300, "what has just been late is told for a while: {lag:?}");
+    assert_eq!(b.engine.report().lag, None, "a mirror's lag is its primary's to tell");
+}
+
 #[test]
 fn a_copy_whose_files_are_gone_is_not_ready_and_does_not_serve() {
     for name in ["main.db", "main.db-wal"] {

@@ -1,13 +1,15 @@
 //! Two engines in one process, a real link between them, real files: the whole life of a pair.
 
 mod faults;
+mod markers;
+mod verify;
 
 use super::storage::{FileId, Storage};
 use super::{Connector, Engine, Then, load_meta, save_map, save_meta};
 use crate::core::format::{Meta, TrackMap};
 use crate::core::ids::{Content, CopyId, Dbid, Epoch};
 use crate::core::pair::binding::Binding;
-use crate::core::report::{CopyState, MirrorLoss, Order, PeerAddress, Phase, Report};
+use crate::core::report::{CopyState, MirrorLoss, Order, PeerAddress, Phase, Report, Soundness};
 use crate::core::row::{Member, Mode, PairRow, Status};
 use crate::core::track::DirtyMap;
 use std::io;
@@ -47,10 +49,12 @@ fn write_identity(dir: &Path, dbid: i64, peer: i64) {
         generation: Epoch(1),
         peer: Some(state(peer)),
         epoch: Epoch(1),
+        acted: Epoch(0),
         consistent: true,
         written_outside_checkpoint: false,
         stamps: vec![],
         touched: vec![],
+        soundness: Soundness::Sound,
     };
     super::create_files(dir).expect("files");
     save_meta(dir, &meta).expect("meta");

@@ -25,6 +25,8 @@ fn intent(verb: &str, options: &Options) -> Intent {
             Intent::FullRecover { selection, rate_bytes, jobs, in_place: options.flag("in_place", false) }
         }
         "rebalance" => Intent::Rebalance { selection },
+        "verify" => Intent::Verify { selection, rate_bytes, jobs },
+        "force_primary" => Intent::ForcePrimary { selection },
         "restart" => {
             let mode = options.word("mode").and_then(StopMode::parse).unwrap_or(StopMode::Fast);
             Intent::Restart { selection, mode }
@@ -60,6 +62,10 @@ pub(super) fn change(context: &Context, verb: &'static str, argument: &Dynamic) 
 
 /// A restart without a selection is of everything; one whose selection came out empty must not be.
 fn not_all_by_accident(function: &str, verb: &str, options: &Options) -> Thrower<()> {
+    if verb == "force_primary" && options.selection().dbids.is_empty() {
+        let message = format!("{function}(): name the segment that shall serve: {function}(#{{ dbids: N }})");
+        return Err(Thrown::script("bad_option", message).next(format!("help(\"{function}\")")));
+    }
     if verb != "restart" || !options.selects_nothing() {
         return Ok(());
     }

@@ -31,7 +31,9 @@ use rhai::{
 use segments::Segments;
 use serde_json::Value;
 use sql::{RowsRecord, SqlRow};
-use state::{ContentRecord, CoordinatorRecord, HostRecord, RowRecord, SegmentRecord, StateRecord};
+use state::{
+    ContentRecord, CoordinatorRecord, HostRecord, RecoveryRecord, RowRecord, SegmentRecord, StateRecord, WarningRecord,
+};
 use std::rc::Rc;
 
 type Fallible = Result<Dynamic, Box<EvalAltResult>>;
@@ -97,6 +99,7 @@ macro_rules! api {
 fn bind_states(module: &mut Module, context: &Rc<Context>) {
     api!(module, context, "state", 0, |c| { Ok(Dynamic::from(StateRecord(Rc::new(c.cluster()?.state()?)))) });
     api!(module, context, "probe", 0, |c| { Ok(Dynamic::from(StateRecord(Rc::new(c.cluster()?.probe()?)))) });
+    api!(module, context, "recoveries", 0, |c| { Ok(state::recoveries(&c.cluster()?.state()?).into()) });
     api!(module, context, "state.content", 0, |_c, s: &mut StateRecord, n: i64| { state::content(s, n) });
     api!(module, context, "state.segment", 0, |_c, s: &mut StateRecord, n: i64| { state::segment(s, n) });
     api!(module, context, "state.host", 0, |_c, s: &mut StateRecord, n: ImmutableString| { state::host(s, &n) });
@@ -116,7 +119,13 @@ fn bind_changes(module: &mut Module, context: &Rc<Context>) {
         "full_recover", "plan_full_recover";
         "rebalance", "plan_rebalance";
         "restart", "plan_restart";
+        "verify", "plan_verify";
     }
+    // An override names its segment: there is no form without.
+    api!(module, context, "force_primary", 0, |c, o: Dynamic| change::change(c, "force_primary", &o));
+    api!(module, context, "plan_force_primary", 0, |c, o: Dynamic| {
+        change::planned(c, "plan_force_primary", "force_primary", &o)
+    });
 }
 
 fn bind_plans(module: &mut Module, context: &Rc<Context>) {
@@ -156,6 +165,10 @@ fn bind_session(module: &mut Module, context: &Rc<Context>) {
     api!(module, context, "ping", 0, |c, h: ImmutableString| { session::ping(c, &h) });
     api!(module, context, "setting", 0, |c, n: ImmutableString| { session::setting(c, &n, None) });
     api!(module, context, "setting", 1, |c, n: ImmutableString, v: Dynamic| { session::setting(c, &n, Some(&v)) });
+    api!(module, context, "fts_pause", 0, |c| session::fts_pause(c, None));
+    api!(module, context, "fts_pause", 1, |c, time: Dynamic| { session::fts_pause(c, Some(&time)) });
+    api!(module, context, "fts_resume", 0, |c| session::fts_resume(c));
+    api!(module, context, "evidence", 0, |c, n: i64| session::evidence(c, n));
     api!(module, context, "traffic.report", 0, |_c, t: &mut TrafficRecord| demo::report(t));
     api!(module, context, "traffic.stop", 0, |c, t: &mut TrafficRecord| demo::stop(c, t));
     api!(module, context, "args", 0, |c| session::args(c));
@@ -217,6 +230,8 @@ pub(super) fn record_json(value: &Dynamic) -> Option<Value> {
         HostRecord,
         CoordinatorRecord,
         RowRecord,
+        RecoveryRecord,
+        WarningRecord,
         RefusalRecord,
         OutcomeRecord,
         SegmentOutcomeRecord,
@@ -265,6 +280,8 @@ pub fn record_docs() -> Vec<FieldDoc> {
         docs::<HostRecord>(),
         docs::<CoordinatorRecord>(),
         docs::<RowRecord>(),
+        docs::<RecoveryRecord>(),
+        docs::<WarningRecord>(),
         docs::<RefusalRecord>(),
         docs::<OutcomeRecord>(),
         docs::<SegmentOutcomeRecord>(),

@@ -26,7 +26,7 @@ impl Record for OutcomeRecord {
     fn fields() -> Vec<Field<Self>> {
         fields! {
             verb: "the call" => |o| text(&o.0.verb);
-            status: "done, started, planned, partial, refused, unknown, cancelled or declined" => |o| text(o.0.status.word());
+            status: "done, started, planned, partial, refused, unknown, cancelled, declined or differs" => |o| text(o.0.status.word());
             exit: "the exit code it would give" => |o| i64::from(o.0.status.exit());
             done: "whether everything asked for is done" => |o| o.0.status == crate::cluster::OutcomeStatus::Done;
             op: "the coordinator's operation, or () when there was nothing to do" => |o| optional(o.0.op);
@@ -53,9 +53,11 @@ impl Record for SegmentOutcomeRecord {
             dbid: "its number" => |s| s.0.dbid.0;
             host: "its host" => |s| text(&s.0.host);
             status: "how its part ended" => |s| text(s.0.status.word());
-            how: "incremental, full, switched or restarted" => |s| text(&s.0.how);
+            how: "incremental, full, switched, restarted or verified" => |s| text(&s.0.how);
             copied_blocks: "blocks of 4 KiB copied" => |s| s.0.copied_blocks;
             copied_bytes: "bytes copied" => |s| s.0.copied_bytes;
+            verified_bytes: "bytes compared" => |s| s.0.verified_bytes;
+            differing_blocks: "blocks of 4 KiB that differ" => |s| s.0.differing_blocks;
             paused_us: "the pauses of reads and writes, in microseconds" => |s| s.0.paused_us.iter().map(|p| Dynamic::from(*p)).collect::<Array>();
             pair: "the pair's health at the end" => |s| text(&s.0.pair);
             note: "what is worth knowing" => |s| text(&s.0.note);

@@ -2,7 +2,7 @@
 
 use super::outcome::OutcomeRecord;
 use super::refusal::RefusalRecord;
-use crate::cluster::{Plan, State, state_after};
+use crate::cluster::{Plan, State, saved, state_after};
 use crate::core::row::{PairRow, Role};
 use crate::script::context::Context;
 use crate::script::json;
@@ -11,6 +11,8 @@ use crate::script::sequence::merged;
 use crate::script::thrown::{Thrower, Thrown};
 use rhai::{Array, Dynamic, Engine, ImmutableString, Map};
 use serde_json::Value;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -124,16 +126,18 @@ pub(super) fn sequence(parts: &Array) -> Thrower {
 /// `plan.save(file)`.
 pub(super) fn save(record: &PlanRecord, file: &str) -> Thrower {
     let failed = |e: String| Thrown::script("io", format!("{file}: {e}"));
-    let text = serde_json::to_string_pretty(&*record.plans).map_err(|e| failed(e.to_string()))?;
-    std::fs::write(Path::new(file), text + "\n").map_err(|e| failed(e.to_string()))?;
+    let text = saved::encode(&record.plans).map_err(|e| failed(e.to_string()))?;
+    std::fs::write(Path::new(file), text).map_err(|e| failed(e.to_string()))?;
     Ok(Dynamic::UNIT)
 }
 
 /// `load_plan(file)`.
 pub(super) fn load(file: &str) -> Thrower {
     let failed = |e: String| Thrown::script("io", format!("{file}: {e}"));
-    let text = std::fs::read_to_string(file).map_err(|e| failed(e.to_string()))?;
-    let plans: Vec<Plan> = serde_json::from_str(&text).map_err(|e| failed(e.to_string()))?;
+    let mut text = String::new();
+    let opened = File::open(file).map_err(|e| failed(e.to_string()))?;
+    opened.take(saved::BYTES_MAX).read_to_string(&mut text).map_err(|e| failed(e.to_string()))?;
+    let plans = saved::decode(&text).map_err(|e| failed(e.to_string()))?;
     Ok(Dynamic::from(PlanRecord { plans: Rc::new(plans), after: None }))
 }
 

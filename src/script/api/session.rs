@@ -1,6 +1,8 @@
 //! What belongs to the session rather than to the cluster: `help`, `exit`, `sleep`, `ping`,
 //! `setting`, and the fields that every caught error has.
 
+use super::state::StateRecord;
+use crate::core::ids::Content;
 use crate::script::context::Context;
 use crate::script::error::code_of_builtin;
 use crate::script::help;
@@ -8,6 +10,7 @@ use crate::script::json;
 use crate::script::thrown::{Thrower, Thrown};
 use crate::script::units;
 use rhai::{Dynamic, Engine, EvalAltResult, ImmutableString, Position};
+use std::rc::Rc;
 use std::time::Duration;
 
 /// `help()` and `help(subject)`: printed, as help is read and not computed with.
@@ -56,6 +59,29 @@ pub(super) fn setting(context: &Context, name: &str, value: Option<&Dynamic>) ->
     });
     let value = value.transpose()?;
     Ok(context.cluster()?.setting(name, value.as_deref())?.into())
+}
+
+/// `fts_pause()` and `fts_pause("10m")`.
+pub(super) fn fts_pause(context: &Context, time: Option<&Dynamic>) -> Thrower {
+    let read = |time: &Dynamic| {
+        let text = time.clone().into_string().map_err(|_| {
+            Thrown::script("bad_time", format!("fts_pause({time}): write a text with a unit"))
+                .next("fts_pause(\"10m\")")
+        })?;
+        units::duration_ms(&text).map_err(|e| Thrown::script("bad_time", e.to_string()))
+    };
+    let for_ms = time.map(read).transpose()?;
+    Ok(Dynamic::from(StateRecord(Rc::new(context.cluster()?.fts_pause(for_ms)?))))
+}
+
+/// `fts_resume()`.
+pub(super) fn fts_resume(context: &Context) -> Thrower {
+    Ok(Dynamic::from(StateRecord(Rc::new(context.cluster()?.fts_resume()?))))
+}
+
+/// `evidence(content)`.
+pub(super) fn evidence(context: &Context, content: i64) -> Thrower {
+    Ok(json::to_dynamic(&json::evidence_json(&context.cluster()?.evidence(Content(content))?)))
 }
 
 /// `args()`.

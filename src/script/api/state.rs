@@ -1,7 +1,7 @@
 //! `State` and what it is made of: contents, segments, hosts, the coordinator, the catalog's rows.
 
 use super::segments::Segments;
-use crate::cluster::{ContentState, CoordinatorState, HostState, Segment, State};
+use crate::cluster::{ContentState, CoordinatorState, HostState, Recovery, Segment, State, Warning};
 use crate::core::ids::{Content, Dbid};
 use crate::core::row::{Role, SegmentRow};
 use crate::script::context::Context;
@@ -40,6 +40,14 @@ pub struct CoordinatorRecord(pub CoordinatorState);
 #[derive(Clone, PartialEq)]
 pub struct RowRecord(pub Rc<SegmentRow>);
 
+/// One recovery under way.
+#[derive(Clone, PartialEq)]
+pub struct RecoveryRecord(pub Rc<Recovery>);
+
+/// One thing to look at.
+#[derive(Clone, PartialEq)]
+pub struct WarningRecord(pub Rc<Warning>);
+
 fn segments<'a>(found: impl IntoIterator<Item = &'a Segment>) -> Segments {
     Segments(Rc::new(found.into_iter().cloned().collect()))
 }
@@ -69,6 +77,8 @@ impl Record for StateRecord {
             hosts: "every host" => |s| s.0.hosts.iter().map(|h| Dynamic::from(HostRecord(Rc::new(h.clone())))).collect::<Array>();
             coordinator: "the coordinator" => |s| CoordinatorRecord(s.0.coordinator.clone());
             rows: "exactly the catalog" => |s| s.0.rows().map(|r| Dynamic::from(RowRecord(Rc::new(r.clone())))).collect::<Array>();
+            recoveries: "every recovery under way, those that wait included" => |s| recoveries(&s.0);
+            warnings: "what should be looked at before it becomes a fault" => |s| warnings(&s.0);
             age_ms: "age of the last probe" => |s| s.0.age_ms;
             time_ms: "when this was made, Unix milliseconds" => |s| s.0.time_ms;
             fts_paused_until_ms: "until when FTS is paused, or ()" => |s| optional(s.0.fts_paused_until_ms);
@@ -80,6 +90,15 @@ impl Record for StateRecord {
     fn json(&self) -> Value {
         json::state_json(&self.0)
     }
+}
+
+/// Every recovery under way.
+pub(super) fn recoveries(state: &State) -> Array {
+    state.recoveries.iter().map(|r| Dynamic::from(RecoveryRecord(Rc::new(r.clone())))).collect()
+}
+
+fn warnings(state: &State) -> Array {
+    state.warnings.iter().map(|w| Dynamic::from(WarningRecord(Rc::new(w.clone())))).collect()
 }
 
 fn all_contents(state: &Rc<State>) -> Array {
@@ -114,6 +133,7 @@ impl Record for SegmentRecord {
             preferred: "whether it is in its preferred role" => |s| s.0.is_preferred();
             free_bytes: "free where its directory is, or ()" => |s| optional(s.0.free_bytes);
             data_bytes: "bytes of its replicated files, or ()" => |s| optional(s.0.data_bytes);
+            damaged_pages: "pages that failed their checksum when read since it started, or ()" => |s| optional(s.0.damaged_pages);
             down_since_ms: "since when it is down, or ()" => |s| optional(s.0.down_since_ms);
         }
     }
@@ -151,6 +171,7 @@ impl Record for ContentRecord {
             synchronized: "two equal copies serve" => |c| c.detail().is_some_and(|d| d.health == crate::cluster::PairHealth::Synchronized);
             to_copy_blocks: "blocks of 4 KiB the mirror lacks, or ()" => |c| c.read(|d| d.to_copy_blocks);
             copied_blocks: "blocks a running copy has copied, or ()" => |c| c.read(|d| d.progress.as_ref().and_then(|p| i64::try_from(p.copied_blocks).ok()));
+            copy_rate_bytes: "bytes per second of its last recovery, or ()" => |c| c.read(|d| d.copy_rate_bytes);
             incremental_impossible: "why only a full copy helps, or ()" => |c| c.read(|d| d.incremental_impossible.as_deref().map(text));
             source_damaged: "why it must not be copied from, or ()" => |c| c.read(|d| d.source_damaged.as_deref().map(text));
             operation: "the operation that works on it, or ()" => |c| c.read(|d| d.operation);
@@ -292,6 +313,65 @@ fn unknown(message: String) -> Thrown {
     Thrown::script("unknown_target", message).next("state()")
 }
 
+impl Record for RecoveryRecord {
+    const NAME: &'static str = "Recovery";
+    fn fields() -> Vec<Field<Self>> {
+        fields! {
+            dbid: "the segment that is recovered" => |r| r.0.dbid.0;
+            content: "its content" => |r| r.0.content.0;
+            host: "its host" => |r| text(&r.0.host);
+            stage: "the documented stage, 1 to 4; 0 before the first" => |r| i64::from(r.0.stage);
+            stage_name: "the word of it, or what is done before: waiting" => |r| text(&r.0.stage_name);
+            total_blocks: "blocks of 4 KiB to copy, or ()" => |r| optional(r.0.total_blocks);
+            copied_blocks: "blocks copied, or ()" => |r| optional(r.0.copied_blocks);
+            percent: "percent of the blocks, or ()" => |r| optional(r.0.percent);
+            rate_bytes: "bytes per second over the last seconds, or ()" => |r| optional(r.0.rate_bytes);
+            left_ms: "what is left at that rate, or ()" => |r| optional(r.0.left_ms);
+            pause_open_us: "how long the first pause took, or ()" => |r| optional(r.0.pause_open_us);
+            pause_claim_us: "how long the second pause took, or ()" => |r| optional(r.0.pause_claim_us);
+            elapsed_ms: "since the link opened; before, since the operation began" => |r| r.0.elapsed_ms;
+            operation: "the operation that works on it, or ()" => |r| optional(r.0.operation);
+        }
+    }
+    fn text(&self, _context: &Context) -> String {
+        let r = &self.0;
+        let percent = r.percent.map(|p| format!("  {p} %")).unwrap_or_default();
+        format!("content {}  dbid {} {}  {}/4 {}{percent}", r.content, r.dbid, r.host, r.stage, r.stage_name)
+    }
+    fn json(&self) -> Value {
+        json::recovery_json(&self.0)
+    }
+}
+
+impl Record for WarningRecord {
+    const NAME: &'static str = "Warning";
+    fn fields() -> Vec<Field<Self>> {
+        fields! {
+            code: "mirror_lag or disk_low" => |w| text(w.0.code.code());
+            content: "its content" => |w| w.0.content.0;
+            dbid: "the segment to look at" => |w| w.0.dbid.0;
+            host: "its host" => |w| text(&w.0.host);
+            cause: "what was seen, and the threshold" => |w| text(&w.0.cause);
+            next: "the next step" => |w| text(&w.0.next);
+        }
+    }
+    fn text(&self, _context: &Context) -> String {
+        let w = &self.0;
+        format!(
+            "{}  content {}  dbid {} on {}: {}\nnext: {}",
+            w.code.code(),
+            w.content,
+            w.dbid,
+            w.host,
+            w.cause,
+            w.next
+        )
+    }
+    fn json(&self) -> Value {
+        json::warning_json(&self.0)
+    }
+}
+
 /// Registers the records.
 pub(super) fn register(engine: &mut Engine, context: &Rc<Context>) {
     register_record::<StateRecord>(engine, context);
@@ -300,4 +380,6 @@ pub(super) fn register(engine: &mut Engine, context: &Rc<Context>) {
     register_record::<HostRecord>(engine, context);
     register_record::<CoordinatorRecord>(engine, context);
     register_record::<RowRecord>(engine, context);
+    register_record::<RecoveryRecord>(engine, context);
+    register_record::<WarningRecord>(engine, context);
 }

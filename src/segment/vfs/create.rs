@@ -30,18 +30,61 @@ fn first_page() -> [u8; PAGE_SIZE] {
     page
 }
 
-/// Gives an empty storage its first page, durably.
+/// The unit that a disk writes whole or not at all, in bytes.
+const SECTOR: usize = 512;
+
+/// Whether `main.db` is what a crash leaves that came while its first page was being written: each of
+/// its sectors is either the one meant to be there or still zeros. No database that was ever used
+/// looks like this.
+fn is_half_made(main: &[u8]) -> bool {
+    let whole = first_page();
+    let sectors = main.chunks(SECTOR).zip(whole.chunks(SECTOR));
+    main.len() <= PAGE_SIZE
+        && main != whole
+        && sectors.into_iter().all(|(found, meant)| meant.starts_with(found) || found.iter().all(|b| *b == 0))
+}
+
+/// Reads `main.db` if it is not longer than its first page.
+fn short_main(storage: &dyn Storage) -> Result<Option<Vec<u8>>, VfsError> {
+    let len = storage.len(FileId::Main)?;
+    let Some(len) = usize::try_from(len).ok().filter(|len| *len <= PAGE_SIZE) else { return Ok(None) };
+    let mut found = vec![0; len];
+    let read = storage.read(FileId::Main, 0, &mut found)?;
+    found.truncate(read);
+    Ok(Some(found))
+}
+
+/// Gives an empty storage its first page, durably. What a crash cut short is done again: the log is
+/// written only after that page is durable, so beside an empty log nothing can be lost.
 pub(super) fn create_if_empty(storage: &dyn Storage) -> Result<(), VfsError> {
-    if storage.len(FileId::Main)? > 0 {
-        return Ok(());
-    }
     let log = storage.len(FileId::Wal)?;
-    if log > 0 {
-        return Err(VfsError::OrphanedLog(log));
+    match short_main(storage)? {
+        Some(main) if main.is_empty() && log > 0 => return Err(VfsError::OrphanedLog(log)),
+        Some(main) if log == 0 && is_half_made(&main) => {}
+        _ => return Ok(()),
     }
     // To the change tracking this is a checkpoint: a write to `main.db` outside one is an alarm.
     storage.checkpoint(true);
     let written = storage.write(FileId::Main, 0, &first_page()).and_then(|()| storage.sync(FileId::Main));
     storage.checkpoint(false);
     Ok(written?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_first_page_that_a_crash_cut_short_counts_as_half_made() {
+        let whole = first_page();
+        assert!(is_half_made(&[]) && is_half_made(&[0; PAGE_SIZE]) && is_half_made(&whole[..700]));
+        let mut torn = whole;
+        torn[3584..].fill(0);
+        assert!(is_half_made(&torn));
+        assert!(!is_half_made(&whole), "nothing is to be done again");
+        let mut used = whole;
+        used[40] = 1;
+        assert!(!is_half_made(&used), "a database that was used is never made anew, damaged or not");
+        assert!(!is_half_made(&[0; PAGE_SIZE + 1]));
+    }
 }

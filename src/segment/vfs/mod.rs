@@ -24,6 +24,7 @@ pub use checkpoint::{CheckpointConfig, Checkpointed, Checkpointer, Mode as Check
 pub use checksum::{PAGE_SIZE, PageFault, RESERVED, seal_page, verify_page};
 pub use fault::{FileFault, take_fault};
 pub use gate::{Closed, Gate, Pass};
+pub use node::Committed;
 
 use crate::engine::storage::{FileId, Storage, StorageError};
 use rusqlite::config::DbConfig;
@@ -134,6 +135,11 @@ impl Handle {
     /// Blocks of `main.db` (4 KiB, from 0) that failed their checksum since the process started.
     pub fn damage(&self) -> Vec<u64> {
         self.registration.node.damage()
+    }
+
+    /// The committed part of the log, by the index that readers go by; `None` while that changes.
+    pub fn committed(&self) -> Option<Committed> {
+        self.registration.node.committed()
     }
 
     /// Where the live part of the log ends; the file may be longer.

@@ -194,6 +194,13 @@ impl Node {
         locked(&self.damage).iter().copied().collect()
     }
 
+    /// What the WAL index says of the log's committed part.
+    pub(super) fn committed(&self) -> Option<Committed> {
+        let header = locked(&self.regions).header()?;
+        let word = |at: usize| header[at..].first_chunk::<4>().map(|w| u32::from_ne_bytes(*w));
+        Some(Committed { frames: word(16)?, sum: (word(24)?, word(28)?), salt: *header[32..].first_chunk::<8>()? })
+    }
+
     pub(super) fn log_end(&self) -> u64 {
         self.log_end.load(Ordering::Acquire)
     }
@@ -201,6 +208,17 @@ impl Node {
     pub(super) fn set_log_end(&self, end: u64) {
         self.log_end.store(end, Ordering::Release);
     }
+}
+
+/// The part of the log that SQLite reads: what it must hold, by the index on the heap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Committed {
+    /// Frames; 0 when everything was copied to main.db and the log begins anew.
+    pub frames: u32,
+    /// The checksum of the last of them.
+    pub sum: (u32, u32),
+    /// What each of them is marked with.
+    pub salt: [u8; 8],
 }
 
 /// The slots one connection holds.

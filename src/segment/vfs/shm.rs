@@ -3,6 +3,9 @@
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ptr::NonNull;
 
+/// Bytes of the WAL index's header, which stands there twice.
+pub(super) const INDEX_HEADER: usize = 48;
+
 /// One zeroed allocation, freed when dropped.
 #[derive(Debug)]
 struct Region {
@@ -61,6 +64,23 @@ impl Regions {
         if self.mappers == 0 {
             self.regions.clear();
         }
+    }
+
+    /// The index's header, as its two copies agree on it; `None` while one of them is being written, and
+    /// before anybody mapped it.
+    pub(super) fn header(&self) -> Option<[u8; INDEX_HEADER]> {
+        let region = self.regions.first().filter(|r| r.layout.size() >= 2 * INDEX_HEADER)?;
+        let copy = |n: usize| {
+            let mut bytes = [0; INDEX_HEADER];
+            for (i, byte) in bytes.iter_mut().enumerate() {
+                // SAFETY: both copies lie inside of the region, which lives while it is borrowed. Others may
+                // write meanwhile: then the copies differ, or the header's own checksum does not hold.
+                *byte = unsafe { region.at.as_ptr().add(n * INDEX_HEADER + i).read_volatile() };
+            }
+            bytes
+        };
+        let first = copy(0);
+        (first == copy(1)).then_some(first)
     }
 
     pub(super) fn map(&mut self, index: usize, size: usize, extend: bool) -> Mapped {

@@ -4,6 +4,7 @@
 //! know of them is in [`Style`]. Every line holds in [`Style::width`] columns, and nothing needs
 //! colour to be understood.
 
+pub mod adopt;
 pub mod error;
 pub mod format;
 pub mod layout;

@@ -47,7 +47,9 @@ fn headline(outcome: &Outcome, style: &Style) -> String {
         OutcomeStatus::Done => Paint::Good,
         OutcomeStatus::Started | OutcomeStatus::Planned => Paint::Strong,
         OutcomeStatus::Partial | OutcomeStatus::Declined => Paint::Warn,
-        OutcomeStatus::Refused | OutcomeStatus::Unknown | OutcomeStatus::Cancelled => Paint::Bad,
+        OutcomeStatus::Refused | OutcomeStatus::Unknown | OutcomeStatus::Cancelled | OutcomeStatus::Differs => {
+            Paint::Bad
+        }
     };
     line.replacen(word, &style.paint(paint, word), 1)
 }
@@ -94,6 +96,7 @@ fn table(outcome: &Outcome, detail: Detail) -> Table {
         .optional("result", 2)
         .column("how", 2)
         .optional("copied", 2)
+        .optional("compared", 2)
         .optional("paused", 2)
         .column("pair", 0);
     let all_done = outcome.segments.iter().all(|s| s.status == OutcomeStatus::Done);
@@ -110,6 +113,7 @@ fn table(outcome: &Outcome, detail: Detail) -> Table {
             result,
             segment.how.clone().into(),
             copied(segment, detail).into(),
+            compared(segment).into(),
             paused(segment, detail).into(),
             segment.pair.clone().into(),
         ]);
@@ -134,6 +138,14 @@ fn copied(segment: &SegmentOutcome, detail: Detail) -> String {
     if detail == Detail::BlocksOnly { n } else { format!("{n} {size}") }
 }
 
+/// `512 MiB`: how much both copies were compared in.
+fn compared(segment: &SegmentOutcome) -> String {
+    match segment.verified_bytes {
+        0 => String::new(),
+        some => bytes(some),
+    }
+}
+
 /// `1.4, 0.9 ms`
 fn paused(segment: &SegmentOutcome, detail: Detail) -> String {
     if segment.paused_us.is_empty() || detail < Detail::WithPauses {
@@ -149,7 +161,7 @@ fn last_line(outcome: &Outcome, style: &Style) -> String {
     let says_more = match outcome.status {
         OutcomeStatus::Done | OutcomeStatus::Started | OutcomeStatus::Planned => !outcome.segments.is_empty(),
         OutcomeStatus::Partial | OutcomeStatus::Cancelled => false,
-        OutcomeStatus::Refused | OutcomeStatus::Unknown | OutcomeStatus::Declined => true,
+        OutcomeStatus::Refused | OutcomeStatus::Unknown | OutcomeStatus::Declined | OutcomeStatus::Differs => true,
     };
     let message = if says_more { outcome.message.as_str() } else { "" };
     let next = match outcome.refusals.iter().any(|r| r.next == outcome.next) {
@@ -191,6 +203,8 @@ mod tests {
             how: "incremental".into(),
             copied_blocks: 12,
             copied_bytes: 49_152,
+            verified_bytes: 0,
+            differing_blocks: 0,
             paused_us: vec![],
             pair: "change tracking".into(),
             note: "the link was lost during the data copy".into(),
@@ -204,6 +218,29 @@ mod tests {
             next: "segsh start DIR".into(),
         });
         outcome.next = "recover()".into();
+        insta::assert_snapshot!(render(&outcome, &plain()));
+    }
+
+    #[test]
+    fn copies_that_differ_say_where_whose_fault_and_what_to_do() {
+        let mut outcome = done_outcome();
+        outcome.verb = "verify".into();
+        outcome.status = OutcomeStatus::Differs;
+        outcome.message = "the copies of content 2 differ".into();
+        outcome.next = "recover(#{ contents: [2] })".into();
+        let part = &mut outcome.segments[0];
+        (part.copied_blocks, part.copied_bytes) = (0, 0);
+        part.paused_us.clear();
+        (part.status, part.how) = (OutcomeStatus::Differs, "verified".into());
+        (part.verified_bytes, part.differing_blocks) = (512 << 20, 3);
+        part.pair = "change tracking".into();
+        part.note = "3 blocks differ (main.db block 17, 20-21); primary dbid 8 is sound; recover() copies it over \
+                     mirror dbid 4"
+            .into();
+        let mut equal = part.clone();
+        (equal.content, equal.dbid, equal.status) = (Content(3), Dbid(9), OutcomeStatus::Done);
+        (equal.differing_blocks, equal.note, equal.pair) = (0, String::new(), "synchronized".into());
+        outcome.segments.push(equal);
         insta::assert_snapshot!(render(&outcome, &plain()));
     }
 

@@ -5,6 +5,7 @@ use super::layout::{Para, Table};
 use super::places::Places;
 use super::refusal::reason_lines;
 use super::{Paint, Style};
+use crate::cluster::estimate::Basis;
 use crate::cluster::{Intent, Joined, Plan, PlanDamage, PlanStep, StepKind};
 use crate::core::ids::Content;
 use crate::core::row::PairRow;
@@ -49,6 +50,8 @@ fn how(intent: &Intent) -> String {
         Intent::FullRecover { in_place: true, .. } => "in place, overwriting".to_string(),
         Intent::Rebalance { .. } => "to the preferred roles".to_string(),
         Intent::Restart { mode, .. } => mode.word().to_string(),
+        Intent::Verify { .. } => "both copies, online".to_string(),
+        Intent::ForcePrimary { .. } => "an override, with the copy it holds".to_string(),
     }
 }
 
@@ -95,7 +98,8 @@ fn copy(step: &PlanStep) -> String {
     match step.kind {
         StepKind::Incremental => step.copy_blocks.map(blocks).unwrap_or_default(),
         StepKind::Full => step.total_bytes.map(bytes).unwrap_or_default(),
-        StepKind::Switch | StepKind::Restart => String::new(),
+        StepKind::Compare => step.total_bytes.map(bytes).unwrap_or_default(),
+        StepKind::Switch | StepKind::Restart | StepKind::Force => String::new(),
     }
 }
 
@@ -121,6 +125,9 @@ fn facts(plan: &Plan, damage: &PlanDamage, places: &Places, style: &Style) -> St
     let touched = touched(plan);
     if !touched.is_empty() {
         text.push_str(&pauses(plan, style));
+        for basis in bases(plan) {
+            text.push_str(&fact("times").words(&basis).render(style));
+        }
         let exposed = exposed(plan, &touched);
         text.push_str(&fact("exposed").words(&exposed).render(style));
         text.push_str(&after(plan, places, style));
@@ -135,6 +142,24 @@ fn facts(plan: &Plan, damage: &PlanDamage, places: &Places, style: &Style) -> St
     text
 }
 
+/// What the times of the copies count on, each once.
+fn bases(plan: &Plan) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    for step in &plan.steps {
+        let (Some(basis), Some(rate)) = (step.about_basis, step.about_rate_bytes) else { continue };
+        let rate = bytes(rate);
+        let words = match basis {
+            Basis::Cap => format!("capped at {rate} a second"),
+            Basis::Measured => format!("{rate} a second, as measured at the last recovery"),
+            Basis::Assumed => format!("{rate} a second assumed: no recovery of some size was measured yet"),
+        };
+        if !found.contains(&words) {
+            found.push(words);
+        }
+    }
+    found
+}
+
 /// How a plan leaves its contents with one copy while it runs.
 fn exposed(plan: &Plan, touched: &[Content]) -> String {
     let which = contents(touched);
@@ -145,6 +170,8 @@ fn exposed(plan: &Plan, touched: &[Content]) -> String {
             let keep = if one { "keeps" } else { "keep" };
             format!("{which} {keep} a single copy until {whose}")
         }
+        Intent::Verify { .. } => format!("{which} {} not, unless the copies differ", if one { "is" } else { "are" }),
+        Intent::ForcePrimary { .. } => format!("{which}: a single copy until a full copy is made"),
         Intent::Rebalance { .. } | Intent::Restart { .. } => {
             let have = if one { "has" } else { "have" };
             format!("{which} {have} a single copy for a moment, until {whose}")
@@ -177,7 +204,8 @@ fn pauses(plan: &Plan, style: &Style) -> String {
     let pauses = match plan.intent {
         Intent::Recover { .. } | Intent::FullRecover { .. } => "2 for each content",
         Intent::Rebalance { .. } => "while the roles switch, then 2 more for each",
-        Intent::Restart { .. } => "while each content restarts",
+        Intent::Restart { .. } | Intent::ForcePrimary { .. } => "while each content restarts",
+        Intent::Verify { .. } => "none",
     };
     let sessions = if cancelled { "running statements   cancelled" } else { "sessions cancelled   0" };
     let gap = SECOND.saturating_sub(pauses.len()).max(3);
@@ -252,8 +280,8 @@ pub fn question(plan: &Plan, style: &Style) -> String {
 fn question_head(plan: &Plan, style: &Style) -> String {
     let n = plan.steps.len();
     let noun = match plan.intent {
-        Intent::Recover { .. } | Intent::FullRecover { .. } => "segment",
-        Intent::Rebalance { .. } | Intent::Restart { .. } => "content",
+        Intent::Recover { .. } | Intent::FullRecover { .. } | Intent::ForcePrimary { .. } => "segment",
+        Intent::Rebalance { .. } | Intent::Restart { .. } | Intent::Verify { .. } => "content",
     };
     let head = match plan.intent {
         _ if n == 0 => format!("{}: nothing new to begin", plan.verb()),
@@ -268,12 +296,13 @@ fn question_step(step: &PlanStep, places: &Places, style: &Style) -> String {
     let para = Para::new(&format!(" content {}  ", step.content), 12);
     let source = places.dbid(step.source);
     let para = match step.kind {
-        StepKind::Incremental | StepKind::Full => {
+        StepKind::Incremental | StepKind::Full | StepKind::Compare => {
             para.unit(0, &target, Paint::Plain).unit(2, &format!("from {source}"), Paint::Plain)
         }
         StepKind::Switch => {
             para.unit(0, &target, Paint::Plain).unit(2, &format!("takes over from {source}"), Paint::Plain)
         }
+        StepKind::Force => para.unit(0, &target, Paint::Plain).unit(2, "shall serve", Paint::Bad),
         StepKind::Restart => para.unit(0, &target, Paint::Plain),
     };
     para.unit(3, &amount(step), Paint::Plain).render(style)
@@ -290,7 +319,7 @@ fn amount(step: &PlanStep) -> String {
             let counted = count(usize::try_from(n).unwrap_or(0), "block");
             format!("{counted}, {}", blocks(n))
         }
-        (StepKind::Full, _, Some(total)) => bytes(total),
+        (StepKind::Full | StepKind::Compare, _, Some(total)) => bytes(total),
         _ => step.about_ms.map(|ms| format!("about {}", estimate_ms(ms))).unwrap_or_default(),
     }
 }
@@ -308,6 +337,8 @@ fn cost(plan: &Plan, style: &Style) -> String {
         (Intent::Recover { .. } | Intent::FullRecover { .. }, false) => {
             format!("reads and writes of {which} pause twice; no session is cancelled")
         }
+        (Intent::Verify { .. }, _) => "no session is paused or cancelled".to_string(),
+        (Intent::ForcePrimary { .. }, _) => format!("sessions on {which} are ended"),
         (Intent::Restart { .. }, _) => {
             format!("{which} {verb} while it restarts; running statements are cancelled")
         }

@@ -2,9 +2,9 @@
 
 use super::format::{count, pause_us, remaining_ms};
 use super::layout::{columns, cut};
-use super::state::eta_ms;
 use super::{Paint, Style};
 use crate::cluster::ContentProgress;
+use crate::cluster::estimate::left_ms;
 use crate::core::ids::Content;
 use crate::core::report::{Progress, Stage};
 
@@ -78,7 +78,7 @@ fn doing(p: &Progress, wide: u64) -> String {
 /// `[=========>..........]  147/307 blocks   1 s left`
 fn data_copy(p: &Progress, wide: u64) -> String {
     let bar = bar(p.copied_blocks, p.total_blocks, wide);
-    let left = eta_ms(p).map(|ms| format!("   {} left", remaining_ms(ms))).unwrap_or_default();
+    let left = left_ms(p).map(|ms| format!("   {} left", remaining_ms(ms))).unwrap_or_default();
     format!("{bar}  {}/{} blocks{left}", p.copied_blocks, p.total_blocks)
 }
 
@@ -125,6 +125,7 @@ mod tests {
                 pause_open_us: Some(1_400),
                 pause_claim_us: Some(900),
                 elapsed_ms: 900,
+                rate_bytes: None,
             }),
         }
     }

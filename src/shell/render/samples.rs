@@ -39,6 +39,7 @@ fn segment(row: SegmentRow) -> Segment {
         row,
         free_bytes: Some(50 << 30),
         data_bytes: Some(512 << 20),
+        damaged_pages: Some(0),
         down_since_ms: None,
     }
 }
@@ -76,6 +77,8 @@ pub fn healthy() -> State {
         contents: (0..4).map(synchronized).collect(),
         age_ms: 300,
         time_ms: NOW,
+        recoveries: Vec::new(),
+        warnings: Vec::new(),
         fts_paused_until_ms: None,
     }
 }
@@ -89,6 +92,7 @@ fn synchronized(content: i64) -> ContentState {
         incremental_impossible: None,
         source_damaged: None,
         progress: None,
+        copy_rate_bytes: None,
         operation: None,
         single_copy_since_ms: None,
         last_event: String::new(),
@@ -133,6 +137,7 @@ pub fn broken() -> State {
             pause_open_us: Some(1_400),
             pause_claim_us: None,
             elapsed_ms: 24_500,
+            rate_bytes: None,
         }),
         ..synchronized(3)
     };
@@ -189,6 +194,8 @@ pub fn recover_plan() -> Plan {
             copy_blocks: Some(307),
             total_bytes: Some(512 << 20),
             about_ms: Some(600),
+            about_basis: None,
+            about_rate_bytes: None,
             cancels_sessions: false,
         }],
         joined: vec![Joined { content: Content(3), dbid: Dbid(9), percent: Some(38) }],
@@ -262,6 +269,8 @@ pub fn done_outcome() -> Outcome {
             how: "incremental".into(),
             copied_blocks: 307,
             copied_bytes: 307 * 4096,
+            verified_bytes: 0,
+            differing_blocks: 0,
             paused_us: vec![1_400, 900],
             pair: "synchronized".into(),
             note: String::new(),

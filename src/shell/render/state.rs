@@ -3,9 +3,9 @@
 use super::format::{age_ms, blocks, bytes, contents, count, elapsed_ms, percent, remaining_ms, when};
 use super::layout::{Cell, Para, Table, columns};
 use super::{Paint, Style};
-use crate::cluster::{ContentState, HostState, PairHealth, Segment, State};
+use crate::cluster::estimate::left_ms;
+use crate::cluster::{ContentState, HostState, PairHealth, Segment, State, Warning};
 use crate::core::ids::Content;
-use crate::core::report::Progress;
 use crate::core::row::{Role, Status};
 
 /// The whole screen.
@@ -245,11 +245,21 @@ fn notes(state: &State, style: &Style) -> String {
             text.push_str(next);
         }
     }
+    text.extend(state.warnings.iter().map(|w| warning_note(w, style)));
     if let Some(until) = state.fts_paused_until_ms {
+        let left = remaining_ms(until - state.time_ms);
         let until = when(until, state.time_ms, style);
-        text.push_str(&format!(" FTS is paused until {until}: no failover happens before.\n"));
+        text.push_str(&format!(" FTS is paused until {until} ({left} left): no failover happens before.\n"));
     }
     text
+}
+
+fn warning_note(warning: &Warning, style: &Style) -> String {
+    let lead = format!(" content {}  ", warning.content);
+    Para::new(&lead, columns(&lead))
+        .words(&format!("{}: dbid {} on {}: {}.", warning.code.code(), warning.dbid, warning.host, warning.cause))
+        .unit_below(&format!("next: {}", warning.next), Paint::Code)
+        .render(style)
 }
 
 fn coordinator_note(state: &State, style: &Style) -> String {
@@ -289,12 +299,34 @@ fn content_note(state: &State, content: &ContentState, style: &Style) -> (String
             para.words(&format!("QUARANTINED: {why}. Nothing is decided for it."))
                 .unit_below("next: help(\"quarantined\")", Paint::Code)
         }
+        PairHealth::Synchronized | PairHealth::NoMirror if damaged_pages(state, content.content).is_some() => {
+            damage_note(state, content, para)
+        }
         PairHealth::Synchronized | PairHealth::NoMirror => match unanswered(state, content.content) {
             Some(cause) => para.words(&cause).unit(6, "next: probe()", Paint::Code),
             None => return Default::default(),
         },
     };
     para.render_apart(style)
+}
+
+/// The acting primary, when reads have met pages of it that fail their checksum, and how many.
+fn damaged_pages(state: &State, content: Content) -> Option<(&Segment, usize)> {
+    let primary = state.acting(content, Role::Primary)?;
+    let pages = usize::try_from(primary.damaged_pages?).ok().filter(|pages| *pages > 0)?;
+    Some((primary, pages))
+}
+
+/// Reads of those pages fail. Whether the mirror has them whole, only a comparison can tell.
+fn damage_note(state: &State, content: &ContentState, para: Para) -> Para {
+    let Some((primary, pages)) = damaged_pages(state, content.content) else { return para };
+    let (dbid, pages) = (primary.row.dbid, count(pages, "page"));
+    let para = para.words(&format!("DAMAGED: reads met {pages} of dbid {dbid} that failed their checksum."));
+    let next = match content.health {
+        PairHealth::NoMirror => "next: help(\"source_damaged\")".to_string(),
+        _ => format!("next: verify(#{{ contents: [{}] }})", content.content),
+    };
+    para.unit_below(&next, Paint::Code)
 }
 
 /// A member that does not answer although the catalog still counts on it.
@@ -358,20 +390,10 @@ fn resync_note(content: &ContentState, para: Para) -> Para {
     let about = content
         .progress
         .as_ref()
-        .and_then(eta_ms)
+        .and_then(left_ms)
         .map(|ms| format!(", about {}", remaining_ms(ms)))
         .unwrap_or_default();
     para.words(&format!("single copy until synchronized{about}")).unit(6, "next: wait", Paint::Code)
-}
-
-/// How long the rest takes at the speed so far; `None` before there is a speed.
-pub fn eta_ms(progress: &Progress) -> Option<i64> {
-    let left = progress.total_blocks.saturating_sub(progress.copied_blocks);
-    if progress.copied_blocks == 0 || progress.elapsed_ms == 0 {
-        return None;
-    }
-    let ms = u128::from(left) * u128::from(progress.elapsed_ms) / u128::from(progress.copied_blocks);
-    i64::try_from(ms).ok()
 }
 
 fn double_fault_note(state: &State, content: &ContentState, para: Para, style: &Style) -> Para {

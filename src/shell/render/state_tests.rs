@@ -41,6 +41,15 @@ fn what_only_a_full_copy_can_help_says_so() {
 }
 
 #[test]
+fn pages_that_a_read_found_damaged_are_shown_before_anybody_compares() {
+    let mut state = healthy();
+    at(&mut state, 3).damaged_pages = Some(2);
+    let text = render(&state, &plain());
+    assert!(text.contains("content 1  DAMAGED: reads met 2 pages of dbid 3"), "{text}");
+    assert!(text.contains("next: verify(#{ contents: [1] })"), "{text}");
+}
+
+#[test]
 fn a_host_that_does_not_answer_has_a_note() {
     let mut state = broken();
     state.hosts[1].alive = false;

@@ -63,6 +63,11 @@ pub enum Permit {
 }
 
 impl Ticket {
+    /// Whether it waits for the mirror too.
+    pub fn is_mirrored(self) -> bool {
+        matches!(self.needs, SyncNeeds::Both(_))
+    }
+
     /// Whether [`Replica::synced_here`] has to be made durable once the local file is synced.
     pub fn needs_map(self) -> bool {
         self.needs == SyncNeeds::LocalAndMap

@@ -7,7 +7,7 @@ use super::{Effect, Files, Part, Replica, Time};
 use crate::core::format::TrackMap;
 use crate::core::frame::{Frame, Manifest, Open};
 use crate::core::pair::binding::Binding;
-use crate::core::report::CopyState;
+use crate::core::report::{CopyState, Soundness};
 use crate::core::track::{DirtyMap, FileId};
 use thiserror::Error;
 
@@ -24,6 +24,8 @@ pub struct Mirror {
     pub(super) saw_end: bool,
     pub(super) failed: Option<String>,
     pub(super) last_ping: Option<Time>,
+    /// A comparison found that the two copies differ: it must not take over before it was recovered.
+    pub(super) differs: bool,
 }
 
 /// Which frames may come next: nothing is applied before the primary proved that this is the link.
@@ -92,6 +94,7 @@ impl Applier {
                 effects.push(Effect::Answer(Frame::Synced(*barrier)));
                 Some(effects)
             }
+            Frame::Hash(chunk) => Some(vec![Effect::Hash(*chunk)]),
             _ => None,
         }
     }
@@ -153,6 +156,12 @@ impl Replica {
                 }
                 Ok(vec![Effect::Answer(Frame::Pong(sent))])
             }
+            (Turn::Data, Frame::Differs) => {
+                if let Part::Mirror(mirror) = &mut self.part {
+                    mirror.differs = true;
+                }
+                Ok(Vec::new())
+            }
             (_, other) => Err(Breach(format!("it is not the turn of {}", other.name()))),
         }
     }
@@ -167,9 +176,15 @@ impl Replica {
             _ => return Err(Breach("a link is never resumed, and there is one at most (R6)".into())),
         }
         let unreadable = |why: String| Breach(format!("its own files can't be read: {why}"));
-        let contribution = files.pages_named_by_log().map_err(unreadable)?;
-        let unusable = (self.meta.written_outside_checkpoint)
+        let mut contribution = files.pages_named_by_log().map_err(unreadable)?;
+        let mut unusable = (self.meta.written_outside_checkpoint)
             .then(|| "main.db of this copy was written outside a checkpoint".to_owned());
+        // A former primary may have found that its mirror differs, and have died before the row said so.
+        match files.map() {
+            Ok(map) => contribution.union(&map.dirty),
+            Err(why) if self.meta.soundness != Soundness::Sound => unusable = unusable.or(Some(why)),
+            Err(_) => {}
+        }
         Ok(Manifest {
             copy: self.meta.copy_state(),
             lengths: FileId::ALL.map(|file| files.len(file).ok().filter(|len| *len > 0)),
@@ -188,6 +203,7 @@ impl Replica {
         meta.peer = Some(primary);
         meta.written_outside_checkpoint = false;
         meta.touched.clear();
+        meta.soundness = Soundness::Sound;
         let map = TrackMap { binding: Binding::to(primary), dirty: DirtyMap::default() };
         [Effect::SaveMap(map), self.save_meta()]
     }

@@ -9,6 +9,7 @@
 //! The same code runs in the segment process, in the model checker and in the simulator.
 
 mod acting;
+mod compare;
 mod link;
 mod mirror;
 mod recovery;
@@ -19,9 +20,12 @@ use super::primary::Mirroring;
 use crate::core::format::{Meta, Stamp, TrackMap};
 use crate::core::frame::Frame;
 use crate::core::ids::Epoch;
-use crate::core::report::{CopyState, Order, PeerAddress, Phase, Report};
+use crate::core::report::{CopyState, Order, PeerAddress, Phase, Report, Soundness};
 use crate::core::track::{DirtyMap, FileId};
+use crate::core::verify::Chunk;
 pub use acting::{Acting, Batch, Permit, Stranger, Synced, Ticket};
+pub use compare::CompareWork;
+use compare::Comparison;
 pub use link::{Link, LinkId};
 pub use mirror::{Applier, ApplierEnd, Breach, Mirror};
 use recovery::Recovery;
@@ -73,6 +77,8 @@ pub enum Effect {
     Sync(FileId),
     /// Send this on the connection whose frame was heard.
     Answer(Frame),
+    /// Hash what the file holds of this chunk, and answer with [`Frame::Hashes`].
+    Hash(Chunk),
     /// Close every connection that came for the link, and wait until nobody applies any more: each is
     /// told by [`Replica::applier_joined`]. Then give the order again.
     JoinAppliers,
@@ -128,6 +134,7 @@ pub struct Replica {
     /// This process may not touch the files any more, and why.
     fenced: Option<String>,
     link_id: LinkId,
+    comparison: Comparison,
 }
 
 impl Replica {
@@ -140,6 +147,7 @@ impl Replica {
             checkpointing: false,
             fenced: None,
             link_id: LinkId::default(),
+            comparison: Comparison::default(),
         }
     }
 
@@ -199,9 +207,16 @@ impl Replica {
         self.save_meta()
     }
 
+    /// The same for the acting primary: who served last, should the catalog be lost.
+    fn store_acting_epoch(&mut self, epoch: Epoch) -> Effect {
+        self.meta.acted = epoch;
+        self.store_epoch(epoch)
+    }
+
     /// Ends whatever link there is; whoever speaks of it is a stranger from now on.
     fn close_link(&mut self) {
         self.link_id.0 += 1;
+        self.comparison.link_ended();
         match &mut self.part {
             Part::Acting(acting) => acting.link = None,
             Part::Mirror(mirror) => mirror.close(),
@@ -297,7 +312,7 @@ impl Replica {
     /// Takes on the acting primary's role: the map, then the epoch, then SQLite.
     fn act(&mut self, epoch: Epoch, mut acting: Acting) -> Result<Vec<Effect>, Refused> {
         let mut effects = acting.save_map();
-        effects.extend([self.store_epoch(epoch), Effect::Serve]);
+        effects.extend([self.store_acting_epoch(epoch), Effect::Serve]);
         self.part = Part::Acting(Box::new(acting));
         Ok(effects)
     }
@@ -343,7 +358,7 @@ impl Replica {
             effects.extend(acting.save_map());
             acting.primary.tracking_granted();
         }
-        effects.push(self.store_epoch(epoch));
+        effects.push(self.store_acting_epoch(epoch));
         effects
     }
 
@@ -351,7 +366,7 @@ impl Replica {
         let Some(peer) = order.peer.clone() else {
             return Err(Refused("an order to resynchronize names no mirror".into()));
         };
-        let effect = self.store_epoch(order.row.epoch);
+        let effect = self.store_acting_epoch(order.row.epoch);
         self.link_id.0 += 1;
         let link = self.link_id;
         if let Part::Acting(acting) = &mut self.part {
@@ -388,13 +403,20 @@ impl Replica {
             data_bytes: around.data_bytes,
             free_bytes: around.free_bytes,
             progress: None,
+            lag: None,
+            verification: self.comparison.report(),
+            soundness: meta.soundness.clone(),
+            damaged_pages: 0,
         };
         match &self.part {
             Part::Nobody => report.ready = meta.consistent && around.files_stand,
             Part::Mirror(mirror) => {
-                report.ready = meta.consistent && mirror.failed.is_none() && around.files_stand;
+                report.ready = meta.consistent && mirror.failed.is_none() && !mirror.differs && around.files_stand;
                 report.link = mirror.linked.then_some(meta.epoch);
                 report.sick = report.sick.or_else(|| mirror.failed.clone());
+                if mirror.differs {
+                    report.soundness = Soundness::Unjudged;
+                }
             }
             Part::Acting(acting) => {
                 report.link = acting.link.is_some().then_some(meta.epoch);

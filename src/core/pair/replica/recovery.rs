@@ -17,7 +17,7 @@ use crate::core::frame::{DATA_BYTES_MAX, Frame, Manifest, Open};
 use crate::core::ids::Epoch;
 use crate::core::pair::binding::Binding;
 use crate::core::pair::primary::Barrier;
-use crate::core::report::{CopyState, MirrorLoss, Order, PeerAddress, Progress, Stage};
+use crate::core::report::{CopyState, MirrorLoss, Order, PeerAddress, Progress, Soundness, Stage};
 use crate::core::track::{BLOCK_BYTES, DirtyMap, FileId, Run};
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ enum Step {
     Greeting,
     AwaitManifest,
     AwaitBegun { mirror: CopyState },
-    Copying { mirror: CopyState, since: Time, copied_bytes: u64, unsynced_bytes: u64 },
+    Copying { mirror: CopyState, unsynced_bytes: u64 },
     Settling { mirror: CopyState, barrier: Barrier },
     Claiming { mirror: CopyState, since: Time, files_synced: bool },
     Claimed,
@@ -51,7 +51,8 @@ enum Step {
 pub enum Work {
     /// Nothing before something changes, or this time has passed.
     Wait(Duration),
-    /// Read this run of the local files and give it to [`Replica::copied`], under one lock.
+    /// Read this run of the local files, or as much of its beginning as the copy's pace allows now, and
+    /// give it to [`Replica::copied`], under one lock.
     Copy(Run),
     /// Sync the local files, then say so by [`Replica::files_synced`].
     SyncFiles,
@@ -102,16 +103,6 @@ impl Recovery {
             step: Step::Greeting,
         }
     }
-
-    /// When the next run may be copied, to hold the rate that the operator named.
-    fn due(&self) -> Time {
-        match (&self.step, self.rate_bytes) {
-            (Step::Copying { since, copied_bytes, .. }, Some(rate)) => {
-                *since + Duration::from_secs_f64(*copied_bytes as f64 / rate as f64)
-            }
-            _ => Time::ZERO,
-        }
-    }
 }
 
 /// The figures of a recovery that has just begun.
@@ -125,6 +116,7 @@ pub(super) fn preparing() -> Progress {
         pause_open_us: None,
         pause_claim_us: None,
         elapsed_ms: 0,
+        rate_bytes: None,
     }
 }
 
@@ -243,7 +235,7 @@ impl Replica {
         acting.link = Some(link);
         let total_blocks = acting.primary.dirty().count();
         if let (Some(recovery), Some(progress)) = (&mut acting.recovery, &mut acting.progress) {
-            recovery.step = Step::Copying { mirror, since: now, copied_bytes: 0, unsynced_bytes: 0 };
+            recovery.step = Step::Copying { mirror, unsynced_bytes: 0 };
             progress.stage = Stage::DataCopy;
             progress.total_blocks = total_blocks;
             progress.elapsed_ms = millis(now.saturating_sub(recovery.began));
@@ -260,13 +252,16 @@ impl Replica {
         }
     }
 
+    /// The operator's cap on the copy under way, in bytes per second.
+    pub fn rate_cap(&self) -> Option<u64> {
+        self.acting().ok()?.recovery.as_ref()?.rate_bytes
+    }
+
     /// What is to be done next for the recovery of this link.
     pub fn work(&mut self, id: LinkId, now: Time) -> Result<Work, Broken> {
         let recovery = self.step_mut(id)?;
-        let due = recovery.due();
         match recovery.step.clone() {
             Step::Greeting | Step::AwaitManifest | Step::AwaitBegun { .. } => Ok(Work::Wait(ACK_DEADLINE)),
-            Step::Copying { .. } if due > now => Ok(Work::Wait(due - now)),
             Step::Copying { .. } => self.copy_work(id, now),
             Step::Settling { mirror, barrier } => {
                 if !self.recovering(id)?.0.primary.is_answered(barrier) {
@@ -319,8 +314,8 @@ impl Replica {
             link.push(Frame::Data { file: run.file, offset: run.first * BLOCK_BYTES, bytes });
         }
         let Some(recovery) = &mut acting.recovery else { return Err(Stranger) };
-        if let Step::Copying { copied_bytes, unsynced_bytes, .. } = &mut recovery.step {
-            (*copied_bytes, *unsynced_bytes) = (*copied_bytes + read, *unsynced_bytes + read);
+        if let Step::Copying { unsynced_bytes, .. } = &mut recovery.step {
+            *unsynced_bytes += read;
         }
         if let Some(progress) = &mut acting.progress {
             progress.copied_blocks = progress.total_blocks.saturating_sub(left);
@@ -376,6 +371,7 @@ impl Replica {
         let map = acting.save_map();
         let meta = &mut self.meta;
         meta.touched.clear();
+        meta.soundness = Soundness::Sound;
         meta.generation = epoch;
         meta.peer = Some(peer);
         meta.consistent = true;
