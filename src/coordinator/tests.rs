@@ -31,7 +31,7 @@ async fn until(c: &Coordinator, what: &str, holds: impl Fn(&Coordinator) -> bool
         let more = tokio::time::timeout_at(end, news.changed()).await;
         if more.is_err() {
             let operations: Vec<_> = (1..9).filter_map(|id| c.store.operation(id).unwrap()).collect();
-            panic!("{what} did not come to hold: {:?} {operations:?}", c.board.read(|k| k.contents.clone()));
+            panic!("{what} did not come to hold: {:?} {operations:?}", c.board.read(Clone::clone));
         }
     }
 }

@@ -108,6 +108,8 @@ async fn killed_at(kind: Kind, point: u64) {
     let epoch = c.store.content(C0).unwrap().pair.unwrap().epoch;
     drop(c);
     let c = Coordinator::start_on(cluster.site.clone(), cluster.hosts.clone()).unwrap();
+    let ended = |c: &Coordinator| c.store.operation(op).unwrap().is_some_and(|o| o.ended_ms.is_some());
+    until(&c, &format!("the end of the operation killed at {at}"), ended).await;
     let outcome = end(&c, told).await;
     assert_eq!(outcome.status, OutcomeStatus::Done, "killed at {at}\n{outcome:?}");
     until(&c, &format!("{} after {at}", kind.row), row_is(kind.row)).await;

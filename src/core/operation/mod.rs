@@ -307,9 +307,19 @@ impl Facts {
         self.members.get(&dbid).cloned().unwrap_or_default()
     }
 
-    /// The acting primary's answer under the present row, when it serves.
+    /// The acting primary's answer under the present row, when it serves. The last word of a process that is
+    /// gone, where its host knows of another one, is nobody's.
     fn serving(&self) -> Option<Report> {
-        let report = self.member(self.row.primary.dbid).report?;
+        let member = self.member(self.row.primary.dbid);
+        let report = member.report?;
+        let gone = |process: Process| match process {
+            Process::Running(pid) => pid != report.pid,
+            Process::Absent => true,
+            Process::Unknown => false,
+        };
+        if gone(member.process) && gone(member.sibling) {
+            return None;
+        }
         let serves =
             matches!(report.phase, Phase::Tracking | Phase::Resynchronizing | Phase::InSync | Phase::Mirrorless);
         (serves && report.epoch == self.row.epoch && report.sick.is_none()).then_some(report)

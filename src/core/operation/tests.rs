@@ -491,7 +491,7 @@ fn a_start_leaves_a_mirror_down_that_was_down_and_names_it() {
     t.did(&start, Came::Pid(102));
     assert_eq!(t.next(GoalKind::Start, &f), Step::Release);
     assert_eq!(t.next(GoalKind::Start, &f), Step::Wait(WaitFor::PrimaryToServe));
-    member(&mut f, P).report = answer;
+    (member(&mut f, P).process, member(&mut f, P).report) = (Process::Running(102), answer);
     assert_eq!(t.next(GoalKind::Start, &f), Step::Ended);
     assert!(matches!(&t.ended, Some(Ended::Done { note, .. }) if note.contains("dbid 3")));
 }
@@ -732,4 +732,15 @@ fn nothing_is_copied_from_a_primary_before_it_was_judged_nor_when_it_is_damaged(
         t.next(kind, &f);
         assert_eq!(why(&t), Some(Why::SourceDamaged));
     }
+}
+
+#[test]
+fn a_restart_is_not_done_by_the_last_word_of_the_process_that_it_ended() {
+    let (mut t, mut f) = (Target::new(Content(0), P), synced());
+    (t.stage, t.was_synchronized) = (Stage::Recovering, true);
+    member(&mut f, P).process = Process::Running(500);
+    let restart = GoalKind::Restart { mode: StopMode::Fast };
+    assert_eq!(t.next(restart, &f), Step::Wait(WaitFor::PrimaryToServe), "pid 500 has not been heard yet");
+    member(&mut f, P).process = Process::Running(primary_report(&mut f).pid);
+    assert_eq!(t.next(restart, &f), Step::Ended);
 }
