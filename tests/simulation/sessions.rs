@@ -117,8 +117,7 @@ impl Process {
         if self.checkpointer.is_empty() {
             let Some(database) = &self.database else { return Ok(Next::Over) };
             if database.frames - database.backfilled < a.checkpoint_frames || self.leaving.is_some() {
-                let pause = if database.frames > 100 { 20_000 } else { a.checkpoint_pause };
-                return Ok(Next::After(a.random.between(5_000, pause)));
+                return Ok(Next::After(a.random.between(5_000, a.checkpoint_pause)));
             }
             let ops = &mut self.checkpointer;
             ops.extend([Op::Checkpointing(true), Op::Sync(FileId::Wal)]);
