@@ -42,9 +42,7 @@ impl Target {
         }
         // One that serves damaged data may be replaced by a mirror that lacks changes: a person knows which is
         // worse.
-        let Some(serving) = facts.serving().filter(|_| facts.quarantined.is_none()) else {
-            return None;
-        };
+        let serving = facts.serving().filter(|_| facts.quarantined.is_none())?;
         if matches!(serving.soundness, Soundness::Damaged { .. }) && row.primary.dbid != self.dbid {
             return None;
         }
