@@ -248,7 +248,7 @@ impl Process {
                 effect => match carry_out(a.disk, effect) {
                     Ok(done) => done,
                     Err(other) => {
-                        remaining.push(other);
+                        remaining.push(*other);
                         Ok(())
                     }
                 },
@@ -381,14 +381,14 @@ impl Process {
 }
 
 /// Carries out an effect on the disk; another one comes back.
-pub fn carry_out(disk: &mut Disk, effect: Effect) -> Result<Result<(), Trouble>, Effect> {
+pub fn carry_out(disk: &mut Disk, effect: Effect) -> Result<Result<(), Trouble>, Box<Effect>> {
     Ok(match effect {
         Effect::SaveMeta(meta) => disk.save_meta(*meta),
         Effect::SaveMap(map) => disk.save_map(map),
         Effect::Write { file, offset, bytes } => disk.write(file, offset, &bytes),
         Effect::SetLen { file, len } => disk.set_len(file, len),
         Effect::Sync(file) => disk.sync(file),
-        other => return Err(other),
+        other => return Err(Box::new(other)),
     })
 }
 
