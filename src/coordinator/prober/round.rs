@@ -77,6 +77,9 @@ impl Round {
         for content in contents {
             round.adopt(content);
         }
+        for (content, event) in std::mem::take(&mut round.setup.taken_up) {
+            round.step(content, event);
+        }
         Ok(round)
     }
 
