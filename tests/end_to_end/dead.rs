@@ -48,7 +48,9 @@ impl Bed {
     /// What is gone is not recovered incrementally; a full copy makes the pair whole again.
     fn assert_made_anew(self) {
         self.writers.wait_for_more(0, 20, secs(30));
-        self.cluster.eval_yes("recover()").exits(5).says("does not exist");
+        let dbid = self.cluster.status().pair(0).mirror.dbid;
+        let next = format!("next: full_recover(#{{ dbids: {dbid} }})");
+        self.cluster.eval_yes("recover()").exits(4).says("incremental_impossible").says("does not exist").says(&next);
         self.cluster.outcome("full_recover()");
         self.writers.wait_for_more(0, 20, secs(30));
         self.writers.finish().assert_held_by(&self.cluster);

@@ -40,6 +40,23 @@ fn a_process_that_cannot_be_killed_is_a_refusal() {
 }
 
 #[test]
+fn a_copy_whose_directory_is_gone_is_refused_and_only_a_full_copy_goes_on() {
+    let gone = || Came::Gone("/seg/m does not exist".into());
+    let (mut t, f) = (mirror_target(), tracking());
+    let start = t.next(RECOVER, &f);
+    t.did(&start, gone());
+    assert_eq!(t.next(RECOVER, &f), Step::Ended);
+    assert_eq!(why(&t), Some(Why::IncrementalImpossible));
+    assert!(matches!(&t.ended, Some(Ended::Refused { cause, .. }) if cause.contains("/seg/m")), "{t:?}");
+    // One that merely did not come up may come up the next time.
+    let mut t = mirror_target();
+    let start = t.next(RECOVER, &f);
+    t.did(&start, Came::Failed("its port is taken".into()));
+    assert_eq!(t.next(RECOVER, &f), Step::Ended);
+    assert!(matches!(t.ended, Some(Ended::Failed { .. })), "{t:?}");
+}
+
+#[test]
 fn changes_tracked_for_another_copy_are_refused_and_never_guessed() {
     let mut nobody = tracking();
     member(&mut nobody, M).process = Process::Running(103);
