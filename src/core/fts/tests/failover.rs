@@ -20,6 +20,25 @@ fn two_witnesses_promote_at_once() {
 }
 
 #[test]
+fn a_primary_of_another_release_is_no_dead_one_and_is_named_with_both_versions() {
+    let mut b = Bench::healthy(synced());
+    let other = Failure::OtherRelease { theirs: 9, ours: 1 };
+    b.pass(1000);
+    b.fail(P, other);
+    b.hear(link_ended(report(M, Phase::Mirror)));
+    assert_eq!(b.changes(), [], "it runs: two witnesses do not agree that it is gone");
+    for _ in 0..2 {
+        b.pass(1000);
+        b.fail(P, other);
+        b.hear(link_ended(report(M, Phase::Mirror)));
+    }
+    assert_eq!(b.changes(), [Happening::PrimaryLost], "nobody here can use it");
+    let words = "speaks protocol 9, this coordinator 1";
+    assert!(b.last_change().reason.contains(words), "{:?}", b.last_change());
+    assert!(b.fts.observations().any(|(_, seen)| seen.contains(words)));
+}
+
+#[test]
 fn an_answer_of_the_mirror_from_before_the_failure_is_asked_again() {
     let mut b = Bench::healthy(synced());
     b.now = 10;
