@@ -88,7 +88,9 @@ impl Round {
         self.extras.insert(content.content, (content.full_copy, content.rate_bytes));
         self.contents.insert(
             content.content,
-            Fts::new(row, self.patience).knowing(content.serving_copy, content.quarantine.clone()),
+            Fts::new(row, self.patience)
+                .knowing(content.serving_copy, content.quarantine.clone())
+                .having_said(&content.last_event),
         );
         self.publish(&content, Vec::new());
     }

@@ -175,6 +175,15 @@ fn write_history(tx: &Transaction<'_>, change: &Change<'_>) -> rusqlite::Result<
     Ok(())
 }
 
+/// A line about a content for which nothing can be decided, under the dbid of its acting primary: the rows
+/// may be impossible, and have none or two.
+pub(super) fn write_undecided(tx: &Transaction<'_>, content: Content, text: &str, at_ms: i64) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO gp_configuration_history (time, dbid, desc)
+               SELECT ?1, dbid, ?2 FROM gp_segment_configuration WHERE content = ?3
+               ORDER BY role = 'p' DESC, dbid LIMIT 1";
+    tx.execute(sql, params![timestamp(at_ms), format!("FTS: content {content}: {text}"), content.0]).map(drop)
+}
+
 /// Keeps the reason of a decision with what was seen, for the last thousand decisions.
 pub(super) fn record(
     tx: &Transaction<'_>,

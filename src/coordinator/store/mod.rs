@@ -245,6 +245,7 @@ impl Store {
         let tx = self.at(db.transaction_with_behavior(TransactionBehavior::Immediate))?;
         let sql = "UPDATE segsh_content SET quarantine = ?2, last_event = ?2 WHERE content = ?1";
         self.at(tx.execute(sql, params![content.0, reason]))?;
+        self.at(changes::write_undecided(&tx, content, &format!("quarantined: {reason}"), at_ms))?;
         self.at(changes::record(&tx, content, reason, evidence, at_ms))?;
         self.at(tx.commit())
     }
@@ -255,12 +256,13 @@ impl Store {
         self.at(self.lock().execute(sql, params![timestamp(at_ms), dbid.0, text])).map(drop)
     }
 
-    /// Records what was seen and decided nothing, such as a double fault.
+    /// Records what was seen and decided nothing, such as a double fault: in the history, too.
     pub fn note(&self, content: Content, text: &str, evidence: &[String], at_ms: i64) -> Result<(), StoreError> {
         let mut db = self.lock();
         let tx = self.at(db.transaction_with_behavior(TransactionBehavior::Immediate))?;
         let sql = "UPDATE segsh_content SET last_event = ?2 WHERE content = ?1";
         self.at(tx.execute(sql, params![content.0, text]))?;
+        self.at(changes::write_undecided(&tx, content, text, at_ms))?;
         self.at(changes::record(&tx, content, text, evidence, at_ms))?;
         self.at(tx.commit())
     }

@@ -110,6 +110,28 @@ fn a_mirror_that_is_not_ready_is_never_promoted_and_that_is_a_double_fault() {
 }
 
 #[test]
+fn a_double_fault_that_a_former_coordinator_said_is_not_said_again_and_the_next_one_is() {
+    let said = |b: &Bench| b.all.iter().filter(|d| matches!(d, Decision::DoubleFault { .. })).count();
+    let lose = |b: &mut Bench| {
+        for _ in 0..3 {
+            b.pass(1000);
+            b.fail(P, Failure::Refused);
+        }
+    };
+    let fts = Fts::new(tracking(), Patience::default()).having_said("double fault: primary dbid 2 is lost");
+    let mut b = Bench { fts, now: 0, all: Vec::new() };
+    b.step(Event::Release);
+    lose(&mut b);
+    assert_eq!(said(&b), 0);
+    b.hear(report(P, Phase::Tracking));
+    lose(&mut b);
+    assert_eq!(said(&b), 1);
+    let mut fresh = Bench::healthy(tracking());
+    lose(&mut fresh);
+    assert_eq!(said(&fresh), 1);
+}
+
+#[test]
 fn only_a_synchronized_pair_promotes() {
     for row in [resync(), tracking(), row(Mode::Synchronized, None)] {
         let mut b = Bench::healthy(row);
