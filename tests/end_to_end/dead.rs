@@ -160,6 +160,16 @@ fn a_mirror_whose_data_directory_is_deleted_is_given_up() {
 }
 
 #[test]
+fn a_full_disk_of_the_coordinator_hinders_no_failover() {
+    let bed = Bed::new();
+    let coordinator = bed.cluster.dir().join("coordinator");
+    bed.shim.fail(Disk::NoRoom, coordinator.to_str().expect("a plain name"));
+    processes::kill(bed.before.primary.running());
+    bed.assert_taken_over(&["port refuses", "connection reset"]);
+    bed.assert_nothing_lost();
+}
+
+#[test]
 fn a_primary_out_of_file_descriptors_keeps_its_sessions_and_its_role() {
     let bed = Bed::new();
     let primary = bed.before.primary.running();

@@ -6,6 +6,7 @@
 mod adopted;
 mod changes;
 mod operations;
+mod room;
 mod schema;
 pub mod settings;
 
