@@ -273,6 +273,7 @@ impl TargetDriver {
                     full_copy: *full_copy,
                     rate_bytes,
                     serving_copy: *serving_copy,
+                    copy_rate_bytes: None,
                     at_ms: unix_ms(),
                 };
                 return self.change(&change).await;

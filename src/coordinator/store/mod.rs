@@ -72,6 +72,8 @@ pub struct ContentRow {
     /// A full copy was begun and has not ended.
     pub must_copy_all: bool,
     pub single_copy_since_ms: Option<i64>,
+    /// Bytes per second of the last recovery that was large enough to tell.
+    pub copy_rate_bytes: Option<i64>,
     pub last_event: String,
     pub quarantine: Option<String>,
 }
@@ -187,7 +189,7 @@ impl Store {
     fn content_in(&self, db: &Connection, content: Content) -> Result<ContentRow, StoreError> {
         let members = self.at(segments(db, Some(content)))?;
         let sql = "SELECT epoch, serving_epoch, full_copy, rate_bytes, must_copy_all,
-                          single_copy_since_ms, last_event, quarantine, serving_copy
+                          single_copy_since_ms, last_event, quarantine, serving_copy, copy_rate_bytes
                    FROM segsh_content WHERE content = ?1";
         let row = db.query_row(sql, [content.0], |r| {
             Ok(ContentRow {
@@ -201,6 +203,7 @@ impl Store {
                 last_event: r.get(6)?,
                 quarantine: r.get(7)?,
                 serving_copy: copy(r, 8)?,
+                copy_rate_bytes: r.get(9)?,
             })
         });
         self.at(row.optional())?.ok_or(StoreError::NoContent(content))
