@@ -35,6 +35,9 @@ pub trait Storage: Send + Sync + 'static {
     fn len(&self, file: FileId) -> Result<u64, StorageError>;
     /// `SQLITE_FCNTL_CKPT_START` (true) and `SQLITE_FCNTL_CKPT_DONE` (false).
     fn checkpoint(&self, running: bool);
+    /// A committed part of a file is not what was written there, and is not to be copied anywhere: this block
+    /// of 4 KiB, from 0. The reading of it fails.
+    fn damaged(&self, _file: FileId, _block: u64) {}
     /// Whether a result computed now may be given to a client: blocks while reads are suspended or
     /// the read lease is gone, and asks `go_on` meanwhile whether to wait on. Called before a read
     /// begins and again when it is ready.

@@ -93,6 +93,10 @@ impl Storage for Engine {
         self.lock().replica.checkpoint(running);
     }
 
+    fn damaged(&self, file: FileId, block: u64) {
+        self.met_damage(file, block);
+    }
+
     fn read_permit(&self, go_on: &dyn Fn() -> bool) -> Result<(), StorageError> {
         let mut inner = self.lock();
         loop {

@@ -194,7 +194,7 @@ pub fn translate(error: &rusqlite::Error, fault: Option<FileFault>, phase: Phase
         answer.hint = Some("Run the transaction again; BEGIN IMMEDIATE waits for its turn first.".to_owned());
     }
     match fault {
-        Some(fault @ (FileFault::LogCap(_) | FileFault::Damage(_))) => {
+        Some(fault @ (FileFault::LogCap(_) | FileFault::Damage(..))) => {
             answer.message = fault.to_string();
         }
         Some(FileFault::Storage(StorageError::Full)) => {

@@ -8,6 +8,7 @@
 //! The messages are pgwire's. Its handlers are not used: a session must roll back and answer while
 //! its client is silent, take back what it has not sent, and say the transaction's status itself.
 
+mod booleans;
 mod control;
 mod core;
 mod error;

@@ -1,5 +1,6 @@
 //! Rows: preparing, binding, stepping, describing, and giving a result away in judged batches.
 
+use super::booleans;
 use super::core::Transaction;
 use super::error::{Phase, SqlError, explain_catalog, state, translate};
 use super::exec::{Exec, Wanted};
@@ -110,7 +111,7 @@ impl Exec<'_> {
         let phase = if commits == Commits::ByItself { Phase::Commit } else { Phase::Statement };
         let mut statement = self.core.connection.prepare_cached(sql).map_err(|e| self.failure(&e, Phase::Statement))?;
         bind(&mut statement, values)?;
-        let columns = declared(&statement);
+        let columns = declared(&statement, sql);
         let mut rows = statement.raw_query();
         let mut next = rows.next().map_err(|e| self.failure(&e, phase))?;
         let fields = match wanted.fields.take() {
@@ -190,7 +191,7 @@ impl Exec<'_> {
     ) -> Result<(Vec<Parameter>, Vec<Field>), SqlError> {
         let mut statement = self.core.connection.prepare_cached(sql).map_err(|e| self.failure(&e, Phase::Statement))?;
         let parameters = parameters(&statement)?;
-        let columns = declared(&statement);
+        let columns = declared(&statement, sql);
         let undeclared = columns.iter().any(|(_, kind)| kind.is_none());
         if !look || !undeclared || !statement.readonly() || !is_harmless(sql) {
             return Ok((parameters, fields(&columns, &[], |_| None)?));
@@ -243,15 +244,15 @@ pub(super) fn binary(formats: &[i16], column: usize, columns: usize) -> Result<b
     }
 }
 
-/// The columns' names and declared types.
-fn declared(statement: &rusqlite::Statement<'_>) -> Vec<(String, Option<PgType>)> {
-    statement
-        .columns()
-        .map(|c| {
-            let kind = c.decl_type().map(PgType::of_declaration);
-            (c.name().to_owned(), kind)
-        })
-        .collect()
+/// The columns' names and types, as far as they are known without a row.
+fn declared(statement: &rusqlite::Statement<'_>, sql: &str) -> Vec<(String, Option<PgType>)> {
+    let calls = Some(booleans::columns(sql)).filter(|calls| calls.len() == statement.column_count());
+    let call = |i: usize| *calls.as_ref()?.get(i)?;
+    let known = |(i, c): (usize, rusqlite::Column<'_>)| match call(i) {
+        Some(call) => (call.name(c.name()), Some(PgType::Bool)),
+        None => (c.name().to_owned(), c.decl_type().map(PgType::of_declaration)),
+    };
+    statement.columns().into_iter().enumerate().map(known).collect()
 }
 
 fn fields(

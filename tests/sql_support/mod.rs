@@ -21,6 +21,8 @@ pub struct FileStorage {
     pub disk_full: AtomicBool,
     pub fenced: AtomicBool,
     pub checkpoints: Mutex<Vec<bool>>,
+    /// What was met damaged, and where.
+    pub damaged: Mutex<Vec<(FileId, u64)>>,
     pub syncs: AtomicU64,
     suspended: Mutex<bool>,
     resumed: Condvar,
@@ -49,6 +51,7 @@ impl FileStorage {
             disk_full: AtomicBool::new(false),
             fenced: AtomicBool::new(false),
             checkpoints: Mutex::default(),
+            damaged: Mutex::default(),
             syncs: AtomicU64::new(0),
             suspended: Mutex::new(false),
             resumed: Condvar::new(),
@@ -120,6 +123,10 @@ impl Storage for FileStorage {
 
     fn len(&self, file: FileId) -> Result<u64, StorageError> {
         Ok(self.file(file).metadata().map_err(io)?.len())
+    }
+
+    fn damaged(&self, file: FileId, block: u64) {
+        self.damaged.lock().unwrap().push((file, block));
     }
 
     fn checkpoint(&self, running: bool) {

@@ -6,6 +6,7 @@ use super::checksum::{PAGE_SIZE, seal_page, verify_page};
 use super::fault::{FileFault, remember};
 use super::node::{Level, Node, ShmMask};
 use super::shm::Mapped;
+use crate::core::wal;
 use crate::engine::storage::{FileId, Storage};
 use rusqlite::ffi;
 use std::sync::atomic::Ordering;
@@ -62,11 +63,58 @@ impl OpenFile {
         match self.whole_page(buf.len(), offset) {
             Some(page) if verify_page(page, buf).is_err() => {
                 let block = offset / PAGE_SIZE as u64;
-                self.node.note_damage(block);
-                remember(FileFault::Damage(block), ffi::SQLITE_IOERR_DATA)
+                self.node.note_damage(FileId::Main, block);
+                remember(FileFault::Damage(FileId::Main, block), ffi::SQLITE_IOERR_DATA)
             }
-            _ => ffi::SQLITE_OK,
+            _ => match self.frame_of(buf.len(), offset) {
+                Some(frame) => self.check_frame(frame, buf),
+                None => ffi::SQLITE_OK,
+            },
         }
+    }
+
+    /// The frame of the log, when exactly its page is meant: that is how SQLite reads a page for a statement,
+    /// and for a checkpoint that is about to write it into `main.db`.
+    fn frame_of(&self, len: usize, offset: u64) -> Option<u64> {
+        if self.id != FileId::Wal {
+            return None;
+        }
+        wal::frame_of_page(offset, len as u64)
+    }
+
+    /// A page of the log is what was written there, or it goes nowhere: SQLite checks a frame when the log is
+    /// recovered and never again, and `main.db` would get the page under a new checksum.
+    fn check_frame(&self, frame: u64, page: &mut [u8]) -> i32 {
+        if self.frame_holds(frame, page) {
+            return ffi::SQLITE_OK;
+        }
+        // A transaction rewrites frames of its own in place, and their checksums only when it commits.
+        match self.node.is_committed(frame) {
+            Some(false) => return ffi::SQLITE_OK,
+            Some(true) => {}
+            None => return remember(FileFault::Damage(FileId::Wal, block_of(frame)), ffi::SQLITE_IOERR_DATA),
+        }
+        // Once more: what is committed does not change, so a second look can only clear it.
+        let again = self.storage.read(self.id, wal::frame_offset(frame) + wal::FRAME_HEADER_BYTES, page);
+        if again.is_ok_and(|read| read == page.len()) && self.frame_holds(frame, page) {
+            return ffi::SQLITE_OK;
+        }
+        let block = block_of(frame);
+        if self.node.note_damage(FileId::Wal, block) {
+            self.storage.damaged(FileId::Wal, block);
+        }
+        remember(FileFault::Damage(FileId::Wal, block), ffi::SQLITE_IOERR_DATA)
+    }
+
+    fn frame_holds(&self, frame: u64, page: &[u8]) -> bool {
+        let (mut before, mut header) = ([0; 8], [0; wal::FRAME_HEADER_BYTES as usize]);
+        let whole = |offset: u64, buf: &mut [u8]| {
+            let len = buf.len();
+            self.storage.read(self.id, offset, buf).is_ok_and(|read| read == len)
+        };
+        whole(wal::sum_before(frame), &mut before)
+            && whole(wal::frame_offset(frame), &mut header)
+            && wal::frame_holds(&before, &header, page)
     }
 
     /// The page number, when exactly one page of `main.db` is meant.
@@ -212,6 +260,11 @@ impl OpenFile {
     pub(super) fn is_poisoned(&self) -> bool {
         self.node.poisoned.load(Ordering::Acquire)
     }
+}
+
+/// The block of the log in which a frame begins.
+fn block_of(frame: u64) -> u64 {
+    wal::frame_offset(frame) / PAGE_SIZE as u64
 }
 
 impl Drop for OpenFile {

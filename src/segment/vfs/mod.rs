@@ -134,7 +134,12 @@ pub fn with_vacuum_allowed<T>(connection: &Connection, body: impl FnOnce() -> T)
 impl Handle {
     /// Blocks of `main.db` (4 KiB, from 0) that failed their checksum since the process started.
     pub fn damage(&self) -> Vec<u64> {
-        self.registration.node.damage()
+        self.registration.node.damage(FileId::Main)
+    }
+
+    /// Pages in either file that failed their checksum since the process started.
+    pub fn damaged_pages(&self) -> u64 {
+        FileId::ALL.into_iter().map(|file| self.registration.node.damage(file).len() as u64).sum()
     }
 
     /// The committed part of the log, by the index that readers go by; `None` while that changes.
