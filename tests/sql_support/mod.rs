@@ -1,7 +1,7 @@
 //! A storage of plain files for the tests of the VFS and of the SQL sessions.
 #![allow(dead_code)]
 
-use segsh::engine::storage::{FileId, Storage, StorageError};
+use segsh::engine::storage::{FileId, Position, Storage, StorageError};
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -22,6 +22,8 @@ pub struct FileStorage {
     pub fenced: AtomicBool,
     pub checkpoints: Mutex<Vec<bool>>,
     pub syncs: AtomicU64,
+    committed: AtomicU64,
+    durable: AtomicU64,
     suspended: Mutex<bool>,
     resumed: Condvar,
     sync_hold: Mutex<bool>,
@@ -50,6 +52,8 @@ impl FileStorage {
             fenced: AtomicBool::new(false),
             checkpoints: Mutex::default(),
             syncs: AtomicU64::new(0),
+            committed: AtomicU64::new(0),
+            durable: AtomicU64::new(0),
             suspended: Mutex::new(false),
             resumed: Condvar::new(),
             sync_hold: Mutex::new(false),
@@ -116,6 +120,22 @@ impl Storage for FileStorage {
             return Err(StorageError::Fenced("the mirror is lost".to_owned()));
         }
         self.file(file).sync_data().map_err(io)
+    }
+
+    fn commit(&self) -> Position {
+        Position(self.committed.fetch_add(1, Ordering::SeqCst) + 1)
+    }
+
+    fn position(&self) -> Position {
+        Position(self.committed.load(Ordering::SeqCst))
+    }
+
+    fn durable(&self, position: Position, _go_on: &dyn Fn() -> bool) -> Result<(), StorageError> {
+        if self.durable.load(Ordering::SeqCst) < position.0 {
+            self.sync(FileId::Wal)?;
+            self.durable.fetch_max(position.0, Ordering::SeqCst);
+        }
+        Ok(())
     }
 
     fn len(&self, file: FileId) -> Result<u64, StorageError> {
