@@ -191,11 +191,12 @@ impl Exec<'_> {
         let until = self.gucs.timeouts().lock.map(|t| Instant::now() + t);
         let go_on = || self.control.stopped().is_none() && until.is_none_or(|t| Instant::now() < t);
         match self.host.write_queue().enter(&go_on) {
-            Some(turn) => {
+            // Who was stopped in the line writes nothing, though the turn came at the same moment.
+            Some(turn) if self.control.stopped().is_none() => {
                 self.core.turn = Some(turn);
                 Ok(())
             }
-            None => Err(self.stop_error()),
+            _ => Err(self.stop_error()),
         }
     }
 

@@ -82,6 +82,24 @@ impl FileStorage {
         *self.sync_hold.lock().unwrap() = on;
         self.sync_go.notify_all();
     }
+
+    fn sync_unless(&self, file: FileId, go_on: &dyn Fn() -> bool) -> Result<(), StorageError> {
+        let mut held = self.sync_hold.lock().unwrap();
+        while *held {
+            self.held_syncs.fetch_add(1, Ordering::SeqCst);
+            held = self.sync_go.wait_timeout(held, LOOK).unwrap().0;
+            self.held_syncs.fetch_sub(1, Ordering::SeqCst);
+            if !go_on() {
+                return Err(StorageError::GivenUp);
+            }
+        }
+        drop(held);
+        self.syncs.fetch_add(1, Ordering::SeqCst);
+        if self.fail_sync.load(Ordering::SeqCst) {
+            return Err(StorageError::Fenced("the mirror is lost".to_owned()));
+        }
+        self.file(file).sync_data().map_err(io)
+    }
 }
 
 fn io(e: std::io::Error) -> StorageError {
@@ -108,18 +126,7 @@ impl Storage for FileStorage {
     }
 
     fn sync(&self, file: FileId) -> Result<(), StorageError> {
-        let mut held = self.sync_hold.lock().unwrap();
-        while *held {
-            self.held_syncs.fetch_add(1, Ordering::SeqCst);
-            held = self.sync_go.wait(held).unwrap();
-            self.held_syncs.fetch_sub(1, Ordering::SeqCst);
-        }
-        drop(held);
-        self.syncs.fetch_add(1, Ordering::SeqCst);
-        if self.fail_sync.load(Ordering::SeqCst) {
-            return Err(StorageError::Fenced("the mirror is lost".to_owned()));
-        }
-        self.file(file).sync_data().map_err(io)
+        self.sync_unless(file, &|| true)
     }
 
     fn commit(&self) -> Position {
@@ -130,9 +137,9 @@ impl Storage for FileStorage {
         Position(self.committed.load(Ordering::SeqCst))
     }
 
-    fn durable(&self, position: Position, _go_on: &dyn Fn() -> bool) -> Result<(), StorageError> {
+    fn durable(&self, position: Position, go_on: &dyn Fn() -> bool) -> Result<(), StorageError> {
         if self.durable.load(Ordering::SeqCst) < position.0 {
-            self.sync(FileId::Wal)?;
+            self.sync_unless(FileId::Wal, go_on)?;
             self.durable.fetch_max(position.0, Ordering::SeqCst);
         }
         Ok(())
