@@ -95,7 +95,7 @@ impl Process {
         let next = self.go_on(&mut ops, a);
         self.writer = ops;
         if self.writer.is_empty() {
-            let others_write = a.random.percent(30);
+            let others_write = a.random.percent(12);
             let idle = if others_write { 1_000 } else { [250_000, 60_000][usize::from(a.busy)] };
             Ok(next?.unwrap_or(Next::After(a.random.between(20, idle))))
         } else {
