@@ -14,6 +14,7 @@
 
 pub mod directory;
 pub mod disk;
+mod group;
 mod link;
 mod mirror;
 mod obedience;
