@@ -197,6 +197,7 @@ impl Coordinator {
         let segments: Vec<_> = store.rows()?.into_iter().filter(|r| r.content != Content::COORDINATOR).collect();
         let (begun, mut to_pick_up) = mpsc::unbounded_channel();
         let glance = Glance::of(&hosts);
+        let left = store.active()?;
         let prober = Prober::start(prober::Setup {
             store: store.clone(),
             board: board.clone(),
@@ -205,6 +206,7 @@ impl Coordinator {
             segments: segments.clone(),
             owner: fts_owner(&site),
             begun,
+            taken_up: operations::taken_up(&left),
         })?;
         hostwatch::watch(&hosts, &board, &glance);
         let audit = Audit::new(&site.dir);
@@ -217,7 +219,7 @@ impl Coordinator {
             segments.clone(),
             audit.clone(),
         );
-        operations.resume()?;
+        operations.resume(left);
         let follow_ups = operations.clone();
         tokio::spawn(async move {
             while let Some(op) = to_pick_up.recv().await {

@@ -27,18 +27,14 @@ pub(super) enum Tell {
 
 /// What a link tells.
 pub(super) enum Heard {
-    Message(Box<FromSegment>),
+    /// `answers` is when the question was put that this answers; what a segment says unasked, may be
+    /// older than any question.
+    Message { message: Box<FromSegment>, answers: Option<Instant> },
     /// `asked` is when the attempt began: what happened since, it cannot speak of.
-    Failed {
-        failure: Failure,
-        why: String,
-        asked: Instant,
-    },
+    Failed { failure: Failure, why: String, asked: Instant },
     /// This process could not even try, such as for want of file descriptors: that says nothing of the
     /// segment.
-    Hindered {
-        why: String,
-    },
+    Hindered { why: String, asked: Instant },
 }
 
 /// The near end of a link.
@@ -66,6 +62,8 @@ struct Runner {
     drains: BTreeMap<u64, oneshot::Sender<Result<(), String>>>,
     /// When the segment was last asked anything that has not been answered.
     asked: Instant,
+    /// When each probe of this connection was sent that has not been answered, by its number.
+    probes: BTreeMap<u64, Instant>,
 }
 
 /// Starts the link to a segment on the current runtime.
@@ -91,6 +89,7 @@ pub(super) fn start(
         seq: 0,
         drains: BTreeMap::new(),
         asked: Instant::now(),
+        probes: BTreeMap::new(),
     };
     tokio::spawn(runner.run());
     Link { order, kick, tell }
@@ -122,7 +121,7 @@ impl Runner {
             };
             failures += 1;
             let heard = match &ended {
-                NetError::Local(why) => Heard::Hindered { why: why.clone() },
+                NetError::Local(why) => Heard::Hindered { why: why.clone(), asked: self.asked },
                 other => Heard::Failed { failure: failure(other), why: other.to_string(), asked: self.asked },
             };
             if self.heard.send((self.dbid, heard)).is_err() {
@@ -148,6 +147,7 @@ impl Runner {
                 self.drains.insert(self.seq, reply);
             }
         }
+        self.probes.clear();
         for (_, reply) in std::mem::take(&mut self.drains) {
             let _ = reply.send(Err(format!("the connection ended: {because}")));
         }
@@ -223,6 +223,7 @@ impl Runner {
         }
         // A probe that is still unanswered keeps its own deadline.
         deadline.get_or_insert(Instant::now() + pace.timeout);
+        self.probes.insert(self.seq, Instant::now());
         self.send(to, &ToSegment::Probe { seq: self.seq, order }).await
     }
 
@@ -248,6 +249,7 @@ impl Runner {
     }
 
     fn take(&mut self, message: FromSegment) {
+        let mut answers = None;
         match &message {
             FromSegment::Drained { seq } => {
                 if let Some(reply) = self.drains.remove(seq) {
@@ -259,9 +261,14 @@ impl Runner {
                     let _ = reply.send(Err(message.clone()));
                 }
             }
-            FromSegment::Report { .. } => {}
+            FromSegment::Report { seq: Some(seq), .. } => {
+                // Probes are answered in their order; one that found a full outbox never is.
+                let later = self.probes.split_off(&(seq + 1));
+                answers = std::mem::replace(&mut self.probes, later).remove(seq);
+            }
+            FromSegment::Report { seq: None, .. } => {}
         }
-        let _ = self.heard.send((self.dbid, Heard::Message(Box::new(message))));
+        let _ = self.heard.send((self.dbid, Heard::Message { message: Box::new(message), answers }));
     }
 }
 
