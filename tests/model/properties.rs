@@ -99,6 +99,7 @@ fn idle_pair_is_identical(w: &World) -> bool {
     let Ok(acting) = process.replica.acting() else { return true };
     let quiet = acting.primary().mirroring() == Mirroring::InSync
         && process.job == Job::Idle
+        && process.noted == 0
         && acting.link().is_some_and(|link| link.queued_bytes() == 0 && link.unanswered_barriers() == 0)
         && w.links.iter().all(|c| c.to_mirror.is_empty() && c.to_primary.is_empty())
         && w.links.iter().any(|c| !c.preparing && !c.cut && !c.primary_done && !c.mirror_done);

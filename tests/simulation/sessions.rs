@@ -95,11 +95,18 @@ impl Process {
         let next = self.go_on(&mut ops, a);
         self.writer = ops;
         if self.writer.is_empty() {
-            let others_write = a.random.percent(12);
-            let idle = if others_write { 1_000 } else { [250_000, 60_000][usize::from(a.busy)] };
-            Ok(next?.unwrap_or(Next::After(a.random.between(20, idle))))
+            Ok(next?.unwrap_or(Next::After(self.pause(a))))
         } else {
             Ok(next?.unwrap_or(Next::After(20)))
+        }
+    }
+
+    /// Until the next commit: another session may write at once, or all of them only read for a while.
+    fn pause(&self, a: &mut Around) -> u64 {
+        match a.random.below(100) {
+            0..12 => a.random.between(20, 1_000),
+            12..17 => a.random.between(500_000, 6_000_000),
+            _ => a.random.between(200, if a.busy { 60_000 } else { 250_000 }),
         }
     }
 
