@@ -24,7 +24,8 @@ impl Pacing {
     /// nothing about disks and links.
     fn committed(&mut self, took: Duration, is_mirrored: bool, mirroring: Mirroring) {
         match (mirroring, &mut self.copy) {
-            (Mirroring::Resync, Some((_, pace))) if is_mirrored => pace.committed(took),
+            // Beside a copy it waits for this side's disk, which the copy shares.
+            (Mirroring::Resync, Some((_, pace))) => pace.committed(took),
             (Mirroring::InSync, _) if is_mirrored => self.idle.committed(took, true),
             (Mirroring::Tracking | Mirroring::Mirrorless, _) if !is_mirrored => self.idle.committed(took, false),
             _ => {}

@@ -29,22 +29,12 @@ pub(super) enum Tell {
 pub(super) enum Heard {
     /// `answers` is when the question was put that this answers; what a segment says unasked, may be
     /// older than any question.
-    Message {
-        message: Box<FromSegment>,
-        answers: Option<Instant>,
-    },
+    Message { message: Box<FromSegment>, answers: Option<Instant> },
     /// `asked` is when the attempt began: what happened since, it cannot speak of.
-    Failed {
-        failure: Failure,
-        why: String,
-        asked: Instant,
-    },
+    Failed { failure: Failure, why: String, asked: Instant },
     /// This process could not even try, such as for want of file descriptors: that says nothing of the
     /// segment.
-    Hindered {
-        why: String,
-        asked: Instant,
-    },
+    Hindered { why: String, asked: Instant },
 }
 
 /// The near end of a link.

@@ -93,6 +93,11 @@ impl Primary {
         map
     }
 
+    /// Whether marks were added since the map was last made durable.
+    pub fn map_changed(&self) -> bool {
+        self.map_changed
+    }
+
     /// The map was made durable as it stands.
     pub fn map_saved(&mut self) {
         self.map_changed = false;
@@ -107,8 +112,7 @@ impl Primary {
         match self.mirroring {
             Mirroring::Mirrorless | Mirroring::Suspended => Vec::new(),
             Mirroring::Tracking => {
-                self.dirty.mark(Run::touching(file, offset, len));
-                self.map_changed = true;
+                self.mark(Run::touching(file, offset, len));
                 Vec::new()
             }
             Mirroring::InSync => {
@@ -117,6 +121,14 @@ impl Primary {
             }
             Mirroring::Resync => self.wrote_in_resync(file, offset, len),
         }
+    }
+
+    /// Marks what was written while no mirror is told. Every recovery copies the whole log, so its marks
+    /// need no durable map.
+    fn mark(&mut self, run: Run) {
+        let before = self.dirty.count();
+        self.dirty.mark(run);
+        self.map_changed |= run.file == FileId::Main && self.dirty.count() != before;
     }
 
     fn wrote_in_resync(&mut self, file: FileId, offset: u64, len: u64) -> Vec<Range> {
@@ -147,8 +159,7 @@ impl Primary {
             Mirroring::Mirrorless | Mirroring::Suspended => false,
             Mirroring::Tracking => {
                 // Kept marked: a file that grows again over them has holes the mirror lacks.
-                self.dirty.mark(gone);
-                self.map_changed = true;
+                self.mark(gone);
                 false
             }
             Mirroring::InSync | Mirroring::Resync => {
@@ -166,6 +177,9 @@ impl Primary {
             // map still knows what the checkpoint wrote.
             Mirroring::Tracking if file == FileId::Main && self.map_changed => SyncNeeds::LocalAndMap,
             Mirroring::Tracking => SyncNeeds::Local,
+            // No mirror is promoted before the claim (R4), and what makes the claim true is a barrier
+            // behind this commit. A checkpoint waits: after it the log no longer names what it wrote.
+            Mirroring::Resync if file == FileId::Wal => SyncNeeds::Local,
             Mirroring::Resync | Mirroring::InSync => SyncNeeds::Both(self.barrier()),
             Mirroring::Suspended => unreachable!("the gate lets no sync begin while suspended"),
         }

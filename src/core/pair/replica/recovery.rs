@@ -172,7 +172,7 @@ impl Replica {
 
     /// The union of both sides' contributions, durable here before a block is cleared anywhere.
     fn unite(&mut self, id: LinkId, manifest: &Manifest, files: &dyn Files) -> Result<Vec<Effect>, Broken> {
-        let touched_here = self.meta.touched.clone();
+        let (touched_here, generation) = (self.meta.touched.clone(), self.meta.generation);
         let (acting, epoch) = self.recovering(id)?;
         let full_copy = acting.recovery.as_ref().is_some_and(|r| r.full_copy);
         let mut union = DirtyMap::default();
@@ -207,7 +207,7 @@ impl Replica {
         if full_copy {
             acting.map_unusable = None;
         }
-        let effects = acting.save_map();
+        let effects = acting.save_map(generation);
         if let Some(progress) = &mut acting.progress {
             progress.total_blocks = acting.primary.dirty().count();
             progress.files_created = manifest.lengths.iter().filter(|l| l.is_none()).count() as u64;
@@ -223,6 +223,7 @@ impl Replica {
         files: &dyn Files,
         now: Time,
     ) -> Result<Vec<Effect>, Broken> {
+        let generation = self.meta.generation;
         let (acting, _) = self.recovering(id)?;
         let mut link = Link::new(now);
         for file in FileId::ALL {
@@ -230,7 +231,7 @@ impl Replica {
         }
         // What was marked since the union was saved: from here on a checkpoint's sync saves no map,
         // and after it the log may no longer name those blocks.
-        let effects = acting.save_map();
+        let effects = if acting.primary.map_changed() { acting.save_map(generation) } else { Vec::new() };
         acting.primary.resync_begins();
         acting.link = Some(link);
         let total_blocks = acting.primary.dirty().count();
@@ -359,7 +360,7 @@ impl Replica {
         }
     }
 
-    /// This side's durable record of being in sync: the marker, then a fresh map for the next time.
+    /// This side's durable record of being in sync. It makes the map empty, see `Meta::map_in_force`.
     pub fn record(&mut self, id: LinkId) -> Result<Vec<Effect>, Stranger> {
         let (acting, epoch) = self.recovering(id)?;
         let Some(Step::Claiming { mirror, .. }) = acting.recovery.as_ref().map(|r| r.step.clone()) else {
@@ -368,7 +369,7 @@ impl Replica {
         let peer = CopyState { copy: mirror.copy, generation: epoch };
         acting.binding = Some(Binding::to(peer));
         acting.map_unusable = None;
-        let map = acting.save_map();
+        acting.primary.map_saved();
         let meta = &mut self.meta;
         meta.touched.clear();
         meta.soundness = Soundness::Sound;
@@ -376,9 +377,7 @@ impl Replica {
         meta.peer = Some(peer);
         meta.consistent = true;
         meta.written_outside_checkpoint = false;
-        let mut effects = vec![self.save_meta()];
-        effects.extend(map);
-        Ok(effects)
+        Ok(vec![self.save_meta()])
     }
 
     /// The record of being in sync is durable: this is the claim, never withdrawn (R2).
