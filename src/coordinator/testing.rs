@@ -237,6 +237,13 @@ impl World {
         Some(proc.report.pid)
     }
 
+    fn kill_process(&self, dbid: Dbid, pid: u32) {
+        let runs = self.lock().procs.get(&dbid).is_some_and(|p| p.report.pid == pid);
+        if runs {
+            self.kill(dbid);
+        }
+    }
+
     /// SIGSTOP: it answers nothing, and its connections stay.
     pub fn freeze(&self, dbid: Dbid) {
         let mut inner = self.lock();
@@ -416,7 +423,7 @@ async fn converse(world: World, dbid: Dbid, stream: TcpStream) {
         return;
     };
     let (mut to, mut from) = Framed::new(stream).split();
-    let Some(mut news) = world.lock().procs.get(&dbid).map(|p| p.news.subscribe()) else {
+    let Some((mut news, me)) = world.lock().procs.get(&dbid).map(|p| (p.news.subscribe(), p.report.pid)) else {
         return;
     };
     loop {
@@ -470,9 +477,10 @@ async fn converse(world: World, dbid: Dbid, stream: TcpStream) {
             return;
         }
         if exits {
-            // From a task that outlives this one: a kill ends the process's own tasks.
+            // From a task that outlives this one: a kill ends the process's own tasks. Asked to exit on two
+            // connections it exits once, and the next process of its name lives.
             let world = world.clone();
-            tokio::spawn(async move { world.kill(dbid) });
+            tokio::spawn(async move { world.kill_process(dbid, me) });
             return;
         }
     }

@@ -15,6 +15,7 @@
 mod behind;
 pub mod directory;
 pub mod disk;
+mod group;
 mod link;
 mod mirror;
 mod obedience;

@@ -8,8 +8,8 @@ use super::output::Output;
 use super::render::Screens;
 use super::signals::Signals;
 use super::terminal::{Typed, ask};
-use super::watch::{BatchWatch, TerminalWatch};
-use crate::cluster::{Observer, Outcome, OutcomeStatus, Plan};
+use super::watch::{BatchWatch, TerminalWatch, WholeWatch};
+use crate::cluster::{Intent, Observer, Outcome, OutcomeStatus, Plan};
 use crate::script::ui::{Answer, Damage, Ui};
 use std::cell::RefCell;
 use std::io::Write;
@@ -117,10 +117,13 @@ impl Ui for ShellUi {
         }
     }
 
-    fn observer(&self, _plan: &Plan) -> Box<dyn Observer> {
+    fn observer(&self, plan: &Plan) -> Box<dyn Observer> {
         let signals = self.signals.clone();
-        if self.manner.interactive && !self.manner.quiet {
-            let style = self.screens.style().clone();
+        let style = self.screens.style().clone();
+        let on_terminal = self.manner.interactive && !self.manner.quiet;
+        if matches!(&plan.intent, Intent::Restart { selection, .. } if selection.is_all()) {
+            Box::new(WholeWatch::new(signals, on_terminal.then_some(style), self.manner.quiet))
+        } else if on_terminal {
             Box::new(TerminalWatch::new(signals, style))
         } else {
             Box::new(BatchWatch::new(signals, self.manner.quiet))

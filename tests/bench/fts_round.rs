@@ -52,6 +52,7 @@ pub fn run(bench: &mut Bench) {
             script: String::new(),
         },
         begun,
+        taken_up: Vec::new(),
     };
     let began = Instant::now();
     let prober = Prober::start(setup).expect("the prober's thread");

@@ -397,6 +397,7 @@ pub fn host_replies() -> Vec<HostReply> {
         HostReply::Bytes { bytes: u64::MAX },
         HostReply::Done,
         failed(HostFailure::CannotKill { datadir: datadir.clone(), pid: 7, why: "it stays".into() }),
+        failed(HostFailure::Gone { datadir: datadir.clone() }),
         failed(HostFailure::Io { doing: "make".into(), path: datadir, why: "no space".into() }),
     ]
 }

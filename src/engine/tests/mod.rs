@@ -1,6 +1,7 @@
 //! Two engines in one process, a real link between them, real files: the whole life of a pair.
 
 mod faults;
+mod group;
 mod markers;
 mod verify;
 

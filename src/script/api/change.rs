@@ -1,19 +1,124 @@
 //! The mutating calls: probe, plan, check, confirm, apply, and an outcome that throws unless done.
 
+use super::binding::api;
 use super::outcome::OutcomeRecord;
 use super::plan::{PlanRecord, joined_outcome};
 use crate::cluster::{
     Control, Intent, Observer, Outcome, OutcomeStatus, Plan, Progressing, Refusal, State, plan, still_holds,
 };
 use crate::core::report::StopMode;
-use crate::script::catalog;
+use crate::script::catalog::{
+    self, AFTER, COMPARE_RATE, CONTENTS, DBIDS, Entry, HOSTS, IN_PLACE, JOBS, MODE, OPTIONS, RAISE, RATE, STALL,
+    TIMEOUT, WAIT, entry,
+};
 use crate::script::context::{Context, now_ms};
 use crate::script::options::Options;
 use crate::script::thrown::{Thrower, Thrown};
 use crate::script::ui::{Answer, Damage};
-use rhai::Dynamic;
+use rhai::{Dynamic, Module};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
+
+/// What is bound here.
+pub(super) const ENTRIES: &[Entry] = &[
+    entry!(
+        "recover", &[&[], OPTIONS], "Outcome",
+        "Recovers what is down, incrementally, in place; waits until synchronized.",
+        "recover(#{ contents: [2] })",
+        options: &[CONTENTS, DBIDS, HOSTS, WAIT, TIMEOUT, STALL, RATE, JOBS, RAISE], changes: true
+    ),
+    entry!(
+        "full_recover", &[&[], OPTIONS], "Outcome",
+        "Copies everything anew to segments that are down. One that is up is refused.",
+        "full_recover(#{ dbids: 5 })",
+        options: &[CONTENTS, DBIDS, HOSTS, WAIT, TIMEOUT, STALL, RATE, JOBS, IN_PLACE, RAISE],
+        changes: true
+    ),
+    entry!(
+        "rebalance", &[&[], OPTIONS], "Outcome",
+        "Returns segments to their preferred roles: all or nothing. Running statements are cancelled.",
+        "rebalance()",
+        options: &[CONTENTS, DBIDS, HOSTS, WAIT, TIMEOUT, STALL, RAISE], changes: true
+    ),
+    entry!(
+        "restart", &[&[], OPTIONS], "Outcome",
+        "Stops and starts the cluster, or the segments of a selection.",
+        "restart(#{ mode: \"fast\", contents: 2 })",
+        options: &[CONTENTS, DBIDS, HOSTS, MODE, WAIT, TIMEOUT, STALL, RAISE], changes: true
+    ),
+    entry!(
+        "verify", &[&[], OPTIONS], "Outcome",
+        "Compares both copies of synchronized pairs, online, block by block. A difference throws `differs` (exit 9) \
+         and takes the pair out of sync; recover() then mends a mirror whose primary is sound.",
+        "verify(#{ contents: [2], rate: \"100 MiB/s\" })",
+        options: &[CONTENTS, DBIDS, HOSTS, WAIT, TIMEOUT, STALL, COMPARE_RATE, JOBS, RAISE], changes: true
+    ),
+    entry!(
+        "force_primary", &[OPTIONS], "Outcome",
+        "The last resort: a segment serves with the copy it holds, whatever the rows and records say. Promotes a \
+         mirror that lacks changes, accepts an unfit acting primary, lifts a quarantine. What may be lost is said.",
+        "force_primary(#{ dbids: 4 })",
+        options: &[DBIDS, WAIT, TIMEOUT, STALL, RAISE], changes: true
+    ),
+    entry!(
+        "plan_recover", &[&[], OPTIONS], "Plan", "What recover() would do. Nothing is changed.",
+        "let p = plan_recover(); print(p); p.apply()",
+        options: &[CONTENTS, DBIDS, HOSTS, RATE, JOBS, AFTER]
+    ),
+    entry!(
+        "plan_full_recover", &[&[], OPTIONS], "Plan", "What full_recover() would do.",
+        "plan_full_recover(#{ dbids: 5 })",
+        options: &[CONTENTS, DBIDS, HOSTS, RATE, JOBS, IN_PLACE, AFTER]
+    ),
+    entry!(
+        "plan_rebalance", &[&[], OPTIONS], "Plan", "What rebalance() would do.",
+        "plan_rebalance(#{ after: plan_recover() })",
+        options: &[CONTENTS, DBIDS, HOSTS, AFTER]
+    ),
+    entry!(
+        "plan_restart", &[&[], OPTIONS], "Plan", "What restart() would do.", "plan_restart()",
+        options: &[CONTENTS, DBIDS, HOSTS, MODE, AFTER]
+    ),
+    entry!(
+        "plan_verify", &[&[], OPTIONS], "Plan", "What verify() would do.", "plan_verify()",
+        options: &[CONTENTS, DBIDS, HOSTS, COMPARE_RATE, JOBS, AFTER]
+    ),
+    entry!(
+        "plan_force_primary", &[OPTIONS], "Plan", "What force_primary() would do, and what may be lost.",
+        "plan_force_primary(#{ dbids: 4 })", options: &[DBIDS, AFTER]
+    ),
+    entry!(
+        "confirm",
+        &[&["plan: Plan"]],
+        "()",
+        "Shows a plan and asks once; the calls that it holds then ask no more. Throws `declined`.",
+        "confirm(plan_recover())"
+    ),
+];
+
+pub(super) fn bind_all(module: &mut Module, context: &Rc<Context>) {
+    macro_rules! verb {
+        ($($name:literal, $plan:literal;)*) => {$(
+            api!(module, context, $name, 0, |c| change(c, $name, &Dynamic::UNIT));
+            api!(module, context, $name, 1, |c, o: Dynamic| change(c, $name, &o));
+            api!(module, context, $plan, 0, |c| planned(c, $plan, $name, &Dynamic::UNIT));
+            api!(module, context, $plan, 1, |c, o: Dynamic| planned(c, $plan, $name, &o));
+        )*};
+    }
+    verb! {
+        "recover", "plan_recover";
+        "full_recover", "plan_full_recover";
+        "rebalance", "plan_rebalance";
+        "restart", "plan_restart";
+        "verify", "plan_verify";
+    }
+    // An override names its segment: there is no form without.
+    api!(module, context, "force_primary", 0, |c, o: Dynamic| change(c, "force_primary", &o));
+    api!(module, context, "plan_force_primary", 0, |c, o: Dynamic| {
+        planned(c, "plan_force_primary", "force_primary", &o)
+    });
+    api!(module, context, "confirm", 0, |c, p: PlanRecord| { confirm(c, &p) });
+}
 
 /// Reads the options of a mutating call or of its `plan_` form into an intent.
 fn intent(verb: &str, options: &Options) -> Intent {

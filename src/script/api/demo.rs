@@ -4,25 +4,67 @@
 //! gateway as any client does, remember what each insert was answered, and at the end everything is
 //! read back and compared.
 
+use super::binding::api;
 use super::fault::drill;
 use super::traffic::{Run, start};
 use crate::cluster::{Cluster, SqlTarget, Value as SqlValue};
 use crate::core::ids::Content;
+use crate::script::catalog::{Entry, entry};
 use crate::script::context::{Context, now_ms};
 use crate::script::record::{Field, Record, fields, optional, register as register_record};
 use crate::script::thrown::{Thrower, Thrown};
 use crate::script::units;
-use rhai::{Dynamic, Engine};
+use rhai::{Dynamic, Engine, Module};
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// What is bound here.
+pub(super) const ENTRIES: &[Entry] = &[
+    entry!(
+        "load", &[&["size: string"]], "Loaded", "Fills the contents of a drill cluster with data.",
+        "demo::load(\"256 MiB\")", namespace: "demo", changes: true
+    ),
+    entry!(
+        "traffic", &[&[]], "Traffic",
+        "Starts writers on every content, through the gateway, until stop() or the session's end.",
+        "let t = demo::traffic(); sleep(\"5s\"); print(t.stop())", namespace: "demo", changes: true
+    ),
+    entry!(
+        "report", &[&["traffic: Traffic"]], "TrafficReport", "The counts so far; it goes on.",
+        "demo::traffic().report()", method_of: "Traffic"
+    ),
+    entry!(
+        "stop", &[&["traffic: Traffic"]], "TrafficReport",
+        "Ends the writers, reads everything back, and says what was found and what was lost.",
+        "demo::traffic().stop().lost", method_of: "Traffic"
+    ),
+];
+
+pub(super) fn bind_all(module: &mut Module, context: &Rc<Context>) {
+    api!(module, context, "demo::load", 0, |c, s: Dynamic| {
+        let size = s.clone().into_string().map_err(|found| {
+            Thrown::script("bad_size", format!("demo::load() takes a size such as \"256 MiB\", not {found}"))
+        })?;
+        load(c, &size)
+    });
+    api!(module, context, "demo::traffic", 0, |c| traffic(c));
+}
+
+/// Methods belong to no namespace.
+pub(super) fn bind_methods(module: &mut Module, context: &Rc<Context>) {
+    api!(module, context, "traffic.report", 0, |_c, t: &mut TrafficRecord| report(t));
+    api!(module, context, "traffic.stop", 0, |c, t: &mut TrafficRecord| stop(c, t));
+}
 
 /// One row of `demo::load`, and so many rows a statement: a statement is about a mebibyte.
 const ROW_BYTES: i64 = 64 << 10;
 const ROWS_PER_STATEMENT: i64 = 16;
+/// A load that takes longer says so often how far it is.
+const TOLD_EVERY: Duration = Duration::from_secs(3);
 /// Ids read back in one statement.
 const PAGE: i64 = 10_000;
 
@@ -64,15 +106,41 @@ pub(super) fn load(context: &Context, size: &str) -> Thrower {
     let began = Instant::now();
     let contents = contents(cluster)?;
     let each = bytes / (contents.len().max(1) as i64) / ROW_BYTES;
+    let mut told = Told { all: each * contents.len() as i64, done: 0, last: began };
     for content in &contents {
-        load_one(context, cluster, *content, each)?;
+        load_one(context, cluster, *content, each, &mut told)?;
     }
     let rows = each * contents.len() as i64;
     let contents = contents.len() as i64;
     Ok(Dynamic::from(Loaded { bytes: rows * ROW_BYTES, rows, contents, elapsed_ms: millis(began) }))
 }
 
-fn load_one(context: &Context, cluster: &Arc<dyn Cluster>, content: Content, rows: i64) -> Thrower<()> {
+/// What was said of a load that goes on, in rows.
+struct Told {
+    all: i64,
+    done: i64,
+    last: Instant,
+}
+
+impl Told {
+    /// So many rows more; a line for the person who waits, now and then.
+    fn more(&mut self, context: &Context, rows: i64) {
+        self.done += rows;
+        if self.done < self.all && self.last.elapsed() >= TOLD_EVERY {
+            self.last = Instant::now();
+            let mib = |rows: i64| rows * ROW_BYTES >> 20;
+            context.ui.note(&format!("loaded {} of {} MiB", mib(self.done), mib(self.all)));
+        }
+    }
+}
+
+fn load_one(
+    context: &Context,
+    cluster: &Arc<dyn Cluster>,
+    content: Content,
+    rows: i64,
+    told: &mut Told,
+) -> Thrower<()> {
     let target = || SqlTarget::Content(content);
     cluster.sql(target(), "create table if not exists segsh_load(data blob)", &[])?;
     let mut left = rows;
@@ -85,6 +153,7 @@ fn load_one(context: &Context, cluster: &Arc<dyn Cluster>, content: Content, row
         let text = format!("insert into segsh_load(data) values {}", values.join(", "));
         cluster.sql(target(), &text, &[])?;
         left -= now;
+        told.more(context, now);
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! A list of segments: a type of its own, so that it prints as a table and can be a target.
 
+use super::binding::Fallible;
 use super::state::SegmentRecord;
 use crate::cluster::Segment;
 use crate::script::context::{Context, guard};
@@ -42,8 +43,6 @@ impl IntoIterator for Segments {
         self.0.iter().map(Self::record).collect::<Vec<_>>().into_iter()
     }
 }
-
-type Fallible<T> = Result<T, Box<EvalAltResult>>;
 
 fn filter(native: NativeCallContext, list: &mut Segments, f: FnPtr) -> Fallible<Segments> {
     let mut kept = Vec::new();

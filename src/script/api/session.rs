@@ -1,17 +1,78 @@
 //! What belongs to the session rather than to the cluster: `help`, `exit`, `sleep`, `ping`,
 //! `setting`, and the fields that every caught error has.
 
+use super::binding::{Fallible, api, bind};
 use super::state::StateRecord;
 use crate::core::ids::Content;
+use crate::script::catalog::{Entry, entry};
 use crate::script::context::Context;
 use crate::script::error::code_of_builtin;
 use crate::script::help;
 use crate::script::json;
 use crate::script::thrown::{Thrower, Thrown};
 use crate::script::units;
-use rhai::{Dynamic, Engine, EvalAltResult, ImmutableString, Position};
+use rhai::{Dynamic, Engine, EvalAltResult, ImmutableString, Module, Position};
 use std::rc::Rc;
 use std::time::Duration;
+
+/// What is bound here.
+pub(super) const ENTRIES: &[Entry] = &[
+    entry!("ping", &[&["host: string"]], "map", "Whether a host's agent answers, and why not.", "ping(\"sdw2\").ok"),
+    entry!(
+        "setting",
+        &[&["name: string"], &["name: string", "value: string"]],
+        "string",
+        "Reads a setting of the cluster, or writes it durably.",
+        "setting(\"gp_fts_probe_interval\", \"1s\")"
+    ),
+    entry!(
+        "fts_pause", &[&[], &["time: string"]], "State",
+        "FTS promotes no mirror for this time, 10m when not given; it ends by itself.",
+        "fts_pause(\"10m\")", changes: true
+    ),
+    entry!(
+        "fts_resume", &[&[]], "State", "Ends a pause of FTS; a failover that waited for it happens now.",
+        "fts_resume()", changes: true
+    ),
+    entry!(
+        "evidence",
+        &[&["content: int"]],
+        "map",
+        "What FTS knows of a content now, saw in its last rounds, and decided from what.",
+        "evidence(2).decisions"
+    ),
+    entry!("args", &[&[]], "array", "The arguments after the script's name.", "args()[0]"),
+    entry!("exit", &[&[], &["code: int"]], "()", "Ends the script with this exit code; it can't be caught.", "exit(3)"),
+    entry!(
+        "help",
+        &[&[], &["subject: string"]],
+        "()",
+        "What there is: a function, a record, a refusal's code, a procedure.",
+        "help(\"recover\")"
+    ),
+];
+
+pub(super) fn bind_all(module: &mut Module, context: &Rc<Context>) {
+    api!(module, context, "ping", 0, |c, h: ImmutableString| { ping(c, &h) });
+    api!(module, context, "setting", 0, |c, n: ImmutableString| { setting(c, &n, None) });
+    api!(module, context, "setting", 1, |c, n: ImmutableString, v: Dynamic| { setting(c, &n, Some(&v)) });
+    api!(module, context, "fts_pause", 0, |c| fts_pause(c, None));
+    api!(module, context, "fts_pause", 1, |c, time: Dynamic| { fts_pause(c, Some(&time)) });
+    api!(module, context, "fts_resume", 0, |c| fts_resume(c));
+    api!(module, context, "evidence", 0, |c, n: i64| evidence(c, n));
+    api!(module, context, "args", 0, |c| args(c));
+    api!(module, context, "help", 0, |c| help(c, None));
+    api!(module, context, "help", 1, |c, s: ImmutableString| { help(c, Some(&s)) });
+    let shared = Rc::clone(context);
+    bind(module, "exit", 0, move || -> Fallible { exit(&shared, 0) });
+    let shared = Rc::clone(context);
+    bind(module, "exit", 1, move |code: Dynamic| -> Fallible {
+        let code = code
+            .as_int()
+            .map_err(|found| Thrown::script("type_mismatch", format!("exit() takes a number, not {found}")))?;
+        exit(&shared, code)
+    });
+}
 
 /// `help()` and `help(subject)`: printed, as help is read and not computed with.
 pub(super) fn help(context: &Context, subject: Option<&str>) -> Thrower {

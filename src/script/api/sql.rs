@@ -1,15 +1,50 @@
 //! `sql`, `sql_all` and the `Rows` they return.
 
+use super::binding::{Fallible, api};
 use crate::cluster::{Rows, SqlTarget, Value as SqlValue};
 use crate::core::ids::Content;
+use crate::script::catalog::{Entry, entry};
 use crate::script::context::{Context, guard};
 use crate::script::json;
 use crate::script::near::is_it;
 use crate::script::record::{Field, Record, fields, register as register_record};
 use crate::script::thrown::{Thrower, Thrown};
-use rhai::{Array, Dynamic, Engine, EvalAltResult, ImmutableString};
+use rhai::{Array, Dynamic, Engine, ImmutableString, Module};
 use serde_json::Value;
 use std::rc::Rc;
+
+/// What is bound here.
+pub(super) const ENTRIES: &[Entry] = &[
+    entry!(
+        "sql",
+        &[
+            &["text: string"],
+            &["text: string", "parameters: array"],
+            &["content: int", "text: string"],
+            &["content: int", "text: string", "parameters: array"],
+        ],
+        "Rows",
+        "One statement on the catalog, or on a content's acting primary. NULL is ().",
+        "sql(2, \"select v from t where id = $1\", [7]).value()"
+    ),
+    entry!(
+        "sql_all",
+        &[&["text: string"], &["text: string", "parameters: array"]],
+        "Rows",
+        "Reads from every content; triggers a probe, and throws on a partial answer.",
+        "sql_all(\"select count(*) from t\")"
+    ),
+];
+
+pub(super) fn bind_all(module: &mut Module, context: &Rc<Context>) {
+    use crate::cluster::SqlTarget::Catalog;
+    api!(module, context, "sql", 0, |c, t: ImmutableString| sql(c, Catalog, &t, &Array::new()));
+    api!(module, context, "sql", 1, |c, t: ImmutableString, p: Array| sql(c, Catalog, &t, &p));
+    api!(module, context, "sql", 2, |c, n: i64, t: ImmutableString| { sql(c, target(n), &t, &Array::new()) });
+    api!(module, context, "sql", 3, |c, n: i64, t: ImmutableString, p: Array| { sql(c, target(n), &t, &p) });
+    api!(module, context, "sql_all", 0, |c, t: ImmutableString| { sql_all(c, &t, &Array::new()) });
+    api!(module, context, "sql_all", 1, |c, t: ImmutableString, p: Array| sql_all(c, &t, &p));
+}
 
 /// Rows of a statement.
 #[derive(Clone, PartialEq)]
@@ -158,8 +193,6 @@ impl Record for RowsRecord {
         json::rows_json(&self.0)
     }
 }
-
-type Fallible<T = Dynamic> = Result<T, Box<EvalAltResult>>;
 
 /// Registers the rows and the single row.
 pub(super) fn register(engine: &mut Engine, context: &Rc<Context>) {

@@ -1,17 +1,53 @@
 //! `State` and what it is made of: contents, segments, hosts, the coordinator, the catalog's rows.
 
+use super::binding::api;
 use super::segments::Segments;
 use crate::cluster::{ContentState, CoordinatorState, HostState, Recovery, Segment, State, Warning};
 use crate::core::ids::{Content, Dbid};
 use crate::core::row::{Role, SegmentRow};
+use crate::script::catalog::{Entry, entry};
 use crate::script::context::Context;
 use crate::script::json;
 use crate::script::near::is_it;
 use crate::script::record::{Field, Record, fields, optional, register as register_record};
 use crate::script::thrown::{Thrower, Thrown};
-use rhai::{Array, Dynamic, Engine, ImmutableString};
+use rhai::{Array, Dynamic, Engine, ImmutableString, Module};
 use serde_json::Value;
 use std::rc::Rc;
+
+/// What is bound here.
+pub(super) const ENTRIES: &[Entry] = &[
+    entry!("state", &[&[]], "State", "What the coordinator knows now.", "state().down"),
+    entry!("probe", &[&[]], "State", "FTS looks now; returns the state it saw.", "probe()"),
+    entry!(
+        "recoveries",
+        &[&[]],
+        "Array",
+        "Every recovery under way, with its stage, its rate and what is left; those that wait included.",
+        "recoveries()"
+    ),
+    entry!(
+        "content", &[&["state: State", "content: int"]], "Content", "A content by its number.",
+        "state().content(2).primary", method_of: "State"
+    ),
+    entry!(
+        "segment", &[&["state: State", "dbid: int"]], "Segment", "A segment by its dbid.",
+        "state().segment(5).status == \"down\"", method_of: "State"
+    ),
+    entry!(
+        "host", &[&["state: State", "name: string"]], "Host", "A host by its name.",
+        "state().host(\"sdw1\").alive", method_of: "State"
+    ),
+];
+
+pub(super) fn bind_all(module: &mut Module, context: &Rc<Context>) {
+    api!(module, context, "state", 0, |c| { Ok(Dynamic::from(StateRecord(Rc::new(c.cluster()?.state()?)))) });
+    api!(module, context, "probe", 0, |c| { Ok(Dynamic::from(StateRecord(Rc::new(c.cluster()?.probe()?)))) });
+    api!(module, context, "recoveries", 0, |c| { Ok(recoveries(&c.cluster()?.state()?).into()) });
+    api!(module, context, "state.content", 0, |_c, s: &mut StateRecord, n: i64| { content(s, n) });
+    api!(module, context, "state.segment", 0, |_c, s: &mut StateRecord, n: i64| { segment(s, n) });
+    api!(module, context, "state.host", 0, |_c, s: &mut StateRecord, n: ImmutableString| { host(s, &n) });
+}
 
 /// A whole cluster at one moment.
 #[derive(Clone, PartialEq)]

@@ -1,17 +1,49 @@
 //! `wait_until`: a wait with an end. It gives up on time, when nothing moves, and when what it waits
 //! for can't come by itself.
 
+use super::binding::{Fallible, api, bind};
 use super::state::StateRecord;
 use crate::cluster::{ContentState, PairHealth, State};
 use crate::core::ids::Content;
-use crate::script::catalog;
+use crate::script::catalog::{self, CONTENTS, Entry, STALL, TIMEOUT, entry};
 use crate::script::context::{Context, guard};
 use crate::script::near::is_it;
 use crate::script::options::Options;
 use crate::script::thrown::{Thrower, Thrown};
-use rhai::{Dynamic, EvalAltResult, FnPtr, NativeCallContext};
+use rhai::{Dynamic, EvalAltResult, FnPtr, ImmutableString, Module, NativeCallContext};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
+
+/// What is bound here.
+pub(super) const ENTRIES: &[Entry] = &[
+    entry!(
+        "wait_until",
+        &[
+            &["condition: string"], &["condition: string", "options: map"],
+            &["condition: closure"], &["condition: closure", "options: map"],
+        ],
+        "State",
+        "Waits until \"synchronized\", \"operational\" or a closure over the state; returns that state. \
+         Throws `timed_out`, `stalled` or `cannot_happen` (exit 6).",
+        "wait_until(\"synchronized\", #{ timeout: \"10m\", stall: \"1m\" })",
+        options: &[CONTENTS, TIMEOUT, STALL]
+    ),
+    entry!("sleep", &[&["time: string"]], "()", "Waits; ends with Ctrl-C.", "sleep(\"5s\")"),
+];
+
+pub(super) fn bind_all(module: &mut Module, context: &Rc<Context>) {
+    api!(module, context, "wait_until", 0, |c, s: ImmutableString| { named(c, &s, &Dynamic::UNIT) });
+    api!(module, context, "wait_until", 1, |c, s: ImmutableString, o: Dynamic| { named(c, &s, &o) });
+    let shared = Rc::clone(context);
+    bind(module, "wait_until", 2, move |native: NativeCallContext, f: FnPtr| -> Fallible {
+        closure(&native, &shared, &f, &Dynamic::UNIT)
+    });
+    let shared = Rc::clone(context);
+    bind(module, "wait_until", 3, move |native: NativeCallContext, f: FnPtr, o: Dynamic| -> Fallible {
+        closure(&native, &shared, &f, &o)
+    });
+    api!(module, context, "sleep", 0, |c, time: Dynamic| { super::session::sleep(c, &time) });
+}
 
 /// Between two looks at the cluster.
 const POLL: Duration = Duration::from_millis(100);
