@@ -318,6 +318,29 @@ mod tests {
     }
 
     #[test]
+    fn before_the_claim_a_commit_waits_for_this_side_alone_and_a_checkpoint_for_both() {
+        let mut p = resync(&[]);
+        p.wrote(FileId::Wal, 0, 4096);
+        assert_eq!(p.sync(FileId::Wal), SyncNeeds::Local);
+        assert_eq!(p.sync(FileId::Main), SyncNeeds::Both(1));
+        p.claim();
+        assert_eq!(p.sync(FileId::Wal), SyncNeeds::Both(2));
+    }
+
+    #[test]
+    fn only_a_block_of_the_database_that_was_not_marked_before_makes_a_new_map_due() {
+        let mut p = Primary::alone(false, DirtyMap::default());
+        p.map_saved();
+        p.wrote(FileId::Wal, 0, 4096);
+        assert!(!p.map_changed(), "every recovery copies the whole log");
+        p.wrote(FileId::Main, 0, 4096);
+        assert!(p.map_changed());
+        p.map_saved();
+        p.wrote(FileId::Main, 100, 200);
+        assert!(!p.map_changed(), "the durable map names it");
+    }
+
+    #[test]
     fn in_tracking_the_sync_that_ends_a_checkpoint_saves_the_map_and_a_commit_does_not() {
         let mut p = Primary::alone(false, DirtyMap::default());
         p.map_saved();
