@@ -76,7 +76,8 @@ fn every_difference_is_marked(w: &World) -> bool {
     let Some((node, process)) = acting(w) else { return true };
     let Ok(acting) = process.replica.acting() else { return true };
     let mirror = &w.nodes[1 - w.primary()].disk;
-    let explained = node.disk.map.as_ref().is_some_and(|map| map.binding.explains(mirror.meta.copy_state()).is_ok());
+    let map = node.disk.map.clone().map(|stored| node.disk.meta.map_in_force(stored));
+    let explained = map.is_some_and(|map| map.binding.explains(mirror.meta.copy_state()).is_ok());
     if !explained || process.report().map_unusable.is_some() {
         return true;
     }

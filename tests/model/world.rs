@@ -269,7 +269,7 @@ pub fn directory(node: usize) -> Node {
         stamps: Vec::new(),
         touched: Vec::new(),
     };
-    let map = Some(TrackMap { binding: Binding::to(peer), dirty: DirtyMap::default() });
+    let map = Some(TrackMap { binding: Binding::to(peer), written_in: Epoch(1), dirty: DirtyMap::default() });
     let (now, durable) = Default::default();
     Node { disk: Disk { now, durable, meta, map }, processes: Vec::new(), last_pid: 0 }
 }
