@@ -113,7 +113,7 @@ impl Engine {
     fn pass_gate(&self) -> Result<MutexGuard<'_, Inner>, StorageError> {
         let mut inner = self.lock();
         loop {
-            match inner.replica.may_write()? {
+            match inner.replica.may_write(self.now())? {
                 Permit::Granted => return Ok(inner),
                 Permit::Wait(time) => inner = self.wait_for(inner, time),
             }

@@ -49,19 +49,13 @@ impl World {
         (self.struck, self.patient) = (self.now, self.random.percent(50));
         let next = self.random.between(20_000, self.fault_pace);
         self.at(next, Happens::Fault);
-        let total: u64 = self.weights.iter().sum();
-        if total == 0 {
+        if self.weights.iter().all(|weight| *weight == 0) {
             return;
         }
-        let mut drawn = self.random.below(total);
-        let kind = self.weights.iter().position(|w| {
-            let hit = drawn < *w;
-            drawn = drawn.saturating_sub(*w);
-            hit
-        });
+        let kind = self.kind();
         let side = self.random.below(2) as usize;
         let when = When::ALL[self.random.below(When::ALL.len() as u64) as usize];
-        self.aimed = Some((when, kind.unwrap_or(0), side));
+        self.aimed = Some((when, kind, side));
         self.strike_when(None);
     }
 
@@ -83,7 +77,23 @@ impl World {
             self.aimed = None;
             self.say(|| format!("fault {kind} on {side} at {when:?}"));
             self.strike(kind, side);
+            if self.random.percent(35) {
+                let (second, side) = (self.kind(), self.random.below(2) as usize);
+                self.say(|| format!("and fault {second} on {side}"));
+                self.strike(second, side);
+            }
         }
+    }
+
+    /// A kind of fault, as this world has them.
+    fn kind(&mut self) -> usize {
+        let mut drawn = self.random.below(self.weights.iter().sum::<u64>().max(1));
+        let hit = self.weights.iter().position(|weight| {
+            let hit = drawn < *weight;
+            drawn = drawn.saturating_sub(*weight);
+            hit
+        });
+        hit.unwrap_or(0)
     }
 
     fn strike(&mut self, kind: usize, side: usize) {

@@ -117,7 +117,8 @@ impl Process {
         if self.checkpointer.is_empty() {
             let Some(database) = &self.database else { return Ok(Next::Over) };
             if database.frames - database.backfilled < a.checkpoint_frames || self.leaving.is_some() {
-                return Ok(Next::After(a.random.between(5_000, a.checkpoint_pause)));
+                let pause = if database.frames > 100 { 20_000 } else { a.checkpoint_pause };
+                return Ok(Next::After(a.random.between(5_000, pause)));
             }
             let ops = &mut self.checkpointer;
             ops.extend([Op::Checkpointing(true), Op::Sync(FileId::Wal)]);
@@ -168,7 +169,7 @@ impl Process {
                 let offset = u64::from(page - 1) * BLOCK_BYTES;
                 return self.write_through(&Write { file: FileId::Main, offset, bytes }, a);
             }
-            Op::Sync(file) => match self.permit() {
+            Op::Sync(file) => match self.permit(a) {
                 Err(ended) => ended.into(),
                 Ok(false) => Came::Wait,
                 Ok(true) => match self.replica.sync_begins(file, self.time(a)) {
@@ -233,8 +234,8 @@ impl Process {
     }
 
     /// Whether a write may pass.
-    fn permit(&self) -> Result<bool, NotActing> {
-        Ok(self.replica.may_write()? == Permit::Granted)
+    fn permit(&self, a: &Around) -> Result<bool, NotActing> {
+        Ok(self.replica.may_write(self.time(a))? == Permit::Granted)
     }
 
     fn disk_failed(&mut self, trouble: Trouble, a: &mut Around) -> Result<Came, Death> {
@@ -249,7 +250,7 @@ impl Process {
     }
 
     fn write_through(&mut self, write: &Write, a: &mut Around) -> Result<Came, Death> {
-        match self.permit() {
+        match self.permit(a) {
             Err(ended) => return Ok(ended.into()),
             Ok(false) => return Ok(Came::Wait),
             Ok(true) => {}
@@ -276,7 +277,7 @@ impl Process {
     }
 
     fn truncate_through(&mut self, file: FileId, len: u64, a: &mut Around) -> Result<Came, Death> {
-        match self.permit() {
+        match self.permit(a) {
             Err(ended) => return Ok(ended.into()),
             Ok(false) => return Ok(Came::Wait),
             Ok(true) => {}

@@ -162,7 +162,7 @@ impl World {
             struck: 0,
             patient: true,
             aimed: None,
-            checkpoint_pause: if random.percent(50) { 100_000 } else { 3_000_000 },
+            checkpoint_pause: if random.percent(50) { 100_000 } else { 1_500_000 },
             fault_pace: random.between(200_000, 2_500_000),
             slowness: if random.percent(50) { 20 } else { random.between(20, 3000) },
             random,
@@ -292,7 +292,7 @@ impl World {
             busy: self.now < self.struck + 4_500_000,
             silent_until: self.silent_until,
         };
-        self.look = matches!(task, Task::Obey | Task::Resync(_));
+        self.look = task == Task::Open || is_order;
         let came = process.step(task, &mut around);
         let (spawned, wakes) = (std::mem::take(&mut process.spawned), std::mem::take(&mut process.wakes));
         let said = std::mem::take(&mut process.said);
@@ -477,7 +477,7 @@ impl World {
         if self.sides.iter().all(alone) {
             self.oracle.broken("both sides may acknowledge alone".into());
         }
-        if std::mem::take(&mut self.look) || self.steps.is_multiple_of(24) {
+        if std::mem::take(&mut self.look) || self.steps.is_multiple_of(40) {
             self.check_marks();
         }
     }
