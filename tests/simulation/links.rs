@@ -162,7 +162,7 @@ impl Process {
                 let bytes = a.disk.read(run.file, run.first * BLOCK_BYTES, (run.count * BLOCK_BYTES) as usize);
                 let copied = self.replica.copied(id, run, bytes, time);
                 self.wakes |= a.random.percent(50);
-                Ok(copied.map(|()| Next::After(a.random.between(20, 2000))).map_err(Broken::from))
+                Ok(copied.map(|()| Next::After(a.random.between(20, a.habits.copied_run))).map_err(Broken::from))
             }
             Work::SyncFiles => {
                 self.wakes = true;

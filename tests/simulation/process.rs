@@ -4,6 +4,7 @@
 
 use crate::database::Database;
 use crate::disk::{Disk, Trouble};
+use crate::habits::Habits;
 use crate::links::Resync;
 use crate::mirror::Apply;
 use crate::oracle::Oracle;
@@ -78,12 +79,7 @@ pub struct Around<'a> {
     pub peer: Peer,
     /// The longest delay of a frame now, in microseconds.
     pub delay: u64,
-    /// How long a mirror's write takes at most, in microseconds.
-    pub slowness: u64,
-    /// So many frames in the log begin a checkpoint.
-    pub checkpoint_frames: u64,
-    /// How long the checkpointer sleeps at most, in microseconds.
-    pub checkpoint_pause: u64,
+    pub habits: Habits,
     /// A fault was not long ago.
     pub busy: bool,
     pub silent_until: u64,
@@ -92,6 +88,12 @@ pub struct Around<'a> {
 impl Around<'_> {
     pub fn delay(&mut self) -> u64 {
         self.random.between(self.delay / 10, self.delay)
+    }
+
+    /// How long a session waits with its next commit.
+    pub fn commit_pause(&mut self) -> u64 {
+        let (busy, idle) = self.habits.commit_pause;
+        self.random.between(200, if self.busy { busy } else { idle })
     }
 
     pub fn is(&self, planted: Planted) -> bool {
@@ -167,6 +169,8 @@ pub struct Process {
     pub appliers: BTreeMap<usize, Apply>,
     pub unjoined: Vec<usize>,
     pub ended: BTreeSet<usize>,
+    /// The last step emptied the log.
+    pub emptied: bool,
 }
 
 impl Process {
@@ -196,6 +200,7 @@ impl Process {
             appliers: BTreeMap::new(),
             unjoined: Vec::new(),
             ended: BTreeSet::new(),
+            emptied: false,
         }
     }
 
@@ -211,6 +216,7 @@ impl Process {
 
     /// Goes on with one task.
     pub fn step(&mut self, task: Task, a: &mut Around) -> Result<Next, Death> {
+        self.emptied = false;
         match task {
             Task::Obey => self.obey(a),
             Task::Open => self.open(a),

@@ -72,7 +72,7 @@ impl Process {
         let next = self.go_on(&mut ops, a);
         self.writer = ops;
         if self.writer.is_empty() {
-            Ok(next?.unwrap_or(Next::After(a.random.between(200, if a.busy { 60_000 } else { 250_000 }))))
+            Ok(next?.unwrap_or(Next::After(a.commit_pause())))
         } else {
             Ok(next?.unwrap_or(Next::After(20)))
         }
@@ -116,8 +116,8 @@ impl Process {
         }
         if self.checkpointer.is_empty() {
             let Some(database) = &self.database else { return Ok(Next::Over) };
-            if database.frames - database.backfilled < a.checkpoint_frames || self.leaving.is_some() {
-                let pause = if database.frames > 100 { 20_000 } else { a.checkpoint_pause };
+            if database.frames - database.backfilled < a.habits.checkpoint_frames || self.leaving.is_some() {
+                let pause = if database.frames > 100 { 20_000 } else { a.habits.checkpoint_pause };
                 return Ok(Next::After(a.random.between(5_000, pause)));
             }
             let ops = &mut self.checkpointer;
@@ -125,7 +125,7 @@ impl Process {
             ops.extend(database.index.iter().map(|(page, frame)| Op::Backfill(*page, *frame)));
             ops.extend([Op::CutMain(database.frames), Op::Sync(FileId::Main), Op::Checkpointing(false)]);
             ops.push_back(Op::Backfilled(database.frames));
-            if a.random.percent(20) {
+            if a.random.percent(a.habits.emptied) {
                 ops.push_back(Op::EmptyLog(database.frames));
             }
             return Ok(Next::After(50));
@@ -136,7 +136,7 @@ impl Process {
             self.replica.checkpoint(false);
         }
         self.checkpointer = ops;
-        Ok(next?.unwrap_or(Next::After(a.random.between(20, a.slowness.max(21)))))
+        Ok(next?.unwrap_or(Next::After(a.random.between(20, a.habits.checkpoint_page))))
     }
 
     /// Does the first of the operations; all are given up when it fails.
@@ -201,8 +201,7 @@ impl Process {
                 Came::Done
             }
             Op::Committed(database) => {
-                let [main, log] = &a.disk.files;
-                a.oracle.acknowledged(a.side, &self.replica, database.content.commit(), &main.durable, &log.durable);
+                a.oracle.acknowledged(a.side, &self.replica, database.content.commit(), a.disk);
                 let backfilled = self.database.as_ref().map_or(0, |d| d.backfilled);
                 let mut database = database;
                 database.backfilled = backfilled;
@@ -291,6 +290,7 @@ impl Process {
             return self.disk_failed(trouble, a);
         }
         self.replica.truncated(file, old, len);
+        self.emptied = file == FileId::Wal && len == 0;
         Ok(Came::Done)
     }
 
