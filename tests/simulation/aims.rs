@@ -19,8 +19,10 @@ pub enum When {
     CheckpointAlone,
     /// The same while the link carries a copy.
     CheckpointInCopy,
-    /// The log was just emptied, so that it names nothing any more, while the pair is not in sync.
-    Emptied,
+    /// The log was just emptied, so that it names nothing any more, and there is no link.
+    EmptiedAlone,
+    /// The same while the link carries a copy that is not complete.
+    EmptiedInCopy,
     /// A commit waits for the mirror.
     Commit,
     /// Blocks are copied.
@@ -39,7 +41,8 @@ impl When {
         When::Checkpoint,
         When::CheckpointAlone,
         When::CheckpointInCopy,
-        When::Emptied,
+        When::EmptiedAlone,
+        When::EmptiedInCopy,
         When::Commit,
         When::Copy,
         When::Claim,
@@ -59,7 +62,8 @@ impl When {
             When::Checkpoint => is_checkpointing && is_linked,
             When::CheckpointAlone => is_checkpointing && phase == Phase::Tracking,
             When::CheckpointInCopy => is_checkpointing && is_copying,
-            When::Emptied => process.emptied && phase != Phase::InSync,
+            When::EmptiedAlone => process.emptied && phase == Phase::Tracking,
+            When::EmptiedInCopy => process.emptied && is_copying && process.marks() > 0,
             When::Commit => phase == Phase::InSync && matches!(process.writer.front(), Some(Op::SyncThere(_))),
             When::Copy => is_copying,
             When::Claim => phase == Phase::InSync && task.is_some_and(|t| matches!(t, Task::Resync(_))),
@@ -149,14 +153,16 @@ const fn aim(when: When, kind: Kind, whom: Whom) -> Aim {
 /// Sequences of faults, each aimed at its moment once those before it have come.
 pub const SCHEMES: &[&[Aim]] = {
     use Kind::{Death, Halt, Kill, Power, Reset, Stuck, Unreachable};
-    use When::{Checkpoint, CheckpointAlone, CheckpointInCopy, Claim, Commit, Copy, Emptied, Now, Suspended};
+    use When::{
+        Checkpoint, CheckpointAlone, CheckpointInCopy, Claim, Commit, Copy, EmptiedAlone, EmptiedInCopy, Now, Suspended,
+    };
     use Whom::{Acting, Mirror};
     &[
         // Pages that a checkpoint sends during a copy are lost with the link; then the log that names them
         // is emptied, and whoever knows of them dies.
-        &[aim(Now, Reset, Mirror), aim(CheckpointInCopy, Reset, Mirror), aim(Emptied, Kill, Acting)],
+        &[aim(Now, Reset, Mirror), aim(CheckpointInCopy, Reset, Mirror), aim(EmptiedAlone, Kill, Acting)],
         // A recovery begins amid a checkpoint, which then empties the log that names what it wrote.
-        &[aim(Now, Reset, Mirror), aim(Emptied, Kill, Acting)],
+        &[aim(Now, Reset, Mirror), aim(EmptiedInCopy, Kill, Acting)],
         // A primary that serves alone dies amid a checkpoint: only its log knows which pages it wrote.
         &[aim(Now, Death, Mirror), aim(CheckpointAlone, Death, Acting)],
         // A primary in sync dies amid a checkpoint, and comes back as the mirror.

@@ -16,6 +16,8 @@ use std::collections::VecDeque;
 /// microseconds; and how long one that is aimed at just any moment.
 const PATIENCE: u64 = 6_000_000;
 const LITTLE_PATIENCE: u64 = 1_500_000;
+/// How long the next one stays away from a sequence: what it led to takes its time.
+const REST: (u64, u64) = (3_000_000, 5_000_000);
 
 /// The faults of one world, drawn once: few kinds of them or many, and perhaps one sequence that is tried
 /// again and again. What needs the same thing twice is found where there is little else.
@@ -41,7 +43,7 @@ impl Faults {
         let weights =
             Kind::ALL.iter().map(|_| if random.percent(chance) { random.between(1, 10) } else { 0 }).collect();
         let moments = When::ALL.iter().filter(|when| **when == When::Now || random.percent(60)).copied().collect();
-        let scheme = random.percent(60).then(|| SCHEMES[random.below(SCHEMES.len() as u64) as usize]);
+        let scheme = random.percent(80).then(|| SCHEMES[random.below(SCHEMES.len() as u64) as usize]);
         let pace = random.between(200_000, 2_500_000);
         Faults { weights, moments, scheme, pace, struck: 0, patient: true, aimed: VecDeque::new(), patience: 0 }
     }
@@ -58,12 +60,13 @@ impl Faults {
         hit.map(|place| Kind::ALL[place])
     }
 
-    /// The next ones: the world's sequence, or one of any kind, and sometimes another one with it.
-    fn aim(&mut self, random: &mut Random) {
+    /// The next ones: the world's sequence, which is said, or one of any kind, and sometimes another one with it.
+    fn aim(&mut self, random: &mut Random) -> bool {
         self.aimed.clear();
-        if let Some(scheme) = self.scheme.filter(|_| random.percent(70)) {
+        if let Some(scheme) = self.scheme.filter(|_| random.percent(75)) {
             (self.patient, self.patience) = (true, PATIENCE);
-            return self.aimed.extend(scheme);
+            self.aimed.extend(scheme);
+            return true;
         }
         let mut when = self.moments[random.below(self.moments.len() as u64) as usize];
         let also = random.percent(35);
@@ -73,6 +76,7 @@ impl Faults {
             when = When::Now;
         }
         (self.patient, self.patience) = (random.percent(50), LITTLE_PATIENCE);
+        false
     }
 }
 
@@ -90,9 +94,10 @@ impl World {
             return;
         }
         self.faults.struck = self.now;
-        let next = self.random.between(20_000, self.faults.pace);
+        let schemes = self.faults.aim(&mut self.random);
+        let (soonest, latest) = if schemes { REST } else { (20_000, self.faults.pace) };
+        let next = self.random.between(soonest, latest);
         self.at(next, Happens::Fault);
-        self.faults.aim(&mut self.random);
         self.strike_when(None);
     }
 
@@ -143,7 +148,7 @@ impl World {
                 }
             }
             (Kind::Stuck, _) => {
-                let until = self.now + self.random.between(2_000_000, 6_000_000);
+                let until = self.now + self.random.between(2_500_000, 6_500_000);
                 self.wire.values_mut().for_each(|c| c.stick(End::Primary, until));
             }
             (Kind::Unreachable, _) => {

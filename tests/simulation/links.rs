@@ -223,6 +223,9 @@ impl Process {
             }
             Some(Item::Frame(frame)) => {
                 let id = if strangers { self.replica.open_link_id().unwrap_or(LinkId(link)) } else { LinkId(link) };
+                if id != LinkId(link) {
+                    a.trace.say(a.now, || format!("{} hears {frame:?} of link {link} as link {}", a.side, id.0));
+                }
                 if self.replica.answered(id, frame).is_err() {
                     return Ok(if strangers { Next::After(50) } else { Next::Over });
                 }

@@ -381,6 +381,11 @@ impl Process {
         })
     }
 
+    /// Blocks that are known to differ.
+    pub fn marks(&self) -> u64 {
+        self.replica.acting().map_or(0, |acting| acting.primary().dirty().count())
+    }
+
     pub fn phase(&self) -> Phase {
         self.replica.phase()
     }

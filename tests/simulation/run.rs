@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// How long faults come, in microseconds of the world.
-const FAULTS_FOR: (u64, u64) = (3_000_000, 12_000_000);
+const FAULTS_FOR: (u64, u64) = (4_000_000, 15_000_000);
 /// Within this the pair is synchronized again once they end.
 const RECOVERED_WITHIN: u64 = 120_000_000;
 
