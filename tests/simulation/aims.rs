@@ -150,6 +150,9 @@ const fn aim(when: When, kind: Kind, whom: Whom) -> Aim {
     Aim { when, kind, whom }
 }
 
+/// The first so many of these have to do with what a log does not name any more.
+pub const OF_FORGETFUL_WORLDS: usize = 2;
+
 /// Sequences of faults, each aimed at its moment once those before it have come.
 pub const SCHEMES: &[&[Aim]] = {
     use Kind::{Death, Halt, Kill, Power, Reset, Stuck, Unreachable};

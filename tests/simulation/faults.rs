@@ -1,7 +1,8 @@
 //! What goes wrong, and the administrator who brings it right again.
 
-use crate::aims::{Aim, Kind, SCHEMES, When, Whom};
+use crate::aims::{Aim, Kind, OF_FORGETFUL_WORLDS, SCHEMES, When, Whom};
 use crate::coordinator::{CONTENT, dbid, side as side_of};
+use crate::habits::Habits;
 use crate::planted::Planted;
 use crate::process::{Death, Task};
 use crate::random::Random;
@@ -25,7 +26,7 @@ const REST: (u64, u64) = (3_000_000, 5_000_000);
 pub struct Faults {
     weights: Vec<u64>,
     moments: Vec<When>,
-    scheme: Option<&'static [Aim]>,
+    scheme: Option<usize>,
     /// The longest time between two of them, in microseconds.
     pace: u64,
     /// When the last one came, and whether the next one waits for a synchronized pair.
@@ -43,9 +44,15 @@ impl Faults {
         let weights =
             Kind::ALL.iter().map(|_| if random.percent(chance) { random.between(1, 10) } else { 0 }).collect();
         let moments = When::ALL.iter().filter(|when| **when == When::Now || random.percent(60)).copied().collect();
-        let scheme = random.percent(80).then(|| SCHEMES[random.below(SCHEMES.len() as u64) as usize]);
+        let scheme = random.percent(80).then(|| random.below(SCHEMES.len() as u64) as usize);
         let pace = random.between(200_000, 2_500_000);
         Faults { weights, moments, scheme, pace, struck: 0, patient: true, aimed: VecDeque::new(), patience: 0 }
+    }
+
+    /// What the world has to be like for them.
+    pub fn habits(&self, random: &mut Random) -> Habits {
+        let is_forgetful = self.scheme.is_some_and(|scheme| scheme < OF_FORGETFUL_WORLDS);
+        if is_forgetful { Habits::forgetful(random) } else { Habits::draw(random) }
     }
 
     /// A kind of fault, as this world has them.
@@ -65,7 +72,7 @@ impl Faults {
         self.aimed.clear();
         if let Some(scheme) = self.scheme.filter(|_| random.percent(75)) {
             (self.patient, self.patience) = (true, PATIENCE);
-            self.aimed.extend(scheme);
+            self.aimed.extend(SCHEMES[scheme]);
             return true;
         }
         let mut when = self.moments[random.below(self.moments.len() as u64) as usize];

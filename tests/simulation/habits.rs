@@ -25,6 +25,20 @@ pub struct Habits {
 }
 
 impl Habits {
+    /// Logs that are emptied soon after each commit, checkpoints and copies that take long: whatever begins
+    /// finds something else in its middle, and little remembers what is over.
+    pub fn forgetful(random: &mut Random) -> Habits {
+        Habits {
+            checkpoint_page: 20_000,
+            copied_run: 100_000,
+            checkpoint_pause: 30_000,
+            checkpoint_frames: random.between(1, 3),
+            emptied: 90,
+            commit_pause: (200_000, 250_000),
+            ..Habits::draw(random)
+        }
+    }
+
     pub fn draw(random: &mut Random) -> Habits {
         let mut slow = |chance, usual, most| if random.percent(chance) { random.between(usual, most) } else { usual };
         let (mirror_write, checkpoint_page) = (slow(50, 20, 3_000), slow(50, 40, 20_000));

@@ -86,7 +86,6 @@ fn expect_found(planted: Planted) {
 }
 
 finds! {
-    finds_a_grant_before_the_map_is_durable: GrantWithoutMap;
     finds_an_acknowledgement_before_the_mirrors_answer: AckBeforeMirror;
     finds_an_acknowledgement_before_the_local_sync: AckBeforeLocalSync;
     finds_a_mirror_that_answers_without_a_sync: AnswerWithoutSync;
@@ -97,7 +96,6 @@ finds! {
     finds_a_primary_that_grants_itself_tracking: SelfGrantedTracking;
     finds_a_process_that_serves_without_asking: ServeWithoutAsking;
     finds_a_link_that_is_resumed: LinkResumed;
-    finds_blocks_cleared_before_the_union_is_durable: UnionNotDurable;
     finds_a_checkpoint_that_ends_without_the_map: CheckpointWithoutMap;
     finds_a_promotion_of_an_unsynchronized_mirror: PromotedUnsynchronized;
     finds_a_read_without_the_lease: ReadWithoutLease;

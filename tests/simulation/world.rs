@@ -143,11 +143,12 @@ pub struct World {
 impl World {
     pub fn new(seed: u64, planted: Option<Planted>) -> World {
         let mut random = Random::new(seed);
+        let faults = Faults::draw(&mut random);
         let mut world = World {
             now: 0,
             delay: random.between(100, 4000),
-            habits: Habits::draw(&mut random),
-            faults: Faults::draw(&mut random),
+            habits: faults.habits(&mut random),
+            faults,
             random,
             trace: Trace::new(),
             planted,
