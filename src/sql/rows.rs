@@ -36,6 +36,7 @@ impl Exec<'_> {
         wanted: &mut Wanted,
     ) -> Result<String, SqlError> {
         self.permit()?;
+        self.core.has_looked = true;
         self.pass()?;
         take_fault();
         let start = self.wire.out.len();
@@ -75,28 +76,16 @@ impl Exec<'_> {
             self.begin_implicit()?;
         }
         let answer = self.rows(sql, values, wanted, commits, sent);
-        let answer = answer.and_then(|done| self.judge(commits).map(|()| done));
         if commits != Commits::Behind {
             return answer;
         }
-        match answer {
+        // While nothing is committed yet, an answer that nobody may be given is a plain failure.
+        match answer.and_then(|done| self.permit().map(|()| done)) {
             Ok(done) => self.end_implicit().map(|()| done),
             Err(error) => {
                 self.core.end();
                 Err(error)
             }
-        }
-    }
-
-    /// Whether the result may be given away now that it is ready. A write that was committed is
-    /// the barrier's business, not the lease's; but nobody can say then what the client may believe.
-    fn judge(&self, commits: Commits) -> Result<(), SqlError> {
-        match self.permit() {
-            Err(error) if commits == Commits::ByItself => Err(SqlError::new(
-                state::OUTCOME_UNKNOWN,
-                format!("the outcome of the transaction is unknown: {}", error.message),
-            )),
-            other => other,
         }
     }
 
@@ -143,7 +132,8 @@ impl Exec<'_> {
             if commits != Commits::Elsewhere {
                 held_back = self.wire.out.len();
             } else if self.wire.out.len() >= BATCH {
-                self.permit()?;
+                self.settle(true)?;
+                self.wire.settled();
                 self.wire.flush().map_err(|e| SqlError::fatal("08006", format!("the client is gone: {e}")))?;
                 *sent = true;
             }
@@ -176,6 +166,7 @@ impl Exec<'_> {
             return Err(SqlError::in_failed_transaction());
         }
         self.permit()?;
+        self.core.has_looked = true;
         self.pass()?;
         take_fault();
         let answer = self.inspect_inside(sql, values, look);

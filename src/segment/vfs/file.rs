@@ -5,6 +5,7 @@
 use super::checksum::{PAGE_SIZE, seal_page, verify_page};
 use super::fault::{FileFault, remember};
 use super::node::{Level, Node, ShmMask};
+use super::owed;
 use super::shm::Mapped;
 use crate::core::wal;
 use crate::engine::storage::{FileId, Storage};
@@ -14,6 +15,15 @@ use std::sync::{Arc, PoisonError};
 
 /// Bytes of the log's own header; writing it is how SQLite starts the log anew.
 const LOG_HEADER: u64 = 32;
+/// Bytes of the header of each of its frames, which SQLite writes by itself, before the frame's page.
+const FRAME_HEADER: usize = 24;
+
+/// Whether this is the header of a frame that ends a commit: that one says how many pages the database
+/// has then. `None` for what is no header of a frame.
+fn is_of_commit(data: &[u8]) -> Option<bool> {
+    let pages = data.get(4..8).filter(|_| data.len() == FRAME_HEADER)?;
+    Some(pages.iter().any(|byte| *byte != 0))
+}
 
 /// Where a checkpoint of this connection stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +42,9 @@ pub(super) struct OpenFile {
     mask: ShmMask,
     mapped: bool,
     checkpoint: Checkpoint,
+    /// Of the log: the last header of a frame that was written since the last sync, and everything after
+    /// it, is that of a commit.
+    commit_written: bool,
 }
 
 impl OpenFile {
@@ -44,6 +57,7 @@ impl OpenFile {
             mask: ShmMask::default(),
             mapped: false,
             checkpoint: Checkpoint::None,
+            commit_written: false,
         }
     }
 
@@ -126,7 +140,7 @@ impl OpenFile {
         u32::try_from(offset / page + 1).ok()
     }
 
-    pub(super) fn write(&self, data: &[u8], offset: u64) -> i32 {
+    pub(super) fn write(&mut self, data: &[u8], offset: u64) -> i32 {
         let written = match self.id {
             FileId::Main => self.write_page(data, offset),
             FileId::Wal => self.write_log(data, offset),
@@ -151,7 +165,8 @@ impl OpenFile {
         Ok(self.storage.write(self.id, offset, &page)?)
     }
 
-    fn write_log(&self, data: &[u8], offset: u64) -> Result<(), FileFault> {
+    fn write_log(&mut self, data: &[u8], offset: u64) -> Result<(), FileFault> {
+        let commit_written = std::mem::take(&mut self.commit_written);
         let end = offset + data.len() as u64;
         let cap = self.node.log_cap.load(Ordering::Relaxed);
         if end > cap {
@@ -159,6 +174,7 @@ impl OpenFile {
         }
         self.storage.write(self.id, offset, data)?;
         let anew = offset == 0 && end == LOG_HEADER;
+        self.commit_written = !anew && is_of_commit(data).unwrap_or(commit_written);
         if anew || end > self.node.log_end() {
             self.node.set_log_end(end);
         }
@@ -177,7 +193,17 @@ impl OpenFile {
         }
     }
 
+    /// Waits for the barrier, except for the sync that ends a commit on a thread that owes the wait.
+    ///
+    /// That is the one right after a commit's last frame. The other two syncs of the log come after
+    /// something else, and are never put off: that of a new log's header, because frames that a crash
+    /// keeps without it would be read as the former log's; and that of a checkpoint, because `main.db` is
+    /// written next, and then the log begins anew.
     pub(super) fn sync(&mut self) -> i32 {
+        if std::mem::take(&mut self.commit_written) && owed::is_owing() {
+            owed::owe(self.storage.commit());
+            return ffi::SQLITE_OK;
+        }
         let synced = self.storage.sync(self.id);
         self.end_checkpoint();
         match synced {
