@@ -131,12 +131,13 @@ impl Process {
             return Ok(Next::After(50));
         }
         let mut ops = std::mem::take(&mut self.checkpointer);
+        let slowest = if matches!(ops.front(), Some(Op::Backfill(..))) { a.habits.checkpoint_page } else { 200 };
         let next = self.go_on(&mut ops, a);
         if ops.is_empty() {
             self.replica.checkpoint(false);
         }
         self.checkpointer = ops;
-        Ok(next?.unwrap_or(Next::After(a.random.between(20, a.habits.checkpoint_page))))
+        Ok(next?.unwrap_or(Next::After(a.random.between(20, slowest))))
     }
 
     /// Does the first of the operations; all are given up when it fails.
