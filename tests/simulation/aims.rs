@@ -8,6 +8,7 @@
 use crate::process::{Process, Task};
 use crate::sessions::Op;
 use segsh::core::report::Phase;
+use std::collections::VecDeque;
 
 /// The moment that a fault is aimed at, in the life of the acting primary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +18,7 @@ pub enum When {
     Checkpoint,
     /// The same while there is no link.
     CheckpointAlone,
-    /// The same while the link carries a copy.
+    /// The link carries a copy, and a checkpoint has written its pages and waits for the mirror.
     CheckpointInCopy,
     /// The log was just emptied, so that it names nothing any more, and there is no link.
     EmptiedAlone,
@@ -50,21 +51,27 @@ impl When {
         When::Opened,
     ];
 
+    /// Whether it lasts, so that it need not be its very beginning.
+    pub fn lasts(self) -> bool {
+        matches!(self, When::Checkpoint | When::CheckpointAlone | When::Copy)
+    }
+
     /// Whether it is now: the acting primary has just made a step of this task.
     pub fn is_now(self, process: Option<&Process>, task: Option<Task>) -> bool {
         let Some(process) = process else { return self == When::Now };
         let phase = process.phase();
         let is_linked = process.replica.acting().is_ok_and(|acting| acting.link().is_some());
         let is_copying = phase == Phase::Resynchronizing && is_linked;
-        let is_checkpointing = process.checkpointer.len() > 2;
+        let is_checkpointing = process.unsettled_pages > 0;
+        let waits = |ops: &VecDeque<Op>| matches!(ops.front(), Some(Op::SyncThere(_)));
         match self {
             When::Now => true,
             When::Checkpoint => is_checkpointing && is_linked,
             When::CheckpointAlone => is_checkpointing && phase == Phase::Tracking,
-            When::CheckpointInCopy => is_checkpointing && is_copying,
+            When::CheckpointInCopy => is_checkpointing && is_copying && waits(&process.checkpointer),
             When::EmptiedAlone => process.emptied && phase == Phase::Tracking,
             When::EmptiedInCopy => process.emptied && is_copying && process.marks() > 0,
-            When::Commit => phase == Phase::InSync && matches!(process.group.ops.front(), Some(Op::SyncThere(_))),
+            When::Commit => phase == Phase::InSync && waits(&process.group.ops),
             When::Copy => is_copying,
             When::Claim => phase == Phase::InSync && task.is_some_and(|t| matches!(t, Task::Resync(_))),
             When::Suspended => phase == Phase::Suspended,
@@ -150,8 +157,10 @@ const fn aim(when: When, kind: Kind, whom: Whom) -> Aim {
     Aim { when, kind, whom }
 }
 
-/// The first so many of these have to do with what a log does not name any more.
-pub const OF_FORGETFUL_WORLDS: usize = 2;
+/// The first so many of these have to do with what a log does not name any more, the next so many with
+/// what nobody has written out of it again.
+pub const OF_FORGETFUL_WORLDS: usize = 3;
+pub const OF_SLEEPY_WORLDS: usize = 1;
 
 /// Sequences of faults, each aimed at its moment once those before it have come.
 pub const SCHEMES: &[&[Aim]] = {

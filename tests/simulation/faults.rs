@@ -1,6 +1,6 @@
 //! What goes wrong, and the administrator who brings it right again.
 
-use crate::aims::{Aim, Kind, OF_FORGETFUL_WORLDS, SCHEMES, When, Whom};
+use crate::aims::{Aim, Kind, OF_FORGETFUL_WORLDS, OF_SLEEPY_WORLDS, SCHEMES, When, Whom};
 use crate::coordinator::{CONTENT, dbid, side as side_of};
 use crate::habits::Habits;
 use crate::planted::Planted;
@@ -51,8 +51,13 @@ impl Faults {
 
     /// What the world has to be like for them.
     pub fn habits(&self, random: &mut Random) -> Habits {
-        let is_forgetful = self.scheme.is_some_and(|scheme| scheme < OF_FORGETFUL_WORLDS);
-        if is_forgetful { Habits::forgetful(random) } else { Habits::draw(random) }
+        const SLEEPY_FROM: usize = OF_FORGETFUL_WORLDS;
+        const OTHERS_FROM: usize = OF_FORGETFUL_WORLDS + OF_SLEEPY_WORLDS;
+        match self.scheme {
+            Some(..SLEEPY_FROM) => Habits::forgetful(random),
+            Some(SLEEPY_FROM..OTHERS_FROM) => Habits::sleepy(random),
+            _ => Habits::draw(random),
+        }
     }
 
     /// A kind of fault, as this world has them.
@@ -112,7 +117,8 @@ impl World {
     pub fn strike_when(&mut self, task: Option<Task>) {
         while let Some(Aim { when, kind, whom }) = self.faults.aimed.front().copied() {
             let acting = side_of(self.catalog.row.primary.dbid);
-            if self.calm || !when.is_now(self.sides[acting].process.as_ref(), task) {
+            let is_now = when.is_now(self.sides[acting].process.as_ref(), task);
+            if self.calm || !is_now || (when.lasts() && self.random.percent(60)) {
                 return;
             }
             self.faults.aimed.pop_front();

@@ -34,7 +34,18 @@ impl Habits {
             checkpoint_pause: 30_000,
             checkpoint_frames: random.between(1, 3),
             emptied: 90,
-            commit_pause: (200_000, 250_000),
+            commit_pause: (300_000, 300_000),
+            ..Habits::draw(random)
+        }
+    }
+
+    /// Checkpoints that come late, then write much at once to a mirror that is behind.
+    pub fn sleepy(random: &mut Random) -> Habits {
+        Habits {
+            mirror_write: 3_000,
+            checkpoint_page: random.between(100, 1_500),
+            checkpoint_pause: 2_500_000,
+            checkpoint_frames: random.between(4, 12),
             ..Habits::draw(random)
         }
     }

@@ -86,6 +86,8 @@ fn expect_found(planted: Planted) {
 }
 
 finds! {
+    finds_a_grant_before_the_map_is_durable: GrantWithoutMap;
+    finds_blocks_cleared_before_the_union_is_durable: UnionNotDurable;
     finds_an_acknowledgement_before_the_mirrors_answer: AckBeforeMirror;
     finds_an_acknowledgement_before_the_local_sync: AckBeforeLocalSync;
     finds_an_acknowledgement_of_a_commit_behind_the_barrier: AckBeyondBarrier;

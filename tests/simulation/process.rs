@@ -172,6 +172,8 @@ pub struct Process {
     pub appliers: BTreeMap<usize, Apply>,
     pub unjoined: Vec<usize>,
     pub ended: BTreeSet<usize>,
+    /// Pages that a checkpoint has written and not synced.
+    pub unsettled_pages: u32,
     /// The last step emptied the log.
     pub emptied: bool,
 }
@@ -204,6 +206,7 @@ impl Process {
             appliers: BTreeMap::new(),
             unjoined: Vec::new(),
             ended: BTreeSet::new(),
+            unsettled_pages: 0,
             emptied: false,
         }
     }

@@ -180,12 +180,14 @@ impl Process {
             return Ok(Next::After(50));
         }
         let mut ops = std::mem::take(&mut self.checkpointer);
+        let slowest = if matches!(ops.front(), Some(Op::Backfill(..))) { a.habits.checkpoint_page } else { 200 };
         let next = self.go_on(&mut ops, a);
         if ops.is_empty() {
             self.replica.checkpoint(false);
+            self.unsettled_pages = 0;
         }
         self.checkpointer = ops;
-        Ok(next?.unwrap_or(Next::After(a.random.between(20, a.habits.checkpoint_page))))
+        Ok(next?.unwrap_or(Next::After(a.random.between(20, slowest))))
     }
 
     /// Does the first of the operations; all are given up when it fails.
@@ -216,7 +218,9 @@ impl Process {
             Op::Backfill(page, frame) => {
                 let bytes = a.disk.read(FileId::Wal, frame_offset(frame) + FRAME_HEADER_BYTES, BLOCK_BYTES as usize);
                 let offset = u64::from(page - 1) * BLOCK_BYTES;
-                return self.write_through(&Write { file: FileId::Main, offset, bytes }, a);
+                let written = self.write_through(&Write { file: FileId::Main, offset, bytes }, a);
+                self.unsettled_pages += u32::from(matches!(written, Ok(Came::Done)));
+                return written;
             }
             Op::Sync(file) => match self.permit(a) {
                 Err(ended) => ended.into(),
@@ -259,6 +263,7 @@ impl Process {
             Op::SyncThere(ticket) => self.wait_for_mirror(ticket, a),
             Op::Checkpointing(running) => {
                 self.replica.checkpoint(running);
+                self.unsettled_pages = 0;
                 Came::Done
             }
             Op::Acknowledge => {
