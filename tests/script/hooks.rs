@@ -44,7 +44,7 @@ fn a_hook_that_fails_or_never_ends_vetoes() {
     for (hook, said) in [
         ("|p| p.nothing_of_that_name", "nothing_of_that_name"),
         ("|p| { loop { } }", "1000000 steps"),
-        ("|p| { for i in 0..10 { [1].for_each(|x| { for j in 0..200000 { } }) } }", "1000000 steps"),
+        ("|p| { for i in 0..10 { [1].for_each(|x| { for j in 0..200000 { let k = j; } }) } }", "1000000 steps"),
         ("|p| { try { loop { } } catch { } }", "1000000 steps"),
     ] {
         let mut bench = bench();
