@@ -243,7 +243,7 @@ fn declared(statement: &rusqlite::Statement<'_>, sql: &str) -> Vec<(String, Opti
         Some(call) => (call.name(c.name()), Some(PgType::Bool)),
         None => (c.name().to_owned(), c.decl_type().map(PgType::of_declaration)),
     };
-    statement.columns().into_iter().enumerate().map(known).collect()
+    statement.columns().enumerate().map(known).collect()
 }
 
 fn fields(

@@ -56,7 +56,7 @@ pub fn map(generation: u64) -> TrackMap {
     let mut dirty = DirtyMap::default();
     dirty.mark(Run { file: FileId::Main, first: generation * 5, count: 30_000 - 2_000 * generation });
     let state = CopyState { copy: CopyId(3), generation: Epoch(generation) };
-    TrackMap { binding: Binding::to(state), dirty }
+    TrackMap { binding: Binding::to(state), written_in: Epoch(generation), dirty }
 }
 
 /// A version of a record: the steps before its writer began, and when it returned.

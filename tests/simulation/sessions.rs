@@ -95,11 +95,18 @@ impl Process {
         let next = self.go_on(&mut ops, a);
         self.writer = ops;
         if self.writer.is_empty() {
-            let others_write = a.random.percent(12);
-            let idle = if others_write { 1_000 } else { [250_000, 60_000][usize::from(a.busy)] };
-            Ok(next?.unwrap_or(Next::After(a.random.between(20, idle))))
+            Ok(next?.unwrap_or(Next::After(self.pause(a))))
         } else {
             Ok(next?.unwrap_or(Next::After(20)))
+        }
+    }
+
+    /// Until the next commit: another session may write at once, or all of them only read for a while.
+    fn pause(&self, a: &mut Around) -> u64 {
+        match a.random.below(100) {
+            0..12 => a.random.between(20, 1_000),
+            12..17 => a.random.between(500_000, 6_000_000),
+            _ => a.commit_pause(),
         }
     }
 
@@ -158,15 +165,16 @@ impl Process {
         }
         if self.checkpointer.is_empty() {
             let Some(database) = &self.database else { return Ok(Next::Over) };
-            if database.frames - database.backfilled < a.checkpoint_frames || self.leaving.is_some() {
-                return Ok(Next::After(a.random.between(5_000, a.checkpoint_pause)));
+            if database.frames - database.backfilled < a.habits.checkpoint_frames || self.leaving.is_some() {
+                let pause = if database.frames > 100 { 20_000 } else { a.habits.checkpoint_pause };
+                return Ok(Next::After(a.random.between(5_000, pause)));
             }
             let ops = &mut self.checkpointer;
             ops.extend([Op::Checkpointing(true), Op::Sync(FileId::Wal)]);
             ops.extend(database.index.iter().map(|(page, frame)| Op::Backfill(*page, *frame)));
             ops.extend([Op::CutMain(database.frames), Op::Sync(FileId::Main), Op::Checkpointing(false)]);
             ops.push_back(Op::Backfilled(database.frames));
-            if a.random.percent(20) {
+            if a.random.percent(a.habits.emptied) {
                 ops.push_back(Op::EmptyLog(database.frames));
             }
             return Ok(Next::After(50));
@@ -177,7 +185,7 @@ impl Process {
             self.replica.checkpoint(false);
         }
         self.checkpointer = ops;
-        Ok(next?.unwrap_or(Next::After(a.random.between(20, a.slowness.max(21)))))
+        Ok(next?.unwrap_or(Next::After(a.random.between(20, a.habits.checkpoint_page))))
     }
 
     /// Does the first of the operations; all are given up when it fails.
@@ -210,7 +218,7 @@ impl Process {
                 let offset = u64::from(page - 1) * BLOCK_BYTES;
                 return self.write_through(&Write { file: FileId::Main, offset, bytes }, a);
             }
-            Op::Sync(file) => match self.permit() {
+            Op::Sync(file) => match self.permit(a) {
                 Err(ended) => ended.into(),
                 Ok(false) => Came::Wait,
                 Ok(true) => match self.replica.sync_begins(file, self.time(a)) {
@@ -221,7 +229,7 @@ impl Process {
                     }
                 },
             },
-            Op::Round => match self.permit() {
+            Op::Round => match self.permit(a) {
                 Err(ended) => ended.into(),
                 Ok(false) => Came::Wait,
                 Ok(true) => match self.replica.sync_begins(FileId::Wal, self.time(a)) {
@@ -256,8 +264,7 @@ impl Process {
             Op::Acknowledge => {
                 let too_much = a.is(Planted::AckBeyondBarrier);
                 let commit = if too_much { self.group.noted } else { self.group.covers };
-                let [main, log] = &a.disk.files;
-                a.oracle.acknowledged(a.side, &self.replica, commit, &main.durable, &log.durable);
+                a.oracle.acknowledged(a.side, &self.replica, commit, a.disk);
                 self.group.durable = commit;
                 self.wakes = true;
                 Came::Done
@@ -296,8 +303,8 @@ impl Process {
     }
 
     /// Whether a write may pass.
-    fn permit(&self) -> Result<bool, NotActing> {
-        Ok(self.replica.may_write()? == Permit::Granted)
+    fn permit(&self, a: &Around) -> Result<bool, NotActing> {
+        Ok(self.replica.may_write(self.time(a))? == Permit::Granted)
     }
 
     fn disk_failed(&mut self, trouble: Trouble, a: &mut Around) -> Result<Came, Death> {
@@ -312,7 +319,7 @@ impl Process {
     }
 
     fn write_through(&mut self, write: &Write, a: &mut Around) -> Result<Came, Death> {
-        match self.permit() {
+        match self.permit(a) {
             Err(ended) => return Ok(ended.into()),
             Ok(false) => return Ok(Came::Wait),
             Ok(true) => {}
@@ -339,7 +346,7 @@ impl Process {
     }
 
     fn truncate_through(&mut self, file: FileId, len: u64, a: &mut Around) -> Result<Came, Death> {
-        match self.permit() {
+        match self.permit(a) {
             Err(ended) => return Ok(ended.into()),
             Ok(false) => return Ok(Came::Wait),
             Ok(true) => {}
@@ -353,6 +360,7 @@ impl Process {
             return self.disk_failed(trouble, a);
         }
         self.replica.truncated(file, old, len);
+        self.emptied = file == FileId::Wal && len == 0;
         Ok(Came::Done)
     }
 
@@ -386,9 +394,7 @@ impl Process {
                 if found != read.required {
                     a.trace.say(a.now, || format!("{} read {found}, required {}", a.side, read.required));
                 }
-                let [main, log] = &a.disk.files;
-                let seen = (found, read.required);
-                a.oracle.answered_read(a.side, &self.replica, seen, &main.durable, &log.durable);
+                a.oracle.answered_read(a.side, &self.replica, (found, read.required), a.disk);
                 self.read = None;
                 return Ok(Next::After(a.random.between(1_000, if a.busy { 60_000 } else { 500_000 })));
             }

@@ -128,7 +128,7 @@ impl Told {
         self.done += rows;
         if self.done < self.all && self.last.elapsed() >= TOLD_EVERY {
             self.last = Instant::now();
-            let mib = |rows: i64| rows * ROW_BYTES >> 20;
+            let mib = |rows: i64| (rows * ROW_BYTES) >> 20;
             context.ui.note(&format!("loaded {} of {} MiB", mib(self.done), mib(self.all)));
         }
     }

@@ -167,7 +167,7 @@ impl Replica {
         if let Some(link) = &mut acting.link {
             link.push(Frame::Differs);
         }
-        let map = acting.save_map();
+        let map = acting.save_map(self.meta.generation);
         let mut effects = Vec::new();
         // The record first: with the map alone a recovery would copy what nobody has judged.
         if self.meta.soundness == Soundness::Sound {
