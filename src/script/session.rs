@@ -230,7 +230,9 @@ impl Session {
             return Ok(ScriptValue { value, exit: Some(code), told: false, ops });
         }
         if self.context.ui.interrupted() {
-            return Err(Box::new(ScriptError { changed_before: ops, ..ScriptError::interrupted() }));
+            let ended = result.as_ref().ok().and_then(|r| r.as_ref().err());
+            let interrupted = ScriptError::interrupted_by(ended.map(|e| &**e));
+            return Err(Box::new(ScriptError { changed_before: ops, ..interrupted }));
         }
         match result {
             Ok(Ok(value)) => {
@@ -249,7 +251,7 @@ impl Session {
         let sources = self.context.sources.borrow();
         let error = match error {
             // Ctrl-C inside a wait, whose flag the shell may have taken down since.
-            terminated if is_terminated(&terminated) => ScriptError::interrupted(),
+            terminated if is_terminated(&terminated) => ScriptError::interrupted_by(Some(&terminated)),
             other => ScriptError::runtime(other, name, &sources, &self.names()),
         };
         ScriptError { changed_before: ops, ..error }

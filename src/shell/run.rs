@@ -40,6 +40,10 @@ pub fn run(cluster: Option<Arc<dyn Cluster>>, mut options: FrontOptions, task: T
     options.json &= matches!(task, Task::Batch(_));
     let name = cluster.as_ref().map_or_else(String::new, |c| c.name());
     let front = Front::new(&name, options)?;
+    if let Some(cluster) = &cluster {
+        let signals = front.ui.signals().clone();
+        cluster.interrupted_by(Arc::new(move || signals.interrupted()));
+    }
     let session = Session::new(SessionConfig {
         cluster: cluster.clone(),
         ui: front.ui.clone(),

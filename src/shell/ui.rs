@@ -6,10 +6,11 @@
 use super::confirm::{self, YesPolicy};
 use super::output::Output;
 use super::render::Screens;
+use super::restart_watch::RestartWatch;
 use super::signals::Signals;
 use super::terminal::{Typed, ask};
 use super::watch::{BatchWatch, TerminalWatch};
-use crate::cluster::{Observer, Outcome, OutcomeStatus, Plan};
+use crate::cluster::{Intent, Observer, Outcome, OutcomeStatus, Plan};
 use crate::script::ui::{Answer, Damage, Ui};
 use std::cell::RefCell;
 use std::io::Write;
@@ -117,8 +118,12 @@ impl Ui for ShellUi {
         }
     }
 
-    fn observer(&self, _plan: &Plan) -> Box<dyn Observer> {
+    fn observer(&self, plan: &Plan) -> Box<dyn Observer> {
         let signals = self.signals.clone();
+        if matches!(&plan.intent, Intent::Restart { selection, .. } if selection.is_all()) {
+            let terminal = self.manner.interactive.then(|| self.screens.style().clone());
+            return Box::new(RestartWatch::new(signals, terminal, self.manner.quiet));
+        }
         if self.manner.interactive && !self.manner.quiet {
             let style = self.screens.style().clone();
             Box::new(TerminalWatch::new(signals, style))

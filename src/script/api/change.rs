@@ -459,7 +459,9 @@ fn declined(verb: &str, answer: Answer) -> Thrower<Outcome> {
 /// Returns what is done and throws the rest, so that the next line never walks over a failure.
 fn finish(context: &Context, outcome: Outcome, raise: bool) -> Thrower {
     if outcome.status == OutcomeStatus::Cancelled && context.ui.interrupted() {
-        return Err(Thrown::interrupted());
+        // An operation's end was told with its number; what has none says here what it left behind.
+        let left = if outcome.op.is_some() { "" } else { outcome.message.as_str() };
+        return Err(Thrown::interrupted_saying(left).next(&outcome.next));
     }
     let returns = matches!(outcome.status, OutcomeStatus::Done | OutcomeStatus::Started | OutcomeStatus::Planned);
     if returns || !raise {
