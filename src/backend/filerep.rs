@@ -6,8 +6,8 @@
 use super::interrupt::Interrupt;
 use crate::cluster::request::{Owner, Reply, Request};
 use crate::cluster::{
-    Cluster, ClusterError, Control, Evidence, Fault, InterruptFlag, Observer, Outcome, PingResult, Plan, Progressing, Rows, SqlTarget,
-    State, Value,
+    Cluster, ClusterError, Control, Evidence, Fault, InterruptFlag, Observer, Outcome, PingResult, Plan, Progressing,
+    Rows, SqlTarget, State, Value,
 };
 use crate::core::ids::Content;
 use crate::core::report::StopMode;

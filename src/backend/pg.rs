@@ -22,7 +22,10 @@ pub struct Pg {
 #[derive(Debug)]
 pub enum PgError {
     Connect(String),
-    Sql { sqlstate: String, message: String },
+    Sql {
+        sqlstate: String,
+        message: String,
+    },
     /// Ctrl-C came first; what became of the statement.
     Interrupted(String),
 }

@@ -109,6 +109,11 @@ impl ScriptError {
         }
     }
 
+    /// What failed before or beside a script, as an error of one.
+    pub fn outside(thrown: Thrown) -> ScriptError {
+        ScriptError::new(ErrorKind::Api, thrown)
+    }
+
     pub(super) fn interrupted() -> ScriptError {
         ScriptError::new(ErrorKind::Interrupted, Thrown::interrupted())
     }

@@ -6,6 +6,7 @@ use super::engine;
 use super::error::{ErrorKind, ScriptError};
 use super::json;
 use super::modules::{ModulePaths, Resolver};
+use super::rehearsal::{Rehearsal, Rehearsed};
 use super::thrown::Thrown;
 use super::ui::{Renderer, Ui};
 use crate::cluster::{Cluster, Plan, State};
@@ -30,7 +31,8 @@ pub struct SessionConfig {
     pub site_dir: Option<PathBuf>,
     /// The machine's modules: `/etc/segsh/site`.
     pub system_dir: Option<PathBuf>,
-    /// Mutating calls stop after their check and return `planned`.
+    /// Mutating calls stop after their check and return `planned`; the next one is planned on what
+    /// they would leave.
     pub dry_run: bool,
 }
 
@@ -44,6 +46,8 @@ pub struct ScriptValue {
     pub told: bool,
     /// What the script changed.
     pub ops: Vec<OpRecord>,
+    /// What the session would have done so far, when it is a dry run.
+    pub rehearsed: Option<Rehearsed>,
 }
 
 impl ScriptValue {
@@ -89,6 +93,7 @@ impl Session {
             ui: config.ui,
             renderer: config.renderer,
             dry_run: config.dry_run,
+            rehearsal: Rehearsal::default(),
             ops: RefCell::default(),
             grants: RefCell::default(),
             exit: Cell::new(None),
@@ -224,10 +229,11 @@ impl Session {
     ) -> Result<ScriptValue, Box<ScriptError>> {
         let result = catch_unwind(AssertUnwindSafe(|| run(&self.engine)));
         let ops = self.context.ops.borrow().clone();
+        let rehearsed = self.context.dry_run.then(|| self.context.rehearsal.so_far());
         // The flags come first: an end inside a closure looks like an error, or like no end at all.
         if let Some(code) = self.context.exit.get() {
             let value = Dynamic::UNIT;
-            return Ok(ScriptValue { value, exit: Some(code), told: false, ops });
+            return Ok(ScriptValue { value, exit: Some(code), told: false, ops, rehearsed });
         }
         if self.context.ui.interrupted() {
             let ended = result.as_ref().ok().and_then(|r| r.as_ref().err());
@@ -237,7 +243,7 @@ impl Session {
         match result {
             Ok(Ok(value)) => {
                 let told = self.was_told(&value);
-                Ok(ScriptValue { value, exit: None, told, ops })
+                Ok(ScriptValue { value, exit: None, told, ops, rehearsed })
             }
             Ok(Err(error)) => Err(Box::new(self.script_error(name, *error, ops))),
             Err(_) => {

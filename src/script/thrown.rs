@@ -111,7 +111,11 @@ impl Thrown {
 
     /// Ctrl-C, with what became of what ran.
     pub fn interrupted_saying(left: &str) -> Thrown {
-        if left.is_empty() { Thrown::interrupted() } else { Thrown::with_exit("interrupted", 130, format!("interrupted: {left}")) }
+        if left.is_empty() {
+            Thrown::interrupted()
+        } else {
+            Thrown::with_exit("interrupted", 130, format!("interrupted: {left}"))
+        }
     }
 
     fn into_map(self) -> Map {
