@@ -19,6 +19,7 @@ pub mod saved;
 mod state;
 mod traits;
 mod warning;
+mod why;
 
 pub use error::ClusterError;
 pub use evidence::{Decided, Evidence, Observed};
@@ -32,3 +33,4 @@ pub use refusal::{Refusal, RefusalCode};
 pub use state::{Alive, ContentState, CoordinatorState, HostState, PairHealth, Segment, State};
 pub use traits::{Cluster, Control, Fault, InterruptFlag, Observer, OperationId, PingResult, Rows, SqlTarget, Value};
 pub use warning::{Episode, Thresholds, Warning, WarningCode, warnings};
+pub use why::{About, Clue, ClueKind, Part, Tried, WHY_VERBS, Why, why};

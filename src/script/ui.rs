@@ -2,7 +2,7 @@
 //!
 //! The shell implements it for a terminal and for batch; tests implement it for themselves.
 
-use crate::cluster::{Observer, Outcome, Plan, PlanDamage, Refusal, Rows, Segment, State};
+use crate::cluster::{Observer, Outcome, Plan, PlanDamage, Refusal, Rows, Segment, State, Why};
 
 /// How much damage a call can do, and so how it is confirmed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,4 +90,9 @@ pub trait Renderer {
     fn refusals(&self, verb: &str, refusals: &[Refusal]) -> String;
     fn segments(&self, segments: &[Segment]) -> String;
     fn rows(&self, rows: &Rows) -> String;
+    /// The explanation of `why(...)`.
+    fn why(&self, why: &Why) -> String {
+        let line = |p: &crate::cluster::Part| format!("{} {}\nnext: {}\n", p.what, p.symptom, p.next);
+        why.parts.iter().map(line).collect()
+    }
 }

@@ -4,7 +4,7 @@ use super::evaluator::{Evaluated, Evaluator, Failure};
 use super::line::Name;
 use super::render::Screens;
 use super::render::error::{Call, Changed, ErrorView, Position};
-use crate::cluster::{Outcome, OutcomeStatus, Plan, Refusal, Rows, Segment, State};
+use crate::cluster::{Outcome, OutcomeStatus, Plan, Refusal, Rows, Segment, State, Why};
 use crate::core::ids::Content;
 use crate::script::ui::Renderer;
 use crate::script::{self, OpRecord, Pos, ScriptError, ScriptValue, Session};
@@ -28,6 +28,9 @@ impl Renderer for Screens {
     }
     fn rows(&self, rows: &Rows) -> String {
         Screens::rows(self, rows)
+    }
+    fn why(&self, why: &Why) -> String {
+        Screens::why(self, why)
     }
 }
 

@@ -54,8 +54,9 @@ impl Front {
             (false, true) => Output::events(),
             (false, false) => Output::to_stdout(),
         };
-        output.event("start", serde_json::json!({ "cluster": cluster, "dry_run": options.dry_run }));
         let signals = Signals::install()?;
+        // From here on Ctrl-C is heard; who reads events may rely on that.
+        output.event("start", serde_json::json!({ "cluster": cluster, "dry_run": options.dry_run }));
         if let Some(limit) = options.time_limit {
             signals.end_after(limit)?;
         }

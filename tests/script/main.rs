@@ -2,9 +2,11 @@
 
 mod changes;
 mod errors;
+mod explanations;
 mod fake;
 mod language;
 mod modules;
 mod plans;
 mod procedures;
 mod records;
+mod rehearsals;

@@ -14,6 +14,7 @@ pub mod sql;
 pub mod state;
 pub mod traffic;
 pub mod wait;
+pub mod why;
 
 use super::catalog::Entry;
 use super::context::Context;
@@ -32,6 +33,7 @@ use state::{
     ContentRecord, CoordinatorRecord, HostRecord, RecoveryRecord, RowRecord, SegmentRecord, StateRecord, WarningRecord,
 };
 use std::rc::Rc;
+use why::WhyRecord;
 
 /// The catalog, as the files here have it.
 pub(super) const ENTRIES: &[&[Entry]] = &[
@@ -44,6 +46,7 @@ pub(super) const ENTRIES: &[&[Entry]] = &[
     procedures::ENTRIES,
     fault::ENTRIES,
     demo::ENTRIES,
+    why::ENTRIES,
 ];
 
 /// Every record of the API: what is missing here has neither JSON nor help.
@@ -66,6 +69,7 @@ macro_rules! records {
             TrafficRecord,
             TrafficReport,
             Loaded,
+            WhyRecord,
         )
     };
 }
@@ -80,6 +84,7 @@ pub fn register(engine: &mut Engine, context: &Rc<Context>) {
     plan::register(engine, context);
     sql::register(engine, context);
     demo::register(engine, context);
+    why::register(engine, context);
     session::register_errors(engine);
 
     let mut plain = Module::new();
@@ -92,6 +97,7 @@ pub fn register(engine: &mut Engine, context: &Rc<Context>) {
         session::bind_all,
         procedures::bind_all,
         demo::bind_methods,
+        why::bind_all,
     ] {
         bind_all(&mut plain, context);
     }
@@ -140,6 +146,8 @@ pub(super) fn kind(value: &Dynamic) -> &'static str {
         "outcome"
     } else if value.is::<RefusalRecord>() {
         "refusal"
+    } else if value.is::<WhyRecord>() {
+        "why"
     } else {
         "value"
     }
