@@ -66,6 +66,7 @@ mod tests {
     #[test]
     fn without_a_shell_in_front_nothing_is_interrupted() {
         let interrupt = Interrupt::default();
-        assert_eq!(runtime().block_on(interrupt.or(tokio::time::sleep(LOOK_EVERY * 2))), Some(()));
+        let longer_than_a_look = async { tokio::time::sleep(LOOK_EVERY * 2).await };
+        assert_eq!(runtime().block_on(interrupt.or(longer_than_a_look)), Some(()));
     }
 }

@@ -4,6 +4,7 @@
 //! Pure, like the core: values and functions over values. What to do is decided here from a
 //! [`State`]; how it is done belongs to a backend.
 
+mod diff;
 mod error;
 pub mod estimate;
 mod evidence;
@@ -21,6 +22,7 @@ mod traits;
 mod warning;
 mod why;
 
+pub use diff::{Changed, Item, PlanDiff, diff};
 pub use error::ClusterError;
 pub use evidence::{Decided, Evidence, Observed};
 pub use outcome::{ContentProgress, Outcome, OutcomeStatus, Progressing, SegmentOutcome};

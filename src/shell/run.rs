@@ -23,6 +23,9 @@ pub enum RunError {
     /// A cluster that is named must be there, even when the script never uses it.
     #[error(transparent)]
     Cluster(ClusterError),
+    /// The time limit of the run was over before the cluster had answered.
+    #[error("the time limit of the run is over, and the cluster has not answered")]
+    TimedOut,
 }
 
 /// What the session is for.
@@ -48,7 +51,8 @@ pub fn run(cluster: Option<Arc<dyn Cluster>>, mut options: FrontOptions, task: T
         let signals = front.ui.signals().clone();
         cluster.interrupted_by(Arc::new(move || signals.interrupted()));
         if let Task::Batch(_) = task {
-            cluster.state().map_err(RunError::Cluster)?;
+            let timed_out = || front.ui.signals().timed_out();
+            cluster.state().map_err(|error| if timed_out() { RunError::TimedOut } else { RunError::Cluster(error) })?;
         }
     }
     let session = Session::new(SessionConfig {

@@ -1,6 +1,7 @@
 //! The script API on a cluster that is a value: plans, the language's traps, procedures, errors.
 
 mod changes;
+mod differences;
 mod errors;
 mod explanations;
 mod fake;

@@ -38,6 +38,9 @@ pub fn on(cluster: Option<Arc<dyn Cluster>>, invocation: &Invocation, task: Task
             }
             Tell::new(invocation).failure(thrown)
         }
+        Err(error @ RunError::TimedOut) => {
+            Tell::new(invocation).failed("timed_out", Exit::Unknown, &error.to_string(), "")
+        }
         Err(error) => Tell::new(invocation).failed("io", Exit::ScriptError, &error.to_string(), ""),
     }
 }

@@ -6,6 +6,7 @@ pub mod demo;
 pub mod fault;
 pub mod outcome;
 pub mod plan;
+pub mod plan_diff;
 pub mod procedures;
 pub mod refusal;
 pub mod segments;
@@ -24,6 +25,7 @@ use crate::core::row::{Mode, Role, Status};
 use demo::{Loaded, TrafficRecord, TrafficReport};
 use outcome::{OutcomeRecord, SegmentOutcomeRecord};
 use plan::PlanRecord;
+use plan_diff::PlanDiffRecord;
 use refusal::RefusalRecord;
 use rhai::{Dynamic, Engine, Module};
 use segments::Segments;
@@ -47,6 +49,7 @@ pub(super) const ENTRIES: &[&[Entry]] = &[
     fault::ENTRIES,
     demo::ENTRIES,
     why::ENTRIES,
+    plan_diff::ENTRIES,
 ];
 
 /// Every record of the API: what is missing here has neither JSON nor help.
@@ -70,6 +73,7 @@ macro_rules! records {
             TrafficReport,
             Loaded,
             WhyRecord,
+            PlanDiffRecord,
         )
     };
 }
@@ -85,6 +89,7 @@ pub fn register(engine: &mut Engine, context: &Rc<Context>) {
     sql::register(engine, context);
     demo::register(engine, context);
     why::register(engine, context);
+    plan_diff::register(engine, context);
     session::register_errors(engine);
 
     let mut plain = Module::new();
@@ -98,6 +103,7 @@ pub fn register(engine: &mut Engine, context: &Rc<Context>) {
         procedures::bind_all,
         demo::bind_methods,
         why::bind_all,
+        plan_diff::bind_all,
     ] {
         bind_all(&mut plain, context);
     }
