@@ -37,7 +37,7 @@ refusal_codes! {
     IncrementalImpossible = "incremental_impossible",
         "What changed since the segment went down is not known for this copy, so only a full copy can make it equal: full_recover(#{ dbids: N }).";
     SourceDamaged = "source_damaged",
-        "The acting primary's own data is damaged and must not be copied over the other copy. What is damaged, why(\"content N\") and state() say. Its mirror, though down, holds what it held when the difference was found: save what the primary still gives, then promote the mirror by the typed override, or restore the content from a backup.";
+        "The acting primary's own data is damaged and must not be copied over the other copy. What is damaged, why(\"content N\") and state() say. Its mirror, though down, holds what it held when the difference was found. Save what the primary still gives; then let the mirror serve, by the typed override that says what may be lost: force_primary(#{ dbids: MIRROR }). What it lacks, load from a backup: psql contentN. Then make the damaged copy anew: full_recover(#{ dbids: FORMER }).";
     Quarantined = "quarantined",
         "The catalog's rows of this content are impossible, or a segment knows a later epoch than the catalog. Nothing is decided for it until a person has looked.";
     NoMirror = "no_mirror",

@@ -46,8 +46,10 @@ pub struct Why {
 pub struct Part {
     /// What it is about: `content 2`, `host sdw1`, `rebalance()`.
     pub what: String,
-    /// What is to be seen, in words that follow [`Part::what`]: `has a single copy: …`.
+    /// What is to be seen, in words that follow [`Part::what`]: `has a single copy`.
     pub symptom: String,
+    /// The rest of the sentence: how far, and by what it came so; empty when nobody knows more.
+    pub detail: String,
     /// Since when, in Unix milliseconds, where that is known.
     pub since_ms: Option<i64>,
     /// What was seen and decided, oldest first.
@@ -113,7 +115,8 @@ pub fn why(state: &State, about: &About, evidence: impl Fn(Content) -> Option<Ev
     for host in state.hosts.iter().filter(|h| !h.alive && concerns(about, state, &h.host)) {
         let next = if state.drill { "fault::start_host" } else { "ping" };
         let part = Part {
-            symptom: format!("does not answer: {}", known(&host.cause)),
+            symptom: "does not answer".into(),
+            detail: known(&host.cause).into(),
             next: format!("{next}(\"{}\")", host.host),
             ..about_nothing(format!("host {}", host.host))
         };
@@ -137,6 +140,7 @@ fn about_nothing(what: String) -> Part {
     Part {
         what,
         symptom: String::new(),
+        detail: String::new(),
         since_ms: None,
         evidence: Vec::new(),
         tried: Vec::new(),
@@ -195,51 +199,48 @@ fn coordinator_gone(state: &State) -> Part {
 fn content(state: &State, detail: &ContentState) -> Option<(u8, Part)> {
     let dead = members(state, detail.content).find(|s| !s.alive.alive && s.row.status == Status::Up);
     let damaged = detail.source_damaged.as_deref();
-    let event = detail.last_event.trim().trim_end_matches('.');
-    let after = |text: &str| if event.is_empty() { text.to_string() } else { format!("{text}: {event}") };
-    let (rank, symptom) = match (detail.health, damaged, dead) {
+    let event = detail.last_event.trim().trim_end_matches('.').to_string();
+    let (rank, symptom, more) = match (detail.health, damaged, dead) {
         (PairHealth::Quarantined, ..) => {
             let why = detail.quarantine.as_deref().unwrap_or("its rows are impossible");
-            (1, format!("is quarantined, so nothing is decided for it: {why}"))
+            (1, "is quarantined, so nothing is decided for it".to_string(), why.to_string())
         }
-        (PairHealth::DoubleFault, ..) => (2, after("is in a double fault, and no member can serve")),
-        (_, Some(why), _) => (3, format!("serves from a copy that is damaged: {why}")),
-        (_, _, Some(dead)) => (4, undecided(state, dead)),
-        (PairHealth::ChangeTracking, ..) => (5, after(&format!("has a single copy{}", behind(detail)))),
-        (PairHealth::Resynchronizing, ..) => {
-            (6, format!("has a single copy until it is synchronized{}", copied(detail)))
+        (PairHealth::DoubleFault, ..) => (2, "is in a double fault, and no member can serve".into(), event),
+        (_, Some(why), _) => (3, "serves from a copy that is damaged".into(), why.to_string()),
+        (_, _, Some(dead)) => (4, undecided(state, dead), member(dead)),
+        (PairHealth::ChangeTracking, ..) => (5, "has a single copy".into(), [behind(detail), event].join("; ")),
+        (PairHealth::Resynchronizing, ..) => (6, "has a single copy until it is synchronized".into(), copied(detail)),
+        _ if is_unbalanced(state, detail.content) => {
+            (7, "is synchronized, and not in its preferred roles".into(), event)
         }
-        _ if is_unbalanced(state, detail.content) => (7, after("is synchronized, and not in its preferred roles")),
         _ => return None,
     };
     let mut part = about_nothing(format!("content {}", detail.content));
     part.symptom = symptom;
+    part.detail = more.trim_start_matches("; ").trim_end_matches("; ").to_string();
     part.since_ms = detail.single_copy_since_ms.or_else(|| dead.and_then(|d| d.down_since_ms));
     Some((rank, part))
 }
 
 fn undecided(state: &State, dead: &Segment) -> String {
-    let row = &dead.row;
     let paused = if state.fts_paused_until_ms.is_some() { ": FTS is paused" } else { "" };
-    format!(
-        "has a {} that does not answer, dbid {} on {} ({}), and FTS has not decided about it{paused}",
-        row.role,
-        row.dbid,
-        row.hostname,
-        known(&dead.alive.cause)
-    )
+    format!("has a {} that does not answer, and FTS has not decided about it{paused}", dead.row.role)
+}
+
+fn member(dead: &Segment) -> String {
+    format!("dbid {} on {}, {}", dead.row.dbid, dead.row.hostname, known(&dead.alive.cause))
 }
 
 fn behind(detail: &ContentState) -> String {
     const BLOCK_BYTES: f64 = 4096.0;
     match detail.to_copy_blocks {
-        Some(blocks) => format!(", {:.1} MiB behind", blocks as f64 * BLOCK_BYTES / f64::from(1 << 20)),
+        Some(blocks) => format!("{:.1} MiB behind", blocks as f64 * BLOCK_BYTES / f64::from(1 << 20)),
         None => String::new(),
     }
 }
 
 fn copied(detail: &ContentState) -> String {
-    super::preconditions::percent(detail).map(|p| format!(", {p} % copied")).unwrap_or_default()
+    super::preconditions::percent(detail).map(|p| format!("{p} % copied")).unwrap_or_default()
 }
 
 fn is_unbalanced(state: &State, content: Content) -> bool {

@@ -9,7 +9,7 @@ use crate::cluster::{Alive, ContentState, CoordinatorState, HostState, Line, Seg
 use crate::core::fts::unfit;
 use crate::core::ids::{Content, Dbid};
 use crate::core::report::{Phase, Report, Soundness};
-use crate::core::row::{PairRow, Pairing, SegmentRow};
+use crate::core::row::{Pairing, SegmentRow};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -171,18 +171,12 @@ fn content(row: &ContentRow, known: &Knowledge, operation: Option<i64>) -> Conte
         incremental_impossible: impossible(row, primary, mirror),
         source_damaged: primary.and_then(damaged),
         progress: primary.filter(|p| p.phase == Phase::Resynchronizing).and_then(|p| p.progress.clone()),
-        copy_rate_bytes: pair.and_then(|p| copy_rate(p, known)),
+        copy_rate_bytes: row.copy_rate_bytes,
         operation,
         single_copy_since_ms: row.single_copy_since_ms,
         last_event: row.last_event.clone(),
         quarantine,
     }
-}
-
-/// The rate of the content's last recovery, whichever member was copied from.
-fn copy_rate(pair: &PairRow, known: &Knowledge) -> Option<i64> {
-    let members = std::iter::once(pair.primary.dbid).chain(pair.mirror.map(|m| m.dbid));
-    members.filter_map(|dbid| known.segments.get(&dbid)?.copy_rate_bytes).next()
 }
 
 /// Why only a full copy can make the pair equal, as far as it is known before a recovery begins.

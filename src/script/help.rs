@@ -179,6 +179,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn help_on_a_damaged_source_names_every_way_out_of_it() {
+        let text = about("source_damaged").expect("every code has help");
+        let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        for step in ["force_primary(#{ dbids: MIRROR })", "backup: psql contentN", "full_recover(#{ dbids: FORMER })"] {
+            assert!(words.contains(step), "{step}: {text}");
+        }
+    }
+
+    #[test]
     fn no_line_of_help_is_wider_than_a_screen() {
         let texts = subjects().into_iter().filter(|s| std_source(s).is_none()).map(|s| about(&s));
         let texts = texts.map(|text| text.unwrap_or_else(|_| panic!("every subject has help")));

@@ -92,7 +92,7 @@ pub trait Renderer {
     fn rows(&self, rows: &Rows) -> String;
     /// The explanation of `why(...)`.
     fn why(&self, why: &Why) -> String {
-        let line = |p: &crate::cluster::Part| format!("{} {}\nnext: {}\n", p.what, p.symptom, p.next);
+        let line = |p: &crate::cluster::Part| format!("{} {} {}\nnext: {}\n", p.what, p.symptom, p.detail, p.next);
         why.parts.iter().map(line).collect()
     }
 }

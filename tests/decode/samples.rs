@@ -59,10 +59,11 @@ pub fn metas() -> Vec<Meta> {
 pub fn maps() -> Vec<TrackMap> {
     let mut dirty = DirtyMap::default();
     let binding = Binding { copy: CopyId(5), generation: Epoch(2), pending_generation: Some(Epoch(4)) };
-    let empty = TrackMap { binding, dirty: dirty.clone() };
+    let empty = TrackMap { binding, written_in: Epoch(2), dirty: dirty.clone() };
     dirty.mark(Run { file: FileId::Main, first: 3, count: 300 });
     dirty.mark(Run { file: FileId::Wal, first: 0, count: 1 });
-    vec![empty, TrackMap { binding: Binding { pending_generation: None, ..binding }, dirty }]
+    let bound = Binding { pending_generation: None, ..binding };
+    vec![empty, TrackMap { binding: bound, written_in: Epoch(3), dirty }]
 }
 
 pub fn frames() -> Vec<Frame> {
@@ -396,6 +397,7 @@ pub fn host_replies() -> Vec<HostReply> {
         HostReply::Bytes { bytes: u64::MAX },
         HostReply::Done,
         failed(HostFailure::CannotKill { datadir: datadir.clone(), pid: 7, why: "it stays".into() }),
+        failed(HostFailure::Gone { datadir: datadir.clone() }),
         failed(HostFailure::Io { doing: "make".into(), path: datadir, why: "no space".into() }),
     ]
 }

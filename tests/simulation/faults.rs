@@ -74,7 +74,7 @@ impl World {
         let is_now = match when {
             When::Now => true,
             When::Checkpoint => process.checkpointer.len() > 2 && is_linked,
-            When::Commit => matches!(process.writer.front(), Some(Op::SyncThere(_))),
+            When::Commit => matches!(process.group.ops.front(), Some(Op::SyncThere(_))),
             When::Copy => process.phase() == Phase::Resynchronizing && is_linked,
             When::Claim => task.is_some_and(|t| matches!(t, Task::Resync(_))) && process.phase() == Phase::InSync,
             When::Opened => task == Some(Task::Open),

@@ -84,6 +84,8 @@ fn expect_found(planted: Planted) {
 finds! {
     finds_an_acknowledgement_before_the_mirrors_answer: AckBeforeMirror;
     finds_an_acknowledgement_before_the_local_sync: AckBeforeLocalSync;
+    finds_an_acknowledgement_of_a_commit_behind_the_barrier: AckBeyondBarrier;
+    finds_a_read_of_a_commit_that_is_not_durable: ReadBeforeDurable;
     finds_a_mirror_that_answers_without_a_sync: AnswerWithoutSync;
     finds_a_mark_that_was_dropped: MarkDropped;
     finds_a_row_that_is_told_before_it_is_durable: ToldBeforeDurable;

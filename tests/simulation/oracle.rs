@@ -79,12 +79,25 @@ impl Oracle {
         }
     }
 
-    /// A client was given the result of a read that began when `required` was acknowledged.
-    pub fn answered_read(&mut self, side: usize, found: u64, required: u64) {
+    /// A client was given the result of a read that began when `required` was acknowledged: what it has seen
+    /// stays as if it had been acknowledged.
+    pub fn answered_read(
+        &mut self,
+        side: usize,
+        replica: &Replica,
+        (found, required): (u64, u64),
+        main: &[u8],
+        log: &[u8],
+    ) {
         if !self.holds(found, required) {
             self.broken(format!(
                 "side {side} answers a read from commit {found}, though {required} was acknowledged before it began"
             ));
+        }
+        self.durable("acting primary, which showed it", side, found, main, log);
+        if !self.holds(self.last_acknowledged, found) {
+            self.last_acknowledged = self.last_acknowledged.max(found);
+            self.on_both = (replica.phase() == Phase::InSync).then_some((side, found));
         }
     }
 }

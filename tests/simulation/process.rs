@@ -9,7 +9,7 @@ use crate::mirror::Apply;
 use crate::oracle::Oracle;
 use crate::planted::Planted;
 use crate::random::Random;
-use crate::sessions::{Op, Read};
+use crate::sessions::{Group, Op, Read};
 use crate::trace::Trace;
 use crate::wire::{Connection, End};
 use segsh::core::pair::obey::Obedience;
@@ -24,6 +24,8 @@ pub enum Task {
     Obey,
     Open,
     Writer,
+    /// Whichever session leads a round of group commit.
+    Committer,
     Checkpointer,
     Reader,
     Leave,
@@ -153,6 +155,7 @@ pub struct Process {
     pub obeying: Option<(Order, Vec<usize>)>,
     pub database: Option<Database>,
     pub writer: VecDeque<Op>,
+    pub group: Group,
     pub checkpointer: VecDeque<Op>,
     pub read: Option<Read>,
     pub leaving: Option<(Leaving, VecDeque<Op>)>,
@@ -185,6 +188,7 @@ impl Process {
             obeying: None,
             database: None,
             writer: VecDeque::new(),
+            group: Group::default(),
             checkpointer: VecDeque::new(),
             read: None,
             leaving: None,
@@ -215,6 +219,7 @@ impl Process {
             Task::Obey => self.obey(a),
             Task::Open => self.open(a),
             Task::Writer => self.write(a),
+            Task::Committer => self.make_durable(a),
             Task::Checkpointer => self.checkpoint(a),
             Task::Reader => self.read(a),
             Task::Leave => self.leave(a),
@@ -354,9 +359,10 @@ impl Process {
             Ok(database) => {
                 a.oracle.opened(a.side, database.content.commit());
                 a.trace.say(a.now, || format!("{} serves commit {}", a.side, database.content.commit()));
+                self.group.noted = database.content.commit();
                 self.database = Some(database);
                 self.replica.serving();
-                self.spawned.extend([Task::Writer, Task::Checkpointer, Task::Reader]);
+                self.spawned.extend([Task::Writer, Task::Committer, Task::Checkpointer, Task::Reader]);
                 self.announce();
             }
             Err(damage) => a.oracle.broken(format!("side {} opens damaged files: {damage}", a.side)),

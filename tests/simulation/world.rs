@@ -202,7 +202,11 @@ impl World {
             let mut disk = Disk::default();
             disk.write(FileId::Main, 0, &main).and_then(|()| disk.sync(FileId::Main)).expect("a new disk takes it");
             disk.meta = Some(Meta { peer: Some(state(1 - side)), epoch: Epoch(1), ..fresh_meta(side, state(side)) });
-            disk.map = Some(TrackMap { binding: Binding::to(state(1 - side)), dirty: DirtyMap::default() });
+            disk.map = Some(TrackMap {
+                binding: Binding::to(state(1 - side)),
+                written_in: Epoch(1),
+                dirty: DirtyMap::default(),
+            });
             self.sides[side] = Side { up: true, dirs: vec![disk], ..Side::default() };
         }
         self.return_coordinator();
@@ -441,6 +445,11 @@ impl World {
             self.copies += 1;
             let state = CopyState { copy: CopyId(self.copies), generation: Epoch(0) };
             disk.meta = Some(Meta { consistent: false, ..fresh_meta(side, state) });
+            disk.map = Some(TrackMap {
+                binding: Binding::to(state),
+                written_in: state.generation,
+                dirty: DirtyMap::default(),
+            });
         }
         let meta = disk.meta.clone().expect("an identity was just made");
         let mut process = Process::new(pid, dir, self.now, Replica::nobody(meta));
@@ -529,7 +538,8 @@ impl World {
             }
             None => match (&disk.map, &disk.meta) {
                 (Some(map), Some(meta)) if meta.consistent && !meta.written_outside_checkpoint => {
-                    let mut marked = map.dirty.clone();
+                    let map = meta.map_in_force(map.clone());
+                    let mut marked = map.dirty;
                     marked.union(&disk.pages_named_now());
                     of(map.binding.copy).and_then(|other| oracle::unexplained(disk, other, &marked, false))
                 }

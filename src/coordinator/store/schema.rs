@@ -32,6 +32,7 @@ CREATE TABLE segsh_content (
     must_copy_all        INTEGER NOT NULL DEFAULT 0,
     single_copy_since_ms INTEGER,
     serving_copy         TEXT,
+    copy_rate_bytes      INTEGER,
     last_event           TEXT NOT NULL DEFAULT '',
     quarantine           TEXT
 );
@@ -61,8 +62,8 @@ CREATE TABLE segsh_setting (
     name  TEXT PRIMARY KEY,
     value TEXT NOT NULL
 );
-PRAGMA user_version = 2;
+PRAGMA user_version = 3;
 ";
 
 /// The version that [`TABLES`] makes.
-pub(super) const VERSION: i64 = 2;
+pub(super) const VERSION: i64 = 3;

@@ -129,6 +129,7 @@ impl Record for WhyRecord {
             subject: "what was asked about" => |w| text(&w.0.subject);
             fine: "whether nothing is wrong with it" => |w| w.0.parts.is_empty();
             symptom: "what is wrong, the gravest of it; empty when nothing is" => |w| first(w, |p| &p.symptom);
+            detail: "how far, and by what it came so" => |w| first(w, |p| &p.detail);
             since_ms: "since when, in Unix milliseconds, or ()" => |w| optional(w.0.parts.first().and_then(|p| p.since_ms));
             evidence: "what is known, was seen and was decided, as maps" => |w| evidence(w);
             blocks: "what stands in the way of recover, rebalance or verify" => |w| blocks(w);

@@ -17,20 +17,21 @@ pub fn render(why: &Why, style: &Style) -> String {
     parts.join("\n")
 }
 
-/// `content 2 has a single copy, 1.2 MiB behind, since 03:12:07 (2m10s)`, and what follows from it.
+/// `content 2 has a single copy since 03:12:07 (2m10s): 1.2 MiB behind`, and what follows from it.
 fn part(part: &Part, now_ms: i64, style: &Style) -> String {
     let since = part.since_ms.map(|ms| {
         let age = elapsed_ms(now_ms.saturating_sub(ms).max(0));
-        format!(", since {} ({age})", when(ms, now_ms, style))
+        format!(" since {} ({age})", when(ms, now_ms, style))
     });
     let head = Para::new("", 1).unit(0, &part.what, Paint::Strong);
-    let first = format!(" {}{}", part.symptom, since.unwrap_or_default());
-    let mut text = after_unit(head, &first).render(style);
+    let colon = if part.detail.is_empty() { "" } else { ": " };
+    let sentence = format!("{}{}{colon}{}", part.symptom, since.unwrap_or_default(), part.detail);
+    let mut text = after_unit(head, &sentence).render(style);
     for clue in &part.evidence {
         text.push_str(&line_of(clue, style));
     }
     for tried in &part.tried {
-        text.push_str(&in_the_way(tried, style));
+        text.push_str(&in_the_way(tried, &part.what, style));
     }
     let mut next = Para::new(" ", 7).unit(0, &format!("next: {}", part.next), Paint::Code);
     if !part.then.is_empty() {
@@ -49,12 +50,14 @@ fn line_of(clue: &Clue, style: &Style) -> String {
     let lead = format!(" {:<1$}", clue.kind.word(), CLUES - 1);
     let time = clue.time_ms.map_or_else(|| clue.time.clone(), |ms| clock(ms, style));
     let para = Para::new(&lead, CLUES);
-    let para = if time.is_empty() { para } else { para.unit(0, &time, Paint::Dim).unit(1, "", Paint::Plain) };
-    after_unit(para, &clue.what).render(style)
+    if time.is_empty() {
+        return para.words(&clue.what).render(style);
+    }
+    after_unit(para.unit(0, &time, Paint::Dim).unit(1, "", Paint::Plain), &clue.what).render(style)
 }
 
 /// `in the way of rebalance()  segment_down  mirror dbid 4 …`
-fn in_the_way(tried: &Tried, style: &Style) -> String {
+fn in_the_way(tried: &Tried, what: &str, style: &Style) -> String {
     let call = format!("{}()", tried.verb);
     if tried.refusals.is_empty() {
         return Para::new(" ", 1).words(&format!("nothing is in the way of {call}")).render(style);
@@ -62,7 +65,10 @@ fn in_the_way(tried: &Tried, style: &Style) -> String {
     let lines = tried.refusals.iter().map(|refusal| {
         let lead = format!(" in the way of {call}");
         let para = Para::new(&lead, CLUES).unit(2, refusal.code.code(), Paint::Warn).unit(1, "", Paint::Plain);
-        after_unit(para, &refusal.cause).render(style)
+        // What is refused for another content than the one that is explained is named.
+        let of = refusal.content.map(|c| format!("content {c}")).filter(|of| of != what);
+        let of = of.map(|of| format!("{of}: ")).unwrap_or_default();
+        after_unit(para, &format!("{of}{}", refusal.cause)).render(style)
     });
     lines.collect()
 }
