@@ -128,6 +128,23 @@ fn json_is_one_document_with_what_was_printed() -> Result<(), Box<dyn std::error
 }
 
 #[test]
+fn a_document_names_the_place_as_it_was_given() -> Result<(), Box<dyn std::error::Error>> {
+    let document = |args: &[&str]| -> Result<serde_json::Value, Box<dyn std::error::Error>> {
+        Ok(serde_json::from_slice(&ended(args)?.stdout)?)
+    };
+    let error = document(&["--json", "-e", "fn f() { nothing }", "-e", "f()"])?;
+    let place = error["value"]["position"]["file"].as_str().unwrap_or_default().to_string();
+    assert!(place.starts_with("-e"), "{error:#}");
+    assert!(!error.to_string().contains("\"prompt"), "{error:#}");
+    // A subcommand has no line that anybody wrote.
+    let error = document(&["--json", "state"])?;
+    assert!(error["value"]["position"].is_null() && error["value"]["source_line"].is_null(), "{error:#}");
+    let usage = document(&["--json", "--nonsense"])?;
+    assert_eq!((usage["kind"].as_str(), usage["value"]["exit"].as_i64()), (Some("error"), Some(2)));
+    Ok(())
+}
+
+#[test]
 fn a_file_prints_only_what_it_prints() -> Result<(), Box<dyn std::error::Error>> {
     let dir = tempfile::tempdir()?;
     let path = dir.path().join("x.rhai");

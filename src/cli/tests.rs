@@ -197,3 +197,38 @@ fn the_help_lists_every_exit_code() {
 fn the_definition_is_consistent() {
     Cli::command().debug_assert();
 }
+
+#[test]
+fn a_dry_run_is_the_call_s_own_plan_or_a_rehearsal_of_the_whole_session() {
+    assert_eq!(rhai("--dry-run recover"), "plan_recover()");
+    assert_eq!(rhai("recover --dry-run"), "plan_recover()");
+    assert!(!parsed("recover --dry-run").dry_run, "the call makes its plan by itself");
+    assert!(parsed("fts-pause --dry-run").dry_run, "there is no plan of it");
+    for line in ["--dry-run -e recover()", "--dry-run x.rhai", "apply f --dry-run", "--dry-run"] {
+        assert!(parsed(line).dry_run, "{line}");
+    }
+    for line in ["start c --dry-run", "stop c --dry-run", "init c --dry-run", "destroy c --dry-run"] {
+        assert_eq!(parse_exit(&refused(line)), Exit::Usage, "{line}");
+    }
+    match parsed("adopt d --dry-run").action {
+        Action::Adopt { dry_run, .. } => assert!(dry_run),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_time_limit_is_the_call_s_own_or_the_whole_run_s() {
+    use std::time::Duration;
+    assert_eq!(parsed("--timeout 10m -e 1").time_limit, Some(Duration::from_secs(600)));
+    assert_eq!(parsed("state --timeout 10s").time_limit, Some(Duration::from_secs(10)));
+    assert_eq!(parsed("recover --timeout 10m").time_limit, None, "recover has one of its own");
+    assert_eq!(rhai("recover --timeout 10m"), "recover(#{ timeout: \"10m\" })");
+    for line in ["--timeout 10 -e 1", "--timeout soon -e 1", "--timeout 10m", "start c --timeout 10m", "--ndjson"] {
+        assert_eq!(parse_exit(&refused(line)), Exit::Usage, "{line}");
+    }
+}
+
+#[test]
+fn a_saved_plan_is_applied_from_its_file() {
+    assert_eq!(parsed("-c d apply plan.json").action, Action::Apply { file: "plan.json".into() });
+}

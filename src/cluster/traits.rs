@@ -9,6 +9,7 @@ use super::work::{AuditLine, AuditQuery, OperationInfo};
 use crate::core::ids::{Content, Dbid};
 use crate::core::report::StopMode;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// What an observer of a running operation wants next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +30,9 @@ pub trait Observer {
     /// What is worth knowing beside the progress, such as whose operation was joined.
     fn note(&mut self, _text: &str) {}
 }
+
+/// Says whether a person wants what runs to end: Ctrl-C, TERM, or the end of a time limit. Sticky.
+pub type InterruptFlag = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// The id of a coordinator's operation.
 pub type OperationId = i64;
@@ -152,6 +156,12 @@ pub trait Cluster: Send + Sync {
     fn pg_endpoint(&self) -> (String, u16);
     /// Stops the whole cluster and starts it again. `restart()` with a selection is a plan instead.
     fn restart_all(&self, mode: StopMode, observer: &mut dyn Observer) -> Result<Outcome, ClusterError>;
+    /// From now on a call that waits for an answer ends with [`ClusterError::Interrupted`] soon after
+    /// `flag` says so. A call that follows an operation asks its observer instead. A backend whose
+    /// calls never wait has nothing to do here.
+    fn interrupted_by(&self, flag: InterruptFlag) {
+        drop(flag);
+    }
 }
 
 /// What a backend without a coordinator of ours says.

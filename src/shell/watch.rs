@@ -17,6 +17,8 @@ pub struct BatchWatch {
     quiet: bool,
     /// Ctrl-C leaves the operation to whoever began it.
     attached: bool,
+    /// That it is cancelled was said.
+    told: bool,
     /// What each segment's line was last.
     last: BTreeMap<Dbid, Doing>,
 }
@@ -36,7 +38,7 @@ const WORTH_ITS_STAGES_MS: i64 = 1_000;
 impl BatchWatch {
     /// Watches quietly or not.
     pub fn new(signals: Signals, quiet: bool) -> BatchWatch {
-        BatchWatch { signals, quiet, attached: false, last: BTreeMap::new() }
+        BatchWatch { signals, quiet, attached: false, told: false, last: BTreeMap::new() }
     }
 
     /// Watches what somebody else began: leaving it cancels nothing.
@@ -75,7 +77,9 @@ impl Observer for BatchWatch {
             return Control::Detach;
         }
         if self.signals.interrupted() {
-            say(&[format!("interrupted: cancelling operation {}", now.op)]);
+            if !std::mem::replace(&mut self.told, true) {
+                say(&[format!("{}: cancelling operation {}", self.signals.why(), now.op)]);
+            }
             return Control::Cancel;
         }
         Control::KeepWatching
@@ -97,34 +101,34 @@ pub struct CommandWatch {
     farewell: String,
 }
 
-enum Shown {
+/// What runs, as it is shown on this kind of stream.
+pub(super) enum Shown {
     Lines(BatchWatch),
     Terminal(TerminalWatch),
 }
 
 impl Shown {
-    fn of(signals: &Signals, on_terminal: Option<Style>, quiet: bool) -> Option<Shown> {
-        match on_terminal {
+    /// Draws on a terminal, or writes lines; nothing when quiet.
+    pub(super) fn on(signals: &Signals, terminal: Option<Style>, quiet: bool) -> Option<Shown> {
+        match terminal {
             _ if quiet => None,
             Some(style) => Some(Shown::Terminal(TerminalWatch::without_hint(signals.clone(), style))),
             None => Some(Shown::Lines(BatchWatch::new(signals.clone(), quiet))),
         }
     }
 
-    fn show(shown: Option<&mut Shown>, now: &Progressing) {
-        match shown {
-            Some(Shown::Lines(lines)) => say(&lines.news(now)),
-            Some(Shown::Terminal(lines)) => now.contents.iter().for_each(|c| lines.show(c, now.elapsed_ms)),
-            None => {}
+    pub(super) fn show(&mut self, now: &Progressing) {
+        match self {
+            Shown::Lines(lines) => say(&lines.news(now)),
+            Shown::Terminal(lines) => now.contents.iter().for_each(|c| lines.show(c, now.elapsed_ms)),
         }
     }
 
-    /// Says something beside what is shown, and also when nothing is.
-    fn tell(shown: Option<&Shown>, text: &str) {
-        match shown {
-            // A terminal that can't be written to loses a line and nothing else.
-            Some(Shown::Terminal(lines)) => drop(lines.lines.println(text)),
-            Some(Shown::Lines(_)) | None => say(&[text.to_owned()]),
+    /// Takes what is drawn off the terminal while a question stands there.
+    pub(super) fn suspend<T>(&self, ask: impl FnOnce() -> T) -> T {
+        match self {
+            Shown::Lines(_) => ask(),
+            Shown::Terminal(watch) => watch.lines.suspend(ask),
         }
     }
 }
@@ -132,7 +136,8 @@ impl Shown {
 impl CommandWatch {
     /// Draws on a terminal, or writes lines.
     pub fn new(signals: Signals, on_terminal: Option<Style>, quiet: bool, farewell: String) -> CommandWatch {
-        CommandWatch { shown: Shown::of(&signals, on_terminal, quiet), signals, farewell }
+        let shown = Shown::on(&signals, on_terminal, quiet);
+        CommandWatch { signals, shown, farewell }
     }
 }
 
@@ -143,38 +148,14 @@ impl Observer for CommandWatch {
             self.shown = None;
             self.signals.leave(&self.farewell)
         }
-        Shown::show(self.shown.as_mut(), now);
-        Control::KeepWatching
-    }
-}
-
-/// For what is done from here as a whole, the restart of a cluster: no coordinator could go on with it, and half
-/// of it is worse than either end. It is watched to its end, and Ctrl-C ends what would come after it.
-pub struct WholeWatch {
-    signals: Signals,
-    shown: Option<Shown>,
-    told: bool,
-}
-
-impl WholeWatch {
-    /// Draws on a terminal, or writes lines.
-    pub fn new(signals: Signals, on_terminal: Option<Style>, quiet: bool) -> WholeWatch {
-        WholeWatch { shown: Shown::of(&signals, on_terminal, quiet), signals, told: false }
-    }
-}
-
-impl Observer for WholeWatch {
-    fn progress(&mut self, now: &Progressing) -> Control {
-        if self.signals.interrupted() && !std::mem::replace(&mut self.told, true) {
-            let text = "a restart of everything is not left half way: it goes on until the cluster serves";
-            Shown::tell(self.shown.as_ref(), text);
+        if let Some(shown) = &mut self.shown {
+            shown.show(now);
         }
-        Shown::show(self.shown.as_mut(), now);
         Control::KeepWatching
     }
 }
 
-fn say(lines: &[String]) {
+pub(super) fn say(lines: &[String]) {
     let mut stderr = std::io::stderr().lock();
     for line in lines {
         // Progress nobody can read is not worth failing for.
@@ -261,6 +242,10 @@ impl Observer for TerminalWatch {
         if self.signals.ending() {
             // TERM and HUP: there may be nobody left to ask, and nothing is lost by going on.
             return Control::Detach;
+        }
+        if self.signals.timed_out() {
+            // Whoever set a limit meant it for what runs, and has said so before.
+            return Control::Cancel;
         }
         if self.signals.interrupted() {
             return self.decide(now.op);
@@ -365,17 +350,6 @@ mod tests {
         assert_eq!(watch.progress(&at(Stage::DataCopy, 1)), Control::KeepWatching);
         signals.raise();
         assert_eq!(watch.progress(&at(Stage::DataCopy, 1)), Control::Cancel);
-    }
-
-    #[test]
-    fn what_is_done_as_a_whole_is_neither_detached_nor_cancelled() {
-        let signals = Signals::unattached();
-        let mut watch = WholeWatch::new(signals.clone(), None, true);
-        signals.raise();
-        for _ in 0..2 {
-            assert_eq!(watch.progress(&at(Stage::DataCopy, 1)), Control::KeepWatching);
-        }
-        assert!(signals.interrupted(), "what comes after it ends");
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! The script API on a cluster that is a value: plans, the language's traps, procedures, errors.
 
 mod changes;
+mod differences;
 mod errors;
+mod explanations;
 mod fake;
 mod hooks;
 mod language;
@@ -9,3 +11,4 @@ mod modules;
 mod plans;
 mod procedures;
 mod records;
+mod rehearsals;

@@ -9,6 +9,7 @@ pub mod maintenance;
 pub mod operations;
 pub mod outcome;
 pub mod plan;
+pub mod plan_diff;
 pub mod procedures;
 pub mod refusal;
 pub mod segments;
@@ -17,6 +18,7 @@ pub mod sql;
 pub mod state;
 pub mod traffic;
 pub mod wait;
+pub mod why;
 
 use super::catalog::Entry;
 use super::context::Context;
@@ -28,6 +30,7 @@ use maintenance::MaintenanceRecord;
 use operations::{AuditRecord, OperationRecord};
 use outcome::{OutcomeRecord, SegmentOutcomeRecord};
 use plan::PlanRecord;
+use plan_diff::PlanDiffRecord;
 use refusal::RefusalRecord;
 use rhai::{Dynamic, Engine, Module};
 use segments::Segments;
@@ -37,6 +40,7 @@ use state::{
     ContentRecord, CoordinatorRecord, HostRecord, RecoveryRecord, RowRecord, SegmentRecord, StateRecord, WarningRecord,
 };
 use std::rc::Rc;
+use why::WhyRecord;
 
 /// The catalog, as the files here have it.
 pub(super) const ENTRIES: &[&[Entry]] = &[
@@ -52,6 +56,8 @@ pub(super) const ENTRIES: &[&[Entry]] = &[
     operations::ENTRIES,
     maintenance::ENTRIES,
     hooks::ENTRIES,
+    why::ENTRIES,
+    plan_diff::ENTRIES,
 ];
 
 /// Every record of the API: what is missing here has neither JSON nor help.
@@ -77,6 +83,8 @@ macro_rules! records {
             OperationRecord,
             AuditRecord,
             MaintenanceRecord,
+            WhyRecord,
+            PlanDiffRecord,
         )
     };
 }
@@ -93,6 +101,8 @@ pub fn register(engine: &mut Engine, context: &Rc<Context>) {
     demo::register(engine, context);
     operations::register(engine, context);
     maintenance::register(engine, context);
+    why::register(engine, context);
+    plan_diff::register(engine, context);
     session::register_errors(engine);
 
     let mut plain = Module::new();
@@ -108,6 +118,8 @@ pub fn register(engine: &mut Engine, context: &Rc<Context>) {
         operations::bind_all,
         maintenance::bind_all,
         hooks::bind_all,
+        why::bind_all,
+        plan_diff::bind_all,
     ] {
         bind_all(&mut plain, context);
     }
@@ -156,6 +168,8 @@ pub(super) fn kind(value: &Dynamic) -> &'static str {
         "outcome"
     } else if value.is::<RefusalRecord>() {
         "refusal"
+    } else if value.is::<WhyRecord>() {
+        "why"
     } else {
         "value"
     }
