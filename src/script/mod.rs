@@ -20,6 +20,7 @@ mod record;
 mod sequence;
 mod session;
 mod thrown;
+mod types;
 pub mod ui;
 mod units;
 
@@ -36,4 +37,7 @@ pub use record::FieldDoc;
 pub use sequence::merged;
 pub use session::{ScriptValue, Session, SessionConfig};
 pub use thrown::Thrown;
+pub use types::{
+    Member, MemberKind, OpenCall, OpenOptions, Type, members, open_call, open_call_in, type_of_chain, type_of_chain_in,
+};
 pub use units::{UnitError, duration_ms, rate_bytes, size_bytes};

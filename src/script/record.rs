@@ -10,15 +10,19 @@ use std::rc::Rc;
 /// A field: its name, what it is, and how it is read.
 pub struct Field<T> {
     pub name: &'static str,
+    /// Its type as [`Type::of`](super::types::Type::of) reads it.
+    pub kind: &'static str,
     pub doc: &'static str,
     pub read: fn(&T) -> Dynamic,
 }
 
-/// Name and meaning of a field, for help and completion.
+/// Name, type and meaning of a field, for help and completion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FieldDoc {
     pub record: &'static str,
     pub name: &'static str,
+    /// Its type as [`Type::of`](super::types::Type::of) reads it: `int`, `Segment?`, `[Content]`.
+    pub kind: &'static str,
     pub doc: &'static str,
 }
 
@@ -31,15 +35,20 @@ pub trait Record: Clone + PartialEq + 'static {
     fn json(&self) -> Value;
 }
 
-/// Fields as a table, so that a record's file reads like its documentation.
+/// Fields as a table, so that a record's file reads like its documentation: `name: "type", "doc" => |r| read;`.
 macro_rules! fields {
-    ($($name:ident: $doc:literal => |$r:ident| $read:expr;)*) => {
+    ($($name:ident: $first:literal $(, $doc:literal)? => |$r:ident| $read:expr;)*) => {
         vec![$($crate::script::record::Field {
             name: stringify!($name),
-            doc: $doc,
+            kind: $crate::script::record::fields!(@kind $first $(, $doc)?),
+            doc: $crate::script::record::fields!(@doc $first $(, $doc)?),
             read: |$r| ::rhai::Dynamic::from($read),
         }),*]
     };
+    (@kind $kind:literal, $doc:literal) => { $kind };
+    (@kind $doc:literal) => { "any" };
+    (@doc $kind:literal, $doc:literal) => { $doc };
+    (@doc $doc:literal) => { $doc };
 }
 pub(super) use fields;
 
@@ -70,7 +79,7 @@ pub fn to_map<T: Record>(record: &T) -> Map {
 
 /// What help and completion know of a record.
 pub fn docs<T: Record>() -> Vec<FieldDoc> {
-    T::fields().iter().map(|f| FieldDoc { record: T::NAME, name: f.name, doc: f.doc }).collect()
+    T::fields().iter().map(|f| FieldDoc { record: T::NAME, name: f.name, kind: f.kind, doc: f.doc }).collect()
 }
 
 /// Reached for an unknown property too, which Rhai would otherwise report without the near miss.

@@ -40,6 +40,7 @@ pub(super) const ENTRIES: &[&[Entry]] = &[
     plan::ENTRIES,
     wait::ENTRIES,
     sql::ENTRIES,
+    segments::ENTRIES,
     session::ENTRIES,
     procedures::ENTRIES,
     fault::ENTRIES,
@@ -66,6 +67,7 @@ macro_rules! records {
             TrafficRecord,
             TrafficReport,
             Loaded,
+            Segments,
         )
     };
 }
@@ -89,6 +91,7 @@ pub fn register(engine: &mut Engine, context: &Rc<Context>) {
         plan::bind_all,
         wait::bind_all,
         sql::bind_all,
+        segments::bind_all,
         session::bind_all,
         procedures::bind_all,
         demo::bind_methods,
@@ -114,9 +117,6 @@ pub(super) fn record_json(value: &Dynamic) -> Option<Value> {
         )*};
     }
     records!(try_each);
-    if let Some(segments) = value.read_lock::<Segments>() {
-        return Some(segments.json());
-    }
     if let Some(row) = value.read_lock::<SqlRow>() {
         return Some(row.json());
     }
@@ -149,6 +149,16 @@ pub(super) fn kind(value: &Dynamic) -> &'static str {
 pub fn record_docs() -> Vec<FieldDoc> {
     macro_rules! all {
         ($($type:ty),* $(,)?) => { [$(docs::<$type>()),*].concat() };
+    }
+    records!(all)
+}
+
+/// The last part of each type's Rust name, and what scripts call it.
+pub(super) fn type_names() -> Vec<(&'static str, &'static str)> {
+    macro_rules! all {
+        ($($type:ty),* $(,)?) => {
+            vec![$((std::any::type_name::<$type>().rsplit("::").next().unwrap_or_default(), <$type as Record>::NAME)),*]
+        };
     }
     records!(all)
 }

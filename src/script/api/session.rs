@@ -41,7 +41,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         "What FTS knows of a content now, saw in its last rounds, and decided from what.",
         "evidence(2).decisions"
     ),
-    entry!("args", &[&[]], "array", "The arguments after the script's name.", "args()[0]"),
+    entry!("args", &[&[]], "[string]", "The arguments after the script's name.", "args()[0]"),
     entry!("exit", &[&[], &["code: int"]], "()", "Ends the script with this exit code; it can't be caught.", "exit(3)"),
     entry!(
         "help",
