@@ -62,6 +62,11 @@ pub fn register<T: Record>(engine: &mut Engine, context: &Rc<Context>) {
     engine.register_indexer_get(|r: &mut T, key: ImmutableString| field_of(r, &key));
     engine.register_fn("==", |a: T, b: T| a == b);
     engine.register_fn("!=", |a: T, b: T| a != b);
+    // Rhai would call these unequal by their types, and `state().down == 0` would quietly be false.
+    engine.register_fn("==", |a: T, b: Dynamic| same(&a, &b));
+    engine.register_fn("!=", |a: T, b: Dynamic| same(&a, &b).map(|same| !same));
+    engine.register_fn("==", |a: Dynamic, b: T| same(&b, &a));
+    engine.register_fn("!=", |a: Dynamic, b: T| same(&b, &a).map(|same| !same));
     engine.register_fn("to_map", |r: &mut T| to_map(r));
     engine.register_fn("to_json", |r: &mut T| r.json().to_string());
     for name in ["to_string", "to_debug", "print", "debug"] {
@@ -70,6 +75,20 @@ pub fn register<T: Record>(engine: &mut Engine, context: &Rc<Context>) {
             super::context::guard(name, || Ok(r.text(&context).trim_end().into()))
         });
     }
+}
+
+/// Whether a record equals another value. Comparing with `()` asks whether there is one at all, which is a fair question.
+fn same<T: Record>(record: &T, other: &Dynamic) -> Result<bool, Box<EvalAltResult>> {
+    if other.is_unit() {
+        return Ok(false);
+    }
+    if let Some(other) = other.read_lock::<T>() {
+        return Ok(*record == *other);
+    }
+    let names: Vec<&str> = T::fields().iter().map(|f| f.name).collect();
+    let shown = super::types::Type::of_value(other);
+    let message = format!("a {} never equals a value of type {shown}: compare one of its properties", T::NAME);
+    Err(Thrown::script("unknown_value", message).next(format!("properties: {}", names.join(" "))).into())
 }
 
 /// The record as a map of its fields.

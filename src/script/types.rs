@@ -247,6 +247,13 @@ pub fn open_call_in(text: &str, variables: &dyn Fn(&str) -> Option<Type>) -> Opt
     reader.open_call()
 }
 
+/// Every `switch` of a text whose value has a type that is known: the byte it begins at, and that type.
+pub(super) fn switches(text: &str) -> Vec<(usize, Type)> {
+    let mut reader = Reader::new(&|_| None);
+    reader.read(text);
+    reader.switches
+}
+
 /// One bracket that is open, and what was read inside it.
 #[derive(Default)]
 struct Frame {
@@ -266,6 +273,8 @@ struct Frame {
     binding: Option<Binding>,
     /// Between the bars of a closure's parameters.
     parameters: Option<Vec<String>>,
+    /// Where a `switch` began whose cases have not been reached.
+    switching: Option<usize>,
 }
 
 /// A name that may be called.
@@ -286,11 +295,14 @@ struct Reader<'a> {
     made: BTreeMap<String, Type>,
     outer: Vec<Frame>,
     frame: Frame,
+    /// Bytes that were read.
+    at: usize,
+    switches: Vec<(usize, Type)>,
 }
 
 impl<'a> Reader<'a> {
     fn new(given: &'a dyn Fn(&str) -> Option<Type>) -> Reader<'a> {
-        Reader { given, made: BTreeMap::new(), outer: Vec::new(), frame: Frame::default() }
+        Reader { given, made: BTreeMap::new(), outer: Vec::new(), frame: Frame::default(), at: 0, switches: Vec::new() }
     }
 
     fn read(&mut self, text: &str) {
@@ -314,6 +326,7 @@ impl<'a> Reader<'a> {
                 self.sign(first, rest)
             };
             rest = &rest[len..];
+            self.at += len;
         }
     }
 
@@ -357,6 +370,11 @@ impl<'a> Reader<'a> {
             (_, "let" | "const") => {
                 self.forget();
                 self.frame.binding = Some(Binding::Let(None));
+                return;
+            }
+            (_, "switch") => {
+                self.forget();
+                self.frame.switching = Some(self.at);
                 return;
             }
             (_, "for") => {
@@ -423,6 +441,9 @@ impl<'a> Reader<'a> {
         if bracket == '{' {
             // The loop's variable is known inside its body.
             self.bind();
+            if let (Some(at), Some(of)) = (self.frame.switching.take(), self.frame.value.take()) {
+                self.switches.push((at, of));
+            }
         }
         let callee = self.frame.name.take().filter(|_| bracket == '(');
         let frame = Frame { bracket: Some(bracket), callee, ..Frame::default() };
