@@ -5,7 +5,7 @@
 
 use super::error::{Pos, ScriptError};
 
-/// What the prompt is called in positions; an earlier entry is `prompt[3]`.
+/// What the prompt is called in positions; an earlier entry is `prompt:3`.
 pub(super) const PROMPT: &str = "prompt";
 
 /// Rhai counts lines in 16 bits. Far above any session; beyond it an earlier entry's place is no longer told.
@@ -77,7 +77,7 @@ impl Entries {
     }
 
     fn place(&self, entry: &Entry, line: usize, col: usize) -> Pos {
-        let file = if entry.number == self.count { PROMPT.into() } else { format!("{PROMPT}[{}]", entry.number) };
+        let file = if entry.number == self.count { PROMPT.into() } else { format!("{PROMPT}:{}", entry.number) };
         Pos { file, line, col }
     }
 }
@@ -104,7 +104,7 @@ mod tests {
         let whole = entries.enter("import \"a\" as a; ", "f()");
         assert_eq!(whole.lines().nth(5), Some("f()"), "{whole:?}");
         assert_eq!(mended(&entries, 6), (Some("prompt:1:4".into()), Some("f()".into())));
-        assert_eq!(mended(&entries, 3), (Some("prompt[2]:2:4".into()), Some("  g()".into())));
+        assert_eq!(mended(&entries, 3), (Some("prompt:2:2:4".into()), Some("  g()".into())));
         assert_eq!(mended(&entries, 5), (None, None), "the imports are nobody's line");
     }
 }

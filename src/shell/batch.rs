@@ -176,10 +176,8 @@ fn relocate(view: &mut ErrorView, source: &Source) {
         Source::Codes(_) => {
             let called = view.calls.iter_mut().filter_map(|call| call.at.as_mut());
             for at in called.chain(view.position.as_mut()) {
-                // An earlier `-e`, whose function failed, is `prompt[1]`.
-                let entry = at.file.strip_prefix(PROMPT).filter(|rest| rest.is_empty() || rest.starts_with('['));
-                if let Some(entry) = entry {
-                    at.file = format!("-e{entry}");
+                if at.file == PROMPT {
+                    at.file = "-e".to_string();
                 }
             }
         }
