@@ -3,10 +3,11 @@
 //! Requests go over the coordinator's control endpoint, SQL over its PostgreSQL front. With the
 //! coordinator down the last catalog answers, read-only.
 
+use super::interrupt::Interrupt;
 use crate::cluster::request::{Owner, Reply, Request};
 use crate::cluster::{
-    Cluster, ClusterError, Control, Evidence, Fault, Observer, Outcome, PingResult, Plan, Progressing, Rows, SqlTarget,
-    State, Value,
+    Cluster, ClusterError, Control, Evidence, Fault, InterruptFlag, Observer, Outcome, PingResult, Plan, Progressing,
+    Rows, SqlTarget, State, Value,
 };
 use crate::core::ids::Content;
 use crate::core::report::StopMode;
@@ -56,13 +57,15 @@ pub struct Filerep {
     /// One connection is kept; a call that finds it taken or broken makes another.
     idle: Mutex<Option<Framed>>,
     sql: super::pg::Pg,
+    interrupt: Interrupt,
 }
 
 impl Filerep {
     pub fn new(address: Address, local: Box<dyn Local>, owner: Owner) -> std::io::Result<Arc<Filerep>> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let sql = super::pg::Pg::new(address.socket_dir.clone(), address.pg_port);
-        Ok(Arc::new(Filerep { address, local, owner, runtime, idle: Mutex::new(None), sql }))
+        let interrupt = Interrupt::default();
+        Ok(Arc::new(Filerep { address, local, owner, runtime, idle: Mutex::new(None), sql, interrupt }))
     }
 
     fn unreachable(&self, cause: &dyn std::fmt::Display) -> ClusterError {
@@ -105,22 +108,28 @@ impl Filerep {
     /// One request, one reply. Sent again on a new connection only when the kept one was found dead
     /// before anything was asked of it, or the request changes nothing.
     fn ask(&self, request: &Request) -> Result<Reply, ClusterError> {
-        self.runtime.block_on(async {
-            let repeatable = matches!(
-                request,
-                Request::State | Request::Probe | Request::Evidence { .. } | Request::Setting { value: None, .. }
-            );
-            if let Some(mut kept) = self.take_idle().filter(|_| repeatable)
-                && let Ok(reply) = within(exchange(&mut kept, request)).await
-            {
-                self.keep(kept);
-                return Ok(reply);
-            }
-            let mut connection = self.connect().await?;
-            let reply = within(exchange(&mut connection, request)).await.map_err(|e| self.unreachable(&e))?;
-            self.keep(connection);
-            Ok(reply)
+        let repeatable = matches!(
+            request,
+            Request::State | Request::Probe | Request::Evidence { .. } | Request::Setting { value: None, .. }
+        );
+        let answered = self.runtime.block_on(self.interrupt.or(self.exchanged(request, repeatable)));
+        answered.unwrap_or_else(|| {
+            let left = if repeatable { "" } else { "whether it was done is not known; state() shows what is" };
+            Err(ClusterError::Interrupted { left: left.to_owned() })
         })
+    }
+
+    async fn exchanged(&self, request: &Request, repeatable: bool) -> Result<Reply, ClusterError> {
+        if let Some(mut kept) = self.take_idle().filter(|_| repeatable)
+            && let Ok(reply) = within(exchange(&mut kept, request)).await
+        {
+            self.keep(kept);
+            return Ok(reply);
+        }
+        let mut connection = self.connect().await?;
+        let reply = within(exchange(&mut connection, request)).await.map_err(|e| self.unreachable(&e))?;
+        self.keep(connection);
+        Ok(reply)
     }
 
     fn state_from(&self, reply: Reply) -> Result<State, ClusterError> {
@@ -273,7 +282,8 @@ impl Cluster for Filerep {
     }
 
     fn sql(&self, target: SqlTarget, text: &str, params: &[Value]) -> Result<Rows, ClusterError> {
-        self.runtime.block_on(self.sql.run(&target, text, params)).map_err(|e| e.into_cluster(self))
+        let ran = self.sql.run(&target, text, params, &self.interrupt);
+        self.runtime.block_on(ran).map_err(|e| e.into_cluster(self))
     }
 
     fn sql_all(&self, text: &str, params: &[Value]) -> Result<Rows, ClusterError> {
@@ -308,13 +318,11 @@ impl Cluster for Filerep {
         };
         let began = Instant::now();
         let expected = Identity::Host(host.to_owned());
-        let answered = self.runtime.block_on(net::connect(
-            endpoint,
-            &self.address.credentials,
-            Purpose::Host,
-            Some(&expected),
-            CONNECT_DEADLINE,
-        ));
+        let connecting =
+            net::connect(endpoint, &self.address.credentials, Purpose::Host, Some(&expected), CONNECT_DEADLINE);
+        let Some(answered) = self.runtime.block_on(self.interrupt.or(connecting)) else {
+            return Err(ClusterError::Interrupted { left: String::new() });
+        };
         let (ok, cause, message) = match &answered {
             Ok(_) => (true, String::new(), "answers".to_owned()),
             Err(error) => (false, error.cause().to_owned(), error.to_string()),
@@ -372,6 +380,10 @@ impl Cluster for Filerep {
         drop(self.take_idle());
         self.local.restart_all(mode, observer)
     }
+
+    fn interrupted_by(&self, flag: InterruptFlag) {
+        self.interrupt.set(flag);
+    }
 }
 
 impl super::pg::PgError {
@@ -379,6 +391,7 @@ impl super::pg::PgError {
         match self {
             super::pg::PgError::Connect(cause) => cluster.unreachable(&cause),
             super::pg::PgError::Sql { sqlstate, message } => ClusterError::Sql { sqlstate, message },
+            super::pg::PgError::Interrupted(left) => ClusterError::Interrupted { left },
         }
     }
 }

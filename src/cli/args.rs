@@ -43,6 +43,15 @@ pub struct Globals {
     /// No plan, no progress and no good news on stderr
     #[arg(short, long, global = true)]
     pub quiet: bool,
+    /// Events on stdout, one JSON document a line
+    #[arg(long, global = true, conflicts_with = "json")]
+    pub ndjson: bool,
+    /// Change nothing; each step is planned on what the one before would leave (exit 3: nothing to do)
+    #[arg(long, global = true)]
+    pub dry_run: bool,
+    /// End the whole run after this time, as Ctrl-C would (exit 6), such as 10m
+    #[arg(long, global = true, value_name = "DURATION")]
+    pub timeout: Option<String>,
 }
 
 fn parse_yes(list: &str) -> Result<YesPolicy, String> {
@@ -107,6 +116,11 @@ pub enum Command {
         /// Override: this segment's copy is the last one, whatever the records say; may be repeated
         #[arg(long, value_name = "DBID", value_delimiter = ',')]
         serve: Vec<i64>,
+    },
+    /// Apply a plan that was saved, if what it depends on still stands
+    Apply {
+        /// What plan.save(FILE) wrote
+        file: PathBuf,
     },
     #[command(flatten)]
     Primitive(Primitive),

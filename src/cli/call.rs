@@ -191,6 +191,11 @@ impl Call {
         self
     }
 
+    /// Whether an option was given.
+    pub fn has(&self, option: &str) -> bool {
+        self.options.iter().any(|(name, _)| *name == option)
+    }
+
     /// The call as Rhai.
     pub fn source(&self) -> String {
         let options = self.argument.clone().or_else(|| self.options()).unwrap_or_default();
@@ -235,7 +240,7 @@ impl Call {
 }
 
 /// A Rhai string literal.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let mut out = String::from("\"");
     for c in text.chars() {
         match c {

@@ -16,6 +16,7 @@ use args::{Cli, Command, Primitive};
 use clap::{CommandFactory, FromArgMatches};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Printed below the options.
 const AFTER_HELP: &str = "\
@@ -29,7 +30,13 @@ pub struct Invocation {
     /// `-c`; the environment is not looked at here.
     pub cluster: Option<String>,
     pub json: bool,
+    /// `--ndjson`: events instead of one document.
+    pub ndjson: bool,
     pub quiet: bool,
+    /// `--dry-run` of a whole session. A call with a plan of its own makes that plan instead.
+    pub dry_run: bool,
+    /// `--timeout` of a whole run. A call with an option of that name takes it for itself.
+    pub time_limit: Option<Duration>,
     pub policy: YesPolicy,
     pub action: Action,
 }
@@ -56,6 +63,10 @@ pub enum Action {
     },
     Status,
     Destroy,
+    /// A saved plan, applied.
+    Apply {
+        file: PathBuf,
+    },
     /// Rebuilds a catalog that is lost.
     Adopt {
         dirs: Vec<PathBuf>,
@@ -134,6 +145,7 @@ fn invocation(cli: Cli) -> Result<Invocation, clap::Error> {
         return Err(usage("-e stands alone: it cannot be used with a script or a command"));
     }
     let mut cluster = globals.cluster;
+    let time_limit = globals.timeout.as_deref().map(time_limit).transpose()?;
     let action = match command {
         None if globals.eval.is_empty() => Action::Prompt,
         None => Action::Script(Source::Codes(globals.eval)),
@@ -144,7 +156,44 @@ fn invocation(cli: Cli) -> Result<Invocation, clap::Error> {
         Action::Call(call) => Some(call.function.clone()),
         _ => None,
     };
-    Ok(Invocation { cluster, json: globals.json, quiet: globals.quiet, policy, action })
+    let (json, ndjson, quiet) = (globals.json, globals.ndjson, globals.quiet);
+    let mut whole = Invocation { cluster, json, ndjson, quiet, dry_run: globals.dry_run, time_limit, policy, action };
+    settle(&mut whole)?;
+    Ok(whole)
+}
+
+/// What a flag is about depends on the action: a call's own, the whole run's, or nobody's.
+fn settle(invocation: &mut Invocation) -> Result<(), clap::Error> {
+    let (dry_run, limited, ndjson) = (invocation.dry_run, invocation.time_limit.is_some(), invocation.ndjson);
+    match &invocation.action {
+        Action::Call(call) => {
+            invocation.dry_run &= !call.dry_run;
+            invocation.time_limit = invocation.time_limit.filter(|_| !call.has("timeout"));
+            Ok(())
+        }
+        Action::Script(_) | Action::Apply { .. } => Ok(()),
+        Action::Prompt | Action::Demo(_) if limited || ndjson => {
+            Err(usage("--timeout and --ndjson are for a script, -e or a command, not for a prompt"))
+        }
+        Action::Prompt | Action::Demo(_) => Ok(()),
+        Action::Adopt { .. } if !limited => {
+            invocation.dry_run = false;
+            Ok(())
+        }
+        _ if limited => Err(usage("this command takes no --timeout: what it begins must end")),
+        _ if dry_run => Err(usage("this command has no dry run")),
+        _ => Ok(()),
+    }
+}
+
+fn time_limit(text: &str) -> Result<Duration, clap::Error> {
+    let ms = crate::script::duration_ms(text).ok().and_then(|ms| u64::try_from(ms).ok());
+    ms.map(Duration::from_millis).ok_or_else(|| usage(&format!("--timeout {text}: a time has a unit, such as 10m")))
+}
+
+/// Whether a command line that could not be read asked for JSON: then its failure is a document too.
+pub fn wants_document(args: &[OsString]) -> bool {
+    args.iter().any(|arg| arg == "--json" || arg == "--ndjson")
 }
 
 /// `segsh start DIR` and `segsh start -c DIR` are one; both at once must agree.
@@ -179,6 +228,7 @@ fn action(command: Command, cluster: &mut Option<String>) -> Result<Action, clap
             place(dir, cluster)?;
             Action::Destroy
         }
+        Command::Apply { file } => Action::Apply { file },
         Command::Adopt { dirs, dry_run, serve } => Action::Adopt { dirs, dry_run, serve },
         Command::Host(raw) => Action::Host(raw.args),
         Command::Segment(raw) => Action::Segment(raw.args),

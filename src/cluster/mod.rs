@@ -30,5 +30,5 @@ pub use predict::state_after;
 pub use recovery::{Line, Recovery, recoveries};
 pub use refusal::{Refusal, RefusalCode};
 pub use state::{Alive, ContentState, CoordinatorState, HostState, PairHealth, Segment, State};
-pub use traits::{Cluster, Control, Fault, Observer, OperationId, PingResult, Rows, SqlTarget, Value};
+pub use traits::{Cluster, Control, Fault, InterruptFlag, Observer, OperationId, PingResult, Rows, SqlTarget, Value};
 pub use warning::{Episode, Thresholds, Warning, WarningCode, warnings};

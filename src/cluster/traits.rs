@@ -8,6 +8,7 @@ use super::state::State;
 use crate::core::ids::{Content, Dbid};
 use crate::core::report::StopMode;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// What an observer of a running operation wants next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +27,9 @@ pub enum Control {
 pub trait Observer {
     fn progress(&mut self, now: &Progressing) -> Control;
 }
+
+/// Says whether a person wants what runs to end: Ctrl-C, TERM, or the end of a time limit. Sticky.
+pub type InterruptFlag = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// The id of a coordinator's operation.
 pub type OperationId = i64;
@@ -121,4 +125,10 @@ pub trait Cluster: Send + Sync {
     fn pg_endpoint(&self) -> (String, u16);
     /// Stops the whole cluster and starts it again. `restart()` with a selection is a plan instead.
     fn restart_all(&self, mode: StopMode, observer: &mut dyn Observer) -> Result<Outcome, ClusterError>;
+    /// From now on a call that waits for an answer ends with [`ClusterError::Interrupted`] soon after
+    /// `flag` says so. A call that follows an operation asks its observer instead. A backend whose
+    /// calls never wait has nothing to do here.
+    fn interrupted_by(&self, flag: InterruptFlag) {
+        drop(flag);
+    }
 }

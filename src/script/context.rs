@@ -1,6 +1,7 @@
 //! What every API function shares: the cluster, the person in front, and what this script has done.
 
 use super::api::demo::Traffic;
+use super::rehearsal::Rehearsal;
 use super::thrown::{Thrower, Thrown};
 use super::ui::{Renderer, Ui};
 use crate::cluster::{Cluster, Outcome, OutcomeStatus, Plan, StepKind};
@@ -38,6 +39,8 @@ pub struct Context {
     pub(super) ui: Rc<dyn Ui>,
     pub(super) renderer: Rc<dyn Renderer>,
     pub(super) dry_run: bool,
+    /// What a dry run has come to; it outlives a line, as the cluster's own state would.
+    pub(super) rehearsal: Rehearsal,
     pub(super) ops: RefCell<Vec<OpRecord>>,
     pub(super) grants: RefCell<Vec<Grant>>,
     /// Set by `exit(n)`: like the interrupt it is raised again at every operation, because a closure
@@ -92,6 +95,18 @@ impl Context {
         for plan in plans {
             grants.extend(grants_of(plan));
         }
+    }
+
+    /// Whether everything that these plans hold was confirmed already, and is not used up.
+    pub(super) fn grants_hold(&self, plans: &[Plan]) -> bool {
+        let mut left = self.grants.borrow().clone();
+        plans.iter().flat_map(grants_of).all(|needed| match left.iter().position(|g| *g == needed) {
+            Some(at) => {
+                left.swap_remove(at);
+                true
+            }
+            None => false,
+        })
     }
 
     /// Whether a plan holds nothing that was not confirmed; what it holds is then used up, so that

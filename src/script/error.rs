@@ -120,8 +120,20 @@ impl ScriptError {
         }
     }
 
+    /// What failed before or beside a script, as an error of one.
+    pub fn outside(thrown: Thrown) -> ScriptError {
+        ScriptError::new(ErrorKind::Api, thrown)
+    }
+
     pub(super) fn interrupted() -> ScriptError {
         ScriptError::new(ErrorKind::Interrupted, Thrown::interrupted())
+    }
+
+    /// What ended with Ctrl-C, with what the call under way said of it: it is the token of the end.
+    pub(super) fn interrupted_by(error: Option<&EvalAltResult>) -> ScriptError {
+        let said = error.and_then(token).filter(|text| text.starts_with("interrupted"));
+        let message = said.unwrap_or_else(|| "interrupted".into());
+        ScriptError { message, ..ScriptError::interrupted() }
     }
 
     /// A text that does not compile. `is_variable` tells the variables that the session has.
@@ -288,6 +300,15 @@ fn of_thrown(value: &Dynamic) -> ScriptError {
             let code = map.get("error").map_or("thrown".into(), |e| code_of_builtin(&e.to_string()));
             ScriptError::new(ErrorKind::Thrown, Thrown::script(&code, text))
         }
+    }
+}
+
+/// The text that an end which no script can catch carries.
+fn token(error: &EvalAltResult) -> Option<String> {
+    match error {
+        EvalAltResult::ErrorTerminated(token, _) => token.clone().into_string().ok(),
+        EvalAltResult::ErrorInFunctionCall(_, _, inner, _) | EvalAltResult::ErrorInModule(_, inner, _) => token(inner),
+        _ => None,
     }
 }
 

@@ -7,6 +7,7 @@ use super::entries::{Entries, PROMPT};
 use super::error::{ErrorKind, ScriptError};
 use super::json;
 use super::modules::{ModulePaths, Resolver};
+use super::rehearsal::{Rehearsal, Rehearsed};
 use super::scan;
 use super::thrown::Thrown;
 use super::types::Type;
@@ -30,7 +31,8 @@ pub struct SessionConfig {
     pub site_dir: Option<PathBuf>,
     /// The machine's modules: `/etc/segsh/site`.
     pub system_dir: Option<PathBuf>,
-    /// Mutating calls stop after their check and return `planned`.
+    /// Mutating calls stop after their check and return `planned`; the next one is planned on what
+    /// they would leave.
     pub dry_run: bool,
 }
 
@@ -44,6 +46,8 @@ pub struct ScriptValue {
     pub told: bool,
     /// What the script changed.
     pub ops: Vec<OpRecord>,
+    /// What the session would have done so far, when it is a dry run.
+    pub rehearsed: Option<Rehearsed>,
 }
 
 impl ScriptValue {
@@ -90,6 +94,7 @@ impl Session {
             ui: config.ui,
             renderer: config.renderer,
             dry_run: config.dry_run,
+            rehearsal: Rehearsal::default(),
             ops: RefCell::default(),
             grants: RefCell::default(),
             exit: Cell::new(None),
@@ -242,18 +247,21 @@ impl Session {
     ) -> Result<ScriptValue, Box<ScriptError>> {
         let result = catch_unwind(AssertUnwindSafe(|| run(&self.engine)));
         let ops = self.context.ops.borrow().clone();
+        let rehearsed = self.context.dry_run.then(|| self.context.rehearsal.so_far());
         // The flags come first: an end inside a closure looks like an error, or like no end at all.
         if let Some(code) = self.context.exit.get() {
             let value = Dynamic::UNIT;
-            return Ok(ScriptValue { value, exit: Some(code), told: false, ops });
+            return Ok(ScriptValue { value, exit: Some(code), told: false, ops, rehearsed });
         }
         if self.context.ui.interrupted() {
-            return Err(Box::new(ScriptError { changed_before: ops, ..ScriptError::interrupted() }));
+            let ended = result.as_ref().ok().and_then(|r| r.as_ref().err());
+            let interrupted = ScriptError::interrupted_by(ended.map(|e| &**e));
+            return Err(Box::new(ScriptError { changed_before: ops, ..interrupted }));
         }
         match result {
             Ok(Ok(value)) => {
                 let told = self.was_told(&value);
-                Ok(ScriptValue { value, exit: None, told, ops })
+                Ok(ScriptValue { value, exit: None, told, ops, rehearsed })
             }
             Ok(Err(error)) => Err(Box::new(self.script_error(name, *error, ops))),
             Err(_) => {
@@ -267,7 +275,7 @@ impl Session {
         let sources = self.context.sources.borrow();
         let error = match error {
             // Ctrl-C inside a wait, whose flag the shell may have taken down since.
-            terminated if is_terminated(&terminated) => ScriptError::interrupted(),
+            terminated if is_terminated(&terminated) => ScriptError::interrupted_by(Some(&terminated)),
             other => ScriptError::runtime(other, name, &sources, &self.names()),
         };
         ScriptError { changed_before: ops, ..error }

@@ -27,6 +27,16 @@ impl Damage {
     }
 }
 
+impl Damage {
+    /// What a person would have to answer, in a few words.
+    pub fn asks(&self) -> String {
+        match self {
+            Damage::Reversible => "y/N".into(),
+            Damage::TypeWord(word) | Damage::TypeCluster(word) => format!("type {word}"),
+        }
+    }
+}
+
 /// What came of asking.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
@@ -55,6 +65,11 @@ pub trait Ui {
     fn observer(&self, plan: &Plan) -> Box<dyn Observer>;
     /// The end of an operation, told to a person (stderr in batch); the value still goes to the script.
     fn ended(&self, outcome: &Outcome);
+    /// A dry run came to a plan that would be applied now; `shown` is its screen.
+    fn planned(&self, plan: &Plan, shown: &str) {
+        tracing::debug!(plan = %plan.id, "planned");
+        self.note(shown);
+    }
     /// `print(...)` of a script: data, on stdout.
     fn print(&self, text: &str);
     /// `debug(...)` of a script and what a dry run shows: for a person, never data.

@@ -50,6 +50,7 @@ impl ScriptEngine {
                 told: value.told,
                 plan: value.plan(),
                 state: value.state(),
+                rehearsed: value.rehearsed.clone(),
                 exit: value.exit,
             }),
             Err(error) => Err(Box::new(Failure { json: error.to_json(), view: view(*error) })),

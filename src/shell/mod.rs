@@ -13,6 +13,7 @@ pub mod output;
 pub mod prompt;
 pub mod render;
 pub mod repl;
+pub mod restart_watch;
 pub mod run;
 pub mod signals;
 pub mod terminal;

@@ -1,13 +1,15 @@
 //! What the filerep backend needs of the cluster's directory.
 
-use super::watched::watched;
+use super::watched::followed;
 use crate::backend::filerep::{Address, Filerep, Local};
 use crate::cluster::request::Owner;
-use crate::cluster::{ClusterError, Observer, Outcome, State};
+use crate::cluster::{ClusterError, Observer, Outcome, OutcomeStatus, State};
 use crate::cluster_dir::{self, ClusterDirError, ClusterHandle};
 use crate::core::report::StopMode;
 use crate::net::{Endpoint, Identity};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 /// The directory of a cluster on this machine.
 pub struct Directory {
@@ -85,13 +87,34 @@ impl Local for Directory {
     }
 
     fn restart_all(&self, mode: StopMode, observer: &mut dyn Observer) -> Result<Outcome, ClusterError> {
-        let outcome = watched(observer, |watch| {
+        let began = Instant::now();
+        let cancelled = Arc::new(AtomicBool::new(false));
+        let directory = Directory { handle: self.handle.clone(), owner: self.owner.clone() };
+        let not_wanted = Arc::clone(&cancelled);
+        let restarted = followed(observer, &cancelled, move |watch| {
             block_on(async {
-                cluster_dir::stop(&self.handle, mode, self.owner.clone(), watch).await?;
-                self.start(watch).await
+                cluster_dir::stop(&directory.handle, mode, directory.owner.clone(), watch).await?;
+                // Here and nowhere else there is something to cancel: a cluster that stands still.
+                if not_wanted.load(Ordering::SeqCst) { Ok(None) } else { directory.start(watch).await.map(Some) }
             })
         });
-        let outcome = outcome.map_err(|e| cluster_error(&e))?;
-        Ok(Outcome { verb: "restart".into(), ..outcome })
+        let elapsed_ms = i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX);
+        let start = format!("segsh start {}", self.handle.dir().display());
+        let ended = |status, message: &str| Outcome {
+            verb: "restart".into(),
+            status,
+            op: None,
+            segments: Vec::new(),
+            refusals: Vec::new(),
+            elapsed_ms,
+            message: message.into(),
+            next: start.clone(),
+        };
+        match restarted {
+            None => Ok(ended(OutcomeStatus::Started, "the restart goes on as long as this shell does")),
+            Some(Ok(None)) => Ok(ended(OutcomeStatus::Cancelled, "the cluster is stopped, and was not started again")),
+            Some(Ok(Some(outcome))) => Ok(Outcome { verb: "restart".into(), ..outcome }),
+            Some(Err(error)) => Err(cluster_error(&error)),
+        }
     }
 }

@@ -4,7 +4,8 @@ use super::binding::api;
 use super::outcome::OutcomeRecord;
 use super::plan::{PlanRecord, joined_outcome};
 use crate::cluster::{
-    Control, Intent, Observer, Outcome, OutcomeStatus, Plan, Progressing, Refusal, State, plan, still_holds,
+    Control, Intent, Observer, Outcome, OutcomeStatus, Plan, Progressing, Refusal, State, plan, state_after,
+    still_holds,
 };
 use crate::core::report::StopMode;
 use crate::script::catalog::{
@@ -180,10 +181,9 @@ fn not_all_by_accident(function: &str, verb: &str, options: &Options) -> Thrower
 
 /// Every mutating call begins with a probe. A restart must work while nothing can probe.
 fn probe_or_last(context: &Context, verb: &str) -> Thrower<State> {
-    let cluster = context.cluster()?;
-    match cluster.probe() {
-        Err(_) if verb == "restart" => Ok(cluster.state()?),
-        probed => Ok(probed?),
+    match context.probe() {
+        Err(probe) if verb == "restart" && probe.code != "interrupted" => context.state(),
+        probed => probed,
     }
 }
 
@@ -192,15 +192,29 @@ pub(super) fn planned(context: &Context, function: &'static str, verb: &'static 
     let options = Options::read(function, catalog::options_of(function), argument)?;
     not_all_by_accident(function, verb, &options)?;
     let state = match options.plan("after") {
-        Some(before) => before
-            .after
-            .as_deref()
-            .cloned()
-            .ok_or_else(|| Thrown::script("bad_option", "a plan read from a file predicts no state to plan on"))?,
+        Some(before) => left_by(context, before)?,
         None => probe_or_last(context, verb)?,
     };
     let plan = made(&state, &intent(verb, &options), &options);
     Ok(Dynamic::from(PlanRecord::new(plan, &state)))
+}
+
+/// The state that a plan would leave. One that was read from a file knows it only from the state it
+/// was made from, so that must still stand.
+fn left_by(context: &Context, before: &PlanRecord) -> Thrower<State> {
+    if let Some(after) = &before.after {
+        return Ok(State::clone(after));
+    }
+    let mut state = context.probe()?;
+    if let Some(first) = before.plans.first()
+        && let Some(refusal) = still_holds(first, &state)
+    {
+        return Err(Thrown::outcome(&refused(first, vec![refusal])));
+    }
+    for plan in before.plans.iter() {
+        state = state_after(&state, plan);
+    }
+    Ok(state)
 }
 
 /// `plan.apply(options)`: refused when what the plan depends on has changed.
@@ -214,10 +228,21 @@ pub(super) fn apply(context: &Context, record: &PlanRecord, argument: &Dynamic) 
         // again from what the ones before have left, and must come out no larger.
         let plan = if index == 0 { made.clone() } else { again(made, &state) };
         let outcome = match still_holds(&plan, &state).filter(|_| !plan.is_empty()) {
-            Some(refusal) => refused(&plan, vec![refusal]),
-            None => run(context, &plan, &state, &how)?,
+            Some(refusal) => {
+                let refuses = Plan { refuses: true, refusals: vec![refusal.clone()], ..plan };
+                not_to_be(context, &refuses, &state);
+                refused(&refuses, vec![refusal])
+            }
+            None => {
+                // A person sees a whole sequence before its first step, and is asked once.
+                let asks = index == 0 && record.plans.len() > 1;
+                match if asks { ask_once(context, record, "apply")? } else { None } {
+                    Some(declined) => declined,
+                    None => run(context, &plan, &state, &how)?,
+                }
+            }
         };
-        let stop = outcome.status != OutcomeStatus::Done;
+        let stop = !matches!(outcome.status, OutcomeStatus::Done | OutcomeStatus::Planned);
         outcomes.push(OutcomeRecord(Rc::new(outcome)));
         if stop {
             break;
@@ -240,19 +265,29 @@ fn again(shown: &Plan, state: &State) -> Plan {
 
 /// `confirm(plan)`: asks once; the calls that the plan holds then ask no more.
 pub(super) fn confirm(context: &Context, record: &PlanRecord) -> Thrower {
+    match ask_once(context, record, "confirm")? {
+        None => Ok(Dynamic::UNIT),
+        Some(declined) => Err(Thrown::outcome(&declined)),
+    }
+}
+
+/// Asks for everything that a plan holds at once; an outcome when the answer was not yes.
+fn ask_once(context: &Context, record: &PlanRecord, verb: &str) -> Thrower<Option<Outcome>> {
     let plans: Vec<Plan> = record.plans.iter().filter(|p| !p.steps.is_empty()).cloned().collect();
     let name = context.cluster()?.name();
-    let Some(damage) = gravest(&plans, &name) else {
-        return Ok(Dynamic::UNIT);
+    let Some(damage) = gravest(&plans, &name).filter(|_| !context.grants_hold(&plans)) else {
+        return Ok(None);
     };
-    if !context.dry_run {
+    if context.dry_run {
+        context.ui.note(&format!("would ask: {}", damage.asks()));
+    } else {
         match context.ui.confirm_sequence(&plans, &damage) {
             Answer::Yes => {}
-            other => return Err(Thrown::outcome(&declined("confirm", other)?)),
+            other => return declined(verb, other).map(Some),
         }
     }
     context.grant(&plans);
-    Ok(Dynamic::UNIT)
+    Ok(None)
 }
 
 fn gravest(plans: &[Plan], cluster: &str) -> Option<Damage> {
@@ -287,6 +322,7 @@ impl From<&Options> for How {
 /// Takes a plan through check, confirmation and the coordinator.
 fn run(context: &Context, plan: &Plan, state: &State, how: &How) -> Thrower<Outcome> {
     if plan.refuses {
+        not_to_be(context, plan, state);
         return Ok(refused(plan, plan.refusals.clone()));
     }
     let restarts_all = matches!(&plan.intent, Intent::Restart { selection, .. } if selection.is_all());
@@ -297,7 +333,7 @@ fn run(context: &Context, plan: &Plan, state: &State, how: &How) -> Thrower<Outc
         return Ok(outcome);
     }
     if context.dry_run {
-        return Ok(dry(context, plan));
+        return Ok(dry(context, plan, state));
     }
     if let Some(outcome) = ask(context, plan, state, restarts_all)? {
         return Ok(outcome);
@@ -409,8 +445,16 @@ impl Observer for Deadlined {
     }
 }
 
-fn dry(context: &Context, plan: &Plan) -> Outcome {
-    context.ui.note(&context.renderer.plan(plan));
+/// A dry run remembers that it was refused, also when the script has caught it.
+fn not_to_be(context: &Context, plan: &Plan, state: &State) {
+    if context.dry_run {
+        context.rehearse(plan, state);
+    }
+}
+
+fn dry(context: &Context, plan: &Plan, state: &State) -> Outcome {
+    context.ui.planned(plan, &context.renderer.plan(plan));
+    context.rehearse(plan, state);
     Outcome {
         status: OutcomeStatus::Planned,
         refusals: plan.refusals.clone(),
@@ -459,7 +503,9 @@ fn declined(verb: &str, answer: Answer) -> Thrower<Outcome> {
 /// Returns what is done and throws the rest, so that the next line never walks over a failure.
 fn finish(context: &Context, outcome: Outcome, raise: bool) -> Thrower {
     if outcome.status == OutcomeStatus::Cancelled && context.ui.interrupted() {
-        return Err(Thrown::interrupted());
+        // An operation's end was told with its number; what has none says here what it left behind.
+        let left = if outcome.op.is_some() { "" } else { outcome.message.as_str() };
+        return Err(Thrown::interrupted_saying(left).next(&outcome.next));
     }
     let returns = matches!(outcome.status, OutcomeStatus::Done | OutcomeStatus::Started | OutcomeStatus::Planned);
     if returns || !raise {

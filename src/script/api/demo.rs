@@ -101,6 +101,9 @@ impl Record for Loaded {
 pub(super) fn load(context: &Context, size: &str) -> Thrower {
     let cluster = drill(context, "demo::load")?;
     let bytes = units::size_bytes(size).map_err(|e| Thrown::script("bad_size", e.to_string()))?;
+    if context.only_names(|| format!("demo::load({size:?})")) {
+        return Ok(Dynamic::from(Loaded { bytes: 0, rows: 0, contents: 0, elapsed_ms: 0 }));
+    }
     let began = Instant::now();
     let contents = contents(cluster)?;
     let each = bytes / (contents.len().max(1) as i64) / ROW_BYTES;
@@ -239,6 +242,10 @@ impl Traffic {
 /// `demo::traffic()`: the running traffic of this session, or a new one.
 pub(super) fn traffic(context: &Context) -> Thrower {
     let cluster = drill(context, "demo::traffic")?;
+    if context.only_names(|| "demo::traffic()".into()) {
+        let idle = Traffic { run: RefCell::new(None), ended: RefCell::new(None) };
+        return Ok(Dynamic::from(TrafficRecord(Rc::new(idle))));
+    }
     if let Some(running) = context.traffic.borrow().as_ref()
         && running.run.borrow().is_some()
     {
@@ -266,7 +273,16 @@ pub(super) fn stop(context: &Context, record: &TrafficRecord) -> Thrower {
         return Ok(Dynamic::from(record.0.report()));
     };
     let mut report = run.report();
-    let writers = run.stop();
+    let writers = match run.stop(|| context.ui.interrupted()) {
+        Ok(writers) => writers,
+        Err(still_writing) => {
+            // They have been told to end; what they were answered can still be asked for.
+            record.0.run.replace(Some(still_writing));
+            return Err(Thrown::interrupted_saying(
+                "a writer still waits for an answer; stop() again reads everything back",
+            ));
+        }
+    };
     report.running = false;
     report.acknowledged = 0;
     report.refused = 0;

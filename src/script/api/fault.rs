@@ -52,6 +52,9 @@ pub(super) fn kill(context: &Context, target: &Dynamic) -> Thrower {
         return Err(not_a_segment(target));
     };
     let dbid: Dbid = segment.0.row.dbid;
+    if context.only_names(|| format!("fault::kill(state().segment({dbid}))")) {
+        return Ok(Dynamic::UNIT);
+    }
     cluster.fault(&Fault::Kill(dbid))?;
     Ok(Dynamic::UNIT)
 }
@@ -68,12 +71,18 @@ fn not_a_segment(target: &Dynamic) -> Thrown {
 
 /// `fault::stop_host(name)`.
 pub(super) fn stop_host(context: &Context, host: &str) -> Thrower {
-    drill(context, "fault::stop_host")?.fault(&Fault::StopHost(host.to_string()))?;
+    let cluster = drill(context, "fault::stop_host")?;
+    if !context.only_names(|| format!("fault::stop_host({host:?})")) {
+        cluster.fault(&Fault::StopHost(host.to_string()))?;
+    }
     Ok(Dynamic::UNIT)
 }
 
 /// `fault::start_host(name)`.
 pub(super) fn start_host(context: &Context, host: &str) -> Thrower {
-    drill(context, "fault::start_host")?.fault(&Fault::StartHost(host.to_string()))?;
+    let cluster = drill(context, "fault::start_host")?;
+    if !context.only_names(|| format!("fault::start_host({host:?})")) {
+        cluster.fault(&Fault::StartHost(host.to_string()))?;
+    }
     Ok(Dynamic::UNIT)
 }

@@ -74,6 +74,9 @@ pub(super) fn bind_all(module: &mut Module, context: &Rc<Context>) {
     });
 }
 
+/// What a dry run assumes of a pause without a time: the coordinator's default is documented as 10m.
+const PAUSE_DEFAULT_MS: i64 = 600_000;
+
 /// `help()` and `help(subject)`: printed, as help is read and not computed with.
 pub(super) fn help(context: &Context, subject: Option<&str>) -> Thrower {
     let text = match subject {
@@ -119,7 +122,13 @@ pub(super) fn setting(context: &Context, name: &str, value: Option<&Dynamic>) ->
         }
     });
     let value = value.transpose()?;
-    Ok(context.cluster()?.setting(name, value.as_deref())?.into())
+    let cluster = context.cluster()?;
+    if let Some(value) = &value
+        && context.only_names(|| format!("setting({name:?}, {value:?})"))
+    {
+        return Ok(value.clone().into());
+    }
+    Ok(cluster.setting(name, value.as_deref())?.into())
 }
 
 /// `fts_pause()` and `fts_pause("10m")`.
@@ -132,12 +141,27 @@ pub(super) fn fts_pause(context: &Context, time: Option<&Dynamic>) -> Thrower {
         units::duration_ms(&text).map_err(|e| Thrown::script("bad_time", e.to_string()))
     };
     let for_ms = time.map(read).transpose()?;
-    Ok(Dynamic::from(StateRecord(Rc::new(context.cluster()?.fts_pause(for_ms)?))))
+    let cluster = context.cluster()?;
+    let time = time.map(|t| format!("{:?}", t.to_string())).unwrap_or_default();
+    if context.only_names(|| format!("fts_pause({time})")) {
+        let mut state = context.state()?;
+        state.fts_paused_until_ms = Some(state.time_ms.saturating_add(for_ms.unwrap_or(PAUSE_DEFAULT_MS)));
+        context.imagine(state.clone());
+        return Ok(Dynamic::from(StateRecord(Rc::new(state))));
+    }
+    Ok(Dynamic::from(StateRecord(Rc::new(cluster.fts_pause(for_ms)?))))
 }
 
 /// `fts_resume()`.
 pub(super) fn fts_resume(context: &Context) -> Thrower {
-    Ok(Dynamic::from(StateRecord(Rc::new(context.cluster()?.fts_resume()?))))
+    let cluster = context.cluster()?;
+    if context.only_names(|| "fts_resume()".into()) {
+        let mut state = context.state()?;
+        state.fts_paused_until_ms = None;
+        context.imagine(state.clone());
+        return Ok(Dynamic::from(StateRecord(Rc::new(state))));
+    }
+    Ok(Dynamic::from(StateRecord(Rc::new(cluster.fts_resume()?))))
 }
 
 /// `evidence(content)`.

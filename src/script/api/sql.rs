@@ -120,8 +120,32 @@ fn parameters(values: &Array) -> Thrower<Vec<SqlValue>> {
 
 /// `sql(text)` and `sql(content, text)`, each with parameters or without.
 pub(super) fn sql(context: &Context, target: SqlTarget, text: &str, values: &Array) -> Thrower {
-    let rows = context.cluster()?.sql(target, text, &parameters(values)?)?;
+    let cluster = context.cluster()?;
+    let values = parameters(values)?;
+    if !only_reads(text) && context.only_names(|| called(&target, text)) {
+        let nothing = Rows { columns: Vec::new(), rows: Vec::new(), affected: 0 };
+        return Ok(Dynamic::from(RowsRecord(Rc::new(nothing))));
+    }
+    let rows = cluster.sql(target, text, &values)?;
     Ok(Dynamic::from(RowsRecord(Rc::new(rows))))
+}
+
+/// Whether one statement only answers, as far as its words tell. What a dry run is not sure of it
+/// does not send.
+fn only_reads(text: &str) -> bool {
+    const READS: &[&str] = &["select", "values", "show", "explain", "with", "table"];
+    const WRITES: &[&str] = &["insert", "update", "delete", "replace", "into", "analyze"];
+    let text = text.trim().trim_end_matches(';').to_ascii_lowercase();
+    let mut words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|w| !w.is_empty());
+    let first = words.next().unwrap_or_default();
+    !text.contains(';') && READS.contains(&first) && !words.any(|w| WRITES.contains(&w))
+}
+
+fn called(target: &SqlTarget, text: &str) -> String {
+    match target {
+        SqlTarget::Catalog => format!("sql({text:?})"),
+        SqlTarget::Content(content) => format!("sql({content}, {text:?})"),
+    }
 }
 
 /// The target of `sql(2, …)`, the one place where a bare number is a content.
@@ -131,7 +155,13 @@ pub(super) fn target(content: i64) -> SqlTarget {
 
 /// `sql_all(text)`.
 pub(super) fn sql_all(context: &Context, text: &str, values: &Array) -> Thrower {
-    let rows = context.cluster()?.sql_all(text, &parameters(values)?)?;
+    let cluster = context.cluster()?;
+    let values = parameters(values)?;
+    if !only_reads(text) && context.only_names(|| format!("sql_all({text:?})")) {
+        let nothing = Rows { columns: Vec::new(), rows: Vec::new(), affected: 0 };
+        return Ok(Dynamic::from(RowsRecord(Rc::new(nothing))));
+    }
+    let rows = cluster.sql_all(text, &values)?;
     Ok(Dynamic::from(RowsRecord(Rc::new(rows))))
 }
 

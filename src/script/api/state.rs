@@ -41,9 +41,9 @@ pub(super) const ENTRIES: &[Entry] = &[
 ];
 
 pub(super) fn bind_all(module: &mut Module, context: &Rc<Context>) {
-    api!(module, context, "state", 0, |c| { Ok(Dynamic::from(StateRecord(Rc::new(c.cluster()?.state()?)))) });
-    api!(module, context, "probe", 0, |c| { Ok(Dynamic::from(StateRecord(Rc::new(c.cluster()?.probe()?)))) });
-    api!(module, context, "recoveries", 0, |c| { Ok(recoveries(&c.cluster()?.state()?).into()) });
+    api!(module, context, "state", 0, |c| { Ok(Dynamic::from(StateRecord(Rc::new(c.state()?)))) });
+    api!(module, context, "probe", 0, |c| { Ok(Dynamic::from(StateRecord(Rc::new(c.probe()?)))) });
+    api!(module, context, "recoveries", 0, |c| { Ok(recoveries(&c.state()?).into()) });
     api!(module, context, "state.content", 0, |_c, s: &mut StateRecord, n: i64| { content(s, n) });
     api!(module, context, "state.segment", 0, |_c, s: &mut StateRecord, n: i64| { segment(s, n) });
     api!(module, context, "state.host", 0, |_c, s: &mut StateRecord, n: ImmutableString| { host(s, &n) });
