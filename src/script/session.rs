@@ -124,8 +124,7 @@ impl Session {
             let thrown = Thrown::script("io", format!("{name}: {cause}"));
             ScriptError::new(ErrorKind::Io, thrown)
         })?;
-        let folder = path.parent().map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p });
-        self.resolver.set_script_folder(folder.map(Path::to_path_buf));
+        self.set_folder_of(path);
         self.set_args(args);
         self.run_source(&name, &text)
     }
@@ -207,6 +206,18 @@ impl Session {
     /// `segsh check`: what is wrong with a text, without running it. Needs no cluster.
     pub fn check(&self, name: &str, text: &str) -> Vec<Finding> {
         self.check_with(name, &without_shebang(text), &Scope::new(), &AST::empty())
+    }
+
+    /// The same of a file, whose folder's modules can be imported.
+    pub fn check_file(&mut self, path: &Path) -> std::io::Result<Vec<Finding>> {
+        let text = std::fs::read_to_string(path)?;
+        self.set_folder_of(path);
+        Ok(self.check(&path.display().to_string(), &text))
+    }
+
+    fn set_folder_of(&self, path: &Path) {
+        let folder = path.parent().map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p });
+        self.resolver.set_script_folder(folder.map(Path::to_path_buf));
     }
 
     fn check_with(&self, name: &str, text: &str, scope: &Scope<'static>, known: &AST) -> Vec<Finding> {
