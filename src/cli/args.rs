@@ -134,6 +134,9 @@ pub enum Command {
         /// Whose
         shell: Shell,
     },
+    /// Print docs/script-reference.md
+    #[command(hide = true)]
+    Reference,
     /// Run a documented procedure
     Run {
         /// Its name; procedures() lists them

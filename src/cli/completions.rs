@@ -60,12 +60,14 @@ fn one(path: String, command: &Command, whole: &Command) -> Known {
         let takes = arg.get_action().takes_values() && !values.is_empty();
         Some((arg.get_long().map_or_else(String::new, |l| format!("--{l}")), values)).filter(|_| takes)
     };
+    let mut inner: Vec<String> = visible(command).map(|c| c.get_name().to_string()).collect();
+    inner.sort();
     Known {
         path,
         about: command.get_about().map(ToString::to_string).unwrap_or_default(),
         flags,
         values: own.iter().filter_map(|a| words(a)).collect(),
-        inner: visible(command).map(|c| c.get_name().to_string()).collect(),
+        inner,
     }
 }
 
@@ -77,7 +79,9 @@ fn taking(whole: &Command) -> Vec<String> {
 }
 
 fn first_words(whole: &Command) -> Vec<String> {
-    known(whole).iter().filter(|k| !k.path.contains(' ')).map(|k| k.path.clone()).collect()
+    let mut words: Vec<String> = known(whole).into_iter().map(|k| k.path).filter(|path| !path.contains(' ')).collect();
+    words.sort();
+    words
 }
 
 fn top_flags(whole: &Command) -> Vec<String> {

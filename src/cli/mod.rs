@@ -73,6 +73,8 @@ pub enum Action {
     Check {
         files: Vec<PathBuf>,
     },
+    /// The script API as a document.
+    Reference,
     /// A shell's completion script.
     Completions(completions::Shell),
     /// Rebuilds a catalog that is lost.
@@ -259,6 +261,7 @@ fn action(command: Command, cluster: &mut Option<String>) -> Result<Action, clap
         Command::DemoKeeper(raw) => Action::DemoKeeper(raw.args),
         Command::Script(words) => Action::Script(script(words)?),
         Command::Check { files } => Action::Check { files },
+        Command::Reference => Action::Reference,
         Command::Completions { shell } => Action::Completions(shell),
         Command::Run { procedure, targets, dry_run } => {
             Action::Call(Call::procedure(&procedure).targets(&targets).dry(dry_run))

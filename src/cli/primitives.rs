@@ -159,6 +159,7 @@ fn option_arg(option: &'static OptionDoc) -> Arg {
         Kind::Rate => arg.value_name("RATE"),
         Kind::Count => arg.value_name("N").value_parser(value_parser!(i64).range(1..)),
         Kind::Word(words) => arg.value_name("WORD").value_parser(PossibleValuesParser::new(words)),
+        Kind::Text => arg.value_name("TEXT"),
         Kind::Plan => arg.value_name("FILE"),
     }
 }
@@ -249,7 +250,7 @@ fn option_value(option: &OptionDoc, matches: &ArgMatches) -> Option<String> {
         Kind::Hosts => list(matches.get_many::<String>(name)?.map(|h| quoted(h)).collect()),
         Kind::Flag => is_set(matches, name).then(|| (option.default != "true").to_string()),
         Kind::Count => matches.get_one::<i64>(name).map(ToString::to_string),
-        Kind::Duration | Kind::Rate | Kind::Word(_) | Kind::Plan => {
+        Kind::Duration | Kind::Rate | Kind::Word(_) | Kind::Text | Kind::Plan => {
             matches.get_one::<String>(name).map(|text| quoted(text))
         }
     }
