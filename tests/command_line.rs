@@ -46,19 +46,26 @@ fn call(line: &str) -> Call {
     }
 }
 
-/// A command line with every flag of a subcommand that is no other's opposite, from its own definition.
-fn with_every_flag(path: &str, command: &clap::Command) -> String {
+/// A value that an argument of this name and these words takes.
+fn value_for(entry: &segsh::script::Entry, arg: &clap::Arg) -> String {
+    use segsh::script::Kind;
+    let id = arg.get_id().as_str();
+    match entry.options.iter().find(|o| o.name == id).map(|o| o.kind) {
+        Some(Kind::Duration) => "10m".into(),
+        Some(Kind::Rate) => "50MiB/s".into(),
+        Some(Kind::Word(words)) => words[0].into(),
+        None if id == "time" => "10m".into(),
+        _ => "1".into(),
+    }
+}
+
+/// A command line with every flag and every word of a subcommand, from its own definition.
+fn with_every_flag(entry: &segsh::script::Entry, path: &str, command: &clap::Command) -> String {
     let mut line = path.to_string();
     for arg in command.get_arguments().filter(|a| !matches!(a.get_id().as_str(), "dry_run" | "check")) {
-        let words = arg.get_possible_values();
-        let value = match (arg.get_id().as_str(), words.first()) {
-            ("timeout" | "stall" | "time", _) => "10m".to_string(),
-            ("rate", _) => "50MiB/s".to_string(),
-            (_, Some(word)) if arg.get_action().takes_values() => word.get_name().to_string(),
-            _ => "1".to_string(),
-        };
+        let value = value_for(entry, arg);
         match (arg.get_long(), arg.get_action().takes_values()) {
-            (Some(long), true) => line.push_str(&format!(" --{long} {value}")),
+            (Some(long), true) => line.push_str(&format!(" --{long}={value}")),
             (Some(long), false) => line.push_str(&format!(" --{long}")),
             (None, _) => line.push_str(&format!(" {value}")),
         }
@@ -77,7 +84,7 @@ fn every_call_with_every_option_is_one_that_the_engine_knows() {
             namespace => (format!("{namespace} {name}"), whole.find_subcommand(namespace)),
         };
         let command = outer.and_then(|o| o.find_subcommand(name)).expect("a subcommand");
-        let full = with_every_flag(&path, command);
+        let full = with_every_flag(entry, &path, command);
         let has_plan = command.get_arguments().any(|a| a.get_id() == "dry_run");
         for line in [Some(full.clone()), has_plan.then(|| format!("{full} --dry-run"))].into_iter().flatten() {
             let view = failure_or_none(&call(&line).source());
@@ -187,6 +194,12 @@ fn the_process_ends_with_the_documented_codes() -> std::io::Result<()> {
         assert_eq!(ended.status.code(), Some(code), "{args:?}: {ended:?}");
     }
     Ok(())
+}
+
+#[test]
+fn help_and_the_command_line_know_the_same_exit_codes() {
+    let of_help: Vec<i32> = segsh::script::EXIT_CODES.iter().map(|(code, _)| *code).collect();
+    assert_eq!(of_help, segsh::cli::Exit::ALL.map(segsh::cli::Exit::process_code));
 }
 
 #[test]

@@ -43,10 +43,16 @@ pub fn catalog() -> &'static [Entry] {
 /// The entry of a name, with its namespace or record where it has one: `recover`, `fault::kill`,
 /// `plan.apply`.
 pub fn find(name: &str) -> Option<&'static Entry> {
-    catalog().iter().find(|e| e.full_name() == name).or_else(|| {
+    let is_full = |e: &&Entry| e.full_name() == name || (!e.method_of.is_empty() && is_method(e, name));
+    catalog().iter().find(is_full).or_else(|| {
         // A bare method name is how people ask: help("apply").
         catalog().iter().find(|e| e.name == name)
     })
+}
+
+/// `Rows.one`, as the records are written.
+fn is_method(entry: &Entry, name: &str) -> bool {
+    name.split_once('.').is_some_and(|(record, method)| record == entry.method_of && method == entry.name)
 }
 
 /// The options of a function; none when it has no such table.

@@ -92,3 +92,86 @@ fn a_built_in_function_of_an_api_name_takes_no_call_from_it() {
         assert_eq!(value.exit, Some(exit), "{text}");
     }
 }
+
+/// Every source file of the crate, with what stands before its tests.
+fn sources() -> Vec<String> {
+    let mut folders = vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))];
+    let mut texts = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder of src").flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                let text = std::fs::read_to_string(&path).expect("a source file");
+                texts.push(text.split("#[cfg(test)]\nmod").next().unwrap_or_default().to_string());
+            }
+        }
+    }
+    texts
+}
+
+#[test]
+fn every_code_that_is_thrown_or_found_has_help() {
+    let mut codes = BTreeSet::new();
+    for text in sources() {
+        for call in
+            ["Thrown::script(", "with_exit(", "self.find(", "self.warn(", "finding(Severity::Error,", "gave_up("]
+        {
+            for rest in text.split(call).skip(1) {
+                let literal = rest.trim_start().strip_prefix('"').and_then(|rest| rest.split('"').next());
+                codes.extend(literal.map(str::to_string));
+            }
+        }
+    }
+    for status in ["partial", "refused", "declined", "unknown", "cancelled", "differs", "interrupted"] {
+        codes.insert(status.to_string());
+    }
+    assert!(codes.len() > 40, "{codes:?}");
+    let silent: Vec<&String> = codes
+        .iter()
+        .filter(|code| {
+            let explained = segsh::script::ERROR_CODES.iter().any(|(known, _)| known == code);
+            !explained && segsh::cluster::RefusalCode::parse(code).is_none()
+        })
+        .collect();
+    assert!(silent.is_empty(), "without help: {silent:?}");
+}
+
+#[test]
+fn every_error_of_the_language_has_a_code_with_help() {
+    // The variants of Rhai's errors, as their own list of fields names them.
+    let text = segsh::script::help_about("arithmetic").expect("help");
+    assert!(text.contains("overflow"), "{text}");
+    let mut bench = Bench::new(healthy());
+    for text in
+        ["1 / 0", "[1][7]", "let m = #{}; m.x", "fn f(n) { f(n) } f(1)", "for i in 5 { }", "let a = \"x\"; a - 1"]
+    {
+        let code = bench.error(text).code;
+        assert!(segsh::script::ERROR_CODES.iter().any(|(known, _)| *known == code), "{text}: {code}");
+    }
+}
+
+#[test]
+fn help_finds_by_words_and_by_exit_codes() {
+    let text = segsh::script::help_about("copy").expect("something speaks of it");
+    for name in ["full_recover()", "Content.to_copy_blocks", "incremental_impossible"] {
+        assert!(text.contains(name), "{name}: {text}");
+    }
+    let text = segsh::script::help_about("5").expect("an exit code");
+    assert!(text.starts_with("exit 5: partial") && text.contains(" partial "), "{text}");
+    for record in ["Segments", "Rows", "SqlRow", "Role"] {
+        let text = segsh::script::help_about(record).expect("a record");
+        assert!(text.starts_with(record), "{text}");
+    }
+    assert!(segsh::script::help_about("Rows.one").is_ok() && segsh::script::help_about("one").is_ok());
+    let error = segsh::script::help_about("zebra").expect_err("nothing speaks of it");
+    assert_eq!(error.code, "unknown_subject");
+}
+
+#[test]
+fn the_reference_is_what_the_catalog_says() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/script-reference.md");
+    let written = std::fs::read_to_string(path).expect("the reference");
+    assert_eq!(written, segsh::script::reference(), "cargo run -- reference > docs/script-reference.md");
+}
