@@ -55,6 +55,7 @@ fn value_for(entry: &segsh::script::Entry, arg: &clap::Arg) -> String {
         Some(Kind::Rate) => "50MiB/s".into(),
         Some(Kind::Word(words)) => words[0].into(),
         None if id == "time" => "10m".into(),
+        None if id == "condition" => "synchronized".into(),
         _ => "1".into(),
     }
 }
@@ -256,5 +257,20 @@ fn a_reader_that_goes_away_is_no_failure() -> Result<(), Box<dyn std::error::Err
     stdout.read_exact(&mut some)?;
     drop(stdout);
     assert_eq!(child.wait()?.code(), Some(0));
+    Ok(())
+}
+
+#[test]
+fn no_script_swallows_a_real_interrupt() -> Result<(), Box<dyn std::error::Error>> {
+    let text = "print(\"ready\"); try { [1].for_each(|x| { loop { } }) } catch { } print(\"went on\")";
+    let mut child = segsh(&["-e", text]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    let mut stdout = child.stdout.take().ok_or("stdout is piped")?;
+    let mut ready = [0; 6];
+    stdout.read_exact(&mut ready)?;
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT)?;
+    let mut rest = String::new();
+    stdout.read_to_string(&mut rest)?;
+    assert_eq!((child.wait()?.code(), rest.as_str()), (Some(130), ""));
     Ok(())
 }

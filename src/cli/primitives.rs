@@ -92,7 +92,8 @@ fn command(entry: &'static Entry) -> Command {
         .long_about(entry.doc)
         .after_help(format!("In a script: {}", entry.example));
     if spelled(entry.name) != entry.name {
-        command = command.visible_alias(entry.name);
+        // As a script spells it; help need not say so.
+        command = command.alias(entry.name);
     }
     for parameter in parameters(entry).unwrap_or_default() {
         command = command.arg(parameter_arg(&parameter));

@@ -278,7 +278,8 @@ fn describe(error: EvalAltResult, names: &[String]) -> ScriptError {
         }
         EvalAltResult::ErrorVariableNotFound(name, _) => format!("there is no variable `{name}`"),
         EvalAltResult::ErrorDataRace(name, _) => {
-            format!("`{name}` is used while one of its own methods runs on it; copy it first: let copy = {name}")
+            let what = if name.is_empty() { "a value".to_string() } else { format!("`{name}`") };
+            format!("{what} is used while one of its own methods runs on it; copy it first, with let copy = …")
         }
         EvalAltResult::ErrorPropertyNotFound(name, _) => format!("there is no property `{name}`"),
         _ => without_position(&error),

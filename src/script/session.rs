@@ -85,6 +85,8 @@ pub struct Session {
     /// Imports made at the prompt, repeated before each line: Rhai forgets them with the run.
     imports: Vec<(String, String)>,
     entries: Entries,
+    /// The prompt's variables while a line runs with them.
+    lent: Vec<String>,
 }
 
 impl Session {
@@ -114,6 +116,7 @@ impl Session {
             functions: AST::empty(),
             imports: Vec::new(),
             entries: Entries::default(),
+            lent: Vec::new(),
         }
     }
 
@@ -179,6 +182,7 @@ impl Session {
         let ast = self.compiled(PROMPT, whole, &self.scope)?;
         let mut merged = self.functions.merge(&ast);
         merged.set_source(PROMPT);
+        self.lent = self.scope.iter().map(|(name, ..)| name.to_string()).collect();
         let mut scope = std::mem::take(&mut self.scope);
         let result = self.evaluated(PROMPT, |engine| engine.eval_ast_with_scope(&mut scope, &merged));
         self.scope = scope;
@@ -287,7 +291,7 @@ impl Session {
         let error = match error {
             // Ctrl-C inside a wait, whose flag the shell may have taken down since.
             terminated if is_terminated(&terminated) => ScriptError::interrupted_by(Some(&terminated)),
-            other => ScriptError::runtime(other, name, &sources, &self.names()),
+            other => ScriptError::runtime(other, name, &sources, &[self.names(), self.lent.clone()].concat()),
         };
         ScriptError { changed_before: ops, ..error }
     }

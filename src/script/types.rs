@@ -117,7 +117,9 @@ pub fn members(of: &Type) -> Vec<Member> {
         .collect();
     let is_record = !found.is_empty();
     found.extend(catalog().iter().filter(|e| !e.method_of.is_empty() && e.method_of == of.name).map(method));
-    let every_record = |b: &&BuiltIn| b.of == "record" && is_record && !found.iter().any(|m| m.name == b.name);
+    let is_letter = matches!(of.name.as_ref(), "Role" | "Mode" | "Status");
+    let is_theirs = |b: &&BuiltIn| b.of == "record" && is_record && !(is_letter && b.name == "to_map");
+    let every_record = |b: &&BuiltIn| is_theirs(b) && !found.iter().any(|m| m.name == b.name);
     let shared: Vec<Member> = BUILT_IN.iter().filter(every_record).map(|b| b.member(of)).collect();
     found.extend(shared);
     found.extend(BUILT_IN.iter().filter(|b| b.of == of.name).map(|b| b.member(of)));

@@ -60,7 +60,7 @@ fn every_record_that_is_named_as_a_type_has_members() {
 #[test]
 fn every_method_that_completion_offers_is_one_that_can_be_called() {
     let session = unconnected();
-    for of in ["State", "Segments", "Plan", "Rows", "Traffic", "array", "string", "map"] {
+    for of in ["State", "Segments", "Plan", "Rows", "Traffic", "Role", "array", "string", "map"] {
         for member in members(&Type::of(of)).into_iter().filter(|m| m.kind == MemberKind::Method) {
             let blanks: Vec<&str> = member.parameters.iter().map(|_| "()").collect();
             let text = format!("let x = (); x.{}({})", member.name, blanks.join(", "));

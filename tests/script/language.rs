@@ -256,3 +256,13 @@ fn every_entry_of_the_catalog_is_bound_in_every_form() {
         }
     }
 }
+
+#[test]
+fn a_defect_below_a_function_is_an_error_that_names_it_and_ends_nothing_else() {
+    let mut bench = Bench::new(healthy());
+    let error = bench.error("sql(\"panic\")");
+    assert_eq!((error.code.as_str(), error.exit), ("internal", 1));
+    assert!(error.message.starts_with("sql() failed inside"), "{}", error.message);
+    assert_eq!(bench.eval("let c = (); try { sql(\"panic\") } catch (e) { c = e.code } c"), "internal");
+    assert_eq!(bench.eval("state().segments.len()"), "8", "the session goes on");
+}

@@ -27,11 +27,14 @@ impl Checker<'_> {
         if has_options && let Some(last) = call.args.last() {
             return self.options(entry, last);
         }
+        // What a method is called on is not known, and the language has methods of the same names.
+        if method {
+            return;
+        }
         let values: Vec<Option<Dynamic>> = call.args.iter().map(|a| a.get_literal_value(None)).collect();
-        let skip = usize::from(method);
         let mut misfits: Vec<(usize, Thrown)> = Vec::new();
         for form in forms() {
-            match misfit(entry, &form[skip..], &values) {
+            match misfit(entry, form, &values) {
                 None => return,
                 Some(found) => misfits.push(found),
             }
