@@ -43,10 +43,16 @@ pub fn catalog() -> &'static [Entry] {
 /// The entry of a name, with its namespace or record where it has one: `recover`, `fault::kill`,
 /// `plan.apply`.
 pub fn find(name: &str) -> Option<&'static Entry> {
-    catalog().iter().find(|e| e.full_name() == name).or_else(|| {
+    let is_full = |e: &&Entry| e.full_name() == name || (!e.method_of.is_empty() && is_method(e, name));
+    catalog().iter().find(is_full).or_else(|| {
         // A bare method name is how people ask: help("apply").
         catalog().iter().find(|e| e.name == name)
     })
+}
+
+/// `Rows.one`, as the records are written.
+fn is_method(entry: &Entry, name: &str) -> bool {
+    name.split_once('.').is_some_and(|(record, method)| record == entry.method_of && method == entry.name)
 }
 
 /// The options of a function; none when it has no such table.
@@ -55,23 +61,24 @@ pub fn options_of(name: &str) -> &'static [OptionDoc] {
 }
 
 pub(super) const fn option(name: &'static str, kind: Kind, doc: &'static str) -> OptionDoc {
-    OptionDoc { name, kind, doc }
+    OptionDoc { name, kind, doc, default: "" }
 }
 
 pub(super) const CONTENTS: OptionDoc = option("contents", Kind::Contents, "only these contents");
 pub(super) const DBIDS: OptionDoc = option("dbids", Kind::Dbids, "only these segments");
 pub(super) const HOSTS: OptionDoc = option("hosts", Kind::Hosts, "only segments on these hosts");
-pub(super) const WAIT: OptionDoc = option("wait", Kind::Flag, "false: return `started` as soon as it is durable");
-pub(super) const RAISE: OptionDoc = option("raise", Kind::Flag, "false: return every outcome, throw none");
+pub(super) const WAIT: OptionDoc =
+    option("wait", Kind::Flag, "false: return `started` as soon as it is durable").or("true");
+pub(super) const RAISE: OptionDoc = option("raise", Kind::Flag, "false: return every outcome, throw none").or("true");
 pub(super) const TIMEOUT: OptionDoc = option("timeout", Kind::Duration, "give up waiting after this time");
 pub(super) const STALL: OptionDoc = option("stall", Kind::Duration, "give up waiting when nothing moved for this time");
 pub(super) const RATE: OptionDoc = option("rate", Kind::Rate, "copy no faster than this");
 pub(super) const COMPARE_RATE: OptionDoc = option("rate", Kind::Rate, "read no faster than this");
 pub(super) const JOBS: OptionDoc = option("jobs", Kind::Count, "work on so many contents at a time");
 pub(super) const IN_PLACE: OptionDoc =
-    option("in_place", Kind::Flag, "overwrite the old copy, where there is no room for two");
+    option("in_place", Kind::Flag, "overwrite the old copy, where there is no room for two").or("false");
 pub(super) const MODE: OptionDoc =
-    option("mode", Kind::Word(&["smart", "fast", "immediate"]), "how sessions are treated; fast when not given");
+    option("mode", Kind::Word(&["smart", "fast", "immediate"]), "how sessions are treated").or("fast");
 pub(super) const AFTER: OptionDoc = option("after", Kind::Plan, "plan on the rows this plan predicts");
 
 pub(super) const OPTIONS: &[&str] = &["options: map"];

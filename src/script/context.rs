@@ -3,7 +3,7 @@
 use super::api::demo::Traffic;
 use super::api::hooks::Hooks;
 use super::rehearsal::Rehearsal;
-use super::session::PROMPT;
+use super::entries::PROMPT;
 use super::thrown::{Thrower, Thrown};
 use super::ui::{Renderer, Ui};
 use crate::cluster::{Acting, Cluster, Outcome, OutcomeStatus, Plan, StepKind};

@@ -38,6 +38,15 @@ pub struct OptionDoc {
     pub name: &'static str,
     pub kind: Kind,
     pub doc: &'static str,
+    /// What holds when it is not given, as it would be written; empty where nothing does.
+    pub default: &'static str,
+}
+
+impl OptionDoc {
+    /// The same, with what holds when it is not given.
+    pub(super) const fn or(self, default: &'static str) -> OptionDoc {
+        OptionDoc { default, ..self }
+    }
 }
 
 /// An option as it was given.

@@ -1,14 +1,17 @@
 //! A session: one engine, one cluster, one person in front. The shell and the command line drive it.
 
 use super::api::hooks::{self, Hooks};
-use super::check::{Finding, check_ast};
+use super::check::{Finding, Severity, Surroundings, check_text};
 use super::context::{Context, OpRecord};
 use super::engine;
+use super::entries::{Entries, PROMPT};
 use super::error::{ErrorKind, ScriptError};
 use super::json;
 use super::modules::{ModulePaths, Resolver};
 use super::rehearsal::{Rehearsal, Rehearsed};
+use super::scan;
 use super::thrown::Thrown;
+use super::types::Type;
 use super::ui::{Renderer, Ui};
 use crate::cluster::{Cluster, Plan, State};
 use rhai::{AST, Dynamic, Engine, EvalAltResult, FuncInfo, Map, Scope, Stmt};
@@ -18,9 +21,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
-
-/// What the prompt's lines are called in positions.
-pub(super) const PROMPT: &str = "prompt";
 
 /// What a session is made of.
 pub struct SessionConfig {
@@ -85,6 +85,9 @@ pub struct Session {
     functions: AST,
     /// Imports made at the prompt, repeated before each line: Rhai forgets them with the run.
     imports: Vec<(String, String)>,
+    entries: Entries,
+    /// The prompt's variables while a line runs with them.
+    lent: Vec<String>,
 }
 
 impl Session {
@@ -111,7 +114,16 @@ impl Session {
         let resolver = Resolver::new(paths, &context);
         let engine = engine::build(&context, resolver.clone());
         hooks::begin(&context, &resolver, &folders);
-        Session { engine, context, resolver, scope: Scope::new(), functions: AST::empty(), imports: Vec::new() }
+        Session {
+            engine,
+            context,
+            resolver,
+            scope: Scope::new(),
+            functions: AST::empty(),
+            imports: Vec::new(),
+            entries: Entries::default(),
+            lent: Vec::new(),
+        }
     }
 
     /// Runs a file with its arguments: `args()` in the script. Its folder's modules can be imported.
@@ -121,8 +133,7 @@ impl Session {
             let thrown = Thrown::script("io", format!("{name}: {cause}"));
             ScriptError::new(ErrorKind::Io, thrown)
         })?;
-        let folder = path.parent().map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p });
-        self.resolver.set_script_folder(folder.map(Path::to_path_buf));
+        self.set_folder_of(path);
         self.set_args(args);
         self.run_source(&name, &text)
     }
@@ -161,13 +172,16 @@ impl Session {
         self.begin(PROMPT, text);
         let prefix: String =
             self.imports.iter().map(|(path, alias)| format!("import \"{path}\" as {alias}; ")).collect();
-        let whole = format!("{prefix}{text}");
-        let width = prefix.chars().count();
+        let whole = self.entries.enter(&prefix, text);
         let result = self.eval_whole(&whole);
-        result.map_err(|mut error| {
-            shift(&mut error, width, text);
+        let result = result.map_err(|mut error| {
+            self.entries.mend(&mut error);
             error
-        })
+        });
+        if scan::words(text).iter().any(|w| w.text == "fn") || text.contains('|') {
+            self.entries.keep();
+        }
+        result
     }
 
     fn eval_whole(&mut self, whole: &str) -> Result<ScriptValue, Box<ScriptError>> {
@@ -175,6 +189,7 @@ impl Session {
         let ast = self.compiled(PROMPT, whole, &self.scope)?;
         let mut merged = self.functions.merge(&ast);
         merged.set_source(PROMPT);
+        self.lent = self.scope.iter().map(|(name, ..)| name.to_string()).collect();
         let mut scope = std::mem::take(&mut self.scope);
         let result = self.evaluated(PROMPT, |engine| engine.eval_ast_with_scope(&mut scope, &merged));
         self.scope = scope;
@@ -204,19 +219,34 @@ impl Session {
         self.check_with(name, &without_shebang(text), &Scope::new(), &AST::empty())
     }
 
-    fn check_with(&self, name: &str, text: &str, scope: &Scope, known: &AST) -> Vec<Finding> {
-        let bare = match self.engine.compile_with_scope(scope, text) {
-            Ok(_) => Engine::new_raw(),
-            Err(error) => return vec![Finding::of(ScriptError::syntax(&error, name, text))],
-        };
-        check_ast(&self.engine, &self.resolver, bare, name, text, scope, known)
+    /// The same of a file, whose folder's modules can be imported.
+    pub fn check_file(&mut self, path: &Path) -> std::io::Result<Vec<Finding>> {
+        let text = std::fs::read_to_string(path)?;
+        self.set_folder_of(path);
+        Ok(self.check(&path.display().to_string(), &text))
     }
 
-    fn find_faults(&self, name: &str, text: &str, scope: &Scope, known: &AST) -> Result<(), Box<ScriptError>> {
-        let findings = self.check_with(name, text, scope, known);
-        match findings.first() {
+    fn set_folder_of(&self, path: &Path) {
+        let folder = path.parent().map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p });
+        self.resolver.set_script_folder(folder.map(Path::to_path_buf));
+    }
+
+    fn check_with(&self, name: &str, text: &str, scope: &Scope<'static>, known: &AST) -> Vec<Finding> {
+        if let Err(error) = self.engine.compile_with_scope(scope, text) {
+            return vec![Finding::of(ScriptError::syntax(&error, name, text, |n| scope.contains(n)))];
+        }
+        let around = Surroundings { engine: &self.engine, resolver: &self.resolver, scope, known };
+        check_text(around, name, text)
+    }
+
+    /// Warnings never keep a script from running.
+    fn find_faults(&self, name: &str, text: &str, scope: &Scope<'static>, known: &AST) -> Result<(), Box<ScriptError>> {
+        let mut findings = self.check_with(name, text, scope, known);
+        findings.retain(|f| f.severity == Severity::Error);
+        let count = findings.len();
+        match findings.into_iter().next() {
             None => Ok(()),
-            Some(first) => Err(Box::new(first.clone().into_error(text, findings.len()))),
+            Some(first) => Err(Box::new(first.into_error(count))),
         }
     }
 
@@ -226,7 +256,10 @@ impl Session {
     }
 
     fn compiled(&self, name: &str, text: &str, scope: &Scope) -> Result<AST, Box<ScriptError>> {
-        self.engine.compile_with_scope(scope, text).map_err(|error| Box::new(ScriptError::syntax(&error, name, text)))
+        self.engine.compile_with_scope(scope, text).map_err(|error| {
+            let syntax = ScriptError::syntax(&error, name, text, |n| scope.contains(n));
+            Box::new(syntax)
+        })
     }
 
     fn evaluated(
@@ -265,7 +298,7 @@ impl Session {
         let error = match error {
             // Ctrl-C inside a wait, whose flag the shell may have taken down since.
             terminated if is_terminated(&terminated) => ScriptError::interrupted_by(Some(&terminated)),
-            other => ScriptError::runtime(other, name, &sources, &self.names()),
+            other => ScriptError::runtime(other, name, &sources, &[self.names(), self.lent.clone()].concat()),
         };
         ScriptError { changed_before: ops, ..error }
     }
@@ -314,6 +347,11 @@ impl Session {
         names
     }
 
+    /// The variables of the prompt, each with its type.
+    pub fn variables(&self) -> Vec<(String, Type)> {
+        self.scope.iter().map(|(name, _, value)| (name.to_string(), Type::of_value(&value))).collect()
+    }
+
     /// Signatures of the functions this engine was given for the API, to review in a test.
     pub fn signatures(&self) -> Vec<String> {
         let signature = |info: FuncInfo| {
@@ -353,24 +391,4 @@ fn is_terminated(error: &EvalAltResult) -> bool {
 /// The first line of an executable script, kept as an empty comment so that positions stay true.
 fn without_shebang(text: &str) -> String {
     if text.starts_with("#!") { text.replacen("#!", "// ", 1) } else { text.to_string() }
-}
-
-/// Takes the width of the repeated imports off a position in the first line.
-fn shift(error: &mut ScriptError, width: usize, text: &str) {
-    if let Some(position) = &mut error.position
-        && position.file == PROMPT
-    {
-        if position.line == 1 {
-            position.col = position.col.saturating_sub(width).max(1);
-        }
-        error.source_line = text.lines().nth(position.line - 1).map(str::to_string);
-    }
-    for frame in &mut error.call_stack {
-        if let Some(at) = &mut frame.called_at
-            && at.file == PROMPT
-            && at.line == 1
-        {
-            at.col = at.col.saturating_sub(width).max(1);
-        }
-    }
 }

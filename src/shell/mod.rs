@@ -1,6 +1,7 @@
 //! What a person sees: screens, prompt, questions, progress; and what a batch job sees instead.
 
 pub mod batch;
+pub mod check;
 pub mod confirm;
 pub mod document;
 pub mod engine;

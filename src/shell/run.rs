@@ -55,12 +55,13 @@ pub fn run(cluster: Option<Arc<dyn Cluster>>, mut options: FrontOptions, task: T
             cluster.state().map_err(|error| if timed_out() { RunError::TimedOut } else { RunError::Cluster(error) })?;
         }
     }
+    let (site_dir, system_dir) = site_dirs();
     let session = Session::new(SessionConfig {
         cluster: cluster.clone(),
         ui: front.ui.clone(),
         renderer: Rc::new(front.out.clone()),
-        site_dir: dirs::config_dir().map(|dir| dir.join("segsh").join("site")),
-        system_dir: Some(PathBuf::from("/etc/segsh/site")),
+        site_dir,
+        system_dir,
         dry_run,
     });
     let mut engine = ScriptEngine(session);
@@ -71,6 +72,12 @@ pub fn run(cluster: Option<Arc<dyn Cluster>>, mut options: FrontOptions, task: T
             Ok(front.prompt(config, &mut engine)?)
         }
     }
+}
+
+/// Where modules are looked for besides the script's folder: the administrator's site folder, and the machine's.
+pub(super) fn site_dirs() -> (Option<PathBuf>, Option<PathBuf>) {
+    let own = dirs::config_dir().map(|dir| dir.join("segsh").join("site"));
+    (own, Some(PathBuf::from("/etc/segsh/site")))
 }
 
 fn prompt_config(

@@ -239,6 +239,7 @@ impl Cluster for Fake {
     }
     fn sql(&self, target: SqlTarget, text: &str, params: &[Value]) -> Result<Rows, ClusterError> {
         self.called(format!("sql {target:?} {text} {params:?}"));
+        assert!(text != "panic", "a defect of the backend");
         if text == "bad" {
             return Err(ClusterError::Sql { sqlstate: "42601".into(), message: "syntax".into() });
         }

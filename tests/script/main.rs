@@ -1,7 +1,9 @@
 //! The script API on a cluster that is a value: plans, the language's traps, procedures, errors.
 
+mod catalog;
 mod changes;
 mod differences;
+mod check;
 mod errors;
 mod explanations;
 mod fake;

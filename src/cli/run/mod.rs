@@ -1,6 +1,7 @@
 //! What the command line asks for, done: the rooms wired to each other.
 
 mod adopt;
+mod check;
 mod lifecycle;
 mod local;
 mod owner;
@@ -54,11 +55,20 @@ fn person(invocation: &Invocation, action: &Action) -> i32 {
         Action::Prompt => with_cluster(invocation, session::prompt),
         Action::Script(source) => session::script(invocation, source),
         Action::Call(call) => session::call(invocation, call),
+        Action::Check { files } => check::check(invocation, files),
+        Action::Completions(shell) => written(&super::completions::script(*shell, &super::definition())),
+        Action::Reference => written(&crate::script::reference()),
         Action::Apply { file } => session::apply(invocation, file),
         Action::Host(_) | Action::Segment(_) | Action::Coordinator(_) | Action::DemoKeeper(_) => {
             Exit::Usage.process_code()
         }
     }
+}
+
+/// A text for stdout; a reader that went away is no failure.
+fn written(text: &str) -> i32 {
+    crate::shell::output::Output::to_stdout().write(text);
+    Exit::Done.process_code()
 }
 
 /// The cluster that is named, by the flag or the environment.

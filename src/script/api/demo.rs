@@ -81,10 +81,10 @@ impl Record for Loaded {
     const NAME: &'static str = "Loaded";
     fn fields() -> Vec<Field<Self>> {
         fields! {
-            bytes: "data that was written" => |l| l.bytes;
-            rows: "rows of the table `segsh_load`, in all contents" => |l| l.rows;
-            contents: "contents that were written to" => |l| l.contents;
-            elapsed_ms: "how long it took" => |l| l.elapsed_ms;
+            bytes: "int", "data that was written" => |l| l.bytes;
+            rows: "int", "rows of the table `segsh_load`, in all contents" => |l| l.rows;
+            contents: "int", "contents that were written to" => |l| l.contents;
+            elapsed_ms: "int", "how long it took" => |l| l.elapsed_ms;
         }
     }
     fn text(&self, _context: &Context) -> String {
@@ -210,15 +210,15 @@ impl Record for TrafficReport {
     const NAME: &'static str = "TrafficReport";
     fn fields() -> Vec<Field<Self>> {
         fields! {
-            running: "whether the writers still write" => |t| t.running;
-            acknowledged: "inserts that were answered as done" => |t| t.acknowledged;
-            refused: "inserts that failed for certain" => |t| t.refused;
-            unknown: "inserts answered 08007, or not at all" => |t| t.unknown;
-            found: "acknowledged rows that are there, () before stop()" => |t| optional(t.found);
-            lost: "acknowledged rows that are not there, () before stop()" => |t| optional(t.lost);
-            wrong: "rows twice there, or there though refused, () before stop()" => |t| optional(t.wrong);
-            longest_wait_ms: "the longest time between two acknowledged inserts of a writer" => |t| t.longest_wait_ms;
-            elapsed_ms: "how long the writers wrote" => |t| t.elapsed_ms;
+            running: "bool", "whether the writers still write" => |t| t.running;
+            acknowledged: "int", "inserts that were answered as done" => |t| t.acknowledged;
+            refused: "int", "inserts that failed for certain" => |t| t.refused;
+            unknown: "int", "inserts answered 08007, or not at all" => |t| t.unknown;
+            found: "int?", "acknowledged rows that are there, () before stop()" => |t| optional(t.found);
+            lost: "int?", "acknowledged rows that are not there, () before stop()" => |t| optional(t.lost);
+            wrong: "int?", "rows twice there, or there though refused, () before stop()" => |t| optional(t.wrong);
+            longest_wait_ms: "int", "the longest time between two acknowledged inserts of a writer" => |t| t.longest_wait_ms;
+            elapsed_ms: "int", "how long the writers wrote" => |t| t.elapsed_ms;
         }
     }
     fn text(&self, _context: &Context) -> String {
@@ -246,7 +246,7 @@ impl Record for TrafficRecord {
     const NAME: &'static str = "Traffic";
     fn fields() -> Vec<Field<Self>> {
         fields! {
-            running: "whether the writers still write" => |t| t.0.run.borrow().is_some();
+            running: "bool", "whether the writers still write" => |t| t.0.run.borrow().is_some();
         }
     }
     fn text(&self, context: &Context) -> String {

@@ -16,7 +16,7 @@ use std::rc::Rc;
 pub(super) const ENTRIES: &[Entry] = &[entry!(
     "maintenance",
     &[&[], &["host: string", "time: string", "why: string"]],
-    "array",
+    "[Maintenance]",
     "The hosts in maintenance. With a host: nothing is recovered to it for this time, at most 7d; \"0s\" ends it. \
      Failovers go on.",
     "maintenance(\"sdw2\", \"30m\", \"disk swap\")",
@@ -67,12 +67,12 @@ impl Record for MaintenanceRecord {
     const NAME: &'static str = "Maintenance";
     fn fields() -> Vec<Field<Self>> {
         fields! {
-            host: "the host" => |m| ImmutableString::from(m.info.host.as_str());
-            why: "the reason that was given" => |m| ImmutableString::from(m.info.reason.as_str());
-            user: "who asked for it" => |m| ImmutableString::from(m.info.owner.user.as_str());
-            since_ms: "since when, Unix milliseconds" => |m| m.info.since_ms;
-            until_ms: "until when, Unix milliseconds" => |m| m.info.until_ms;
-            left_ms: "what is left of it" => |m| m.left_ms;
+            host: "string", "the host" => |m| ImmutableString::from(m.info.host.as_str());
+            why: "string", "the reason that was given" => |m| ImmutableString::from(m.info.reason.as_str());
+            user: "string", "who asked for it" => |m| ImmutableString::from(m.info.owner.user.as_str());
+            since_ms: "int", "since when, Unix milliseconds" => |m| m.info.since_ms;
+            until_ms: "int", "until when, Unix milliseconds" => |m| m.info.until_ms;
+            left_ms: "int", "what is left of it" => |m| m.left_ms;
         }
     }
     fn text(&self, _context: &Context) -> String {

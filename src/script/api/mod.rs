@@ -49,6 +49,7 @@ pub(super) const ENTRIES: &[&[Entry]] = &[
     plan::ENTRIES,
     wait::ENTRIES,
     sql::ENTRIES,
+    segments::ENTRIES,
     session::ENTRIES,
     procedures::ENTRIES,
     fault::ENTRIES,
@@ -85,6 +86,7 @@ macro_rules! records {
             MaintenanceRecord,
             WhyRecord,
             PlanDiffRecord,
+            Segments,
         )
     };
 }
@@ -112,6 +114,7 @@ pub fn register(engine: &mut Engine, context: &Rc<Context>) {
         plan::bind_all,
         wait::bind_all,
         sql::bind_all,
+        segments::bind_all,
         session::bind_all,
         procedures::bind_all,
         demo::bind_methods,
@@ -142,9 +145,6 @@ pub(super) fn record_json(value: &Dynamic) -> Option<Value> {
         )*};
     }
     records!(try_each);
-    if let Some(segments) = value.read_lock::<Segments>() {
-        return Some(segments.json());
-    }
     if let Some(row) = value.read_lock::<SqlRow>() {
         return Some(row.json());
     }
@@ -179,6 +179,16 @@ pub(super) fn kind(value: &Dynamic) -> &'static str {
 pub fn record_docs() -> Vec<FieldDoc> {
     macro_rules! all {
         ($($type:ty),* $(,)?) => { [$(docs::<$type>()),*].concat() };
+    }
+    records!(all)
+}
+
+/// The last part of each type's Rust name, and what scripts call it.
+pub(super) fn type_names() -> Vec<(&'static str, &'static str)> {
+    macro_rules! all {
+        ($($type:ty),* $(,)?) => {
+            vec![$((std::any::type_name::<$type>().rsplit("::").next().unwrap_or_default(), <$type as Record>::NAME)),*]
+        };
     }
     records!(all)
 }

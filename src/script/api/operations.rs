@@ -26,7 +26,7 @@ const LAST_DEFAULT: usize = 20;
 /// What is bound here.
 pub(super) const ENTRIES: &[Entry] = &[
     entry!(
-        "operations", &[&[], OPTIONS], "array",
+        "operations", &[&[], OPTIONS], "[Operation]",
         "The operations that run, and the last that ended: who began them, how far they are, who follows them.",
         "operations()", options: &[LAST]
     ),
@@ -37,7 +37,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         "attach(118)", options: &[TIMEOUT, STALL, RAISE]
     ),
     entry!(
-        "audit", &[&[], OPTIONS], "array",
+        "audit", &[&[], OPTIONS], "[AuditLine]",
         "The newest lines of the audit log: every change, by whom, from which script, and how it ended.",
         "audit(#{ last: 5, verb: \"recover\", since: \"1d\" })", options: &[LAST, VERB, USER, SINCE]
     ),
@@ -116,25 +116,25 @@ impl Record for OperationRecord {
     const NAME: &'static str = "Operation";
     fn fields() -> Vec<Field<Self>> {
         fields! {
-            id: "its number" => |o| o.0.id;
-            verb: "the call that began it" => |o| text(&o.0.verb);
-            status: "running, or the word of its outcome" => |o| text(&o.0.status);
-            running: "whether it has not ended" => |o| o.0.is_running();
-            contents: "the contents that it works on" => |o| o.0.contents.iter().map(|c| Dynamic::from(c.0)).collect::<Array>();
-            user: "who began it: the real user behind a shared account" => |o| text(&o.0.owner.user);
-            account: "the account that was acted as; empty when it is the user's own" => |o| text(&o.0.owner.account);
-            host: "the host of the shell that began it" => |o| text(&o.0.owner.host);
-            terminal: "that shell's terminal" => |o| text(&o.0.owner.terminal);
-            pid: "that shell's process" => |o| i64::from(o.0.owner.pid);
-            script: "script and line, empty at the prompt" => |o| text(&o.0.owner.script);
-            started_ms: "when it began, Unix milliseconds" => |o| o.0.started_ms;
-            elapsed_ms: "until now, or until its end" => |o| o.0.elapsed_ms;
-            heartbeat_ms: "since that shell was heard of, or ()" => |o| optional(o.0.heartbeat_ms);
-            stale: "whether it runs and that shell is gone" => |o| o.0.is_stale();
-            watchers: "shells that follow it now" => |o| o.0.watchers;
-            step: "what is being done" => |o| text(&o.0.step);
-            percent: "whole percent of the copy, or ()" => |o| optional(o.0.percent);
-            outcome: "its outcome, or () while it runs" => |o| optional(o.0.outcome.clone().map(|o| OutcomeRecord(Rc::new(o))));
+            id: "int", "its number" => |o| o.0.id;
+            verb: "string", "the call that began it" => |o| text(&o.0.verb);
+            status: "string", "running, or the word of its outcome" => |o| text(&o.0.status);
+            running: "bool", "whether it has not ended" => |o| o.0.is_running();
+            contents: "[int]", "the contents that it works on" => |o| o.0.contents.iter().map(|c| Dynamic::from(c.0)).collect::<Array>();
+            user: "string", "who began it: the real user behind a shared account" => |o| text(&o.0.owner.user);
+            account: "string", "the account that was acted as; empty when it is the user's own" => |o| text(&o.0.owner.account);
+            host: "string", "the host of the shell that began it" => |o| text(&o.0.owner.host);
+            terminal: "string", "that shell's terminal" => |o| text(&o.0.owner.terminal);
+            pid: "int", "that shell's process" => |o| i64::from(o.0.owner.pid);
+            script: "string", "script and line, empty at the prompt" => |o| text(&o.0.owner.script);
+            started_ms: "int", "when it began, Unix milliseconds" => |o| o.0.started_ms;
+            elapsed_ms: "int", "until now, or until its end" => |o| o.0.elapsed_ms;
+            heartbeat_ms: "int?", "since that shell was heard of, or ()" => |o| optional(o.0.heartbeat_ms);
+            stale: "bool", "whether it runs and that shell is gone" => |o| o.0.is_stale();
+            watchers: "int", "shells that follow it now" => |o| o.0.watchers;
+            step: "string", "what is being done" => |o| text(&o.0.step);
+            percent: "int?", "whole percent of the copy, or ()" => |o| optional(o.0.percent);
+            outcome: "Outcome?", "its outcome, or () while it runs" => |o| optional(o.0.outcome.clone().map(|o| OutcomeRecord(Rc::new(o))));
         }
     }
     fn text(&self, _context: &Context) -> String {
@@ -168,24 +168,24 @@ impl Record for AuditRecord {
     const NAME: &'static str = "AuditLine";
     fn fields() -> Vec<Field<Self>> {
         fields! {
-            time: "when it began, as the history writes it" => |l| text(&l.0.time);
-            time_ms: "the same in Unix milliseconds" => |l| l.0.time_ms;
-            operation: "the operation; 0 for what is none, such as a setting" => |l| l.0.operation;
-            verb: "what was asked for" => |l| text(&l.0.verb);
-            status: "how it ended" => |l| text(&l.0.status);
-            user: "the real user behind a shared account" => |l| text(&l.0.owner.user);
-            account: "the account that was acted as; empty when it is the user's own" => |l| text(&l.0.owner.account);
-            host: "the host of the shell" => |l| text(&l.0.owner.host);
-            terminal: "that shell's terminal" => |l| text(&l.0.owner.terminal);
-            pid: "that shell's process" => |l| i64::from(l.0.owner.pid);
-            script: "script and line, empty at the prompt" => |l| text(&l.0.owner.script);
-            plan: "the plan's id, empty when there was none" => |l| text(&l.0.owner.plan);
-            confirmed: "typed, --yes or confirm(); empty when nothing was to be confirmed" => |l| text(&l.0.owner.confirmed);
-            elapsed_ms: "how long it took" => |l| l.0.elapsed_ms;
-            message: "one sentence" => |l| text(&l.0.message);
-            segments: "every segment's part" => |l| l.0.segments.iter().map(|s| Dynamic::from(SegmentOutcomeRecord(s.clone()))).collect::<Array>();
-            refusals: "what was left out, and why" => |l| l.0.refusals.iter().map(|r| Dynamic::from(RefusalRecord(r.clone()))).collect::<Array>();
-            damaged: "what the line holds when it can't be read, or ()" => |l| optional(l.0.damaged.as_deref().map(text));
+            time: "string", "when it began, as the history writes it" => |l| text(&l.0.time);
+            time_ms: "int", "the same in Unix milliseconds" => |l| l.0.time_ms;
+            operation: "int", "the operation; 0 for what is none, such as a setting" => |l| l.0.operation;
+            verb: "string", "what was asked for" => |l| text(&l.0.verb);
+            status: "string", "how it ended" => |l| text(&l.0.status);
+            user: "string", "the real user behind a shared account" => |l| text(&l.0.owner.user);
+            account: "string", "the account that was acted as; empty when it is the user's own" => |l| text(&l.0.owner.account);
+            host: "string", "the host of the shell" => |l| text(&l.0.owner.host);
+            terminal: "string", "that shell's terminal" => |l| text(&l.0.owner.terminal);
+            pid: "int", "that shell's process" => |l| i64::from(l.0.owner.pid);
+            script: "string", "script and line, empty at the prompt" => |l| text(&l.0.owner.script);
+            plan: "string", "the plan's id, empty when there was none" => |l| text(&l.0.owner.plan);
+            confirmed: "string", "typed, --yes or confirm(); empty when nothing was to be confirmed" => |l| text(&l.0.owner.confirmed);
+            elapsed_ms: "int", "how long it took" => |l| l.0.elapsed_ms;
+            message: "string", "one sentence" => |l| text(&l.0.message);
+            segments: "[SegmentOutcome]", "every segment's part" => |l| l.0.segments.iter().map(|s| Dynamic::from(SegmentOutcomeRecord(s.clone()))).collect::<Array>();
+            refusals: "[Refusal]", "what was left out, and why" => |l| l.0.refusals.iter().map(|r| Dynamic::from(RefusalRecord(r.clone()))).collect::<Array>();
+            damaged: "string?", "what the line holds when it can't be read, or ()" => |l| optional(l.0.damaged.as_deref().map(text));
         }
     }
     fn text(&self, _context: &Context) -> String {

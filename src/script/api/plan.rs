@@ -116,18 +116,18 @@ impl Record for PlanRecord {
     const NAME: &'static str = "Plan";
     fn fields() -> Vec<Field<Self>> {
         fields! {
-            id: "four digits that name it" => |p| ImmutableString::from(p.shown().id);
-            state_id: "the fingerprint of the state it was made from" => |p| ImmutableString::from(p.shown().state_id);
-            verb: "the call it is of" => |p| p.plans.iter().map(Plan::verb).collect::<Vec<_>>().join(", ");
-            made_ms: "when it was made, Unix milliseconds" => |p| p.shown().made_ms;
-            steps: "what would be done" => |p| p.steps();
-            joined: "what is under way and would be waited for" => |p| json::to_dynamic(&json::plan_json(&p.shown())["joined"]);
-            refusals: "what is refused, and why" => |p| refusals(p);
-            refuses: "whether the whole call is refused" => |p| p.plans.iter().any(|p| p.refuses);
-            is_empty: "whether there is nothing to do" => |p| p.plans.iter().all(Plan::is_empty);
-            after: "the rows it predicts" => |p| p.after_rows();
-            notes: "worth knowing before saying yes" => |p| p.shown().notes.into_iter().map(Dynamic::from).collect::<Array>();
-            predicted: "how applying it would end" => |p| ImmutableString::from(p.shown().predicted().word());
+            id: "string", "four digits that name it" => |p| ImmutableString::from(p.shown().id);
+            state_id: "string", "the fingerprint of the state it was made from" => |p| ImmutableString::from(p.shown().state_id);
+            verb: "string", "the call it is of" => |p| p.plans.iter().map(Plan::verb).collect::<Vec<_>>().join(", ");
+            made_ms: "int", "when it was made, Unix milliseconds" => |p| p.shown().made_ms;
+            steps: "[map]", "what would be done" => |p| p.steps();
+            joined: "[map]", "what is under way and would be waited for" => |p| json::to_dynamic(&json::plan_json(&p.shown())["joined"]);
+            refusals: "[Refusal]", "what is refused, and why" => |p| refusals(p);
+            refuses: "bool", "whether the whole call is refused" => |p| p.plans.iter().any(|p| p.refuses);
+            is_empty: "bool", "whether there is nothing to do" => |p| p.plans.iter().all(Plan::is_empty);
+            after: "[map]", "the rows it predicts" => |p| p.after_rows();
+            notes: "[string]", "worth knowing before saying yes" => |p| p.shown().notes.into_iter().map(Dynamic::from).collect::<Array>();
+            predicted: "string", "how applying it would end" => |p| ImmutableString::from(p.shown().predicted().word());
         }
     }
     fn text(&self, context: &Context) -> String {

@@ -84,12 +84,12 @@ impl Record for PlanDiffRecord {
     const NAME: &'static str = "PlanDiff";
     fn fields() -> Vec<Field<Self>> {
         fields! {
-            here: "the plan that was asked" => |d| ImmutableString::from(&d.here);
-            there: "what it was compared with" => |d| ImmutableString::from(&d.there);
-            same: "whether both would do the same" => |d| d.diff.is_empty();
-            only_here: "steps and refusals that only the first has" => |d| maps(&d.diff.only_here);
-            only_there: "steps and refusals that only the second has" => |d| maps(&d.diff.only_there);
-            changed: "what both have, and not alike: options, sources, blocks, predicted rows" => |d| maps(&d.diff.changed);
+            here: "string", "the plan that was asked" => |d| ImmutableString::from(&d.here);
+            there: "string", "what it was compared with" => |d| ImmutableString::from(&d.there);
+            same: "bool", "whether both would do the same" => |d| d.diff.is_empty();
+            only_here: "[map]", "steps and refusals that only the first has" => |d| maps(&d.diff.only_here);
+            only_there: "[map]", "steps and refusals that only the second has" => |d| maps(&d.diff.only_there);
+            changed: "[map]", "what both have, and not alike: options, sources, blocks, predicted rows" => |d| maps(&d.diff.changed);
         }
     }
     fn text(&self, _context: &Context) -> String {

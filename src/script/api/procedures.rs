@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 /// What is bound here.
 pub(super) const ENTRIES: &[Entry] = &[
-    entry!("procedures", &[&[]], "array", "The procedures that can be run, each with its purpose.", "procedures()"),
+    entry!("procedures", &[&[]], "[map]", "The procedures that can be run, each with its purpose.", "procedures()"),
     entry!(
         "procedure", &[&["name: string"], &["name: string", "options: map"]], "any",
         "Runs a procedure: its run(options).", "procedure(\"recover_double_fault\")", changes: true

@@ -20,7 +20,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry!("ping", &[&["host: string"]], "map", "Whether a host's agent answers, and why not.", "ping(\"sdw2\").ok"),
     entry!(
         "setting",
-        &[&["name: string"], &["name: string", "value: string"]],
+        &[&["name: string"], &["name: string", "value: any"]],
         "string",
         "Reads a setting of the cluster, or writes it durably.",
         "setting(\"gp_fts_probe_interval\", \"1s\")"
@@ -41,7 +41,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         "What FTS knows of a content now, saw in its last rounds, and decided from what.",
         "evidence(2).decisions"
     ),
-    entry!("args", &[&[]], "array", "The arguments after the script's name.", "args()[0]"),
+    entry!("args", &[&[]], "[string]", "The arguments after the script's name.", "args()[0]"),
     entry!("exit", &[&[], &["code: int"]], "()", "Ends the script with this exit code; it can't be caught.", "exit(3)"),
     entry!(
         "help",
@@ -175,34 +175,50 @@ pub(super) fn args(context: &Context) -> Thrower {
     Ok(arguments.iter().map(|a| Dynamic::from(a.clone())).collect::<rhai::Array>().into())
 }
 
-/// Gives `code`, `exit`, `message` and `next` to whatever a script may catch: Rhai hands built-in
-/// errors over as maps without a code, and `throw "text"` as the text itself.
+/// Gives `code`, `exit`, `message` and `next` to whatever a script may catch: Rhai hands built-in errors over as maps without
+/// a code, and what a script throws as the value itself.
 pub(super) fn register_errors(engine: &mut Engine) {
-    engine.register_get("code", |_: &mut ImmutableString| ImmutableString::from("thrown"));
     engine.register_get("message", |text: &mut ImmutableString| text.clone());
-    engine.register_get("exit", |_: &mut ImmutableString| 1_i64);
-    engine.register_get("next", |_: &mut ImmutableString| ImmutableString::new());
-    engine.register_get("code", |_: &mut i64| ImmutableString::from("thrown"));
-    engine.register_get("message", |number: &mut i64| number.to_string());
-    engine.register_get("exit", |_: &mut i64| 1_i64);
-    engine.on_map_missing_property(|map, property, _| {
-        let missing = || {
-            let text = property.to_string();
-            Box::new(EvalAltResult::ErrorPropertyNotFound(text, Position::NONE))
-        };
-        let built_in = map.get("error").and_then(|e| e.clone().into_string().ok());
-        let Some(error) = built_in.filter(|_| map.contains_key("message")) else {
-            return match property {
-                // A map that the script itself threw without a code is an error like any other.
-                "code" if map.contains_key("message") => Ok(Dynamic::from("thrown").into()),
-                _ => Err(missing()),
-            };
-        };
-        match property {
-            "code" => Ok(Dynamic::from(code_of_builtin(&error)).into()),
-            "exit" => Ok(Dynamic::from(1_i64).into()),
-            "next" => Ok(Dynamic::from(String::new()).into()),
-            _ => Err(missing()),
-        }
+    register_thrown::<ImmutableString>(engine);
+    macro_rules! thrown_as_text {
+        ($($type:ty),*) => {$(
+            engine.register_get("message", |value: &mut $type| ImmutableString::from(value.to_string()));
+            register_thrown::<$type>(engine);
+        )*};
+    }
+    thrown_as_text!(i64, f64, bool, char);
+    engine.register_get("message", |_: &mut ()| ImmutableString::new());
+    register_thrown::<()>(engine);
+    engine.register_get("message", |list: &mut rhai::Array| {
+        ImmutableString::from(Dynamic::from(list.clone()).to_string())
     });
+    register_thrown::<rhai::Array>(engine);
+    engine.on_map_missing_property(|map, property, _| {
+        let fallback = error_property(map, property);
+        fallback
+            .map(Into::into)
+            .ok_or_else(|| Box::new(EvalAltResult::ErrorPropertyNotFound(property.to_string(), Position::NONE)))
+    });
+}
+
+/// The fields of a thrown value that says nothing of itself but its text.
+fn register_thrown<T: rhai::Variant + Clone>(engine: &mut Engine) {
+    engine.register_get("code", |_: &mut T| ImmutableString::from("thrown"));
+    engine.register_get("exit", |_: &mut T| 1_i64);
+    engine.register_get("next", |_: &mut T| ImmutableString::new());
+}
+
+/// What a map that was thrown has when it lacks the field itself. Nothing tells a thrown map from any other, so all maps
+/// have a `code`; the other fields only those that are errors by their own fields.
+fn error_property(map: &rhai::Map, property: &str) -> Option<Dynamic> {
+    let has = |key: &str| map.contains_key(key);
+    let built_in = map.get("error").and_then(|e| e.clone().into_string().ok()).filter(|_| has("message"));
+    let is_error = has("message") || has("code");
+    match property {
+        "code" => Some(built_in.map_or("thrown".to_string(), |error| code_of_builtin(&error)).into()),
+        "message" => Some(map.get("code").cloned().unwrap_or_else(|| Dynamic::from(map.clone()).to_string().into())),
+        "exit" if is_error => Some(Dynamic::from(1_i64)),
+        "next" if is_error => Some(Dynamic::from(String::new())),
+        _ => None,
+    }
 }

@@ -1,6 +1,6 @@
 //! `sql`, `sql_all` and the `Rows` they return.
 
-use super::binding::{Fallible, api};
+use super::binding::{Fallible, api, bind};
 use crate::cluster::{Rows, SqlTarget, Value as SqlValue};
 use crate::core::ids::Content;
 use crate::script::catalog::{Entry, entry};
@@ -34,6 +34,27 @@ pub(super) const ENTRIES: &[Entry] = &[
         "Reads from every content; triggers a probe, and throws on a partial answer.",
         "sql_all(\"select count(*) from t\")"
     ),
+    entry!(
+        "one", &[&["rows: Rows"]], "SqlRow", "The only row; throws `not_one_row` when there are more or none.",
+        "sql(\"select v from t where id = $1\", [7]).one()[\"v\"]", method_of: "Rows"
+    ),
+    entry!(
+        "value", &[&["rows: Rows"]], "any", "The only value of the only row; throws when there are more or none.",
+        "sql(\"select count(*) from t\").value()", method_of: "Rows"
+    ),
+    entry!("len", &[&["rows: Rows"]], "int", "How many rows there are.", "sql(\"select 1\").len()", method_of: "Rows"),
+    entry!(
+        "is_empty", &[&["rows: Rows"]], "bool", "Whether there is no row.", "sql(\"select 1\").is_empty()",
+        method_of: "Rows"
+    ),
+    entry!(
+        "to_map", &[&["row: SqlRow"]], "map", "The row as a map of its columns.",
+        "sql(\"select 1 as one\").one().to_map().one", method_of: "SqlRow"
+    ),
+    entry!(
+        "to_json", &[&["row: SqlRow"]], "string", "The row as JSON, in the order of its columns.",
+        "sql(\"select 1 as one\").one().to_json()", method_of: "SqlRow"
+    ),
 ];
 
 pub(super) fn bind_all(module: &mut Module, context: &Rc<Context>) {
@@ -44,6 +65,12 @@ pub(super) fn bind_all(module: &mut Module, context: &Rc<Context>) {
     api!(module, context, "sql", 3, |c, n: i64, t: ImmutableString, p: Array| { sql(c, target(n), &t, &p) });
     api!(module, context, "sql_all", 0, |c, t: ImmutableString| { sql_all(c, &t, &Array::new()) });
     api!(module, context, "sql_all", 1, |c, t: ImmutableString, p: Array| sql_all(c, &t, &p));
+    api!(module, context, "rows.one", 0, |_c, r: &mut RowsRecord| r.one().map(Dynamic::from));
+    api!(module, context, "rows.value", 0, |_c, r: &mut RowsRecord| r.value());
+    bind(module, "rows.len", 0, |r: &mut RowsRecord| r.0.rows.len() as i64);
+    bind(module, "rows.is_empty", 0, |r: &mut RowsRecord| r.0.rows.is_empty());
+    bind(module, "sqlrow.to_map", 0, |r: &mut SqlRow| r.map());
+    bind(module, "sqlrow.to_json", 0, |r: &mut SqlRow| r.json().to_string());
 }
 
 /// Rows of a statement.
@@ -211,9 +238,10 @@ impl Record for RowsRecord {
     const NAME: &'static str = "Rows";
     fn fields() -> Vec<Field<Self>> {
         fields! {
-            columns: "the columns' names, in their order" => |r| r.0.columns.iter().map(|c| Dynamic::from(c.clone())).collect::<Array>();
-            rows: "every row" => |r| r.clone().into_iter().map(Dynamic::from).collect::<Array>();
-            affected: "rows inserted, updated or deleted" => |r| r.0.affected;
+            columns: "[string]", "the columns' names, in their order" => |r| r.0.columns.iter().map(|c| Dynamic::from(c.clone())).collect::<Array>();
+            rows: "[SqlRow]", "every row" => |r| r.clone().into_iter().map(Dynamic::from).collect::<Array>();
+            len: "int", "how many rows there are" => |r| r.0.rows.len() as i64;
+            affected: "int", "rows inserted, updated or deleted" => |r| r.0.affected;
         }
     }
     fn text(&self, context: &Context) -> String {
@@ -228,12 +256,7 @@ impl Record for RowsRecord {
 pub(super) fn register(engine: &mut Engine, context: &Rc<Context>) {
     register_record::<RowsRecord>(engine, context);
     engine.register_iterator::<RowsRecord>();
-    engine.register_fn("len", |r: &mut RowsRecord| r.0.rows.len() as i64);
-    engine.register_get("len", |r: &mut RowsRecord| r.0.rows.len() as i64);
-    engine.register_fn("is_empty", |r: &mut RowsRecord| r.0.rows.is_empty());
     engine.register_indexer_get(|r: &mut RowsRecord, i: i64| -> Fallible<SqlRow> { guard("rows", || r.at(i)) });
-    engine.register_fn("one", |r: &mut RowsRecord| -> Fallible<SqlRow> { guard("one", || r.one()) });
-    engine.register_fn("value", |r: &mut RowsRecord| -> Fallible { guard("value", || r.value()) });
     register_row(engine);
 }
 
@@ -253,8 +276,6 @@ fn register_row(engine: &mut Engine) {
     });
     engine.register_fn("==", |a: SqlRow, b: SqlRow| a.map_eq(&b));
     engine.register_fn("!=", |a: SqlRow, b: SqlRow| !a.map_eq(&b));
-    engine.register_fn("to_map", |r: &mut SqlRow| r.map());
-    engine.register_fn("to_json", |r: &mut SqlRow| r.json().to_string());
     for name in ["to_string", "to_debug", "print", "debug"] {
         engine.register_fn(name, |r: &mut SqlRow| r.json().to_string());
     }

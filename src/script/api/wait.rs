@@ -43,6 +43,9 @@ pub(super) fn bind_all(module: &mut Module, context: &Rc<Context>) {
         closure(&native, &shared, &f, &o)
     });
     api!(module, context, "sleep", 0, |c, time: Dynamic| { super::session::sleep(c, &time) });
+    // Rhai has a sleep of its own for numbers, which no Ctrl-C ends: these forms take its place.
+    api!(module, context, "sleep", 0, |c, time: i64| { super::session::sleep(c, &time.into()) });
+    api!(module, context, "sleep", 0, |c, time: f64| { super::session::sleep(c, &time.into()) });
 }
 
 /// Between two looks at the cluster.

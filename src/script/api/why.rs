@@ -126,15 +126,15 @@ impl Record for WhyRecord {
     const NAME: &'static str = "Why";
     fn fields() -> Vec<Field<Self>> {
         fields! {
-            subject: "what was asked about" => |w| text(&w.0.subject);
-            fine: "whether nothing is wrong with it" => |w| w.0.parts.is_empty();
-            symptom: "what is wrong, the gravest of it; empty when nothing is" => |w| first(w, |p| &p.symptom);
-            detail: "how far, and by what it came so" => |w| first(w, |p| &p.detail);
-            since_ms: "since when, in Unix milliseconds, or ()" => |w| optional(w.0.parts.first().and_then(|p| p.since_ms));
-            evidence: "what is known, was seen and was decided, as maps" => |w| evidence(w);
-            blocks: "what stands in the way of recover, rebalance or verify" => |w| blocks(w);
-            next: "the next step, as it would be typed" => |w| first(w, |p| &p.next);
-            parts: "everything that is wrong, the gravest first, as maps" => |w| json::to_dynamic(&Record::json(w)["parts"]);
+            subject: "string", "what was asked about" => |w| text(&w.0.subject);
+            fine: "bool", "whether nothing is wrong with it" => |w| w.0.parts.is_empty();
+            symptom: "string", "what is wrong, the gravest of it; empty when nothing is" => |w| first(w, |p| &p.symptom);
+            detail: "string", "how far, and by what it came so" => |w| first(w, |p| &p.detail);
+            since_ms: "int?", "since when, in Unix milliseconds, or ()" => |w| optional(w.0.parts.first().and_then(|p| p.since_ms));
+            evidence: "[map]", "what is known, was seen and was decided, as maps" => |w| evidence(w);
+            blocks: "[map]", "what stands in the way of recover, rebalance or verify" => |w| blocks(w);
+            next: "string", "the next step, as it would be typed" => |w| first(w, |p| &p.next);
+            parts: "[map]", "everything that is wrong, the gravest first, as maps" => |w| json::to_dynamic(&Record::json(w)["parts"]);
         }
     }
     fn text(&self, context: &Context) -> String {
