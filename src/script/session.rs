@@ -7,6 +7,7 @@ use super::error::{ErrorKind, ScriptError};
 use super::json;
 use super::modules::{ModulePaths, Resolver};
 use super::thrown::Thrown;
+use super::types::Type;
 use super::ui::{Renderer, Ui};
 use crate::cluster::{Cluster, Plan, State};
 use rhai::{AST, Dynamic, Engine, EvalAltResult, FuncInfo, Map, Scope, Stmt};
@@ -289,6 +290,13 @@ impl Session {
         names.extend(self.scope.iter().map(|(name, ..)| name.to_string()));
         names.extend(self.functions.iter_functions().map(|f| f.name.to_string()));
         names
+    }
+
+    /// The prompt's own names: variables with the type of what they hold, and functions without.
+    pub fn variables(&self) -> Vec<(String, Option<Type>)> {
+        let variables = self.scope.iter().map(|(name, _, value)| (name.to_string(), Some(Type::of_value(&value))));
+        let functions = self.functions.iter_functions().map(|f| (f.name.to_string(), None));
+        variables.chain(functions).collect()
     }
 
     /// Signatures of the functions this engine was given for the API, to review in a test.

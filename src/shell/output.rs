@@ -8,6 +8,8 @@ use std::io::{self, Write};
 pub struct Output {
     /// `Some` keeps the lines for the one document of `--json`.
     kept: Option<RefCell<Vec<String>>>,
+    /// `Some` while lines are held back, to be drawn together with what comes of them.
+    held: RefCell<Option<String>>,
     gone: Cell<bool>,
 }
 
@@ -19,7 +21,7 @@ impl Output {
 
     /// Kept until [`Output::take`].
     pub fn kept() -> Output {
-        Output { kept: Some(RefCell::default()), gone: Cell::new(false) }
+        Output { kept: Some(RefCell::default()), ..Output::default() }
     }
 
     /// Whether the lines are kept.
@@ -32,8 +34,23 @@ impl Output {
         self.kept.as_ref().map(RefCell::take).unwrap_or_default()
     }
 
+    /// Holds lines back until [`Output::release`].
+    pub fn hold(&self) {
+        self.held.replace(Some(String::new()));
+    }
+
+    /// What was held back, and no more.
+    pub fn release(&self) -> String {
+        self.held.take().unwrap_or_default()
+    }
+
     /// One text and a line end; a screen brings its own.
     pub fn line(&self, text: &str) {
+        if let Some(held) = self.held.borrow_mut().as_mut() {
+            held.push_str(text.trim_end_matches('\n'));
+            held.push('\n');
+            return;
+        }
         match &self.kept {
             Some(kept) => kept.borrow_mut().push(text.to_string()),
             None if text.ends_with('\n') => self.write(text),
@@ -65,6 +82,16 @@ impl Output {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn held_lines_are_given_back_in_their_order() {
+        let output = Output::to_stdout();
+        output.hold();
+        output.line("one");
+        output.line("two\n");
+        assert_eq!(output.release(), "one\ntwo\n");
+        assert_eq!(output.release(), "");
+    }
 
     #[test]
     fn kept_lines_are_taken_once() {

@@ -5,6 +5,7 @@ use super::engine::ScriptEngine;
 use super::front::{Front, FrontOptions};
 use super::history;
 use super::repl::{ReplConfig, ReplError};
+use super::snapshot::Look;
 use crate::cluster::Cluster;
 use crate::script::{Session, SessionConfig, is_incomplete};
 use std::io;
@@ -29,6 +30,8 @@ pub enum Task {
         greeting: Vec<String>,
         /// Asked before leaving; `false` stays.
         may_leave: Rc<dyn Fn() -> bool>,
+        /// The same cluster over a connection of its own, for what the prompt shows.
+        watched: Option<Arc<dyn Cluster>>,
     },
     Batch(Source),
 }
@@ -51,8 +54,8 @@ pub fn run(cluster: Option<Arc<dyn Cluster>>, mut options: FrontOptions, task: T
     let mut engine = ScriptEngine(session);
     match task {
         Task::Batch(source) => Ok(front.batch().run(&source, &mut engine)),
-        Task::Prompt { greeting, may_leave } => {
-            let config = prompt_config(cluster, greeting, may_leave, &engine);
+        Task::Prompt { greeting, may_leave, watched } => {
+            let config = prompt_config(cluster, greeting, may_leave, watched);
             Ok(front.prompt(config, &mut engine)?)
         }
     }
@@ -62,7 +65,7 @@ fn prompt_config(
     cluster: Option<Arc<dyn Cluster>>,
     greeting: Vec<String>,
     may_leave: Rc<dyn Fn() -> bool>,
-    engine: &ScriptEngine,
+    watched: Option<Arc<dyn Cluster>>,
 ) -> ReplConfig {
     let name = cluster.as_ref().map_or("segsh".to_string(), |c| c.name());
     let drill = cluster.as_ref().is_some_and(|c| c.is_drill());
@@ -70,9 +73,8 @@ fn prompt_config(
         name,
         drill,
         greeting,
-        names: engine.names(),
         is_incomplete: Rc::new(is_incomplete),
-        state: Rc::new(move || cluster.as_ref()?.state().ok()),
+        look: watched.map(|cluster| Arc::new(move || cluster.state().ok()) as Look),
         may_leave,
         history: history::path(),
     }

@@ -44,6 +44,11 @@ impl ShellUi {
         ShellUi { manner, screens, signals, output, outcomes: RefCell::default(), shown: RefCell::default() }
     }
 
+    /// The screens of stderr.
+    pub fn screens(&self) -> &Screens {
+        &self.screens
+    }
+
     /// Whether a person can be asked.
     pub fn is_interactive(&self) -> bool {
         self.manner.interactive
@@ -120,7 +125,7 @@ impl Ui for ShellUi {
     fn observer(&self, _plan: &Plan) -> Box<dyn Observer> {
         let signals = self.signals.clone();
         if self.manner.interactive && !self.manner.quiet {
-            let style = self.screens.style().clone();
+            let style = self.screens.style();
             Box::new(TerminalWatch::new(signals, style))
         } else {
             Box::new(BatchWatch::new(signals, self.manner.quiet))

@@ -83,6 +83,7 @@ pub fn healthy() -> State {
         recoveries: Vec::new(),
         warnings: Vec::new(),
         fts_paused_until_ms: None,
+        production: false,
     }
 }
 

@@ -18,6 +18,8 @@ pub mod rows;
 pub mod screens;
 pub mod segments;
 pub mod state;
+pub mod vertical;
+pub mod would;
 
 #[cfg(test)]
 pub(crate) mod samples;

@@ -80,6 +80,7 @@ pub fn healthy() -> State {
         recoveries: Vec::new(),
         warnings: Vec::new(),
         fts_paused_until_ms: None,
+        production: false,
     }
 }
 

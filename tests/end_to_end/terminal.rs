@@ -1,0 +1,164 @@
+//! The prompt in a pseudo-terminal on a real cluster: what it knows, what it says by itself, and what
+//! Ctrl-C means while an operation runs.
+
+use crate::limits::fall_behind;
+use crate::support::status::SYNCHRONIZED;
+use crate::support::terminal::Terminal;
+use crate::support::wait::secs;
+use crate::support::{Cluster, processes};
+use rustix::process::Signal;
+use std::time::Instant;
+
+const INTERRUPT: &str = "\x03";
+
+#[test]
+fn a_change_is_said_above_the_line_that_is_half_typed() {
+    let cluster = Cluster::new(1);
+    let mut terminal = Terminal::prompt_of(&cluster);
+    terminal.keys("half_typed");
+    terminal.expect("half_typed");
+    processes::kill(cluster.status().pair(0).mirror.running());
+    terminal.expect("is down");
+    terminal.expect("half_typed");
+    terminal.keys(" + 1");
+    terminal.expect("half_typed + 1");
+    // The line is as it was: what is evaluated is what was typed before and after.
+    terminal.answers("", "there is no variable `half_typed`");
+    terminal.expect("single copy 0]");
+    terminal.type_line("quit");
+    terminal.expect_end();
+}
+
+#[test]
+fn a_coordinator_that_hangs_delays_no_line_and_its_state_is_called_old() {
+    let cluster = Cluster::new(1);
+    let mut terminal = Terminal::prompt_of(&cluster);
+    terminal.answers("print(\"ready\" + \" now\")", "ready now");
+    let coordinator = cluster.status().coordinator.pid.expect("it runs");
+    processes::stop(coordinator);
+    let begun = Instant::now();
+    for n in 0..10 {
+        terminal.answers(&format!("40000 + {n}"), &format!("4000{n}"));
+    }
+    let took = begun.elapsed();
+    // Each of them would wait for 15 s, had it to ask the coordinator.
+    assert!(took < secs(10), "ten lines took {took:?} beside a coordinator that hangs");
+    terminal.answers("sleep(\"6s\")", " ago]");
+    assert!(processes::resume(coordinator));
+    terminal.keys("\x04");
+    terminal.expect_end();
+}
+
+#[test]
+fn completion_hints_and_the_search_of_the_history_work_on_the_keyboard() {
+    let cluster = Cluster::new(1);
+    let mut terminal = Terminal::prompt_of(&cluster);
+    terminal.keys("state().content(0).prim\t");
+    terminal.expect("primary");
+    terminal.keys(".preferred_role_\t");
+    terminal.expect("preferred_role_name");
+    terminal.answers("", "\nprimary");
+    terminal.keys("recover(#{ hosts: \"\t");
+    terminal.expect("sdw2");
+    terminal.keys(INTERRUPT);
+    terminal.keys("ping(");
+    terminal.expect("// ping(host: string) -> map");
+    terminal.keys(INTERRUPT);
+    terminal.answers("let a_plan = plan_recover(); print(\"plan\" + \" made\")", "plan made");
+    terminal.keys("a_plan.refus\t");
+    terminal.expect("refusals");
+    terminal.keys(INTERRUPT);
+    // Ctrl-R finds the line of before, and Enter takes it.
+    terminal.keys("\x12plan_rec");
+    terminal.expect("a_plan = plan_recover()");
+    terminal.answers("", "plan made");
+    let begun = terminal.answers("fn mine(x) {\n  x * 7\n}\nmine(6) + 100", "142");
+    assert!(!begun.contains("\x1b[1m") && !begun.contains("\x1b[3"), "NO_COLOR is kept: {begun:?}");
+    terminal.type_line("quit");
+    terminal.expect_end();
+}
+
+#[test]
+fn a_watch_is_drawn_again_follows_a_resize_and_ends_with_ctrl_c() {
+    let cluster = Cluster::new(1);
+    let mut terminal = Terminal::prompt_of(&cluster);
+    terminal.answers(":watch 100ms state", "every 100.0 ms, until Ctrl-C: state()");
+    terminal.expect("segments up");
+    // In place: the cursor goes up over what was drawn before.
+    terminal.expect("A\r\x1b[J");
+    terminal.expect("segments up");
+    terminal.resize(70, 20);
+    terminal.expect("\x1b[H\x1b[2J");
+    terminal.expect("segments up");
+    terminal.keys(INTERRUPT);
+    terminal.answers("40 + 2000", "2040");
+    terminal.type_line("quit");
+    terminal.expect_end();
+}
+
+#[test]
+fn the_colon_commands_shape_what_is_shown() {
+    let cluster = Cluster::new(1);
+    let mut terminal = Terminal::prompt_of(&cluster);
+    terminal.answers(":vertical sql(\"select 40 + 2 as answer\")", "-- 1 --");
+    terminal.expect(" answer  42");
+    terminal.answers(":json", "values are shown as JSON");
+    terminal.answers("state", "\"operational\": true");
+    terminal.answers(":json", "values are shown as screens");
+    terminal.answers(":timing", "timing is on");
+    terminal.answers("1 + 1", " ms");
+    terminal.answers(":nonsense", "there is no command `:nonsense`");
+    terminal.answers("setting(\"segsh_production\", \"on\")", "(production)> ");
+    terminal.keys("\x04");
+    terminal.expect_end();
+}
+
+/// Ctrl-C in a recovery that takes some seconds: each of the four answers, one after the other.
+#[test]
+fn each_answer_to_ctrl_c_does_to_a_running_recovery_what_it_says() {
+    let cluster = Cluster::new(1);
+    fall_behind(&cluster, 0, 8_000);
+    let mut terminal = Terminal::prompt_of(&cluster);
+    let slowly = "recover(#{ rate: \"1 MiB/s\" })";
+    let question = "(k)eep watching? [k] ";
+
+    terminal.answers(slowly, "Go on? [y/N] ");
+    terminal.answers("y", "data copy");
+    terminal.keys(INTERRUPT);
+    terminal.expect(question);
+    terminal.answers("k", "data copy");
+    terminal.keys(INTERRUPT);
+    terminal.expect(question);
+    terminal.answers("d", "goes on at the coordinator");
+    assert_eq!(cluster.segsh(&["-e", "recoveries().len()"]).ok().text(), "1", "it was only left");
+
+    // The same call again joins it, and asks nothing.
+    terminal.answers(slowly, "data copy");
+    terminal.keys(INTERRUPT);
+    terminal.expect(question);
+    terminal.answers("c", "cancelled");
+    assert_eq!(cluster.segsh(&["-e", "recoveries().len()"]).ok().text(), "0", "it was cancelled");
+
+    terminal.answers(slowly, "Go on? [y/N] ");
+    terminal.answers("y", "data copy");
+    terminal.keys(INTERRUPT);
+    terminal.expect(question);
+    terminal.answers("s", "stops after the segment under way");
+    terminal.expect("synchronized");
+    cluster.wait_for_pair(0, SYNCHRONIZED, secs(30));
+    terminal.answers("40 + 2000", "2040");
+    terminal.type_line("quit");
+    terminal.expect_end();
+}
+
+#[test]
+fn a_terminal_that_is_closed_leaves_the_recovery_running() {
+    let cluster = Cluster::new(1);
+    fall_behind(&cluster, 0, 3_000);
+    let mut terminal = Terminal::prompt_of(&cluster);
+    terminal.answers("recover(#{ rate: \"1 MiB/s\" })", "Go on? [y/N] ");
+    terminal.answers("y", "data copy");
+    assert!(processes::signal(terminal.pid(), Signal::HUP));
+    terminal.expect_end();
+    cluster.wait_for_pair(0, SYNCHRONIZED, secs(40));
+}
