@@ -4,6 +4,8 @@
 //! explained, and what belongs to another tool is said in the words of this one.
 
 use super::commands::{self, Command};
+use super::render::layout::Para;
+use super::render::{Paint, Style};
 use crate::script::{self, Entry as Function, Kind};
 
 /// What a line asks for.
@@ -22,6 +24,20 @@ pub enum Entry {
     Say(String),
     /// A line that begins with a colon.
     Command(Command),
+}
+
+/// What [`Entry::Say`] holds, on a screen: sentences wrap, and what can be typed does not.
+pub fn said(text: &str, style: &Style) -> String {
+    let line = |line: &str| match line.strip_prefix("next: ") {
+        Some(steps) => {
+            let units = steps.split("     ").enumerate();
+            let para = Para::new("next: ", 6);
+            units.fold(para, |para, (i, step)| para.unit(if i == 0 { 0 } else { 5 }, step, Paint::Code)).render(style)
+        }
+        None if line.starts_with(':') => format!("{line}\n"),
+        None => Para::new("", 2).words(line).render(style),
+    };
+    text.lines().map(line).collect()
 }
 
 /// The words of SQL that begin a statement.
@@ -85,6 +101,8 @@ pub fn entry(line: &str, is_own: &dyn Fn(&str) -> bool) -> Entry {
     if text.starts_with('\\') {
         return backslash(word);
     }
+    // What was typed to end an entry is no part of it.
+    let line = line.trim_end();
     let (first, rest) = word.split_once(char::is_whitespace).unwrap_or((word, ""));
     let rest = rest.trim();
     match first {
@@ -125,7 +143,7 @@ fn backslash(word: &str) -> Entry {
     // `\dt+` and `\d table` begin as `\d` does, and `\timing` is no `\t`.
     let answer = BACKSLASHES.iter().filter(|(name, _)| word.starts_with(name)).max_by_key(|(name, _)| name.len());
     let here = answer.map_or("help() lists what there is", |(_, answer)| answer);
-    Entry::Say(format!("`{word}` is a command of psql. Here: {here}"))
+    Entry::Say(format!("`{word}` is a command of psql. Here:\nnext: {here}"))
 }
 
 /// A function of the API without parentheses.
@@ -197,7 +215,7 @@ fn utility(word: &str) -> Option<Entry> {
     };
     let (name, here) = UTILITIES.iter().find(fits)?;
     let name = name.split_whitespace().next().unwrap_or(name);
-    Some(Entry::Say(format!("`{name}` is a program of its own. Here: {here}")))
+    Some(Entry::Say(format!("`{name}` is a program of its own. Here:\nnext: {here}")))
 }
 
 /// `recover(only: [2])`: options are one map, under their own names.
@@ -292,6 +310,18 @@ mod tests {
         says("ping sdw1", "ping(\"sdw1\")");
         says("evidence 2", "evidence(2)");
         says("recover --contents 3", "parentheses");
+    }
+
+    #[test]
+    fn an_answer_holds_in_the_screen_and_what_can_be_typed_is_whole() {
+        for line in ["recover(only:[2])", "\\dt", "gpstop", "select 1", "force_primary", ":nonsense", ":watch 2 x"] {
+            let Entry::Say(text) = typed(line) else { panic!("`{line}` is answered otherwise") };
+            let shown = said(&text, &Style::default());
+            assert!(shown.lines().all(|l| l.chars().count() <= 80), "{shown}");
+        }
+        let Entry::Say(text) = typed("\\dt") else { panic!("it is answered otherwise") };
+        let shown = said(&text, &Style::default());
+        assert!(shown.contains("next: sql(0, \"select name from sqlite_schema where type = 'table'\")"), "{shown}");
     }
 
     #[test]

@@ -60,7 +60,7 @@ pub fn read(text: &str) -> Result<Command, String> {
     match (name, rest) {
         ("help" | "h" | "?" | "", _) => Ok(Command::Help),
         ("quit" | "q" | "exit", "") => Ok(Command::Leave),
-        ("watch", "") => Err("what shall be watched? next: :watch 2s state()".into()),
+        ("watch", "") => Err("what shall be watched?\nnext: :watch 2s state()".into()),
         ("watch", _) => watch(rest),
         ("timing", "") => Ok(Command::Timing(None)),
         ("timing", "on") => Ok(Command::Timing(Some(true))),
@@ -80,10 +80,10 @@ fn watch(text: &str) -> Result<Command, String> {
     if !first.starts_with(|c: char| c.is_ascii_digit()) {
         return Ok(Command::Watch { every: EVERY, code: code(text) });
     }
-    let ms = script::duration_ms(first).map_err(|error| format!("{error}. next: :watch 2s state()"))?;
+    let ms = script::duration_ms(first).map_err(|error| format!("{error}\nnext: :watch 2s state()"))?;
     let every = Duration::from_millis(u64::try_from(ms).unwrap_or(0));
     if rest.trim().is_empty() {
-        return Err(format!("what shall be watched? next: :watch {first} state()"));
+        return Err(format!("what shall be watched?\nnext: :watch {first} state()"));
     }
     if every < EVERY_AT_LEAST {
         return Err("every 100ms is the shortest there is".into());

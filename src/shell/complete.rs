@@ -76,7 +76,7 @@ pub fn complete(text: &str, rest: &str, known: &Known) -> (usize, Vec<Candidate>
     if word.is_empty() {
         return (start, Vec::new());
     }
-    (start, beginning(names(rest, known).into_iter(), word))
+    (start, beginning(names(word, rest, known).into_iter(), word))
 }
 
 /// Those that begin as typed, each once, in their order.
@@ -156,13 +156,15 @@ fn members(of: &Type, rest: &str) -> Vec<Candidate> {
         .collect()
 }
 
-/// Functions, the person's own names, and the language's words.
-fn names(rest: &str, known: &Known) -> Vec<Candidate> {
+/// The person's own names, functions, and the language's words. What is said of a function is only worked
+/// out for one that begins as typed.
+fn names(word: &str, rest: &str, known: &Known) -> Vec<Candidate> {
     let own = known.variables.iter().map(|v| {
         let about = v.of.as_ref().map_or("your function".to_string(), ToString::to_string);
         candidate(v.name.clone(), about)
     });
-    let functions = script::catalog().iter().filter(|e| e.method_of.is_empty()).map(|entry| {
+    let is_meant = |e: &&Entry| e.method_of.is_empty() && e.full_name().starts_with(word);
+    let functions = script::catalog().iter().filter(is_meant).map(|entry| {
         let only_bare = entry.forms.iter().all(|form| form.is_empty());
         let call = match (rest.starts_with('('), only_bare) {
             (true, _) => "",

@@ -15,34 +15,9 @@ enum Token {
     Other,
 }
 
-const KEYWORDS: [&str; 27] = [
-    "as",
-    "break",
-    "catch",
-    "const",
-    "continue",
-    "do",
-    "else",
-    "export",
-    "false",
-    "fn",
-    "for",
-    "if",
-    "import",
-    "in",
-    "let",
-    "loop",
-    "private",
-    "return",
-    "switch",
-    "this",
-    "throw",
-    "true",
-    "try",
-    "until",
-    "while",
-    "global",
-    "is_def_var",
+const KEYWORDS: [&str; 26] = [
+    "as", "break", "catch", "const", "continue", "do", "else", "export", "false", "fn", "for", "global", "if",
+    "import", "in", "let", "loop", "private", "return", "switch", "this", "throw", "true", "try", "until", "while",
 ];
 
 /// The line with its colours. The bracket at the cursor and the one it belongs to stand out, and so does
@@ -76,9 +51,7 @@ pub fn colored(line: &str, cursor: usize, style: &Style) -> String {
 }
 
 fn is_function(name: &str) -> bool {
-    script::catalog()
-        .iter()
-        .any(|e| e.method_of.is_empty() && e.name == name.rsplit("::").next().unwrap_or(name) && e.full_name() == name)
+    script::catalog().iter().any(|e| e.method_of.is_empty() && e.full_name() == name)
 }
 
 /// The bracket under the cursor or before it, and its partner; `None` for the partner when a closing

@@ -9,7 +9,7 @@ use crate::script::{self, Entry, OpenCall};
 /// Columns that a prompt is thought to take; the editor does not say.
 const PROMPT: usize = 30;
 /// A hint that is cut to less says nothing.
-const SHORTEST: usize = 16;
+const SHORTEST: usize = 24;
 
 /// The signature, the options or the end that is missing; `None` where there is nothing to say.
 pub fn hint(text: &str, known: &Known, width: usize) -> Option<String> {
@@ -29,18 +29,22 @@ pub fn hint(text: &str, known: &Known, width: usize) -> Option<String> {
                 format!("options: {}", free.map(|o| o.name).collect::<Vec<_>>().join(" "))
             }
         },
-        None => signature(entry, &call),
+        None => signature(entry, &call, before),
     };
     let last = text.rsplit('\n').next().unwrap_or(text);
     let room = width.saturating_sub(columns(last) % width.max(1) + PROMPT);
     (room >= SHORTEST).then(|| cut(&format!("  // {said}"), room))
 }
 
-/// The shortest form that has the argument being typed.
-fn signature(entry: &Entry, call: &OpenCall) -> String {
+/// The shortest form that has the argument being typed, and that begins as the arguments do.
+fn signature(entry: &Entry, call: &OpenCall, text: &str) -> String {
     let object = usize::from(!entry.method_of.is_empty());
+    let begun = text.rfind(&format!("{}(", call.name)).map(|at| text[at + call.name.len() + 1..].trim_start());
+    let is_number = begun.is_some_and(|arguments| arguments.starts_with(|c: char| c.is_ascii_digit()));
+    let differs = |form: &&[&str]| form.get(object).is_some_and(|first| first.ends_with(": int") != is_number);
     let fits = |form: &&&[&str]| form.len() > call.argument + object;
-    let form = entry.forms.iter().filter(fits).min_by_key(|form| form.len()).or_else(|| entry.forms.last());
+    let best = entry.forms.iter().filter(fits).min_by_key(|form| (differs(form), form.len()));
+    let form = best.or_else(|| entry.forms.last());
     let shown: Vec<&str> = form.map(|form| form.iter().skip(object).copied().collect()).unwrap_or_default();
     format!("{}({}) -> {}", entry.name, shown.join(", "), entry.returns)
 }
@@ -59,6 +63,7 @@ mod tests {
         assert_eq!(hinted("ping(\"sd").as_deref(), Some("  // ping(host: string) -> map"));
         assert_eq!(hinted("state().content(").as_deref(), Some("  // content(content: int) -> Content"));
         assert!(hinted("sql(2, ").is_some_and(|h| h.contains("content: int, text: string")));
+        assert!(hinted("sql(\"select 1\", ").is_some_and(|h| h.contains("text: string, parameters: array")));
         assert_eq!(hinted("ping"), None);
         assert_eq!(hinted("ping(\"a\")"), None);
         assert_eq!(hinted("mine("), None);
@@ -80,8 +85,8 @@ mod tests {
 
     #[test]
     fn a_hint_stays_within_the_screen_or_is_not_there() {
-        let narrow = |text: &str| hint(text, &Known::default(), 60);
-        assert!(narrow("recover(#{ ").is_some_and(|h| columns(&h) <= 60 - PROMPT));
+        let narrow = |text: &str| hint(text, &Known::default(), 70);
+        assert!(narrow("recover(#{ ").is_some_and(|h| columns(&h) <= 70 - PROMPT));
         assert_eq!(narrow("print(state().content(2)); recover(#{ "), None);
     }
 }

@@ -23,6 +23,7 @@ pub mod repl;
 pub mod run;
 pub mod signals;
 pub mod snapshot;
+pub mod startup;
 pub mod terminal;
 pub mod ui;
 pub mod watch;

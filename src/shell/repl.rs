@@ -1,6 +1,6 @@
 //! The prompt: read a line, evaluate it, show its value, again.
 
-use super::bare::{Entry, entry};
+use super::bare::{self, Entry, entry};
 use super::commands::{self, Command, Shape};
 use super::evaluator::{Evaluated, Evaluator, Failure};
 use super::frames::Frames;
@@ -151,7 +151,7 @@ impl<'a> Repl<'a> {
                 None
             }
             Entry::Say(text) => {
-                self.ui.say(&text);
+                self.ui.say(&bare::said(&text, &self.ui.screens().style()));
                 None
             }
             Entry::Command(command) => self.command(command),
@@ -312,7 +312,7 @@ impl<'a> Repl<'a> {
         let style = self.screens.style();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let time = clock(i64::try_from(now.as_millis()).unwrap_or(i64::MAX), &style);
-        style.paint(Paint::Dim, &format!("{time}  every {}, until Ctrl-C: {code}", duration(every)))
+        style.paint(Paint::Dim, &format!("{time}  every {}, until Ctrl-C: {code}", interval(every)))
     }
 
     /// Ends early at Ctrl-C, and at a resize, which is drawn at once.
@@ -377,6 +377,14 @@ fn watch(
 /// A text that ends its line.
 pub(super) fn ended_line(text: &str) -> String {
     if text.ends_with('\n') { text.to_string() } else { format!("{text}\n") }
+}
+
+/// `2 s`, `500 ms`: as it was asked for.
+fn interval(every: Duration) -> String {
+    match every.as_millis() {
+        ms if ms.is_multiple_of(1_000) => format!("{} s", ms / 1_000),
+        ms => format!("{ms} ms"),
+    }
 }
 
 /// How long a line took, finer than a person would say it.

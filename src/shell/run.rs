@@ -6,6 +6,7 @@ use super::front::{Front, FrontOptions};
 use super::history;
 use super::repl::{ReplConfig, ReplError};
 use super::snapshot::Look;
+use super::startup::{self, StartupError};
 use crate::cluster::Cluster;
 use crate::script::{Session, SessionConfig, is_incomplete};
 use std::io;
@@ -56,9 +57,24 @@ pub fn run(cluster: Option<Arc<dyn Cluster>>, mut options: FrontOptions, task: T
         Task::Batch(source) => Ok(front.batch().run(&source, &mut engine)),
         Task::Prompt { greeting, may_leave, watched } => {
             let config = prompt_config(cluster, greeting, may_leave, watched);
+            if let Some(code) = startup(&front, &mut engine) {
+                return Ok(code);
+            }
             Ok(front.prompt(config, &mut engine)?)
         }
     }
+}
+
+/// Runs the startup file. One that fails or that is refused is said, and the prompt is there all the same;
+/// `Some` when it called `exit`.
+fn startup(front: &Front, engine: &mut ScriptEngine) -> Option<i32> {
+    front.ui.begin_line();
+    match startup::run(&startup::path()?, engine) {
+        Ok(code) => return code,
+        Err(StartupError::Failed(failure)) => front.ui.say(&front.err.error(&failure.view)),
+        Err(error) => front.ui.say(&error.to_string()),
+    }
+    None
 }
 
 fn prompt_config(

@@ -24,7 +24,9 @@ pub struct Snapshot {
 #[derive(Default)]
 struct Inner {
     last: Option<(Arc<State>, Instant)>,
-    /// What the prompt showed; `None` while no line is being typed.
+    /// A line is being typed.
+    typing: bool,
+    /// What the prompt above it showed; `None` when that was nothing.
     baseline: Option<Arc<State>>,
     /// Looks that were asked for, and the number that was asked for when the last look began.
     asked: u64,
@@ -78,13 +80,18 @@ impl Snapshot {
     /// A line begins to be typed below what is known now: from here on changes are news.
     pub fn begin_typing(&self) -> Option<Seen> {
         let seen = self.now();
-        self.lock().baseline = seen.as_ref().map(|seen| Arc::clone(&seen.state));
+        let mut inner = self.lock();
+        inner.typing = true;
+        inner.baseline = seen.as_ref().map(|seen| Arc::clone(&seen.state));
+        self.changed.notify_all();
         seen
     }
 
     /// The line was typed: what it changes is no news.
     pub fn end_typing(&self) {
-        self.lock().baseline = None;
+        let mut inner = self.lock();
+        inner.typing = false;
+        inner.baseline = None;
     }
 
     /// Takes what a look saw; what was shown before and what is seen now, when a line is being typed.
@@ -99,12 +106,27 @@ impl Snapshot {
         Some((std::mem::replace(before, Arc::clone(&state)), state))
     }
 
-    /// Waits for the next look to be due; the number of looks asked for, `None` at the end.
+    /// Waits for the next look to be due; the number of looks asked for, `None` at the end. While no line
+    /// is being typed nobody sees what changes, and a cluster that is being restarted is left alone.
     fn due(&self) -> Option<u64> {
-        let inner = self.lock();
-        let idle = |inner: &mut Inner| !inner.ended && inner.asked == inner.answered;
-        let (inner, _) = self.changed.wait_timeout_while(inner, EVERY, idle).unwrap_or_else(PoisonError::into_inner);
-        (!inner.ended).then_some(inner.asked)
+        let mut inner = self.lock();
+        loop {
+            if inner.ended {
+                return None;
+            }
+            if inner.asked != inner.answered {
+                return Some(inner.asked);
+            }
+            if !inner.typing {
+                inner = self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            let (next, waited) = self.changed.wait_timeout(inner, EVERY).unwrap_or_else(PoisonError::into_inner);
+            inner = next;
+            if waited.timed_out() && inner.typing && !inner.ended {
+                return Some(inner.asked);
+            }
+        }
     }
 }
 

@@ -212,6 +212,10 @@ mod tests {
         let lag = find("segsh_mirror_lag_warn").unwrap();
         assert_eq!((lag.parse("1s"), lag.parse("off")), (Ok(Some(1000)), Ok(None)));
         assert!(lag.parse("2h").is_err());
+        let production = find("segsh_production").unwrap();
+        assert_eq!((production.parse("on"), production.parse("off")), (Ok(Some(1)), Ok(None)));
+        assert_eq!(production.normalize(" on ").as_deref(), Ok("on"));
+        assert!(production.parse("yes").is_err());
         assert!(find("gp_nonsense").is_err());
     }
 }
