@@ -262,6 +262,11 @@ impl<'a> Repl<'a> {
         if self.ui.has_shown_end_of(failure.view.op) {
             return;
         }
+        if failure.view.code == "interrupted" && self.ui.has_left_one_running() {
+            // Its screen says that it goes on; an error would say that it was interrupted.
+            self.ui.say("what stood behind it in the line was not run");
+            return;
+        }
         if self.ui.signals().interrupted() {
             // The terminal has just echoed `^C`.
             self.ui.say("");

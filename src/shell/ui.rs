@@ -79,6 +79,11 @@ impl ShellUi {
         op.is_some() && self.shown.borrow().as_ref().is_some_and(|o| o.op == op)
     }
 
+    /// Whether the end that was shown last is that of an operation that was left running.
+    pub fn has_left_one_running(&self) -> bool {
+        self.shown.borrow().as_ref().is_some_and(|o| o.status == OutcomeStatus::Started)
+    }
+
     /// A new line begins: what was shown before it does not count.
     pub fn begin_line(&self) {
         self.shown.take();
@@ -191,9 +196,12 @@ mod tests {
         ui.ended(&done_outcome());
         assert!(ui.has_shown_an_end() && ui.has_shown_end_of(Some(118)));
         assert!(!ui.has_shown_end_of(Some(1)) && !ui.has_shown_end_of(None));
+        assert!(!ui.has_left_one_running());
+        ui.ended(&Outcome { status: OutcomeStatus::Started, ..done_outcome() });
+        assert!(ui.has_left_one_running());
         ui.begin_line();
         assert!(!ui.has_shown_an_end());
-        assert_eq!(ui.outcomes().len(), 1);
+        assert_eq!(ui.outcomes().len(), 2);
     }
 
     #[test]

@@ -52,6 +52,12 @@ fn a_coordinator_that_hangs_delays_no_line_and_its_state_is_called_old() {
     terminal.expect_end();
 }
 
+/// Whether a sequence that sets a colour, bold or dim is in it; moves of the cursor are none.
+fn has_colour(text: &str) -> bool {
+    let parameters = |c: char| c.is_ascii_digit() || c == ';';
+    text.split("\x1b[").skip(1).any(|rest| rest.trim_start_matches(parameters).starts_with('m'))
+}
+
 #[test]
 fn completion_hints_and_the_search_of_the_history_work_on_the_keyboard() {
     let cluster = Cluster::new(1);
@@ -61,22 +67,27 @@ fn completion_hints_and_the_search_of_the_history_work_on_the_keyboard() {
     terminal.keys(".preferred_role_\t");
     terminal.expect("preferred_role_name");
     terminal.answers("", "\nprimary");
+    terminal.expect_prompt();
     terminal.keys("recover(#{ hosts: \"\t");
     terminal.expect("sdw2");
-    terminal.keys(INTERRUPT);
+    terminal.interrupt();
     terminal.keys("ping(");
     terminal.expect("// ping(host: string) -> map");
-    terminal.keys(INTERRUPT);
+    terminal.interrupt();
     terminal.answers("let a_plan = plan_recover(); print(\"plan\" + \" made\")", "plan made");
+    terminal.expect_prompt();
     terminal.keys("a_plan.refus\t");
     terminal.expect("refusals");
-    terminal.keys(INTERRUPT);
+    terminal.interrupt();
     // Ctrl-R finds the line of before, and Enter takes it.
     terminal.keys("\x12plan_rec");
     terminal.expect("a_plan = plan_recover()");
     terminal.answers("", "plan made");
-    let begun = terminal.answers("fn mine(x) {\n  x * 7\n}\nmine(6) + 100", "142");
-    assert!(!begun.contains("\x1b[1m") && !begun.contains("\x1b[3"), "NO_COLOR is kept: {begun:?}");
+    terminal.expect_prompt();
+    terminal.type_line("fn mine(x) {\n  x * 7\n}");
+    terminal.expect_prompt();
+    let begun = terminal.answers("mine(6) + 100", "142");
+    assert!(!has_colour(&begun), "NO_COLOR is kept: {begun:?}");
     terminal.type_line("quit");
     terminal.expect_end();
 }
@@ -93,7 +104,7 @@ fn a_watch_is_drawn_again_follows_a_resize_and_ends_with_ctrl_c() {
     terminal.resize(70, 20);
     terminal.expect("\x1b[H\x1b[2J");
     terminal.expect("segments up");
-    terminal.keys(INTERRUPT);
+    terminal.interrupt();
     terminal.answers("40 + 2000", "2040");
     terminal.type_line("quit");
     terminal.expect_end();
@@ -157,6 +168,8 @@ fn each_answer_to_ctrl_c_does_to_a_running_recovery_what_it_says() {
     terminal.keys(INTERRUPT);
     terminal.expect(question);
     terminal.answers("d", "goes on at the coordinator");
+    terminal.expect("what stood behind it in the line was not run");
+    terminal.expect_prompt();
     assert_eq!(cluster.segsh(&["-e", "recoveries().len()"]).ok().text(), "1", "it was only left");
 
     // The same call again joins it, and asks nothing.
@@ -164,6 +177,7 @@ fn each_answer_to_ctrl_c_does_to_a_running_recovery_what_it_says() {
     terminal.keys(INTERRUPT);
     terminal.expect(question);
     terminal.answers("c", "cancelled");
+    terminal.expect_prompt();
     cluster.wait_for_pair(0, TRACKING_UNFINISHED, secs(20));
 
     terminal.answers(slowly, "Go on? [y/N] ");

@@ -51,6 +51,20 @@ impl Terminal {
         self.session.send(keys).unwrap_or_else(|e| panic!("the terminal takes no `{keys}`: {e}"));
     }
 
+    /// Waits until the prompt takes keys again: what is typed before may be flushed. Only the prompt turns
+    /// bracketed paste on.
+    #[track_caller]
+    pub fn expect_prompt(&mut self) {
+        self.expect("\x1b[?2004h");
+    }
+
+    /// Presses Ctrl-C at the prompt or in what runs, and waits for the prompt that follows.
+    #[track_caller]
+    pub fn interrupt(&mut self) {
+        self.keys("\x03");
+        self.expect_prompt();
+    }
+
     /// Types a line and waits for what only its evaluation can say.
     #[track_caller]
     pub fn answers(&mut self, line: &str, text: &str) -> String {
