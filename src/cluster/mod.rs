@@ -19,6 +19,7 @@ pub mod saved;
 mod state;
 mod traits;
 mod warning;
+mod work;
 
 pub use error::ClusterError;
 pub use evidence::{Decided, Evidence, Observed};
@@ -30,5 +31,9 @@ pub use predict::state_after;
 pub use recovery::{Line, Recovery, recoveries};
 pub use refusal::{Refusal, RefusalCode};
 pub use state::{Alive, ContentState, CoordinatorState, HostState, PairHealth, Segment, State};
-pub use traits::{Cluster, Control, Fault, Observer, OperationId, PingResult, Rows, SqlTarget, Value};
+pub use traits::{Acting, Cluster, Control, Fault, Observer, OperationId, PingResult, Rows, SqlTarget, Value};
 pub use warning::{Episode, Thresholds, Warning, WarningCode, warnings};
+pub use work::{
+    AuditLine, AuditQuery, HEARTBEAT_EVERY_MS, HEARTBEAT_STALE_MS, MaintenanceInfo, OperationInfo, done, duration,
+    step_of,
+};

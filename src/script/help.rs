@@ -120,6 +120,7 @@ fn takes(option: &OptionDoc) -> String {
         Kind::Rate => "rate, as \"50 MiB/s\"".into(),
         Kind::Count => "number from 1".into(),
         Kind::Word(words) => words.join(" | "),
+        Kind::Text => "text".into(),
         Kind::Plan => "a plan".into(),
     }
 }
@@ -177,6 +178,15 @@ fn first_sentence(doc: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn help_on_a_damaged_source_names_every_way_out_of_it() {
+        let text = about("source_damaged").expect("every code has help");
+        let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        for step in ["force_primary(#{ dbids: MIRROR })", "backup: psql contentN", "full_recover(#{ dbids: FORMER })"] {
+            assert!(words.contains(step), "{step}: {text}");
+        }
+    }
 
     #[test]
     fn no_line_of_help_is_wider_than_a_screen() {

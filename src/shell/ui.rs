@@ -8,8 +8,8 @@ use super::output::Output;
 use super::render::Screens;
 use super::signals::Signals;
 use super::terminal::{Typed, ask};
-use super::watch::{BatchWatch, TerminalWatch};
-use crate::cluster::{Observer, Outcome, OutcomeStatus, Plan};
+use super::watch::{BatchWatch, TerminalWatch, WholeWatch};
+use crate::cluster::{Intent, Observer, Outcome, OutcomeStatus, Plan};
 use crate::script::ui::{Answer, Damage, Ui};
 use std::cell::RefCell;
 use std::io::Write;
@@ -36,12 +36,22 @@ pub struct ShellUi {
     outcomes: RefCell<Vec<Outcome>>,
     /// The end that was shown last, so that the same is not shown again as a value or an error.
     shown: RefCell<Option<Outcome>>,
+    /// How the last question was answered yes.
+    confirmed: RefCell<String>,
 }
 
 impl ShellUi {
     /// A shell that writes its screens to stderr and data to `output`.
     pub fn new(manner: Manner, screens: Screens, signals: Signals, output: Output) -> ShellUi {
-        ShellUi { manner, screens, signals, output, outcomes: RefCell::default(), shown: RefCell::default() }
+        ShellUi {
+            manner,
+            screens,
+            signals,
+            output,
+            outcomes: RefCell::default(),
+            shown: RefCell::default(),
+            confirmed: RefCell::default(),
+        }
     }
 
     /// The screens of stderr.
@@ -120,21 +130,47 @@ impl Ui for ShellUi {
         if !self.manner.quiet {
             self.say(&self.screens.question(plan));
         }
+        self.confirmed.take();
         match self.manner.policy.covers_plan(plan, damage) {
-            Ok(()) => Answer::Yes,
-            Err(hint) if self.manner.interactive => self.ask(plan, damage, &hint),
+            Ok(()) => {
+                self.confirmed.replace("--yes".into());
+                Answer::Yes
+            }
+            Err(hint) if self.manner.interactive => {
+                let answer = self.ask(plan, damage, &hint);
+                if answer == Answer::Yes {
+                    self.confirmed.replace("typed".into());
+                }
+                answer
+            }
             Err(hint) => Answer::CannotAsk { hint },
         }
     }
 
-    fn observer(&self, _plan: &Plan) -> Box<dyn Observer> {
+    fn observer(&self, plan: &Plan) -> Box<dyn Observer> {
         let signals = self.signals.clone();
-        if self.manner.interactive && !self.manner.quiet {
-            let style = self.screens.style();
+        let style = self.screens.style();
+        let on_terminal = self.manner.interactive && !self.manner.quiet;
+        if matches!(&plan.intent, Intent::Restart { selection, .. } if selection.is_all()) {
+            Box::new(WholeWatch::new(signals, on_terminal.then_some(style), self.manner.quiet))
+        } else if on_terminal {
             Box::new(TerminalWatch::new(signals, style))
         } else {
             Box::new(BatchWatch::new(signals, self.manner.quiet))
         }
+    }
+
+    fn follower(&self) -> Box<dyn Observer> {
+        let signals = self.signals.clone();
+        if self.manner.interactive && !self.manner.quiet {
+            Box::new(TerminalWatch::new(signals, self.screens.style()))
+        } else {
+            Box::new(BatchWatch::attached(signals, self.manner.quiet))
+        }
+    }
+
+    fn confirmed(&self) -> String {
+        self.confirmed.borrow().clone()
     }
 
     fn ended(&self, outcome: &Outcome) {

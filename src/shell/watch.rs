@@ -15,6 +15,8 @@ use std::io::Write;
 pub struct BatchWatch {
     signals: Signals,
     quiet: bool,
+    /// Ctrl-C leaves the operation to whoever began it.
+    attached: bool,
     /// What each segment's line was last.
     last: BTreeMap<Dbid, Doing>,
 }
@@ -34,7 +36,12 @@ const WORTH_ITS_STAGES_MS: i64 = 1_000;
 impl BatchWatch {
     /// Watches quietly or not.
     pub fn new(signals: Signals, quiet: bool) -> BatchWatch {
-        BatchWatch { signals, quiet, last: BTreeMap::new() }
+        BatchWatch { signals, quiet, attached: false, last: BTreeMap::new() }
+    }
+
+    /// Watches what somebody else began: leaving it cancels nothing.
+    pub fn attached(signals: Signals, quiet: bool) -> BatchWatch {
+        BatchWatch { attached: true, ..BatchWatch::new(signals, quiet) }
     }
 
     /// The lines that have become worth writing since the last call.
@@ -63,11 +70,21 @@ impl Observer for BatchWatch {
         if !self.quiet {
             say(&lines);
         }
+        if self.signals.interrupted() && self.attached {
+            say(&[format!("detached: operation {} goes on at the coordinator", now.op)]);
+            return Control::Detach;
+        }
         if self.signals.interrupted() {
             say(&[format!("interrupted: cancelling operation {}", now.op)]);
             return Control::Cancel;
         }
         Control::KeepWatching
+    }
+
+    fn note(&mut self, text: &str) {
+        if !self.quiet {
+            say(&[text.to_owned()]);
+        }
     }
 }
 
@@ -85,15 +102,37 @@ enum Shown {
     Terminal(TerminalWatch),
 }
 
-impl CommandWatch {
-    /// Draws on a terminal, or writes lines.
-    pub fn new(signals: Signals, on_terminal: Option<Style>, quiet: bool, farewell: String) -> CommandWatch {
-        let shown = match on_terminal {
+impl Shown {
+    fn of(signals: &Signals, on_terminal: Option<Style>, quiet: bool) -> Option<Shown> {
+        match on_terminal {
             _ if quiet => None,
             Some(style) => Some(Shown::Terminal(TerminalWatch::without_hint(signals.clone(), style))),
             None => Some(Shown::Lines(BatchWatch::new(signals.clone(), quiet))),
-        };
-        CommandWatch { signals, shown, farewell }
+        }
+    }
+
+    fn show(shown: Option<&mut Shown>, now: &Progressing) {
+        match shown {
+            Some(Shown::Lines(lines)) => say(&lines.news(now)),
+            Some(Shown::Terminal(lines)) => now.contents.iter().for_each(|c| lines.show(c, now.elapsed_ms)),
+            None => {}
+        }
+    }
+
+    /// Says something beside what is shown, and also when nothing is.
+    fn tell(shown: Option<&Shown>, text: &str) {
+        match shown {
+            // A terminal that can't be written to loses a line and nothing else.
+            Some(Shown::Terminal(lines)) => drop(lines.lines.println(text)),
+            Some(Shown::Lines(_)) | None => say(&[text.to_owned()]),
+        }
+    }
+}
+
+impl CommandWatch {
+    /// Draws on a terminal, or writes lines.
+    pub fn new(signals: Signals, on_terminal: Option<Style>, quiet: bool, farewell: String) -> CommandWatch {
+        CommandWatch { shown: Shown::of(&signals, on_terminal, quiet), signals, farewell }
     }
 }
 
@@ -104,11 +143,33 @@ impl Observer for CommandWatch {
             self.shown = None;
             self.signals.leave(&self.farewell)
         }
-        match &mut self.shown {
-            Some(Shown::Lines(lines)) => say(&lines.news(now)),
-            Some(Shown::Terminal(lines)) => now.contents.iter().for_each(|c| lines.show(c, now.elapsed_ms)),
-            None => {}
+        Shown::show(self.shown.as_mut(), now);
+        Control::KeepWatching
+    }
+}
+
+/// For what is done from here as a whole, the restart of a cluster: no coordinator could go on with it, and half
+/// of it is worse than either end. It is watched to its end, and Ctrl-C ends what would come after it.
+pub struct WholeWatch {
+    signals: Signals,
+    shown: Option<Shown>,
+    told: bool,
+}
+
+impl WholeWatch {
+    /// Draws on a terminal, or writes lines.
+    pub fn new(signals: Signals, on_terminal: Option<Style>, quiet: bool) -> WholeWatch {
+        WholeWatch { shown: Shown::of(&signals, on_terminal, quiet), signals, told: false }
+    }
+}
+
+impl Observer for WholeWatch {
+    fn progress(&mut self, now: &Progressing) -> Control {
+        if self.signals.interrupted() && !std::mem::replace(&mut self.told, true) {
+            let text = "a restart of everything is not left half way: it goes on until the cluster serves";
+            Shown::tell(self.shown.as_ref(), text);
         }
+        Shown::show(self.shown.as_mut(), now);
         Control::KeepWatching
     }
 }
@@ -209,6 +270,11 @@ impl Observer for TerminalWatch {
         }
         Control::KeepWatching
     }
+
+    fn note(&mut self, text: &str) {
+        // A terminal that can't be written to loses a line and nothing else.
+        let _ = self.lines.println(text);
+    }
 }
 
 impl Drop for TerminalWatch {
@@ -302,6 +368,17 @@ mod tests {
         assert_eq!(watch.progress(&at(Stage::DataCopy, 1)), Control::KeepWatching);
         signals.raise();
         assert_eq!(watch.progress(&at(Stage::DataCopy, 1)), Control::Cancel);
+    }
+
+    #[test]
+    fn what_is_done_as_a_whole_is_neither_detached_nor_cancelled() {
+        let signals = Signals::unattached();
+        let mut watch = WholeWatch::new(signals.clone(), None, true);
+        signals.raise();
+        for _ in 0..2 {
+            assert_eq!(watch.progress(&at(Stage::DataCopy, 1)), Control::KeepWatching);
+        }
+        assert!(signals.interrupted(), "what comes after it ends");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod changes;
 mod errors;
 mod fake;
+mod hooks;
 mod language;
 mod modules;
 mod plans;

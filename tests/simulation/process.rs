@@ -4,12 +4,13 @@
 
 use crate::database::Database;
 use crate::disk::{Disk, Trouble};
+use crate::habits::Habits;
 use crate::links::Resync;
 use crate::mirror::Apply;
 use crate::oracle::Oracle;
 use crate::planted::Planted;
 use crate::random::Random;
-use crate::sessions::{Op, Read};
+use crate::sessions::{Group, Op, Read};
 use crate::trace::Trace;
 use crate::wire::{Connection, End};
 use segsh::core::pair::obey::Obedience;
@@ -24,6 +25,8 @@ pub enum Task {
     Obey,
     Open,
     Writer,
+    /// Whichever session leads a round of group commit.
+    Committer,
     Checkpointer,
     Reader,
     Leave,
@@ -78,12 +81,7 @@ pub struct Around<'a> {
     pub peer: Peer,
     /// The longest delay of a frame now, in microseconds.
     pub delay: u64,
-    /// How long a mirror's write takes at most, in microseconds.
-    pub slowness: u64,
-    /// So many frames in the log begin a checkpoint.
-    pub checkpoint_frames: u64,
-    /// How long the checkpointer sleeps at most, in microseconds.
-    pub checkpoint_pause: u64,
+    pub habits: Habits,
     /// A fault was not long ago.
     pub busy: bool,
     pub silent_until: u64,
@@ -92,6 +90,12 @@ pub struct Around<'a> {
 impl Around<'_> {
     pub fn delay(&mut self) -> u64 {
         self.random.between(self.delay / 10, self.delay)
+    }
+
+    /// How long a session waits with its next commit.
+    pub fn commit_pause(&mut self) -> u64 {
+        let (busy, idle) = self.habits.commit_pause;
+        self.random.between(200, if self.busy { busy } else { idle })
     }
 
     pub fn is(&self, planted: Planted) -> bool {
@@ -153,6 +157,7 @@ pub struct Process {
     pub obeying: Option<(Order, Vec<usize>)>,
     pub database: Option<Database>,
     pub writer: VecDeque<Op>,
+    pub group: Group,
     pub checkpointer: VecDeque<Op>,
     pub read: Option<Read>,
     pub leaving: Option<(Leaving, VecDeque<Op>)>,
@@ -167,6 +172,10 @@ pub struct Process {
     pub appliers: BTreeMap<usize, Apply>,
     pub unjoined: Vec<usize>,
     pub ended: BTreeSet<usize>,
+    /// Pages that a checkpoint has written and not synced.
+    pub unsettled_pages: u32,
+    /// The last step emptied the log.
+    pub emptied: bool,
 }
 
 impl Process {
@@ -185,6 +194,7 @@ impl Process {
             obeying: None,
             database: None,
             writer: VecDeque::new(),
+            group: Group::default(),
             checkpointer: VecDeque::new(),
             read: None,
             leaving: None,
@@ -196,6 +206,8 @@ impl Process {
             appliers: BTreeMap::new(),
             unjoined: Vec::new(),
             ended: BTreeSet::new(),
+            unsettled_pages: 0,
+            emptied: false,
         }
     }
 
@@ -211,10 +223,12 @@ impl Process {
 
     /// Goes on with one task.
     pub fn step(&mut self, task: Task, a: &mut Around) -> Result<Next, Death> {
+        self.emptied = false;
         match task {
             Task::Obey => self.obey(a),
             Task::Open => self.open(a),
             Task::Writer => self.write(a),
+            Task::Committer => self.make_durable(a),
             Task::Checkpointer => self.checkpoint(a),
             Task::Reader => self.read(a),
             Task::Leave => self.leave(a),
@@ -354,9 +368,10 @@ impl Process {
             Ok(database) => {
                 a.oracle.opened(a.side, database.content.commit());
                 a.trace.say(a.now, || format!("{} serves commit {}", a.side, database.content.commit()));
+                self.group.noted = database.content.commit();
                 self.database = Some(database);
                 self.replica.serving();
-                self.spawned.extend([Task::Writer, Task::Checkpointer, Task::Reader]);
+                self.spawned.extend([Task::Writer, Task::Committer, Task::Checkpointer, Task::Reader]);
                 self.announce();
             }
             Err(damage) => a.oracle.broken(format!("side {} opens damaged files: {damage}", a.side)),
@@ -373,6 +388,11 @@ impl Process {
             free_bytes: 1 << 40,
             sick: hung.map(|_| "its disk does not answer".to_owned()),
         })
+    }
+
+    /// Blocks that are known to differ.
+    pub fn marks(&self) -> u64 {
+        self.replica.acting().map_or(0, |acting| acting.primary().dirty().count())
     }
 
     pub fn phase(&self) -> Phase {

@@ -1,5 +1,5 @@
-//! SQLite's threads in a primary: one that writes, one that makes checkpoints, one that reads, and the
-//! last syncs of a process that leaves. Each storage operation goes the way the engine goes it.
+//! SQLite's threads in a primary: one that writes, one that makes commits durable while the next are
+//! written, one that makes checkpoints, one that reads, and the last syncs of a process that leaves. Each storage operation goes the way the engine goes it.
 
 use crate::database::{Database, PAGES_MAX, PAGES_MIN, Write};
 use crate::disk::Trouble;
@@ -26,10 +26,33 @@ pub enum Op {
     Backfill(u32, u64),
     /// Cut main.db to the pages that were copied, if nothing was committed since.
     CutMain(u64),
-    Committed(Box<Database>),
+    /// A commit's frames are written: everybody sees it, and nobody is told yet.
+    Noted(Box<Database>),
+    /// A round of group commit begins with its barrier.
+    Round,
+    /// Both sides have synced: what the round covers is acknowledged.
+    Acknowledge,
     Backfilled(u64),
     /// The log is emptied, if nothing was committed since.
     EmptyLog(u64),
+}
+
+/// Group commit, as the engine has it: one round at a time. Commits are told by their numbers.
+#[derive(Debug, Default)]
+pub struct Group {
+    /// The last commit that is written; at first what the files held, synced or not.
+    pub noted: u64,
+    /// The last commit that the barrier of the round under way covers.
+    covers: u64,
+    /// The last commit that is known to be durable.
+    durable: u64,
+    pub ops: VecDeque<Op>,
+}
+
+impl Group {
+    fn is_settled(&self) -> bool {
+        self.durable == self.noted
+    }
 }
 
 /// A statement that reads.
@@ -72,9 +95,18 @@ impl Process {
         let next = self.go_on(&mut ops, a);
         self.writer = ops;
         if self.writer.is_empty() {
-            Ok(next?.unwrap_or(Next::After(a.random.between(200, if a.busy { 60_000 } else { 250_000 }))))
+            Ok(next?.unwrap_or(Next::After(self.pause(a))))
         } else {
             Ok(next?.unwrap_or(Next::After(20)))
+        }
+    }
+
+    /// Until the next commit: another session may write at once, or all of them only read for a while.
+    fn pause(&self, a: &mut Around) -> u64 {
+        match a.random.below(100) {
+            0..12 => a.random.between(20, 1_000),
+            12..17 => a.random.between(500_000, 6_000_000),
+            _ => a.commit_pause(),
         }
     }
 
@@ -107,7 +139,24 @@ impl Process {
         changed.iter().for_each(|page| after.versions[page - 1] = id);
         let (writes, next) = database.commit(&after, &changed);
         self.writer.extend(writes.into_iter().map(Op::Write));
-        self.writer.extend([Op::Sync(FileId::Wal), Op::Committed(Box::new(next))]);
+        self.writer.push_back(Op::Noted(Box::new(next)));
+    }
+
+    /// Leads one round after the other, while there is something that is not durable.
+    pub fn make_durable(&mut self, a: &mut Around) -> Result<Next, Death> {
+        if self.replica.fenced().is_some() {
+            return Ok(Next::Over);
+        }
+        if self.group.ops.is_empty() {
+            if self.group.is_settled() {
+                return Ok(Next::Wait(1_000_000));
+            }
+            self.group.ops.extend([Op::Round, Op::Acknowledge]);
+        }
+        let mut ops = std::mem::take(&mut self.group.ops);
+        let next = self.go_on(&mut ops, a);
+        self.group.ops = ops;
+        Ok(next?.unwrap_or(Next::After(a.random.between(20, 400))))
     }
 
     pub fn checkpoint(&mut self, a: &mut Around) -> Result<Next, Death> {
@@ -116,26 +165,29 @@ impl Process {
         }
         if self.checkpointer.is_empty() {
             let Some(database) = &self.database else { return Ok(Next::Over) };
-            if database.frames - database.backfilled < a.checkpoint_frames || self.leaving.is_some() {
-                return Ok(Next::After(a.random.between(5_000, a.checkpoint_pause)));
+            if database.frames - database.backfilled < a.habits.checkpoint_frames || self.leaving.is_some() {
+                let pause = if database.frames > 100 { 20_000 } else { a.habits.checkpoint_pause };
+                return Ok(Next::After(a.random.between(5_000, pause)));
             }
             let ops = &mut self.checkpointer;
             ops.extend([Op::Checkpointing(true), Op::Sync(FileId::Wal)]);
             ops.extend(database.index.iter().map(|(page, frame)| Op::Backfill(*page, *frame)));
             ops.extend([Op::CutMain(database.frames), Op::Sync(FileId::Main), Op::Checkpointing(false)]);
             ops.push_back(Op::Backfilled(database.frames));
-            if a.random.percent(20) {
+            if a.random.percent(a.habits.emptied) {
                 ops.push_back(Op::EmptyLog(database.frames));
             }
             return Ok(Next::After(50));
         }
         let mut ops = std::mem::take(&mut self.checkpointer);
+        let slowest = if matches!(ops.front(), Some(Op::Backfill(..))) { a.habits.checkpoint_page } else { 200 };
         let next = self.go_on(&mut ops, a);
         if ops.is_empty() {
             self.replica.checkpoint(false);
+            self.unsettled_pages = 0;
         }
         self.checkpointer = ops;
-        Ok(next?.unwrap_or(Next::After(a.random.between(20, a.slowness.max(21)))))
+        Ok(next?.unwrap_or(Next::After(a.random.between(20, slowest))))
     }
 
     /// Does the first of the operations; all are given up when it fails.
@@ -166,9 +218,11 @@ impl Process {
             Op::Backfill(page, frame) => {
                 let bytes = a.disk.read(FileId::Wal, frame_offset(frame) + FRAME_HEADER_BYTES, BLOCK_BYTES as usize);
                 let offset = u64::from(page - 1) * BLOCK_BYTES;
-                return self.write_through(&Write { file: FileId::Main, offset, bytes }, a);
+                let written = self.write_through(&Write { file: FileId::Main, offset, bytes }, a);
+                self.unsettled_pages += u32::from(matches!(written, Ok(Came::Done)));
+                return written;
             }
-            Op::Sync(file) => match self.permit() {
+            Op::Sync(file) => match self.permit(a) {
                 Err(ended) => ended.into(),
                 Ok(false) => Came::Wait,
                 Ok(true) => match self.replica.sync_begins(file, self.time(a)) {
@@ -176,6 +230,18 @@ impl Process {
                     Ok(ticket) => {
                         self.wakes = true;
                         Came::Then(Op::SyncHere(file, ticket))
+                    }
+                },
+            },
+            Op::Round => match self.permit(a) {
+                Err(ended) => ended.into(),
+                Ok(false) => Came::Wait,
+                Ok(true) => match self.replica.sync_begins(FileId::Wal, self.time(a)) {
+                    Err(ended) => ended.into(),
+                    Ok(ticket) => {
+                        self.group.covers = self.group.noted;
+                        self.wakes = true;
+                        Came::Then(Op::SyncHere(FileId::Wal, ticket))
                     }
                 },
             },
@@ -197,11 +263,20 @@ impl Process {
             Op::SyncThere(ticket) => self.wait_for_mirror(ticket, a),
             Op::Checkpointing(running) => {
                 self.replica.checkpoint(running);
+                self.unsettled_pages = 0;
                 Came::Done
             }
-            Op::Committed(database) => {
-                let [main, log] = &a.disk.files;
-                a.oracle.acknowledged(a.side, &self.replica, database.content.commit(), &main.durable, &log.durable);
+            Op::Acknowledge => {
+                let too_much = a.is(Planted::AckBeyondBarrier);
+                let commit = if too_much { self.group.noted } else { self.group.covers };
+                a.oracle.acknowledged(a.side, &self.replica, commit, a.disk);
+                self.group.durable = commit;
+                self.wakes = true;
+                Came::Done
+            }
+            Op::Noted(database) => {
+                self.group.noted = database.content.commit();
+                self.wakes = true;
                 let backfilled = self.database.as_ref().map_or(0, |d| d.backfilled);
                 let mut database = database;
                 database.backfilled = backfilled;
@@ -233,8 +308,8 @@ impl Process {
     }
 
     /// Whether a write may pass.
-    fn permit(&self) -> Result<bool, NotActing> {
-        Ok(self.replica.may_write()? == Permit::Granted)
+    fn permit(&self, a: &Around) -> Result<bool, NotActing> {
+        Ok(self.replica.may_write(self.time(a))? == Permit::Granted)
     }
 
     fn disk_failed(&mut self, trouble: Trouble, a: &mut Around) -> Result<Came, Death> {
@@ -249,7 +324,7 @@ impl Process {
     }
 
     fn write_through(&mut self, write: &Write, a: &mut Around) -> Result<Came, Death> {
-        match self.permit() {
+        match self.permit(a) {
             Err(ended) => return Ok(ended.into()),
             Ok(false) => return Ok(Came::Wait),
             Ok(true) => {}
@@ -276,7 +351,7 @@ impl Process {
     }
 
     fn truncate_through(&mut self, file: FileId, len: u64, a: &mut Around) -> Result<Came, Death> {
-        match self.permit() {
+        match self.permit(a) {
             Err(ended) => return Ok(ended.into()),
             Ok(false) => return Ok(Came::Wait),
             Ok(true) => {}
@@ -290,6 +365,7 @@ impl Process {
             return self.disk_failed(trouble, a);
         }
         self.replica.truncated(file, old, len);
+        self.emptied = file == FileId::Wal && len == 0;
         Ok(Came::Done)
     }
 
@@ -316,11 +392,14 @@ impl Process {
         }
         match read.found {
             None => read.found = Some(database.content.commit()),
+            Some(found) if found > self.group.durable && !a.is(Planted::ReadBeforeDurable) => {
+                return Ok(Next::Wait(50_000));
+            }
             Some(found) => {
                 if found != read.required {
                     a.trace.say(a.now, || format!("{} read {found}, required {}", a.side, read.required));
                 }
-                a.oracle.answered_read(a.side, found, read.required);
+                a.oracle.answered_read(a.side, &self.replica, (found, read.required), a.disk);
                 self.read = None;
                 return Ok(Next::After(a.random.between(1_000, if a.busy { 60_000 } else { 500_000 })));
             }
@@ -332,7 +411,7 @@ impl Process {
     pub fn leave(&mut self, a: &mut Around) -> Result<Next, Death> {
         let Some((how, mut ops)) = self.leaving.take() else { return Ok(Next::Over) };
         let phase = self.phase();
-        let quiet = self.writer.is_empty() || phase == Phase::Suspended;
+        let quiet = (self.writer.is_empty() && self.group.is_settled()) || phase == Phase::Suspended;
         if !quiet {
             self.leaving = Some((how, ops));
             return Ok(Next::Wait(20_000));

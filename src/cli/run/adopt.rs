@@ -2,7 +2,6 @@
 
 use super::super::{Exit, Invocation};
 use super::lifecycle::{failed, make_password_file};
-use super::local;
 use crate::cluster::{Outcome, OutcomeStatus, SegmentOutcome};
 use crate::cluster_dir::{Adoption, survey};
 use crate::coordinator::{PASSWORD_FILE, create_adopted_catalog};
@@ -44,7 +43,7 @@ pub fn adopt(invocation: &Invocation, dirs: &[PathBuf], dry_run: bool, serve: &[
     if let Err(code) = confirmed(invocation, adoption.handle().name(), !serve.is_empty()) {
         return code;
     }
-    let owner = local::owner("");
+    let owner = super::owner::owner();
     let outcome = outcome(&adoption, began);
     let made = adoption.carry_out(&|adoption| {
         let config = adoption.handle().config();

@@ -272,18 +272,47 @@ impl Runner {
     }
 }
 
-/// What a network error is as a witness; [`NetError::Local`] is none, and counts as the mildest. A process that answers with another key or protocol is not
-/// the segment: the port counts as one that resets.
+/// What a network error is as a witness; [`NetError::Local`] is none, and counts as the mildest. A process
+/// that answers with another key is not the segment: the port counts as one that resets. One of another
+/// release may well be, and is no proof that the segment is gone.
 fn failure(error: &NetError) -> Failure {
     match error {
         NetError::Refused { .. } => Failure::Refused,
         NetError::Closed { .. } => Failure::Reset,
         NetError::Name { .. } | NetError::Route { .. } => Failure::HostSilent,
         NetError::Timeout { .. } | NetError::Local(_) => Failure::Timeout,
-        NetError::WrongKey
-        | NetError::WrongVersion { .. }
-        | NetError::WrongPeer { .. }
-        | NetError::WrongPurpose { .. }
-        | NetError::BadFrame(_) => Failure::Reset,
+        NetError::WrongVersion { ours, theirs } => Failure::OtherRelease { theirs: *theirs, ours: *ours },
+        NetError::WrongKey | NetError::WrongPeer { .. } | NetError::WrongPurpose { .. } | NetError::BadFrame(_) => {
+            Failure::Reset
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::ClusterKey;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    #[tokio::test]
+    async fn a_segment_of_another_release_is_heard_as_that_with_both_versions() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let to = Endpoint::new("127.0.0.1", listener.local_addr().expect("an address").port());
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut hello = [0; 64];
+                // Whoever asks may have left by now.
+                let _ = stream.read(&mut hello).await;
+                let _ = stream.write_all(b"\x89segsh\r\n\x09\0\0\0").await;
+            }
+        });
+        let me = Credentials::new(ClusterKey::from_bytes(&[1; 32]), Identity::Coordinator);
+        let pace = Pace { interval: Duration::from_secs(1), timeout: Duration::from_secs(20) };
+        let (_pace, paced) = watch::channel(pace);
+        let (tell, mut heard) = mpsc::unbounded_channel();
+        let _link = start(Dbid(2), to, me, paced, tell);
+        let Some((Dbid(2), Heard::Failed { failure, why, .. })) = heard.recv().await else { panic!("it was heard") };
+        assert_eq!(failure, Failure::OtherRelease { theirs: 9, ours: crate::net::VERSION });
+        assert!(why.contains("both sides must be the same release"), "{why}");
     }
 }

@@ -3,14 +3,16 @@
 use super::link::{self, Heard, Link, Pace, Tell};
 use super::remarks::{self, Watch};
 use super::{Command, Setup, Sight};
+use crate::cluster::estimate::rate_of_all;
 use crate::coordinator::board::{ContentSeen, Failing};
 use crate::coordinator::clock::unix_ms;
 use crate::coordinator::site::Site;
 use crate::coordinator::store::{Change, Changed, ContentRow, Store, StoreError};
 use crate::core::fts::{self, Decision, Event, Failure, Fts, Patience};
 use crate::core::ids::{Content, Dbid, Epoch};
-use crate::core::report::{FromSegment, Order, PeerAddress, Report};
+use crate::core::report::{FromSegment, Order, PeerAddress, Report, Stage};
 use crate::core::row::{Member, Mode, PairRow, Pairing, SegmentRow, Status};
+use crate::core::transition::{Event as Happening, Transition};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -88,7 +90,9 @@ impl Round {
         self.extras.insert(content.content, (content.full_copy, content.rate_bytes));
         self.contents.insert(
             content.content,
-            Fts::new(row, self.patience).knowing(content.serving_copy, content.quarantine.clone()),
+            Fts::new(row, self.patience)
+                .knowing(content.serving_copy, content.quarantine.clone())
+                .having_said(&content.last_event),
         );
         self.publish(&content, Vec::new());
     }
@@ -336,6 +340,7 @@ impl Round {
             full_copy: false,
             rate_bytes: None,
             serving_copy: change.serving_copy,
+            copy_rate_bytes: self.copy_rate(&change.transition),
             at_ms: unix_ms(),
         });
         #[cfg(test)]
@@ -365,6 +370,17 @@ impl Round {
             let _ = self.setup.begun.send(op);
         }
         decisions
+    }
+
+    /// The rate of the copy that has made a pair equal, by its primary's own claim.
+    fn copy_rate(&self, transition: &Transition) -> Option<i64> {
+        if transition.event != Happening::InSync {
+            return None;
+        }
+        self.setup.board.read(|k| {
+            let report = k.segments.get(&transition.after.primary.dbid)?.report.as_ref()?;
+            report.progress.as_ref().filter(|p| p.stage == Stage::Claimed).and_then(rate_of_all)
+        })
     }
 
     /// Whether a test ends the coordinator here: this thread does nothing from here on.

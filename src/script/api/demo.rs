@@ -20,7 +20,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What is bound here.
 pub(super) const ENTRIES: &[Entry] = &[
@@ -63,6 +63,8 @@ pub(super) fn bind_methods(module: &mut Module, context: &Rc<Context>) {
 /// One row of `demo::load`, and so many rows a statement: a statement is about a mebibyte.
 const ROW_BYTES: i64 = 64 << 10;
 const ROWS_PER_STATEMENT: i64 = 16;
+/// A load that takes longer says so often how far it is.
+const TOLD_EVERY: Duration = Duration::from_secs(3);
 /// Ids read back in one statement.
 const PAGE: i64 = 10_000;
 
@@ -104,15 +106,41 @@ pub(super) fn load(context: &Context, size: &str) -> Thrower {
     let began = Instant::now();
     let contents = contents(cluster)?;
     let each = bytes / (contents.len().max(1) as i64) / ROW_BYTES;
+    let mut told = Told { all: each * contents.len() as i64, done: 0, last: began };
     for content in &contents {
-        load_one(context, cluster, *content, each)?;
+        load_one(context, cluster, *content, each, &mut told)?;
     }
     let rows = each * contents.len() as i64;
     let contents = contents.len() as i64;
     Ok(Dynamic::from(Loaded { bytes: rows * ROW_BYTES, rows, contents, elapsed_ms: millis(began) }))
 }
 
-fn load_one(context: &Context, cluster: &Arc<dyn Cluster>, content: Content, rows: i64) -> Thrower<()> {
+/// What was said of a load that goes on, in rows.
+struct Told {
+    all: i64,
+    done: i64,
+    last: Instant,
+}
+
+impl Told {
+    /// So many rows more; a line for the person who waits, now and then.
+    fn more(&mut self, context: &Context, rows: i64) {
+        self.done += rows;
+        if self.done < self.all && self.last.elapsed() >= TOLD_EVERY {
+            self.last = Instant::now();
+            let mib = |rows: i64| (rows * ROW_BYTES) >> 20;
+            context.ui.note(&format!("loaded {} of {} MiB", mib(self.done), mib(self.all)));
+        }
+    }
+}
+
+fn load_one(
+    context: &Context,
+    cluster: &Arc<dyn Cluster>,
+    content: Content,
+    rows: i64,
+    told: &mut Told,
+) -> Thrower<()> {
     let target = || SqlTarget::Content(content);
     cluster.sql(target(), "create table if not exists segsh_load(data blob)", &[])?;
     let mut left = rows;
@@ -125,6 +153,7 @@ fn load_one(context: &Context, cluster: &Arc<dyn Cluster>, content: Content, row
         let text = format!("insert into segsh_load(data) values {}", values.join(", "));
         cluster.sql(target(), &text, &[])?;
         left -= now;
+        told.more(context, now);
     }
     Ok(())
 }

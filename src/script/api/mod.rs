@@ -4,6 +4,9 @@ mod binding;
 pub mod change;
 pub mod demo;
 pub mod fault;
+pub mod hooks;
+pub mod maintenance;
+pub mod operations;
 pub mod outcome;
 pub mod plan;
 pub mod procedures;
@@ -21,6 +24,8 @@ use super::letters;
 use super::record::{FieldDoc, Record, docs};
 use crate::core::row::{Mode, Role, Status};
 use demo::{Loaded, TrafficRecord, TrafficReport};
+use maintenance::MaintenanceRecord;
+use operations::{AuditRecord, OperationRecord};
 use outcome::{OutcomeRecord, SegmentOutcomeRecord};
 use plan::PlanRecord;
 use refusal::RefusalRecord;
@@ -45,6 +50,9 @@ pub(super) const ENTRIES: &[&[Entry]] = &[
     procedures::ENTRIES,
     fault::ENTRIES,
     demo::ENTRIES,
+    operations::ENTRIES,
+    maintenance::ENTRIES,
+    hooks::ENTRIES,
 ];
 
 /// Every record of the API: what is missing here has neither JSON nor help.
@@ -68,6 +76,9 @@ macro_rules! records {
             TrafficReport,
             Loaded,
             Segments,
+            OperationRecord,
+            AuditRecord,
+            MaintenanceRecord,
         )
     };
 }
@@ -82,6 +93,8 @@ pub fn register(engine: &mut Engine, context: &Rc<Context>) {
     plan::register(engine, context);
     sql::register(engine, context);
     demo::register(engine, context);
+    operations::register(engine, context);
+    maintenance::register(engine, context);
     session::register_errors(engine);
 
     let mut plain = Module::new();
@@ -95,6 +108,9 @@ pub fn register(engine: &mut Engine, context: &Rc<Context>) {
         session::bind_all,
         procedures::bind_all,
         demo::bind_methods,
+        operations::bind_all,
+        maintenance::bind_all,
+        hooks::bind_all,
     ] {
         bind_all(&mut plain, context);
     }
