@@ -9,7 +9,7 @@ use expectrl::{Eof, Expect, Regex, Session};
 use segsh::cluster::{ContentProgress, Control, Intent, Outcome, OutcomeStatus, Plan, Progressing, Selection};
 use segsh::core::ids::{Content, Dbid};
 use segsh::script::ui::{Answer, Damage, Ui};
-use segsh::shell::evaluator::{Evaluated, Evaluator, Failure};
+use segsh::shell::evaluator::{Evaluated, Evaluator, Failure, Variable};
 use segsh::shell::output::Output;
 use segsh::shell::render::{Screens, Style};
 use segsh::shell::repl::{Repl, ReplConfig};
@@ -123,6 +123,9 @@ fn type_ahead_is_no_answer_and_only_the_exact_word_is() -> Tested {
 struct Echo(Rc<ShellUi>);
 
 impl Evaluator for Echo {
+    fn variables(&self) -> Vec<Variable> {
+        Vec::new()
+    }
     fn eval_line(&mut self, text: &str) -> Result<Evaluated, Box<Failure>> {
         if text == "forever()" {
             println!("running");
@@ -154,9 +157,8 @@ fn repl_part() {
         name: "demo".into(),
         drill: true,
         greeting: vec!["welcome".into()],
-        names: vec![],
         is_incomplete: Rc::new(|text| text.matches('{').count() > text.matches('}').count()),
-        state: Rc::new(|| None),
+        look: None,
         may_leave: Rc::new(|| true),
         history: std::env::var_os(FILE).map(Into::into),
     };

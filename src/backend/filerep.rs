@@ -7,8 +7,7 @@ use super::interrupt::Interrupt;
 use crate::cluster::request::{Owner, Reply, Request};
 use crate::cluster::{
     Acting, AuditLine, AuditQuery, Cluster, ClusterError, Control, Evidence, Fault, HEARTBEAT_EVERY_MS, InterruptFlag,
-    Observer,
-    OperationInfo, Outcome, PingResult, Plan, Progressing, Rows, SqlTarget, State, Value,
+    Observer, OperationInfo, Outcome, PingResult, Plan, Progressing, Rows, SqlTarget, State, Value,
 };
 use crate::core::ids::Content;
 use crate::core::report::StopMode;
@@ -70,7 +69,16 @@ impl Filerep {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let sql = super::pg::Pg::new(address.socket_dir.clone(), address.pg_port);
         let interrupt = Interrupt::default();
-        Ok(Arc::new(Filerep { address, local, owner, acting: Mutex::default(), runtime, idle: Mutex::new(None), sql, interrupt }))
+        Ok(Arc::new(Filerep {
+            address,
+            local,
+            owner,
+            acting: Mutex::default(),
+            runtime,
+            idle: Mutex::new(None),
+            sql,
+            interrupt,
+        }))
     }
 
     fn unreachable(&self, cause: &dyn std::fmt::Display) -> ClusterError {

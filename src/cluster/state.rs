@@ -149,6 +149,9 @@ pub struct State {
     pub time_ms: i64,
     /// Until when FTS is paused, in Unix milliseconds.
     pub fts_paused_until_ms: Option<i64>,
+    /// Marked by its administrators as one that people depend on: a shell shows it red.
+    #[serde(default)]
+    pub production: bool,
 }
 
 impl State {

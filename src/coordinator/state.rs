@@ -80,6 +80,7 @@ fn assemble(
         fts_paused_until_ms: known.paused_until.and_then(until_ms),
         recoveries: Vec::new(),
         warnings: Vec::new(),
+        production: store.setting_number("segsh_production")?.is_some(),
         maintenance: known.maintained(),
     })
 }

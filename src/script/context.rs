@@ -2,8 +2,8 @@
 
 use super::api::demo::Traffic;
 use super::api::hooks::Hooks;
-use super::rehearsal::Rehearsal;
 use super::entries::PROMPT;
+use super::rehearsal::Rehearsal;
 use super::thrown::{Thrower, Thrown};
 use super::ui::{Renderer, Ui};
 use crate::cluster::{Acting, Cluster, Outcome, OutcomeStatus, Plan, StepKind};

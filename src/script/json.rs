@@ -42,6 +42,7 @@ pub fn state_json(state: &State) -> Value {
         "age_ms": state.age_ms,
         "time_ms": state.time_ms,
         "fts_paused_until_ms": state.fts_paused_until_ms,
+        "production": state.production,
     })
 }
 

@@ -311,6 +311,9 @@ mod tests {
     }
 
     impl Evaluator for Echo {
+        fn variables(&self) -> Vec<crate::shell::evaluator::Variable> {
+            Vec::new()
+        }
         fn eval_line(&mut self, text: &str) -> Result<Evaluated, Box<Failure>> {
             self.seen.push(text.to_string());
             let number = |word| text.strip_prefix(word).and_then(|n| n.trim().parse().ok());

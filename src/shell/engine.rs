@@ -1,7 +1,6 @@
 //! The script engine behind the prompt and the batch: its values and errors in the shell's terms.
 
-use super::evaluator::{Evaluated, Evaluator, Failure};
-use super::line::Name;
+use super::evaluator::{Evaluated, Evaluator, Failure, Variable};
 use super::render::Screens;
 use super::render::error::{Call, Changed, ErrorView, Position};
 use crate::cluster::{Outcome, OutcomeStatus, Plan, Refusal, Rows, Segment, State, Why};
@@ -38,12 +37,6 @@ impl Renderer for Screens {
 pub struct ScriptEngine(pub Session);
 
 impl ScriptEngine {
-    /// The names that the prompt completes, each with the first sentence about it.
-    pub fn names(&self) -> Vec<Name> {
-        let about = |name: &str| script::find(name).map_or("", |entry| entry.doc).to_string();
-        self.0.names().into_iter().map(|name| Name { about: about(&name), name }).collect()
-    }
-
     fn result(&self, result: Result<ScriptValue, Box<ScriptError>>) -> Result<Evaluated, Box<Failure>> {
         match result {
             Ok(value) => Ok(Evaluated {
@@ -62,6 +55,9 @@ impl ScriptEngine {
 }
 
 impl Evaluator for ScriptEngine {
+    fn variables(&self) -> Vec<Variable> {
+        self.0.variables().into_iter().map(|(name, of)| Variable { name, of }).collect()
+    }
     fn eval_line(&mut self, text: &str) -> Result<Evaluated, Box<Failure>> {
         let result = self.0.eval_line(text);
         self.result(result)
@@ -191,11 +187,16 @@ mod tests {
     }
 
     #[test]
-    fn names_of_the_api_complete() {
-        let names = engine().names();
-        let recover = names.iter().find(|n| n.name == "recover");
-        assert!(recover.is_some_and(|n| !n.about.is_empty()));
-        assert!(names.iter().any(|n| n.name == "fault::kill"));
+    fn what_a_person_has_named_is_known_with_its_type() {
+        let mut engine = engine();
+        for line in ["let x = 1", "let list = [1]", "fn mine(a) { a }"] {
+            assert!(engine.eval_line(line).is_ok(), "{line}");
+        }
+        let named = engine.variables();
+        let of = |name: &str| named.iter().find(|v| v.name == name).map(|v| v.of.as_ref().map(ToString::to_string));
+        assert_eq!(of("x"), Some(Some("int".into())));
+        assert_eq!(of("list"), Some(Some("array of int".into())));
+        assert_eq!(of("mine"), Some(None));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::render::error::ErrorView;
 use crate::cluster::{Plan, State};
-use crate::script::Rehearsed;
+use crate::script::{Rehearsed, Type};
 use std::path::Path;
 
 /// A value that came out of a line or a script.
@@ -34,8 +34,18 @@ pub struct Failure {
     pub json: serde_json::Value,
 }
 
+/// A name that the lines before have given a meaning.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Variable {
+    pub name: String,
+    /// What it holds now; `None` for a function.
+    pub of: Option<Type>,
+}
+
 /// The script engine, as the shell drives it.
 pub trait Evaluator {
+    /// The person's own variables and functions.
+    fn variables(&self) -> Vec<Variable>;
     /// One entry of the prompt or one `-e`; the scope stays for the next.
     fn eval_line(&mut self, text: &str) -> Result<Evaluated, Box<Failure>>;
     /// A whole script under a name for its errors.

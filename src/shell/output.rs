@@ -9,6 +9,8 @@ use std::io::{self, Write};
 #[derive(Debug, Default)]
 pub struct Output {
     manner: Manner,
+    /// `Some` while lines are held back, to be drawn together with what comes of them.
+    held: RefCell<Option<String>>,
     gone: Cell<bool>,
 }
 
@@ -32,12 +34,12 @@ impl Output {
 
     /// Kept until [`Output::take`].
     pub fn kept() -> Output {
-        Output { manner: Manner::Kept(RefCell::default()), gone: Cell::new(false) }
+        Output { manner: Manner::Kept(RefCell::default()), ..Output::default() }
     }
 
     /// As events.
     pub fn events() -> Output {
-        Output { manner: Manner::Events, gone: Cell::new(false) }
+        Output { manner: Manner::Events, ..Output::default() }
     }
 
     /// Whether the lines are kept.
@@ -58,8 +60,23 @@ impl Output {
         }
     }
 
+    /// Holds lines back until [`Output::release`].
+    pub fn hold(&self) {
+        self.held.replace(Some(String::new()));
+    }
+
+    /// What was held back, and no more.
+    pub fn release(&self) -> String {
+        self.held.take().unwrap_or_default()
+    }
+
     /// One text and a line end; a screen brings its own.
     pub fn line(&self, text: &str) {
+        if let Some(held) = self.held.borrow_mut().as_mut() {
+            held.push_str(text.trim_end_matches('\n'));
+            held.push('\n');
+            return;
+        }
         match &self.manner {
             Manner::Kept(kept) => kept.borrow_mut().push(text.to_string()),
             Manner::Events => self.event("print", serde_json::json!({ "text": text })),
@@ -99,6 +116,16 @@ impl Output {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn held_lines_are_given_back_in_their_order() {
+        let output = Output::to_stdout();
+        output.hold();
+        output.line("one");
+        output.line("two\n");
+        assert_eq!(output.release(), "one\ntwo\n");
+        assert_eq!(output.release(), "");
+    }
 
     #[test]
     fn kept_lines_are_taken_once() {

@@ -1,24 +1,42 @@
 //! The prompt: read a line, evaluate it, show its value, again.
 
+use super::bare::{self, Entry, entry};
+use super::commands::{self, Command, Shape};
 use super::evaluator::{Evaluated, Evaluator, Failure};
+use super::frames::Frames;
 use super::history;
-use super::line::{LineHelper, Name};
-use super::prompt;
-use super::render::Screens;
+use super::line::LineHelper;
+use super::notices;
+use super::prompt::{self, About};
+use super::render::format::{clock, elapsed_ms};
+use super::render::{Paint, Screens, Style, vertical, would};
+use super::snapshot::{Look, Snapshot, Watcher};
+use super::terminal;
 use super::ui::ShellUi;
-use crate::cluster::State;
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
-use rustyline::{CompletionType, Config, Editor};
+use rustyline::{ColorMode, CompletionType, Config, Editor, ExternalPrinter};
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use thiserror::Error;
+
+/// A prompt waits no longer than this for what it shows. A coordinator that answers does so in a
+/// millisecond; what does not come in time is shown by the next prompt.
+const REFRESH_WITHIN: Duration = Duration::from_millis(250);
+/// How often a pause of `:watch` looks for Ctrl-C and for a resize.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Lines of history that are kept.
+const HISTORY_LINES: usize = 10_000;
 
 /// Why there is no prompt.
 #[derive(Debug, Error)]
 pub enum ReplError {
     #[error("the terminal cannot be used for editing: {0}")]
     Editor(#[from] ReadlineError),
+    #[error("the cluster cannot be watched: {0}")]
+    Watcher(#[from] std::io::Error),
 }
 
 /// What a prompt needs beside the engine.
@@ -28,12 +46,10 @@ pub struct ReplConfig {
     pub drill: bool,
     /// Lines above the first prompt.
     pub greeting: Vec<String>,
-    /// API names for completion.
-    pub names: Vec<Name>,
     /// Whether an entry needs another line.
     pub is_incomplete: Rc<dyn Fn(&str) -> bool>,
-    /// The state behind the prompt's hints; `None` when nobody knows.
-    pub state: Rc<dyn Fn() -> Option<State>>,
+    /// Looks at the cluster, over a connection that nothing else uses; `None` without a cluster.
+    pub look: Option<Look>,
     /// Asked before leaving; `false` stays.
     pub may_leave: Rc<dyn Fn() -> bool>,
     /// `None` keeps no history.
@@ -43,42 +59,52 @@ pub struct ReplConfig {
 /// A prompt over an engine.
 pub struct Repl<'a> {
     config: ReplConfig,
+    about: About,
     ui: Rc<ShellUi>,
     /// The screens of stdout.
     screens: Screens,
     evaluator: &'a mut dyn Evaluator,
     editor: Editor<LineHelper, FileHistory>,
-}
-
-/// What a line asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Entry {
-    Nothing,
-    Leave,
-    Evaluate(String),
+    snapshot: Arc<Snapshot>,
+    /// Keeps the snapshot fresh while the prompt is there.
+    _watcher: Option<Watcher>,
+    shape: Shape,
+    timing: bool,
 }
 
 impl<'a> Repl<'a> {
-    /// Prepares the editor and the history.
+    /// Prepares the editor and the history, and begins to look at the cluster.
     pub fn new(
         config: ReplConfig,
         ui: Rc<ShellUi>,
         screens: Screens,
         evaluator: &'a mut dyn Evaluator,
     ) -> Result<Repl<'a>, ReplError> {
+        let style = screens.style();
         let settings = Config::builder()
             .completion_type(CompletionType::List)
             .completion_show_all_if_ambiguous(true)
+            .color_mode(if style.color { ColorMode::Enabled } else { ColorMode::Disabled })
             .history_ignore_space(true)
+            .history_ignore_dups(true)?
+            .max_history_size(HISTORY_LINES)?
             .auto_add_history(false)
             .build();
         let mut editor = Editor::with_history(settings.clone(), FileHistory::with_config(&settings))?;
-        editor.set_helper(Some(LineHelper {
-            names: config.names.clone(),
-            is_incomplete: Rc::clone(&config.is_incomplete),
-            style: screens.style().clone(),
-        }));
-        let mut repl = Repl { config, ui, screens, evaluator, editor };
+        let snapshot = Arc::new(Snapshot::default());
+        editor.set_helper(Some(LineHelper::new(
+            Rc::clone(&config.is_incomplete),
+            Arc::clone(&snapshot),
+            style.clone(),
+        )));
+        let watcher = match &config.look {
+            Some(look) => Some(watch(&mut editor, &snapshot, Arc::clone(look), style)?),
+            None => None,
+        };
+        let about = About { name: config.name.clone(), drill: config.drill, is_watched: watcher.is_some() };
+        let (shape, timing) = (Shape::default(), false);
+        let mut repl =
+            Repl { config, about, ui, screens, evaluator, editor, snapshot, _watcher: watcher, shape, timing };
         repl.load_history();
         Ok(repl)
     }
@@ -92,10 +118,12 @@ impl<'a> Repl<'a> {
             let prompt = self.prompt();
             let editor = &mut self.editor;
             let read = self.ui.signals().while_idle(|| editor.readline(&prompt));
+            self.snapshot.end_typing();
+            self.measure();
             let entry = match read {
                 Ok(line) => {
                     self.remember(&line);
-                    entry(&line)
+                    self.entry(&line)
                 }
                 Err(ReadlineError::Interrupted) => Entry::Nothing,
                 Err(ReadlineError::Eof) => Entry::Leave,
@@ -107,51 +135,136 @@ impl<'a> Repl<'a> {
         }
     }
 
+    fn entry(&self, line: &str) -> Entry {
+        let variables = self.evaluator.variables();
+        entry(line, &|name| variables.iter().any(|v| v.name == name))
+    }
+
     /// `Some` ends the prompt.
     fn obey(&mut self, entry: Entry) -> Option<i32> {
-        match entry {
+        let code = match entry {
             Entry::Nothing => None,
-            Entry::Leave => (self.config.may_leave)().then_some(0),
-            Entry::Evaluate(text) => {
-                let code = self.evaluate(&text);
-                if self.ui.signals().ending() {
-                    return Some(130);
-                }
-                code.filter(|_| (self.config.may_leave)())
+            Entry::Leave => return (self.config.may_leave)().then_some(0),
+            Entry::Evaluate(text) => self.evaluate(&text, self.shape),
+            Entry::Explain { verb, plan } => {
+                self.explain(verb, &plan);
+                None
             }
+            Entry::Say(text) => {
+                self.ui.say(&bare::said(&text, &self.ui.screens().style()));
+                None
+            }
+            Entry::Command(command) => self.command(command),
+        };
+        if self.ui.signals().ending() {
+            return Some(130);
         }
+        code.filter(|_| (self.config.may_leave)())
     }
 
-    fn prompt(&self) -> String {
-        let state = (self.config.state)();
-        prompt::text(&self.config.name, self.config.drill, state.as_ref())
+    /// Follows a terminal that was resized, in everything that is drawn from here on.
+    fn measure(&self) {
+        self.screens.resize(terminal::stdout_width());
+        self.ui.screens().resize(terminal::stderr_width());
     }
 
-    fn evaluate(&mut self, text: &str) -> Option<i32> {
+    fn prompt(&mut self) -> String {
+        self.measure();
+        if let Some(helper) = self.editor.helper() {
+            helper.knows(self.evaluator.variables());
+        }
+        if self.config.look.is_some() {
+            self.snapshot.refresh(REFRESH_WITHIN);
+        }
+        prompt::text(&self.about, self.snapshot.begin_typing().as_ref())
+    }
+
+    fn command(&mut self, command: Command) -> Option<i32> {
+        match command {
+            Command::Help => self.ui.say(commands::help()),
+            Command::Leave => return (self.config.may_leave)().then_some(0),
+            Command::Watch { every, code } => return self.watch(every, &code),
+            Command::Timing(wish) => {
+                self.timing = wish.unwrap_or(!self.timing);
+                self.ui.say(if self.timing { "timing is on" } else { "timing is off" });
+            }
+            Command::Shape(shape) => {
+                self.shape = if self.shape == shape { Shape::Screen } else { shape };
+                self.ui.say(match self.shape {
+                    Shape::Screen => "values are shown as screens",
+                    Shape::Vertical => "values are shown a field a line",
+                    Shape::Json => "values are shown as JSON",
+                });
+            }
+            Command::Once(shape, code) => return self.evaluate(&code, shape),
+        }
+        None
+    }
+
+    fn evaluate(&mut self, text: &str, shape: Shape) -> Option<i32> {
         self.ui.begin_line();
+        let begun = Instant::now();
         let result = self.evaluator.eval_line(text);
-        match result {
+        let took = begun.elapsed();
+        let exit = match result {
             Ok(value) => {
-                self.show(&value);
+                self.show(&value, shape);
                 value.exit
             }
             Err(failure) => {
                 self.complain(*failure);
                 None
             }
+        };
+        if self.timing {
+            self.ui.say(&self.screens.style().paint(Paint::Dim, &format!("time {}", duration(took))));
+        }
+        exit
+    }
+
+    /// A bare mutating name: its plan is made and shown, and nothing else.
+    fn explain(&mut self, verb: &str, plan: &str) {
+        self.ui.begin_line();
+        match self.evaluator.eval_line(plan) {
+            Ok(value) => {
+                if let Some(plan) = &value.plan {
+                    self.ui.output().write(&would::render(verb, plan, &self.screens.style()));
+                }
+            }
+            Err(failure) => self.complain(*failure),
         }
     }
 
-    fn show(&self, value: &Evaluated) {
-        let shown = value.told && self.ui.has_shown_an_end();
-        if let (false, Some(text)) = (shown, &value.text) {
-            self.ui.output().write(&ended_line(text));
+    fn show(&self, value: &Evaluated, shape: Shape) {
+        if let Some(state) = &value.state {
+            self.snapshot.put(state.clone());
         }
+        if value.told && self.ui.has_shown_an_end() && shape == Shape::Screen {
+            return;
+        }
+        if let Some(text) = self.shaped(value, shape) {
+            self.ui.output().write(&ended_line(&text));
+        }
+    }
+
+    /// The value as text; `None` for unit, which is silent in every shape.
+    fn shaped(&self, value: &Evaluated, shape: Shape) -> Option<String> {
+        let screen = value.text.clone()?;
+        Some(match shape {
+            Shape::Screen => screen,
+            Shape::Vertical => vertical::render(&value.json, &self.screens.style()).unwrap_or(screen),
+            Shape::Json => serde_json::to_string_pretty(&value.json).unwrap_or(screen),
+        })
     }
 
     /// The end of an operation has said already what an error made of it would repeat.
     fn complain(&self, mut failure: Failure) {
         if self.ui.has_shown_end_of(failure.view.op) {
+            return;
+        }
+        if failure.view.code == "interrupted" && self.ui.has_left_one_running() {
+            // Its screen says that it goes on; an error would say that it was interrupted.
+            self.ui.say("what stood behind it in the line was not run");
             return;
         }
         if self.ui.signals().interrupted() {
@@ -160,6 +273,63 @@ impl<'a> Repl<'a> {
         }
         failure.view.at_prompt = true;
         self.ui.say(&self.screens.error(&failure.view));
+    }
+
+    /// Evaluates again and again in one place, until Ctrl-C, an error, or a call that changes the
+    /// cluster: that is not repeated.
+    fn watch(&mut self, every: Duration, code: &str) -> Option<i32> {
+        self.ui.begin_line();
+        let changed = self.ui.outcomes().len();
+        let mut frames = Frames::default();
+        while !self.ui.signals().interrupted() {
+            let begun = Instant::now();
+            self.ui.output().hold();
+            let result = self.evaluator.eval_line(code);
+            let printed = self.ui.output().release();
+            match result {
+                Ok(value) if value.exit.is_some() => return value.exit,
+                Ok(value) => {
+                    if let Some(state) = &value.state {
+                        self.snapshot.put(state.clone());
+                    }
+                    let value = self.shaped(&value, self.shape).unwrap_or_default();
+                    let head = self.watch_head(every, code);
+                    frames.show(&format!("{head}\n{printed}{value}"), terminal::drawable());
+                }
+                Err(failure) => {
+                    self.complain(*failure);
+                    return None;
+                }
+            }
+            if self.ui.outcomes().len() != changed {
+                self.ui.say("a call that changes the cluster is not repeated");
+                return None;
+            }
+            self.pause_until(begun + every);
+        }
+        // The terminal has echoed `^C`, and keys that were typed meanwhile were meant for nobody.
+        self.ui.say("");
+        terminal::flush_type_ahead();
+        None
+    }
+
+    fn watch_head(&self, every: Duration, code: &str) -> String {
+        let style = self.screens.style();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let time = clock(i64::try_from(now.as_millis()).unwrap_or(i64::MAX), &style);
+        style.paint(Paint::Dim, &format!("{time}  every {}, until Ctrl-C: {code}", interval(every)))
+    }
+
+    /// Ends early at Ctrl-C, and at a resize, which is drawn at once.
+    fn pause_until(&self, then: Instant) {
+        let size = terminal::drawable();
+        while Instant::now() < then && !self.ui.signals().interrupted() {
+            std::thread::sleep(LOOK_EVERY.min(then.saturating_duration_since(Instant::now())));
+            if terminal::drawable() != size {
+                self.measure();
+                return;
+            }
+        }
     }
 
     fn load_history(&mut self) {
@@ -188,65 +358,44 @@ impl<'a> Repl<'a> {
     }
 }
 
+/// Begins to look at the cluster. What changes while a line is typed is said above it, where the
+/// terminal can do that; the next prompt says it in any case.
+fn watch(
+    editor: &mut Editor<LineHelper, FileHistory>,
+    snapshot: &Arc<Snapshot>,
+    look: Look,
+    style: Style,
+) -> Result<Watcher, ReplError> {
+    let mut printer = editor.create_external_printer().ok();
+    let news = move |before: &crate::cluster::State, now: &crate::cluster::State| {
+        let style = Style { width: terminal::stdout_width(), ..style.clone() };
+        let lines = notices::between(before, now, &style);
+        if let (Some(printer), false) = (&mut printer, lines.is_empty())
+            && let Err(error) = printer.print(lines.concat())
+        {
+            tracing::debug!(%error, "a notice could not be shown");
+        }
+    };
+    Ok(Watcher::start(snapshot, look, news)?)
+}
+
 /// A text that ends its line.
 pub(super) fn ended_line(text: &str) -> String {
     if text.ends_with('\n') { text.to_string() } else { format!("{text}\n") }
 }
 
-/// First words that work without parentheses; everything else is Rhai.
-fn entry(line: &str) -> Entry {
-    let text = line.trim();
-    if text.is_empty() {
-        return Entry::Nothing;
-    }
-    if let Some(topic) = text.strip_prefix('?') {
-        return Entry::Evaluate(help_call(topic));
-    }
-    let (first, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
-    match (first, rest.trim()) {
-        ("quit" | "exit" | "quit;" | "exit;" | "quit()" | "exit()", "") => Entry::Leave,
-        ("help", topic) if is_topic(topic) => Entry::Evaluate(help_call(topic)),
-        _ => Entry::Evaluate(line.to_string()),
+/// `2 s`, `500 ms`: as it was asked for.
+fn interval(every: Duration) -> String {
+    match every.as_millis() {
+        ms if ms.is_multiple_of(1_000) => format!("{} s", ms / 1_000),
+        ms => format!("{ms} ms"),
     }
 }
 
-/// `help recover` is a question; `help == 3` is Rhai that says what is wrong with it.
-fn is_topic(text: &str) -> bool {
-    text.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | ':' | '(' | ')'))
-}
-
-fn help_call(topic: &str) -> String {
-    let topic = topic.trim().trim_end_matches("()");
-    if topic.is_empty() {
-        "help()".to_string()
-    } else {
-        // Debug quoting is Rhai's own for the characters a topic can have.
-        format!("help({topic:?})")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn first_words_work_bare() {
-        let evaluates = |text: &str| Entry::Evaluate(text.into());
-        assert_eq!(entry("quit"), Entry::Leave);
-        assert_eq!(entry(" exit "), Entry::Leave);
-        assert_eq!(entry("exit()"), Entry::Leave);
-        assert_eq!(entry("?"), evaluates("help()"));
-        assert_eq!(entry("? recover"), evaluates("help(\"recover\")"));
-        assert_eq!(entry("help"), evaluates("help()"));
-        assert_eq!(entry("help recover()"), evaluates("help(\"recover\")"));
-        assert_eq!(entry("help fault::kill"), evaluates("help(\"fault::kill\")"));
-        assert_eq!(entry("   "), Entry::Nothing);
-    }
-
-    #[test]
-    fn everything_else_is_rhai() {
-        for line in ["exit(3)", "help(\"x\")", "help == 3", "let quit = 1", "recover()"] {
-            assert_eq!(entry(line), Entry::Evaluate(line.into()));
-        }
+/// How long a line took, finer than a person would say it.
+fn duration(took: Duration) -> String {
+    match took.as_millis() {
+        0..1_000 => format!("{:.1} ms", took.as_secs_f64() * 1_000.0),
+        ms => elapsed_ms(i64::try_from(ms).unwrap_or(i64::MAX)),
     }
 }

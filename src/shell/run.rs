@@ -5,6 +5,8 @@ use super::engine::ScriptEngine;
 use super::front::{Front, FrontOptions};
 use super::history;
 use super::repl::{ReplConfig, ReplError};
+use super::snapshot::Look;
+use super::startup::{self, StartupError};
 use crate::cluster::{Cluster, ClusterError};
 use crate::script::{Session, SessionConfig, is_incomplete};
 use std::io;
@@ -35,6 +37,8 @@ pub enum Task {
         greeting: Vec<String>,
         /// Asked before leaving; `false` stays.
         may_leave: Rc<dyn Fn() -> bool>,
+        /// The same cluster over a connection of its own, for what the prompt shows.
+        watched: Option<Arc<dyn Cluster>>,
     },
     Batch(Source),
 }
@@ -67,8 +71,11 @@ pub fn run(cluster: Option<Arc<dyn Cluster>>, mut options: FrontOptions, task: T
     let mut engine = ScriptEngine(session);
     match task {
         Task::Batch(source) => Ok(front.batch().run(&source, &mut engine)),
-        Task::Prompt { greeting, may_leave } => {
-            let config = prompt_config(cluster, greeting, may_leave, dry_run, &engine);
+        Task::Prompt { greeting, may_leave, watched } => {
+            let config = prompt_config(cluster, greeting, may_leave, dry_run, watched);
+            if let Some(code) = startup(&front, &mut engine) {
+                return Ok(code);
+            }
             Ok(front.prompt(config, &mut engine)?)
         }
     }
@@ -80,12 +87,24 @@ pub(super) fn site_dirs() -> (Option<PathBuf>, Option<PathBuf>) {
     (own, Some(PathBuf::from("/etc/segsh/site")))
 }
 
+/// Runs the startup file. One that fails or that is refused is said, and the prompt is there all the same;
+/// `Some` when it called `exit`.
+fn startup(front: &Front, engine: &mut ScriptEngine) -> Option<i32> {
+    front.ui.begin_line();
+    match startup::run(&startup::path()?, engine) {
+        Ok(code) => return code,
+        Err(StartupError::Failed(failure)) => front.ui.say(&front.err.error(&failure.view)),
+        Err(error) => front.ui.say(&error.to_string()),
+    }
+    None
+}
+
 fn prompt_config(
     cluster: Option<Arc<dyn Cluster>>,
     mut greeting: Vec<String>,
     may_leave: Rc<dyn Fn() -> bool>,
     dry_run: bool,
-    engine: &ScriptEngine,
+    watched: Option<Arc<dyn Cluster>>,
 ) -> ReplConfig {
     let mut name = cluster.as_ref().map_or("segsh".to_string(), |c| c.name());
     if dry_run {
@@ -98,9 +117,8 @@ fn prompt_config(
         name,
         drill,
         greeting,
-        names: engine.names(),
         is_incomplete: Rc::new(is_incomplete),
-        state: Rc::new(move || cluster.as_ref()?.state().ok()),
+        look: watched.map(|cluster| Arc::new(move || cluster.state().ok()) as Look),
         may_leave,
         history: history::path(),
     }

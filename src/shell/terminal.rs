@@ -1,5 +1,6 @@
 //! What the streams of this process are, and the one way a question is asked.
 
+use super::frames::Size;
 use super::render::Style;
 use rustix::termios::{QueueSelector, tcflush, tcgetwinsize};
 use rustyline::config::Behavior;
@@ -28,10 +29,35 @@ fn style_of(terminal: bool, width: Option<usize>) -> Style {
         color: terminal && may_color(),
         // A pipe gets the screens as they are documented; a wide terminal gains nothing from lines
         // that are longer than an eye follows.
-        width: width.filter(|_| terminal).map_or(80, |w| w.clamp(60, 120)),
+        width: legible(width.filter(|_| terminal)),
         utc_offset_s: local_offset_s(),
         evidence: false,
     }
+}
+
+/// Columns that screens take on stdout now.
+pub fn stdout_width() -> usize {
+    let stdout = io::stdout();
+    legible(width(&stdout).filter(|_| stdout.is_terminal()))
+}
+
+/// Columns that screens take on stderr now.
+pub fn stderr_width() -> usize {
+    let stderr = io::stderr();
+    legible(width(&stderr).filter(|_| stderr.is_terminal()))
+}
+
+fn legible(width: Option<usize>) -> usize {
+    width.map_or(80, |w| w.clamp(60, 120))
+}
+
+/// The size of stdout when it is a terminal on which the cursor can be moved.
+pub fn drawable() -> Option<Size> {
+    let stdout = io::stdout();
+    let can_move = stdout.is_terminal() && std::env::var("TERM").is_ok_and(|term| term != "dumb");
+    let size = tcgetwinsize(&stdout).ok().filter(|_| can_move)?;
+    let (columns, rows) = (usize::from(size.ws_col), usize::from(size.ws_row));
+    (columns > 0 && rows > 0).then_some(Size { columns, rows })
 }
 
 /// The conventions of <https://no-color.org> and of dumb terminals.

@@ -59,6 +59,11 @@ impl ShellUi {
         }
     }
 
+    /// The screens of stderr.
+    pub fn screens(&self) -> &Screens {
+        &self.screens
+    }
+
     /// Whether a person can be asked.
     pub fn is_interactive(&self) -> bool {
         self.manner.interactive
@@ -87,6 +92,11 @@ impl ShellUi {
     /// Whether the end that was shown last was this operation's.
     pub fn has_shown_end_of(&self, op: Option<i64>) -> bool {
         op.is_some() && self.shown.borrow().as_ref().is_some_and(|o| o.op == op)
+    }
+
+    /// Whether the end that was shown last is that of an operation that was left running.
+    pub fn has_left_one_running(&self) -> bool {
+        self.shown.borrow().as_ref().is_some_and(|o| o.status == OutcomeStatus::Started)
     }
 
     /// A new line begins: what was shown before it does not count.
@@ -198,7 +208,7 @@ impl Ui for ShellUi {
     fn follower(&self) -> Box<dyn Observer> {
         let signals = self.signals.clone();
         if self.manner.interactive && !self.manner.quiet {
-            Box::new(TerminalWatch::new(signals, self.screens.style().clone()))
+            Box::new(TerminalWatch::new(signals, self.screens.style()))
         } else {
             Box::new(BatchWatch::attached(signals, self.manner.quiet))
         }
@@ -268,9 +278,12 @@ mod tests {
         ui.ended(&done_outcome());
         assert!(ui.has_shown_an_end() && ui.has_shown_end_of(Some(118)));
         assert!(!ui.has_shown_end_of(Some(1)) && !ui.has_shown_end_of(None));
+        assert!(!ui.has_left_one_running());
+        ui.ended(&Outcome { status: OutcomeStatus::Started, ..done_outcome() });
+        assert!(ui.has_left_one_running());
         ui.begin_line();
         assert!(!ui.has_shown_an_end());
-        assert_eq!(ui.outcomes().len(), 1);
+        assert_eq!(ui.outcomes().len(), 2);
     }
 
     #[test]

@@ -215,12 +215,15 @@ impl TerminalWatch {
 
     /// Ctrl-C: the operation goes on at the coordinator while the person decides.
     fn decide(&self, op: i64) -> Control {
-        let answer = self.lines.suspend(|| self.signals.while_asking(|| ask(QUESTION)));
-        let control = meaning(&answer);
-        if control != Control::Detach {
-            // It is answered: what is watched on must not ask again unless Ctrl-C comes again.
-            self.signals.clear();
-        }
+        let control = self.lines.suspend(|| {
+            let control = meaning(&self.signals.while_asking(|| ask(QUESTION)));
+            if control != Control::Detach {
+                // It is answered: what is watched on must not ask again unless Ctrl-C comes again. Before the
+                // lines are drawn again, because that is when a person may press it again.
+                self.signals.clear();
+            }
+            control
+        });
         let said = match control {
             Control::KeepWatching => return control,
             Control::Detach => format!("detached: operation {op} goes on at the coordinator"),

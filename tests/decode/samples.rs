@@ -278,6 +278,7 @@ pub fn state() -> State {
         age_ms: 10,
         time_ms: 1_700_000_000_000,
         fts_paused_until_ms: None,
+        production: false,
     }
 }
 

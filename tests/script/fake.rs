@@ -84,6 +84,7 @@ pub fn healthy() -> State {
         warnings: Vec::new(),
         maintenance: Vec::new(),
         fts_paused_until_ms: None,
+        production: false,
     }
 }
 

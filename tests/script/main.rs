@@ -2,8 +2,8 @@
 
 mod catalog;
 mod changes;
-mod differences;
 mod check;
+mod differences;
 mod errors;
 mod explanations;
 mod fake;

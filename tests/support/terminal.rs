@@ -1,5 +1,6 @@
 //! A command in a pseudo-terminal, as a person has it.
 
+use super::cluster::Cluster;
 use expectrl::process::unix::{PtyStream, UnixProcess};
 use expectrl::{Eof, Expect, Session};
 use std::process::Command;
@@ -20,6 +21,17 @@ impl Terminal {
         Terminal { session }
     }
 
+    /// The prompt of a cluster, as a person has it.
+    #[track_caller]
+    pub fn prompt_of(cluster: &Cluster) -> Terminal {
+        let mut command = cluster.place().command();
+        command.arg("-c").arg(cluster.dir());
+        let mut terminal = Terminal::spawn(command);
+        terminal.expect("help() for help");
+        terminal.expect("> ");
+        terminal
+    }
+
     pub fn pid(&self) -> u32 {
         self.session.get_process().pid().as_raw().unsigned_abs()
     }
@@ -31,6 +43,39 @@ impl Terminal {
             Ok(found) => String::from_utf8_lossy(found.before()).into_owned(),
             Err(e) => panic!("waited in vain for `{text}` on the terminal: {e}\n{}", self.seen()),
         }
+    }
+
+    /// Types keys, and no Enter behind them.
+    #[track_caller]
+    pub fn keys(&mut self, keys: &str) {
+        self.session.send(keys).unwrap_or_else(|e| panic!("the terminal takes no `{keys}`: {e}"));
+    }
+
+    /// Waits until the prompt takes keys again: what is typed before may be flushed. Only the prompt turns
+    /// bracketed paste on.
+    #[track_caller]
+    pub fn expect_prompt(&mut self) {
+        self.expect("\x1b[?2004h");
+    }
+
+    /// Presses Ctrl-C at the prompt or in what runs, and waits for the prompt that follows.
+    #[track_caller]
+    pub fn interrupt(&mut self) {
+        self.keys("\x03");
+        self.expect_prompt();
+    }
+
+    /// Types a line and waits for what only its evaluation can say.
+    #[track_caller]
+    pub fn answers(&mut self, line: &str, text: &str) -> String {
+        self.type_line(line);
+        self.expect(text)
+    }
+
+    /// Makes the window another size, as a person does with a mouse.
+    #[track_caller]
+    pub fn resize(&mut self, columns: u16, rows: u16) {
+        self.session.get_process_mut().set_window_size(columns, rows).expect("a terminal has a size");
     }
 
     #[track_caller]

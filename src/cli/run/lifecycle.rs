@@ -297,8 +297,10 @@ fn demo_session(invocation: &Invocation, handle: &ClusterHandle) -> i32 {
         }
         Err(error) => return Tell::new(invocation).dir_failed(&error),
     }
-    let cluster = match local::connect(handle) {
-        Ok(cluster) => cluster,
+    // Twice: what the prompt shows is asked for while a line runs.
+    let connected = local::connect(handle).and_then(|cluster| Ok((cluster, local::connect(handle)?)));
+    let (cluster, watched) = match connected {
+        Ok(both) => both,
         Err(error) => {
             eprintln!("{error}");
             return Exit::Unreachable.process_code();
@@ -316,7 +318,7 @@ fn demo_session(invocation: &Invocation, handle: &ClusterHandle) -> i32 {
     ];
     let asked: Arc<dyn Cluster> = cluster.clone();
     let may_leave = Rc::new(move || may_leave(asked.as_ref()));
-    session::on(Some(cluster), invocation, Task::Prompt { greeting, may_leave })
+    session::on(Some(cluster), invocation, Task::Prompt { greeting, may_leave, watched: Some(watched) })
 }
 
 /// Leaving a demo drops its data; one that holds somebody's tables is worth a question.

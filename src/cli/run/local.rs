@@ -87,7 +87,11 @@ impl Local for Directory {
             block_on(async {
                 cluster_dir::stop(&directory.handle, mode, owner.clone(), watch).await?;
                 // Here and nowhere else there is something to cancel: a cluster that stands still.
-                if not_wanted.load(Ordering::SeqCst) { Ok(None) } else { directory.start_by(owner, watch).await.map(Some) }
+                if not_wanted.load(Ordering::SeqCst) {
+                    Ok(None)
+                } else {
+                    directory.start_by(owner, watch).await.map(Some)
+                }
             })
         });
         let elapsed_ms = i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX);

@@ -55,8 +55,9 @@ pub fn open(invocation: &Invocation, dir: &Path) -> Result<Arc<dyn Cluster>, i32
 }
 
 pub fn prompt(invocation: &Invocation, dir: &Path) -> i32 {
-    let cluster = match open(invocation, dir) {
-        Ok(cluster) => cluster,
+    // Twice: what the prompt shows is asked for while a line runs.
+    let (cluster, watched) = match open(invocation, dir).and_then(|cluster| Ok((cluster, open(invocation, dir)?))) {
+        Ok(both) => both,
         Err(code) => return code,
     };
     let (socket_dir, port) = cluster.pg_endpoint();
@@ -64,7 +65,7 @@ pub fn prompt(invocation: &Invocation, dir: &Path) -> i32 {
         format!("{}: help() for help, quit to leave", cluster.name()),
         format!("SQL: psql -h {socket_dir} -p {port} postgres"),
     ];
-    on(Some(cluster), invocation, Task::Prompt { greeting, may_leave: Rc::new(|| true) })
+    on(Some(cluster), invocation, Task::Prompt { greeting, may_leave: Rc::new(|| true), watched: Some(watched) })
 }
 
 pub fn script(invocation: &Invocation, source: &Source) -> i32 {

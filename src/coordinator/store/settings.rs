@@ -15,6 +15,8 @@ pub enum Kind {
     Size,
     /// A duration up to a limit, in milliseconds, or `off`.
     DurationOrOff { max_ms: u64 },
+    /// `on` or `off`.
+    Switch,
 }
 
 /// One setting.
@@ -75,6 +77,7 @@ pub const KNOWN: &[Known] = &[
         "a mirror that takes longer to answer a sync is warned of",
     ),
     known("segsh_disk_free_warn", "1 GiB", Kind::Size, "a data directory with less room left is warned of"),
+    known("segsh_production", "off", Kind::Switch, "people depend on this cluster: a shell's prompt says so, in red"),
 ];
 
 /// Why a setting can't be read or written.
@@ -100,11 +103,12 @@ impl Known {
             Kind::Count { .. } => number.unwrap_or_default().to_string(),
             Kind::DurationOrOff { .. } => number.map_or_else(|| "off".into(), show_duration),
             Kind::Size => number.map_or_else(|| "off".into(), show_bytes),
+            Kind::Switch => if number.is_some() { "on" } else { "off" }.into(),
             Kind::Rate => number.map_or_else(|| "off".into(), |n| format!("{}/s", show_bytes(n))),
         })
     }
 
-    /// The value as a number: milliseconds, a count, bytes per second; `None` is `off`.
+    /// The value as a number: milliseconds, a count, bytes per second, 1 for `on`; `None` is `off`.
     pub fn parse(&self, value: &str) -> Result<Option<u64>, SettingError> {
         let bad = |why: String| SettingError::Invalid { name: self.name.into(), value: value.into(), why };
         let value = value.trim();
@@ -121,7 +125,9 @@ impl Known {
                 Ok(n) if (min..=max).contains(&n) => Ok(Some(n)),
                 _ => Err(bad(format!("it must be a number between {min} and {max}"))),
             },
-            Kind::Rate | Kind::Size | Kind::DurationOrOff { .. } if value == "off" => Ok(None),
+            Kind::Rate | Kind::Size | Kind::DurationOrOff { .. } | Kind::Switch if value == "off" => Ok(None),
+            Kind::Switch if value == "on" => Ok(Some(1)),
+            Kind::Switch => Err(bad("it must be on or off".into())),
             Kind::Size => with_unit(value, &SIZES).map(Some).map_err(bad),
             Kind::DurationOrOff { max_ms } => match with_unit(value, &DURATIONS).map_err(bad)? {
                 ms if ms <= max_ms => Ok(Some(ms)),
@@ -206,6 +212,10 @@ mod tests {
         let lag = find("segsh_mirror_lag_warn").unwrap();
         assert_eq!((lag.parse("1s"), lag.parse("off")), (Ok(Some(1000)), Ok(None)));
         assert!(lag.parse("2h").is_err());
+        let production = find("segsh_production").unwrap();
+        assert_eq!((production.parse("on"), production.parse("off")), (Ok(Some(1)), Ok(None)));
+        assert_eq!(production.normalize(" on ").as_deref(), Ok("on"));
+        assert!(production.parse("yes").is_err());
         assert!(find("gp_nonsense").is_err());
     }
 }

@@ -119,6 +119,7 @@ impl Record for StateRecord {
             age_ms: "int", "age of the last probe" => |s| s.0.age_ms;
             time_ms: "int", "when this was made, Unix milliseconds" => |s| s.0.time_ms;
             fts_paused_until_ms: "int?", "until when FTS is paused, or ()" => |s| optional(s.0.fts_paused_until_ms);
+            production: "bool", "marked as one that people depend on, by the setting segsh_production" => |s| s.0.production;
         }
     }
     fn text(&self, context: &Context) -> String {

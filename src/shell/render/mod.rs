@@ -18,7 +18,9 @@ pub mod rows;
 pub mod screens;
 pub mod segments;
 pub mod state;
+pub mod vertical;
 pub mod why;
+pub mod would;
 
 #[cfg(test)]
 pub(crate) mod samples;
