@@ -43,9 +43,9 @@ fn hooks_run_in_their_order_and_only_for_their_call() {
 fn a_hook_that_fails_or_never_ends_vetoes() {
     for (hook, said) in [
         ("|p| p.nothing_of_that_name", "nothing_of_that_name"),
-        ("|p| { loop { } }", "1000000 steps"),
-        ("|p| { for i in 0..10 { [1].for_each(|x| { for j in 0..200000 { let k = j; } }) } }", "1000000 steps"),
-        ("|p| { try { loop { } } catch { } }", "1000000 steps"),
+        ("|p| { loop { } }", "it took more than"),
+        ("|p| { for i in 0..10 { [1].for_each(|x| { for j in 0..200000 { let k = j; } }) } }", "it took more than"),
+        ("|p| { try { loop { } } catch { } }", "it took more than"),
     ] {
         let mut bench = bench();
         let error = bench.error(&format!("before(\"*\", {hook}); recover()"));

@@ -54,7 +54,7 @@ impl Operations {
         contents.sort_unstable();
         contents.dedup();
         let (step, percent) = live.map(|l| step_of(&l.progress.borrow())).unwrap_or_default();
-        let heard = live.map(|l| ages(l)).unwrap_or_default();
+        let heard = live.map(ages).unwrap_or_default();
         let mine = (operation.owner.host.clone(), operation.owner.pid);
         OperationInfo {
             id: operation.id,
