@@ -21,6 +21,7 @@ mod state;
 mod traits;
 mod warning;
 mod why;
+mod work;
 
 pub use diff::{Changed, Item, PlanDiff, diff};
 pub use error::ClusterError;
@@ -33,6 +34,12 @@ pub use predict::state_after;
 pub use recovery::{Line, Recovery, recoveries};
 pub use refusal::{Refusal, RefusalCode};
 pub use state::{Alive, ContentState, CoordinatorState, HostState, PairHealth, Segment, State};
-pub use traits::{Cluster, Control, Fault, InterruptFlag, Observer, OperationId, PingResult, Rows, SqlTarget, Value};
+pub use traits::{
+    Acting, Cluster, Control, Fault, InterruptFlag, Observer, OperationId, PingResult, Rows, SqlTarget, Value,
+};
 pub use warning::{Episode, Thresholds, Warning, WarningCode, warnings};
 pub use why::{About, Clue, ClueKind, Part, Tried, WHY_VERBS, Why, why};
+pub use work::{
+    AuditLine, AuditQuery, HEARTBEAT_EVERY_MS, HEARTBEAT_STALE_MS, MaintenanceInfo, OperationInfo, done, duration,
+    step_of,
+};

@@ -50,6 +50,10 @@ refusal_codes! {
         "The cluster changed since the plan was made. Make it again and look at it again.";
     OtherCluster = "other_cluster",
         "The plan was made for another cluster.";
+    Vetoed = "vetoed",
+        "A hook of the site has not let the change pass, or has failed: what it said is the cause, and where it stands is the next step. Hooks are registered by before(...), in hooks.rhai of the site's folder too.";
+    InMaintenance = "in_maintenance",
+        "Somebody works on the segment's host, so nothing is recovered to it. It ends by itself; maintenance() lists who, why and until when, maintenance(\"HOST\", \"0s\", \"done\") ends it.";
     Stopping = "stopping",
         "The cluster is being stopped, so nothing is begun. Wait for the end, or end the sessions it waits for: segsh stop --mode fast; then segsh start.";
     CoordinatorDown = "coordinator_down",

@@ -3,6 +3,7 @@
 //! The prober and the watch of the hosts write here; the state, the operations and the gateway's
 //! routes read, and wait for news. The catalog stays the truth: a row here is a copy of it.
 
+use super::maintenance::Window;
 use crate::cluster::estimate::Speedometer;
 use crate::core::ids::{Content, Dbid, Epoch};
 use crate::core::report::{MirrorLoss, Report, Stage};
@@ -85,6 +86,8 @@ pub struct Knowledge {
     pub segments: BTreeMap<Dbid, Seen>,
     pub contents: BTreeMap<Content, ContentSeen>,
     pub hosts: BTreeMap<String, HostSeen>,
+    /// Hosts to which nothing is recovered; what is over is not taken out.
+    pub maintenance: BTreeMap<String, Window>,
     /// Until when nobody is promoted; `None` when FTS is not paused.
     pub paused_until: Option<Instant>,
     /// When the last round of probes was seen to its end.
@@ -103,6 +106,7 @@ impl Default for Knowledge {
             segments: BTreeMap::new(),
             contents: BTreeMap::new(),
             hosts: BTreeMap::new(),
+            maintenance: BTreeMap::new(),
             paused_until: None,
             probed: None,
             fresh: Duration::from_secs(2) + LENIENCE,

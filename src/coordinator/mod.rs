@@ -15,6 +15,7 @@ pub mod clock;
 mod endpoint;
 mod front;
 pub mod hostwatch;
+pub mod maintenance;
 pub mod operations;
 pub mod pause;
 pub mod prober;
@@ -194,6 +195,8 @@ impl Coordinator {
         set_room_aside(&store);
         let (site, store) = (Arc::new(site), Arc::new(store));
         let board = Arc::new(Board::default());
+        let maintained = maintenance::left(&store)?;
+        board.write(|k| k.maintenance = maintained);
         let segments: Vec<_> = store.rows()?.into_iter().filter(|r| r.content != Content::COORDINATOR).collect();
         let (begun, mut to_pick_up) = mpsc::unbounded_channel();
         let glance = Glance::of(&hosts);
@@ -292,13 +295,7 @@ fn session_wait(store: &Store) -> Result<Duration, StoreError> {
 
 /// Who stands behind the goals that FTS writes.
 fn fts_owner(site: &Site) -> Owner {
-    Owner {
-        user: "FTS".into(),
-        host: site.host.clone(),
-        pid: std::process::id(),
-        terminal: String::new(),
-        script: String::new(),
-    }
+    Owner { user: "FTS".into(), host: site.host.clone(), pid: std::process::id(), ..Owner::default() }
 }
 
 fn hosts(site: &Site) -> Hosts {

@@ -37,7 +37,9 @@ pub fn from_last_catalog(site: &Site, store: &Store) -> Result<State, StoreError
         modified.elapsed().ok()
     });
     let age_ms = written.min().map_or(0, |age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
-    assemble(site, store, &Knowledge::default(), |_| None, None, age_ms)
+    let mut state = assemble(site, store, &Knowledge::default(), |_| None, None, age_ms)?;
+    state.maintenance = store.maintenance()?.into_iter().filter(|m| m.until_ms > state.time_ms).collect();
+    Ok(state)
 }
 
 fn wal(store: &Store) -> PathBuf {
@@ -78,6 +80,7 @@ fn assemble(
         fts_paused_until_ms: known.paused_until.and_then(until_ms),
         recoveries: Vec::new(),
         warnings: Vec::new(),
+        maintenance: known.maintained(),
     })
 }
 

@@ -128,7 +128,7 @@ impl Engine {
     fn pass_gate(&self, go_on: &dyn Fn() -> bool) -> Result<MutexGuard<'_, Inner>, StorageError> {
         let mut inner = self.lock();
         loop {
-            match inner.replica.may_write()? {
+            match inner.replica.may_write(self.now())? {
                 Permit::Granted => return Ok(inner),
                 Permit::Wait(_) if !go_on() => return Err(StorageError::GivenUp),
                 Permit::Wait(time) => inner = self.wait_for(inner, time.min(LOOK)),

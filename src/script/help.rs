@@ -120,6 +120,7 @@ fn takes(option: &OptionDoc) -> String {
         Kind::Rate => "rate, as \"50 MiB/s\"".into(),
         Kind::Count => "number from 1".into(),
         Kind::Word(words) => words.join(" | "),
+        Kind::Text => "text".into(),
         Kind::Plan => "a plan".into(),
     }
 }

@@ -26,6 +26,8 @@ pub enum Kind {
     Count,
     /// One of these words.
     Word(&'static [&'static str]),
+    /// Any text.
+    Text,
     /// A plan, on whose predicted rows this one is made.
     Plan,
 }
@@ -204,6 +206,7 @@ fn read_one(function: &str, option: &OptionDoc, value: &Dynamic) -> Thrower<Give
             }
             Err(_) => Err(wrong(&format!("one of {}", words.join(", ")))),
         },
+        Kind::Text => value.clone().into_string().map(Given::Text).map_err(|_| wrong("a text")),
         Kind::Plan => value.clone().try_cast::<PlanRecord>().map(Given::Plan).ok_or_else(|| wrong("a plan")),
     }
 }

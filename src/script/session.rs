@@ -1,5 +1,6 @@
 //! A session: one engine, one cluster, one person in front. The shell and the command line drive it.
 
+use super::api::hooks::{self, Hooks};
 use super::check::{Finding, check_ast};
 use super::context::{Context, OpRecord};
 use super::engine;
@@ -19,7 +20,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 /// What the prompt's lines are called in positions.
-const PROMPT: &str = "prompt";
+pub(super) const PROMPT: &str = "prompt";
 
 /// What a session is made of.
 pub struct SessionConfig {
@@ -101,10 +102,15 @@ impl Session {
             traffic: RefCell::new(None),
             told: RefCell::new(None),
             arguments: RefCell::default(),
+            called_at: RefCell::default(),
+            hooks: Hooks::default(),
+            confirmed: RefCell::default(),
         });
+        let folders = [config.system_dir.clone(), config.site_dir.clone()];
         let paths = ModulePaths { script: None, site: config.site_dir, system: config.system_dir };
         let resolver = Resolver::new(paths, &context);
         let engine = engine::build(&context, resolver.clone());
+        hooks::begin(&context, &resolver, &folders);
         Session { engine, context, resolver, scope: Scope::new(), functions: AST::empty(), imports: Vec::new() }
     }
 
@@ -129,6 +135,7 @@ impl Session {
     /// Runs a text on its own: nothing of it stays, nothing of the prompt is seen.
     pub fn run_source(&mut self, name: &str, text: &str) -> Result<ScriptValue, Box<ScriptError>> {
         self.begin(name, text);
+        self.context.hooks.begin_script();
         let text = without_shebang(text);
         self.find_faults(name, &text, &Scope::new(), &AST::empty())?;
         let mut ast = self.compiled(name, &text, &Scope::new())?;
@@ -276,6 +283,14 @@ impl Session {
         if let Ok(text) = value.clone().into_string() {
             return Some(text);
         }
+        // A list of records is read line by line.
+        if let Some(list) = value.read_lock::<rhai::Array>()
+            && !list.is_empty()
+            && list.iter().all(|item| super::api::record_json(item).is_some())
+        {
+            let lines: Vec<String> = list.iter().filter_map(|item| self.render(item)).collect();
+            return Some(lines.join("\n"));
+        }
         let mut scope = Scope::new();
         scope.push("the_value", value.clone());
         let text = self.engine.eval_with_scope::<String>(&mut scope, "the_value.to_string()");
@@ -316,6 +331,12 @@ impl Session {
     /// The cluster that this session is about.
     pub fn cluster(&self) -> Option<&Arc<dyn Cluster>> {
         self.context.cluster.as_ref()
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.context.hooks.end();
     }
 }
 

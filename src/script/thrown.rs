@@ -178,7 +178,9 @@ impl From<ClusterError> for Thrown {
         match error {
             ClusterError::OtherRelease { next, .. } => Thrown::with_exit("other_release", 7, message).next(next),
             ClusterError::Unreachable { next, .. } => Thrown::with_exit("unreachable", 7, message).next(next),
-            ClusterError::Locked { op, .. } => Thrown::with_exit("locked", 8, message).op(Some(op)),
+            ClusterError::Locked { op, .. } => {
+                Thrown::with_exit("locked", 8, message).op(Some(op)).next(format!("attach({op})"))
+            }
             ClusterError::Sql { sqlstate, .. } => {
                 let mut thrown = Thrown::script("sql", message);
                 thrown.sqlstate = sqlstate;

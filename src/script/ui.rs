@@ -63,6 +63,12 @@ pub trait Ui {
     }
     /// For progress on stderr and for Ctrl-C during an operation.
     fn observer(&self, plan: &Plan) -> Box<dyn Observer>;
+    /// For an operation that somebody else may have begun: leaving it must cancel nothing.
+    fn follower(&self) -> Box<dyn Observer>;
+    /// How the last question was answered yes: `typed`, `--yes`; for the audit log.
+    fn confirmed(&self) -> String {
+        String::new()
+    }
     /// The end of an operation, told to a person (stderr in batch); the value still goes to the script.
     fn ended(&self, outcome: &Outcome);
     /// A dry run came to a plan that would be applied now; `shown` is its screen.

@@ -40,13 +40,23 @@ pub struct ShellUi {
     outcomes: RefCell<Vec<Outcome>>,
     /// The end that was shown last, so that the same is not shown again as a value or an error.
     shown: RefCell<Option<Outcome>>,
+    /// How the last question was answered yes.
+    confirmed: RefCell<String>,
 }
 
 impl ShellUi {
     /// A shell that writes its screens to stderr and data to `output`.
     pub fn new(manner: Manner, screens: Screens, signals: Signals, output: Output) -> ShellUi {
         let output = Rc::new(output);
-        ShellUi { manner, screens, signals, output, outcomes: RefCell::default(), shown: RefCell::default() }
+        ShellUi {
+            manner,
+            screens,
+            signals,
+            output,
+            outcomes: RefCell::default(),
+            shown: RefCell::default(),
+            confirmed: RefCell::default(),
+        }
     }
 
     /// Whether a person can be asked.
@@ -134,6 +144,10 @@ impl Observer for Telling {
         }
         self.inner.progress(now)
     }
+
+    fn note(&mut self, text: &str) {
+        self.inner.note(text);
+    }
 }
 
 impl ShellUi {
@@ -158,9 +172,19 @@ impl Ui for ShellUi {
         if !self.manner.quiet {
             self.say(&self.screens.question(plan));
         }
+        self.confirmed.take();
         match self.manner.policy.covers_plan(plan, damage) {
-            Ok(()) => Answer::Yes,
-            Err(hint) if self.manner.interactive => self.ask(plan, damage, &hint),
+            Ok(()) => {
+                self.confirmed.replace("--yes".into());
+                Answer::Yes
+            }
+            Err(hint) if self.manner.interactive => {
+                let answer = self.ask(plan, damage, &hint);
+                if answer == Answer::Yes {
+                    self.confirmed.replace("typed".into());
+                }
+                answer
+            }
             Err(hint) => Answer::CannotAsk { hint },
         }
     }
@@ -173,6 +197,19 @@ impl Ui for ShellUi {
     fn planned(&self, plan: &Plan, shown: &str) {
         self.output.event("plan", serde_json::json!({ "value": plan_json(plan) }));
         self.note(shown);
+    }
+
+    fn follower(&self) -> Box<dyn Observer> {
+        let signals = self.signals.clone();
+        if self.manner.interactive && !self.manner.quiet {
+            Box::new(TerminalWatch::new(signals, self.screens.style().clone()))
+        } else {
+            Box::new(BatchWatch::attached(signals, self.manner.quiet))
+        }
+    }
+
+    fn confirmed(&self) -> String {
+        self.confirmed.borrow().clone()
     }
 
     fn ended(&self, outcome: &Outcome) {

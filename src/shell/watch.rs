@@ -17,6 +17,8 @@ pub struct BatchWatch {
     quiet: bool,
     /// That it is cancelled was said.
     told: bool,
+    /// Ctrl-C leaves the operation to whoever began it.
+    attached: bool,
     /// What each segment's line was last.
     last: BTreeMap<Dbid, Doing>,
 }
@@ -36,7 +38,12 @@ const WORTH_ITS_STAGES_MS: i64 = 1_000;
 impl BatchWatch {
     /// Watches quietly or not.
     pub fn new(signals: Signals, quiet: bool) -> BatchWatch {
-        BatchWatch { signals, quiet, told: false, last: BTreeMap::new() }
+        BatchWatch { signals, quiet, told: false, attached: false, last: BTreeMap::new() }
+    }
+
+    /// Watches what somebody else began: leaving it cancels nothing.
+    pub fn attached(signals: Signals, quiet: bool) -> BatchWatch {
+        BatchWatch { attached: true, ..BatchWatch::new(signals, quiet) }
     }
 
     /// The lines that have become worth writing since the last call.
@@ -65,6 +72,10 @@ impl Observer for BatchWatch {
         if !self.quiet {
             say(&lines);
         }
+        if self.signals.interrupted() && self.attached {
+            say(&[format!("detached: operation {} goes on at the coordinator", now.op)]);
+            return Control::Detach;
+        }
         if self.signals.interrupted() {
             if !std::mem::replace(&mut self.told, true) {
                 say(&[format!("{}: cancelling operation {}", self.signals.why(), now.op)]);
@@ -72,6 +83,12 @@ impl Observer for BatchWatch {
             return Control::Cancel;
         }
         Control::KeepWatching
+    }
+
+    fn note(&mut self, text: &str) {
+        if !self.quiet {
+            say(&[text.to_owned()]);
+        }
     }
 }
 
@@ -234,6 +251,11 @@ impl Observer for TerminalWatch {
             return self.decide(now.op);
         }
         Control::KeepWatching
+    }
+
+    fn note(&mut self, text: &str) {
+        // A terminal that can't be written to loses a line and nothing else.
+        let _ = self.lines.println(text);
     }
 }
 

@@ -44,13 +44,7 @@ pub fn run(bench: &mut Bench) {
         glance: Glance::of(&Hosts::new()),
         me: Credentials::new(ClusterKey::from_bytes(&KEY), Identity::Coordinator),
         segments: rows.iter().filter(|r| r.content != Content::COORDINATOR).cloned().collect(),
-        owner: Owner {
-            user: "bench".into(),
-            host: String::new(),
-            pid: std::process::id(),
-            terminal: String::new(),
-            script: String::new(),
-        },
+        owner: Owner { user: "bench".into(), host: String::new(), pid: std::process::id(), ..Owner::default() },
         begun,
         taken_up: Vec::new(),
     };

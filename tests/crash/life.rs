@@ -87,7 +87,7 @@ pub fn rows() -> Vec<SegmentRow> {
 }
 
 fn owner() -> Owner {
-    Owner { user: "u".into(), host: "h".into(), pid: 1, terminal: String::new(), script: "x.rhai:1".into() }
+    Owner { user: "u".into(), host: "h".into(), pid: 1, script: "x.rhai:1".into(), ..Owner::default() }
 }
 
 /// The pair of a content, which is a legal one.

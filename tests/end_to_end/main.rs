@@ -6,7 +6,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod administrators;
 mod adopt;
+mod automation;
 mod clock;
 mod coordinator;
 mod damaged;

@@ -5,11 +5,14 @@ use crate::disk::Disk;
 use crate::properties;
 use crate::world::{Bounds, Job, Process, SyncStage, What, World, order};
 use segsh::core::pair::obey::Obedience;
-use segsh::core::pair::replica::{Effect, Permit, Replica};
+use segsh::core::pair::replica::{Effect, Permit, Replica, Time};
 use segsh::core::report::Phase;
 use segsh::core::row::{PairRow, Pairing};
 use stateright::{Model, Property};
 use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Nothing has a duration here: a lease that a former primary holds is over once its mirror serves.
+const LEASES_ARE_OVER: Time = Time::MAX;
 
 /// What is done wrong, in the world around the production machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,7 +140,7 @@ impl Pair {
 
     fn segment_actions(&self, w: &World, node: usize, process: &Process, actions: &mut Vec<Action>) {
         let pid = process.pid;
-        let passes = process.replica.may_write() == Ok(Permit::Granted);
+        let passes = process.replica.may_write(LEASES_ARE_OVER) == Ok(Permit::Granted);
         let content = &w.nodes[node].disk;
         // The next writer does not wait for the former's barrier.
         let commits = matches!(process.job, Job::Idle | Job::Syncing { what: What::Commits(_), .. });

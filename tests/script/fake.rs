@@ -82,6 +82,7 @@ pub fn healthy() -> State {
         time_ms: 1,
         recoveries: Vec::new(),
         warnings: Vec::new(),
+        maintenance: Vec::new(),
         fts_paused_until_ms: None,
     }
 }
@@ -339,6 +340,9 @@ impl Ui for Person {
         self.answer.borrow().clone()
     }
     fn observer(&self, _plan: &Plan) -> Box<dyn Observer> {
+        Box::new(Watching { cancels: self.cancels.get(), interrupted: Rc::clone(&self.interrupted) })
+    }
+    fn follower(&self) -> Box<dyn Observer> {
         Box::new(Watching { cancels: self.cancels.get(), interrupted: Rc::clone(&self.interrupted) })
     }
     fn ended(&self, _outcome: &Outcome) {

@@ -5,6 +5,7 @@ mod differences;
 mod errors;
 mod explanations;
 mod fake;
+mod hooks;
 mod language;
 mod modules;
 mod plans;

@@ -127,7 +127,10 @@ impl Coordinator {
 
     /// Goes on with the goal that the catalog holds.
     pub fn pick_up(&mut self, now: u64, catalog: &Catalog) {
-        let Some(goal) = catalog.goal().filter(|_| self.driver.is_none()) else { return };
+        if self.driver.is_some() {
+            return;
+        }
+        let Some(goal) = catalog.goal() else { return };
         let target = goal.targets[0].clone();
         if matches!(target.stage, Stage::Stopping | Stage::Starting) {
             let held = self.fts.step(self.ms(now), Event::Hold(true));

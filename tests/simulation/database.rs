@@ -100,24 +100,69 @@ fn be32(bytes: &[u8], at: usize) -> u32 {
     u32::from_be_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
 }
 
+/// How far a log was replayed: up to its last whole commit.
+#[derive(Debug, Clone, Default)]
+pub struct Replay {
+    salt: u32,
+    index: BTreeMap<u32, u64>,
+    frames: u64,
+    checksum: u32,
+    /// The pages that the last commit says there are; `None` before the first.
+    pages: Option<usize>,
+}
+
+impl Replay {
+    /// Takes every frame up to the last whole commit, of a log whose bytes before `changed` are those that
+    /// were replayed before.
+    pub fn refresh(&mut self, log: &[u8], changed: usize) {
+        if changed < frame_offset(self.frames) as usize {
+            *self = Replay::default();
+            let header_of = log.get(..WAL_HEADER_BYTES as usize).map(|bytes| (be32(bytes, 16), bytes));
+            let Some((salt, _)) = header_of.filter(|(salt, bytes)| header(*salt)[..] == **bytes) else { return };
+            (self.salt, self.checksum) = (salt, salt);
+        }
+        self.go_on(log);
+    }
+
+    fn go_on(&mut self, log: &[u8]) {
+        let (mut sum, mut open) = (self.checksum, Vec::new());
+        for frame in self.frames.. {
+            let at = frame_offset(frame) as usize;
+            let Some(bytes) = log.get(at..at + FRAME_BYTES as usize) else { break };
+            sum = crc32c::crc32c_append(crc32c::crc32c_append(sum, &bytes[..8]), &bytes[FRAME_HEADER_BYTES as usize..]);
+            if be32(bytes, 8) != self.salt || be32(bytes, 16) != sum {
+                break;
+            }
+            open.push((be32(bytes, 0), frame));
+            let size = be32(bytes, 4);
+            if size > 0 {
+                self.index.extend(open.drain(..));
+                self.index.retain(|page, _| *page <= size);
+                (self.frames, self.checksum, self.pages) = (frame + 1, sum, Some(size as usize));
+            }
+        }
+    }
+}
+
 impl Database {
     /// Replays the log over the main file, and checks every page, or the head of each. An error is damage.
     pub fn open(main: &[u8], log: &[u8], whole: bool) -> Result<Database, String> {
+        let mut replay = Replay::default();
+        replay.refresh(log, 0);
+        Database::of(&replay, main, log, whole)
+    }
+
+    /// The same, of a log that was replayed.
+    pub fn of(replay: &Replay, main: &[u8], log: &[u8], whole: bool) -> Result<Database, String> {
         let mut database = Database {
             content: Content::first(1),
-            index: BTreeMap::new(),
-            frames: 0,
+            index: replay.index.clone(),
+            frames: replay.frames,
             backfilled: 0,
-            salt: 0,
-            checksum: 0,
+            salt: replay.salt,
+            checksum: replay.checksum,
         };
-        let mut pages = main.len() / PAGE;
-        if log.len() >= WAL_HEADER_BYTES as usize {
-            database.salt = be32(log, 16);
-            if log[..WAL_HEADER_BYTES as usize] == header(database.salt)[..] {
-                pages = database.replay(log).unwrap_or(pages);
-            }
-        }
+        let pages = replay.pages.unwrap_or(main.len() / PAGE);
         let page = |number: usize| match database.index.get(&(number as u32)) {
             Some(frame) => {
                 let from = (frame_offset(*frame) + FRAME_HEADER_BYTES) as usize;
@@ -146,27 +191,6 @@ impl Database {
         }
         database.content = content;
         Ok(database)
-    }
-
-    /// Takes every frame up to the last whole commit; the pages that commit says there are.
-    fn replay(&mut self, log: &[u8]) -> Option<usize> {
-        let (mut sum, mut pages, mut open) = (self.salt, None, Vec::new());
-        for frame in 0.. {
-            let at = frame_offset(frame) as usize;
-            let Some(bytes) = log.get(at..at + FRAME_BYTES as usize) else { break };
-            sum = crc32c::crc32c_append(crc32c::crc32c_append(sum, &bytes[..8]), &bytes[FRAME_HEADER_BYTES as usize..]);
-            if be32(bytes, 8) != self.salt || be32(bytes, 16) != sum {
-                break;
-            }
-            open.push((be32(bytes, 0), frame));
-            let size = be32(bytes, 4);
-            if size > 0 {
-                self.index.extend(open.drain(..));
-                self.index.retain(|page, _| *page <= size);
-                (self.frames, self.checksum, pages) = (frame + 1, sum, Some(size as usize));
-            }
-        }
-        pages
     }
 
     /// The log may be begun anew: everything in it is in the main file.

@@ -3,13 +3,14 @@
 //! A process that is killed leaves what it wrote. A host that loses power keeps of the pending writes
 //! any subset, each whole, not at all, or torn at a sector.
 
+use crate::bytes::Bytes;
+use crate::database::{Database, Replay};
 use crate::random::Random;
 use segsh::core::format::{Meta, TrackMap};
 use segsh::core::pair::replica::Files;
 use segsh::core::track::{BLOCK_BYTES, DirtyMap, FileId, Run};
 use segsh::core::wal;
-use std::cell::Cell;
-use std::collections::BTreeSet;
+use std::cell::{Cell, RefCell};
 
 const SECTOR: usize = 512;
 
@@ -23,35 +24,31 @@ enum Pending {
 #[derive(Debug, Clone, Default)]
 pub struct Image {
     /// What a process reads.
-    pub current: Vec<u8>,
+    pub current: Bytes,
     /// What certainly survives the host.
-    pub durable: Vec<u8>,
+    pub durable: Bytes,
     pending: Vec<Pending>,
-}
-
-fn put(image: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
-    if image.len() < offset + bytes.len() {
-        image.resize(offset + bytes.len(), 0);
-    }
-    image[offset..offset + bytes.len()].copy_from_slice(bytes);
+    /// The blocks that a pending write touches, and those touched since somebody last asked.
+    unsettled: DirtyMap,
+    touched: RefCell<DirtyMap>,
 }
 
 impl Image {
     fn lose_power(&mut self, random: &mut Random) {
-        for pending in std::mem::take(&mut self.pending) {
+        for pending in self.settle() {
             match pending {
-                Pending::SetLen(len) if random.percent(50) => self.durable.resize(len, 0),
+                Pending::SetLen(len) if random.percent(50) => self.durable_len(len),
                 Pending::SetLen(_) => {}
                 Pending::Write { offset, bytes } => match random.below(3) {
                     0 => {}
-                    1 => put(&mut self.durable, offset, &bytes),
+                    1 => self.durable_put(offset, &bytes),
                     _ => {
                         // Torn at the device's sectors, not at the write's.
                         let mut at = 0;
                         while at < bytes.len() {
                             let end = bytes.len().min(at + SECTOR - (offset + at) % SECTOR);
                             if random.percent(50) {
-                                put(&mut self.durable, offset + at, &bytes[at..end]);
+                                self.durable_put(offset + at, &bytes[at..end]);
                             }
                             at = end;
                         }
@@ -59,27 +56,48 @@ impl Image {
                 },
             }
         }
+        self.touch(self.current.len(), self.durable.len());
         self.current = self.durable.clone();
     }
 
-    /// One block, cut at the file's end.
-    pub fn block(bytes: &[u8], number: u64) -> &[u8] {
-        let from = (number * BLOCK_BYTES) as usize;
-        &bytes[from.min(bytes.len())..(from + BLOCK_BYTES as usize).min(bytes.len())]
+    /// Whether it is not settled what a block durably holds.
+    pub fn is_unsettled(&self, block: u64) -> bool {
+        self.unsettled.is_dirty(FileId::Main, block)
     }
 
-    /// The blocks whose durable content is not settled.
-    pub fn unsettled(&self) -> BTreeSet<u64> {
-        let mut blocks = BTreeSet::new();
-        for pending in &self.pending {
-            let (from, len) = match pending {
-                Pending::Write { offset, bytes } => (*offset, bytes.len()),
-                Pending::SetLen(len) => (*len, self.durable.len().max(self.current.len()).saturating_sub(*len)),
-            };
-            let run = Run::touching(FileId::Main, from as u64, len as u64);
-            blocks.extend(run.first..run.end());
-        }
-        blocks
+    /// The blocks that were touched since this was last asked, as blocks of main.db whichever file this is.
+    pub fn take_touched(&self) -> DirtyMap {
+        self.touched.take()
+    }
+
+    fn touch(&mut self, one: usize, other: usize) {
+        let run = Run::touching(FileId::Main, one.min(other) as u64, one.abs_diff(other) as u64);
+        self.touched.get_mut().mark(run);
+    }
+
+    /// A write reaches the disk. One before it may not have, and leave a hole.
+    fn durable_put(&mut self, offset: usize, bytes: &[u8]) {
+        self.touch(self.durable.len().min(offset), offset + bytes.len());
+        self.durable.put(offset, bytes);
+    }
+
+    fn durable_len(&mut self, len: usize) {
+        self.touch(self.durable.len(), len);
+        self.durable.set_len(len);
+    }
+
+    /// A write, or a new length, is on its way to the disk.
+    fn pend(&mut self, pending: Pending, from: usize, to: usize) {
+        let run = Run::touching(FileId::Main, from as u64, to.saturating_sub(from) as u64);
+        self.touched.get_mut().mark(run);
+        self.unsettled.mark(run);
+        self.pending.push(pending);
+    }
+
+    /// Whatever was pending is settled, one way or the other.
+    fn settle(&mut self) -> Vec<Pending> {
+        self.touched.get_mut().union(&std::mem::take(&mut self.unsettled));
+        std::mem::take(&mut self.pending)
     }
 }
 
@@ -108,6 +126,8 @@ pub struct Disk {
     pub hung: Option<(u64, u64)>,
     /// Planted: the pages that the log names are not looked for.
     pub log_unread: Cell<bool>,
+    /// The durable log, as far as it was replayed before.
+    replayed: RefCell<Replay>,
 }
 
 impl Disk {
@@ -117,6 +137,14 @@ impl Disk {
 
     fn file_mut(&mut self, file: FileId) -> &mut Image {
         &mut self.files[usize::from(file.number())]
+    }
+
+    /// The database as a process would find it if the host lost its power now, and every pending write.
+    pub fn durable(&self) -> Result<Database, String> {
+        let log = &self.file(FileId::Wal).durable;
+        let mut replayed = self.replayed.borrow_mut();
+        replayed.refresh(log, log.take_changed());
+        Database::of(&replayed, &self.file(FileId::Main).durable, log, false)
     }
 
     fn fuse(&mut self) -> Result<(), Trouble> {
@@ -138,17 +166,19 @@ impl Disk {
         let (full, image, offset) = (self.full, self.file_mut(file), offset as usize);
         let room = if full { image.current.len().saturating_sub(offset).min(bytes.len()) } else { bytes.len() };
         // A full disk takes what needs no new room: a short write.
-        put(&mut image.current, offset, &bytes[..room]);
-        image.pending.push(Pending::Write { offset, bytes: bytes[..room].to_vec() });
+        image.current.put(offset, &bytes[..room]);
+        image.pend(Pending::Write { offset, bytes: bytes[..room].to_vec() }, offset, offset + room);
         if room < bytes.len() { Err(Trouble::Full) } else { Ok(()) }
     }
 
     pub fn set_len(&mut self, file: FileId, len: u64) -> Result<(), Trouble> {
         self.fuse()?;
         let image = self.file_mut(file);
-        if image.current.len() as u64 != len {
-            image.current.resize(len as usize, 0);
-            image.pending.push(Pending::SetLen(len as usize));
+        let (old, len) = (image.current.len(), len as usize);
+        if old != len {
+            image.current.set_len(len);
+            image.touch(old, len);
+            image.pend(Pending::SetLen(len), len, old.max(image.durable.len()));
         }
         Ok(())
     }
@@ -156,10 +186,10 @@ impl Disk {
     pub fn sync(&mut self, file: FileId) -> Result<(), Trouble> {
         self.fuse()?;
         let image = self.file_mut(file);
-        for pending in std::mem::take(&mut image.pending) {
+        for pending in image.settle() {
             match pending {
-                Pending::Write { offset, bytes } => put(&mut image.durable, offset, &bytes),
-                Pending::SetLen(len) => image.durable.resize(len, 0),
+                Pending::Write { offset, bytes } => image.durable_put(offset, &bytes),
+                Pending::SetLen(len) => image.durable_len(len),
             }
         }
         Ok(())

@@ -1,37 +1,95 @@
 //! What goes wrong, and the administrator who brings it right again.
 
+use crate::aims::{Aim, Kind, OF_FORGETFUL_WORLDS, OF_SLEEPY_WORLDS, SCHEMES, When, Whom};
 use crate::coordinator::{CONTENT, dbid, side as side_of};
+use crate::habits::Habits;
 use crate::planted::Planted;
 use crate::process::{Death, Task};
-use crate::sessions::Op;
+use crate::random::Random;
 use crate::wire::End;
 use crate::world::{Happens, World};
 use segsh::core::operation::{Goal, GoalKind, Target};
 use segsh::core::report::{Phase, StopMode};
 use segsh::core::row::Pairing;
+use std::collections::VecDeque;
 
-/// How many kinds of faults there are.
-pub const KINDS: usize = 14;
+/// How long a sequence of faults waits for its next moment, or any for a pair that is whole again, in
+/// microseconds; and how long one that is aimed at just any moment.
+const PATIENCE: u64 = 6_000_000;
+const LITTLE_PATIENCE: u64 = 1_500_000;
+/// How long the next one stays away from a sequence: what it led to takes its time.
+const REST: (u64, u64) = (3_000_000, 5_000_000);
 
-/// The moment that a fault is aimed at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum When {
-    Now,
-    /// The primary copies pages from the log to main.db.
-    Checkpoint,
-    /// A commit waits for the mirror.
-    Commit,
-    /// Blocks are copied.
-    Copy,
-    /// The claim has just been made.
-    Claim,
-    /// SQLite has just been opened.
-    Opened,
+/// The faults of one world, drawn once: few kinds of them or many, and perhaps one sequence that is tried
+/// again and again. What needs the same thing twice is found where there is little else.
+#[derive(Debug)]
+pub struct Faults {
+    weights: Vec<u64>,
+    moments: Vec<When>,
+    scheme: Option<usize>,
+    /// The longest time between two of them, in microseconds.
+    pace: u64,
+    /// When the last one came, and whether the next one waits for a synchronized pair.
+    pub struck: u64,
+    patient: bool,
+    /// Those that wait for their moments, one after the other.
+    aimed: VecDeque<Aim>,
+    /// How long they do.
+    patience: u64,
 }
 
-impl When {
-    const ALL: &'static [When] =
-        &[When::Now, When::Now, When::Checkpoint, When::Commit, When::Copy, When::Claim, When::Opened];
+impl Faults {
+    pub fn draw(random: &mut Random) -> Faults {
+        let chance = [12, 30, 60][random.below(3) as usize];
+        let weights =
+            Kind::ALL.iter().map(|_| if random.percent(chance) { random.between(1, 10) } else { 0 }).collect();
+        let moments = When::ALL.iter().filter(|when| **when == When::Now || random.percent(60)).copied().collect();
+        let scheme = random.percent(80).then(|| random.below(SCHEMES.len() as u64) as usize);
+        let pace = random.between(200_000, 2_500_000);
+        Faults { weights, moments, scheme, pace, struck: 0, patient: true, aimed: VecDeque::new(), patience: 0 }
+    }
+
+    /// What the world has to be like for them.
+    pub fn habits(&self, random: &mut Random) -> Habits {
+        const SLEEPY_FROM: usize = OF_FORGETFUL_WORLDS;
+        const OTHERS_FROM: usize = OF_FORGETFUL_WORLDS + OF_SLEEPY_WORLDS;
+        match self.scheme {
+            Some(..SLEEPY_FROM) => Habits::forgetful(random),
+            Some(SLEEPY_FROM..OTHERS_FROM) => Habits::sleepy(random),
+            _ => Habits::draw(random),
+        }
+    }
+
+    /// A kind of fault, as this world has them.
+    fn kind(&self, random: &mut Random) -> Option<Kind> {
+        let total: u64 = self.weights.iter().sum();
+        let mut drawn = random.below(total.max(1));
+        let hit = self.weights.iter().position(|weight| {
+            let hit = drawn < *weight;
+            drawn = drawn.saturating_sub(*weight);
+            hit
+        });
+        hit.map(|place| Kind::ALL[place])
+    }
+
+    /// The next ones: the world's sequence, which is said, or one of any kind, and sometimes another one with it.
+    fn aim(&mut self, random: &mut Random) -> bool {
+        self.aimed.clear();
+        if let Some(scheme) = self.scheme.filter(|_| random.percent(75)) {
+            (self.patient, self.patience) = (true, PATIENCE);
+            self.aimed.extend(SCHEMES[scheme]);
+            return true;
+        }
+        let mut when = self.moments[random.below(self.moments.len() as u64) as usize];
+        let also = random.percent(35);
+        for _ in 0..=u8::from(also) {
+            let whom = if random.percent(50) { Whom::Acting } else { Whom::Mirror };
+            self.aimed.extend(self.kind(random).map(|kind| Aim { when, kind, whom }));
+            when = When::Now;
+        }
+        (self.patient, self.patience) = (random.percent(50), LITTLE_PATIENCE);
+        false
+    }
 }
 
 impl World {
@@ -41,71 +99,60 @@ impl World {
             return;
         }
         // A pair that is down for good shows little: most faults wait for one that is whole again.
-        let patient = self.patient && self.now < self.struck + 6_000_000;
-        if patient && !self.is_synchronized() {
+        let aims = !self.faults.aimed.is_empty() && self.now < self.faults.struck + self.faults.patience;
+        let waits = self.faults.patient && !self.is_synchronized() && self.now < self.faults.struck + PATIENCE;
+        if aims || waits {
             self.at(40_000, Happens::Fault);
             return;
         }
-        (self.struck, self.patient) = (self.now, self.random.percent(50));
-        let next = self.random.between(20_000, self.fault_pace);
+        self.faults.struck = self.now;
+        let schemes = self.faults.aim(&mut self.random);
+        let (soonest, latest) = if schemes { REST } else { (20_000, self.faults.pace) };
+        let next = self.random.between(soonest, latest);
         self.at(next, Happens::Fault);
-        let total: u64 = self.weights.iter().sum();
-        if total == 0 {
-            return;
-        }
-        let mut drawn = self.random.below(total);
-        let kind = self.weights.iter().position(|w| {
-            let hit = drawn < *w;
-            drawn = drawn.saturating_sub(*w);
-            hit
-        });
-        let side = self.random.below(2) as usize;
-        let when = When::ALL[self.random.below(When::ALL.len() as u64) as usize];
-        self.aimed = Some((when, kind.unwrap_or(0), side));
         self.strike_when(None);
     }
 
-    /// The fault that is aimed at a moment comes with it.
+    /// The faults that are aimed at this moment come with it.
     pub fn strike_when(&mut self, task: Option<Task>) {
-        let Some((when, kind, side)) = self.aimed else { return };
-        let acting = side_of(self.catalog.row.primary.dbid);
-        let Some(process) = &self.sides[acting].process else { return };
-        let is_linked = process.replica.acting().is_ok_and(|acting| acting.link().is_some());
-        let is_now = match when {
-            When::Now => true,
-            When::Checkpoint => process.checkpointer.len() > 2 && is_linked,
-            When::Commit => matches!(process.group.ops.front(), Some(Op::SyncThere(_))),
-            When::Copy => process.phase() == Phase::Resynchronizing && is_linked,
-            When::Claim => task.is_some_and(|t| matches!(t, Task::Resync(_))) && process.phase() == Phase::InSync,
-            When::Opened => task == Some(Task::Open),
-        };
-        if is_now && !self.calm {
-            self.aimed = None;
-            self.say(|| format!("fault {kind} on {side} at {when:?}"));
+        while let Some(Aim { when, kind, whom }) = self.faults.aimed.front().copied() {
+            let acting = side_of(self.catalog.row.primary.dbid);
+            let is_now = when.is_now(self.sides[acting].process.as_ref(), task);
+            if self.calm || !is_now || (when.lasts() && self.random.percent(60)) {
+                return;
+            }
+            self.faults.aimed.pop_front();
+            self.faults.struck = self.now;
+            let side = if whom == Whom::Acting { acting } else { 1 - acting };
+            self.say(|| format!("fault {kind:?} on {side} at {when:?}"));
             self.strike(kind, side);
         }
     }
 
-    fn strike(&mut self, kind: usize, side: usize) {
+    fn strike(&mut self, kind: Kind, side: usize) {
         let until = self.now + self.random.between(50_000, 6_000_000);
         let soon = self.random.below(24);
         let dir = self.sides[side].process.as_ref().map(|p| p.dir);
         match (kind, dir) {
-            (0, Some(_)) => self.died(side, &Death::Exit("killed".into())),
-            // At one of its next durable effects.
-            (1, Some(dir)) => self.sides[side].dirs[dir].crash_in = Some(soon),
-            (2, Some(dir)) => {
+            (Kind::Kill, Some(_)) => self.died(side, &Death::Exit("killed".into())),
+            (Kind::Crash, Some(dir)) => self.sides[side].dirs[dir].crash_in = Some(soon),
+            (Kind::CrashOfPower, Some(dir)) => {
                 self.sides[side].power = true;
                 self.sides[side].dirs[dir].crash_in = Some(soon);
             }
-            (3, _) if self.sides[side].up => self.lose_power(side),
-            (4, _) => self.kill_coordinator(),
-            (5, _) => {
+            (Kind::Power, _) if self.sides[side].up => self.lose_power(side),
+            (Kind::Death, _) => {
+                let deaths = [Kind::Kill, Kind::Kill, Kind::Power, Kind::Crash, Kind::CrashOfPower];
+                let death = deaths[self.random.below(5) as usize];
+                self.strike(death, side);
+            }
+            (Kind::Coordinator, _) => self.kill_coordinator(),
+            (Kind::CoordinatorAtWrite, _) => {
                 let before = self.random.percent(50);
                 self.coordinator_crash_in = Some((self.random.below(3), before));
             }
-            (6, _) => self.reset_links(),
-            (7, _) => {
+            (Kind::Reset, _) => self.reset_links(),
+            (Kind::Silence, _) => {
                 self.silent_until = until;
                 // Each connection tries again at its own pace: an older one may be heard after a newer one.
                 for connection in self.wire.values_mut() {
@@ -113,8 +160,14 @@ impl World {
                     connection.silence(until + later);
                 }
             }
-            (8, _) => self.sides[side].silent_until = until.max(self.now + self.random.below(5_000_000)),
-            (9, Some(dir)) => {
+            (Kind::Stuck, _) => {
+                let until = self.now + self.random.between(2_500_000, 6_500_000);
+                self.wire.values_mut().for_each(|c| c.stick(End::Primary, until));
+            }
+            (Kind::Unreachable, _) => {
+                self.sides[side].silent_until = until.max(self.now + self.random.below(5_000_000));
+            }
+            (Kind::Disk, Some(dir)) => {
                 let disk = &mut self.sides[side].dirs[dir];
                 match self.random.below(3) {
                     0 => disk.full = !disk.full,
@@ -122,28 +175,26 @@ impl World {
                     _ => disk.hung = Some((self.now, until)),
                 }
             }
-            (10, Some(_)) => {
-                if let Some(process) = &mut self.sides[side].process {
-                    process.paused_until = until;
-                }
-            }
-            // A machine that is halted whole, and whose network wakes after it.
-            (13, Some(_)) => {
+            (Kind::Pause, Some(_)) => self.pause(side, until),
+            (Kind::Halt, Some(_)) => {
                 let later = until + self.random.below(1_500_000);
                 self.silent_until = later;
                 self.wire.values_mut().for_each(|c| c.silence(later));
-                self.sides[side].silent_until = until;
-                if let Some(process) = &mut self.sides[side].process {
-                    process.paused_until = until;
-                }
+                self.sides[side].silent_until = later;
+                self.pause(side, until);
             }
-            // Soon after the next order that it obeys.
-            (12, _) => {
-                self.sides[side].crash_after_order =
-                    Some(if self.random.percent(50) { soon } else { self.random.below(80) })
+            (Kind::CrashAfterOrder, _) => {
+                let after = if self.random.percent(50) { soon } else { self.random.below(80) };
+                self.sides[side].crash_after_order = Some(after);
             }
-            (11, _) => self.delay = self.random.between(100, 30_000),
+            (Kind::Slow, _) => self.delay = self.random.between(100, 30_000),
             _ => {}
+        }
+    }
+
+    fn pause(&mut self, side: usize, until: u64) {
+        if let Some(process) = &mut self.sides[side].process {
+            process.paused_until = until;
         }
     }
 
@@ -160,19 +211,14 @@ impl World {
                 connection.end_way(end, self.now, after, &mut self.random);
             }
         }
-        let number = self.sides.iter().filter_map(|s| s.process.as_ref().map(|p| p.pid)).collect::<Vec<_>>();
-        for (side, pid) in [0, 1].into_iter().zip(number) {
-            if self.sides[side].process.as_ref().is_some_and(|p| p.pid == pid) {
-                self.wake(side, Task::Open);
-            }
-        }
+        (0..2).for_each(|side| self.wake(side, Task::Open));
     }
 
     /// No fault comes any more, and what was broken is repaired.
     pub fn calm_down(&mut self) {
         self.say(|| "faults end".into());
         self.calm = true;
-        self.aimed = None;
+        self.faults.aimed.clear();
         self.coordinator_crash_in = None;
         self.delay = 1000;
         for side in &mut self.sides {

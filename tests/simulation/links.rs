@@ -162,7 +162,7 @@ impl Process {
                 let bytes = a.disk.read(run.file, run.first * BLOCK_BYTES, (run.count * BLOCK_BYTES) as usize);
                 let copied = self.replica.copied(id, run, bytes, time);
                 self.wakes |= a.random.percent(50);
-                Ok(copied.map(|()| Next::After(a.random.between(20, 2000))).map_err(Broken::from))
+                Ok(copied.map(|()| Next::After(a.random.between(20, a.habits.copied_run))).map_err(Broken::from))
             }
             Work::SyncFiles => {
                 self.wakes = true;
@@ -223,6 +223,9 @@ impl Process {
             }
             Some(Item::Frame(frame)) => {
                 let id = if strangers { self.replica.open_link_id().unwrap_or(LinkId(link)) } else { LinkId(link) };
+                if id != LinkId(link) {
+                    a.trace.say(a.now, || format!("{} hears {frame:?} of link {link} as link {}", a.side, id.0));
+                }
                 if self.replica.answered(id, frame).is_err() {
                     return Ok(if strangers { Next::After(50) } else { Next::Over });
                 }

@@ -3,11 +3,15 @@
 //!
 //! A seed names a run: `SEGSH_SEED=n scripts/dev/test simulation` makes it again and prints its end.
 
+mod aims;
+mod bytes;
 mod control;
 mod coordinator;
 mod database;
+mod differences;
 mod disk;
 mod faults;
+mod habits;
 mod links;
 mod mirror;
 mod oracle;
@@ -82,17 +86,24 @@ fn expect_found(planted: Planted) {
 }
 
 finds! {
+    finds_a_grant_before_the_map_is_durable: GrantWithoutMap;
+    finds_blocks_cleared_before_the_union_is_durable: UnionNotDurable;
     finds_an_acknowledgement_before_the_mirrors_answer: AckBeforeMirror;
     finds_an_acknowledgement_before_the_local_sync: AckBeforeLocalSync;
     finds_an_acknowledgement_of_a_commit_behind_the_barrier: AckBeyondBarrier;
     finds_a_read_of_a_commit_that_is_not_durable: ReadBeforeDurable;
     finds_a_mirror_that_answers_without_a_sync: AnswerWithoutSync;
+    finds_a_stranger_that_is_heard: StrangerHeard;
+    finds_a_promotion_while_appliers_run: AppliersNotJoined;
     finds_a_mark_that_was_dropped: MarkDropped;
     finds_a_row_that_is_told_before_it_is_durable: ToldBeforeDurable;
+    finds_a_primary_that_grants_itself_tracking: SelfGrantedTracking;
     finds_a_process_that_serves_without_asking: ServeWithoutAsking;
     finds_a_link_that_is_resumed: LinkResumed;
     finds_a_checkpoint_that_ends_without_the_map: CheckpointWithoutMap;
     finds_a_promotion_of_an_unsynchronized_mirror: PromotedUnsynchronized;
     finds_a_read_without_the_lease: ReadWithoutLease;
     finds_blocks_cleared_when_they_are_sent: ClearedWhenSent;
+    finds_a_log_that_is_not_read_after_a_crash: LogUnread;
+    finds_a_mirrors_contribution_that_is_dropped: ContributionDropped;
 }

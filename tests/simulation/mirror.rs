@@ -79,6 +79,9 @@ impl Process {
         a: &mut Around,
     ) -> Result<Result<Next, ApplierEnd>, Death> {
         if let Some(effect) = apply.effects.pop_front() {
+            if self.phase() != Phase::Mirror && !matches!(effect, Effect::Answer(_)) {
+                a.oracle.broken(format!("side {} applies a frame though it is no mirror any more", a.side));
+            }
             return carry(connection, effect, a);
         }
         let mut frame = match a.wire.get_mut(&connection).and_then(|c| c.receive(End::Mirror, a.now)) {
@@ -125,9 +128,11 @@ fn carry(connection: usize, effect: Effect, a: &mut Around) -> Result<Result<Nex
     };
     let syncs = matches!(effect, Effect::Sync(_));
     match carry_out(a.disk, effect) {
-        Ok(Ok(())) | Err(_) => {
-            Ok(Ok(Next::After(if syncs { a.random.between(50, 3000) } else { a.random.between(10, a.slowness) })))
-        }
+        Ok(Ok(())) | Err(_) => Ok(Ok(Next::After(if syncs {
+            a.random.between(50, 3000)
+        } else {
+            a.random.between(10, a.habits.mirror_write)
+        }))),
         Ok(Err(Trouble::Crash)) => Err(Death::Crash),
         Ok(Err(trouble)) => Ok(Err(ApplierEnd::Disk(format!("{trouble:?}")))),
     }

@@ -1,12 +1,20 @@
 //! What must hold, known by one who sees both disks.
 
-use crate::database::Database;
-use crate::disk::{Disk, Image, pages_named};
+use crate::disk::Disk;
 use segsh::core::pair::primary::Mirroring;
 use segsh::core::pair::replica::Replica;
 use segsh::core::report::Phase;
-use segsh::core::track::{BLOCK_BYTES, DirtyMap, FileId};
+use segsh::core::track::DirtyMap;
 use std::collections::BTreeMap;
+
+/// A commit that a client was just told of.
+#[derive(Debug, Clone, Copy)]
+pub struct Acknowledged {
+    pub side: usize,
+    pub commit: u64,
+    /// Whoever told so believes to be in sync.
+    pub in_sync: bool,
+}
 
 /// The history of commits, and the first promise that was broken.
 #[derive(Debug, Default)]
@@ -15,8 +23,8 @@ pub struct Oracle {
     next: u64,
     pub last_acknowledged: u64,
     pub acknowledged: u64,
-    /// A commit that a primary in sync has just acknowledged: the mirror must hold it too.
-    pub on_both: Option<(usize, u64)>,
+    /// What was just acknowledged.
+    pub just: Option<Acknowledged>,
     pub broken: Option<String>,
 }
 
@@ -40,7 +48,7 @@ impl Oracle {
         state == commit
     }
 
-    pub fn acknowledged(&mut self, side: usize, replica: &Replica, commit: u64, main: &[u8], log: &[u8]) {
+    pub fn acknowledged(&mut self, side: usize, replica: &Replica, commit: u64, disk: &Disk) {
         let last = self.last_acknowledged;
         // A commit that both held may be told late, by a primary that has been succeeded meanwhile.
         let late = self.holds(last, commit);
@@ -49,13 +57,13 @@ impl Oracle {
             self.broken(lost);
         }
         (self.last_acknowledged, self.acknowledged) = (last.max(commit), self.acknowledged + 1);
-        self.durable("acting primary", side, commit, main, log);
-        self.on_both = (replica.phase() == Phase::InSync).then_some((side, commit));
+        self.durable("acting primary", side, commit, disk);
+        self.just = Some(Acknowledged { side, commit, in_sync: replica.phase() == Phase::InSync });
     }
 
     /// The durable files of a side hold a commit.
-    pub fn durable(&mut self, who: &str, side: usize, commit: u64, main: &[u8], log: &[u8]) {
-        match Database::open(main, log, false) {
+    pub fn durable(&mut self, who: &str, side: usize, commit: u64, disk: &Disk) {
+        match disk.durable() {
             Ok(database) if self.holds(database.content.commit(), commit) => {}
             Ok(database) => {
                 let found = database.content.commit();
@@ -81,53 +89,18 @@ impl Oracle {
 
     /// A client was given the result of a read that began when `required` was acknowledged: what it has seen
     /// stays as if it had been acknowledged.
-    pub fn answered_read(
-        &mut self,
-        side: usize,
-        replica: &Replica,
-        (found, required): (u64, u64),
-        main: &[u8],
-        log: &[u8],
-    ) {
+    pub fn answered_read(&mut self, side: usize, replica: &Replica, (found, required): (u64, u64), disk: &Disk) {
         if !self.holds(found, required) {
             self.broken(format!(
                 "side {side} answers a read from commit {found}, though {required} was acknowledged before it began"
             ));
         }
-        self.durable("acting primary, which showed it", side, found, main, log);
+        self.durable("acting primary, which showed it", side, found, disk);
         if !self.holds(self.last_acknowledged, found) {
             self.last_acknowledged = self.last_acknowledged.max(found);
-            self.on_both = (replica.phase() == Phase::InSync).then_some((side, found));
+            self.just = Some(Acknowledged { side, commit: found, in_sync: replica.phase() == Phase::InSync });
         }
     }
-}
-
-/// A block that differs and that nothing explains.
-pub fn unexplained(ours: &Disk, theirs: &Disk, explained: &DirtyMap, linked: bool) -> Option<(FileId, u64)> {
-    let files: &[FileId] = if linked { &FileId::ALL } else { &[FileId::Main] };
-    let named = |image: fn(&Image) -> &Vec<u8>| {
-        let [main, log] = &theirs.files;
-        pages_named(image(log), image(main).len() as u64)
-    };
-    let (now, durable) = if linked { Default::default() } else { (named(|i| &i.current), named(|i| &i.durable)) };
-    for file in files {
-        let (us, them) = (ours.file(*file), theirs.file(*file));
-        let unsettled = them.unsettled();
-        let shortest = us.current.len().min(them.current.len()).min(them.durable.len()) as u64;
-        let blocks = if linked { (us.current.len() as u64).div_ceil(BLOCK_BYTES) } else { shortest / BLOCK_BYTES };
-        for block in (0..blocks).filter(|b| !explained.is_dirty(*file, *b)) {
-            let mine = Image::block(&us.current, block);
-            let same = |image: &[u8]| Image::block(image, block).get(..mine.len()) == Some(mine);
-            let differs_now = !same(&them.current) && !now.is_dirty(*file, block);
-            let differs_later = (!same(&them.durable) || unsettled.contains(&block))
-                && !now.is_dirty(*file, block)
-                && !durable.is_dirty(*file, block);
-            if (differs_now && !linked) || differs_later {
-                return Some((*file, block));
-            }
-        }
-    }
-    None
 }
 
 /// Which blocks would be explained, were this primary's mirror lost now; whether its link stands.

@@ -4,6 +4,7 @@
 
 use crate::database::Database;
 use crate::disk::{Disk, Trouble};
+use crate::habits::Habits;
 use crate::links::Resync;
 use crate::mirror::Apply;
 use crate::oracle::Oracle;
@@ -80,12 +81,7 @@ pub struct Around<'a> {
     pub peer: Peer,
     /// The longest delay of a frame now, in microseconds.
     pub delay: u64,
-    /// How long a mirror's write takes at most, in microseconds.
-    pub slowness: u64,
-    /// So many frames in the log begin a checkpoint.
-    pub checkpoint_frames: u64,
-    /// How long the checkpointer sleeps at most, in microseconds.
-    pub checkpoint_pause: u64,
+    pub habits: Habits,
     /// A fault was not long ago.
     pub busy: bool,
     pub silent_until: u64,
@@ -94,6 +90,12 @@ pub struct Around<'a> {
 impl Around<'_> {
     pub fn delay(&mut self) -> u64 {
         self.random.between(self.delay / 10, self.delay)
+    }
+
+    /// How long a session waits with its next commit.
+    pub fn commit_pause(&mut self) -> u64 {
+        let (busy, idle) = self.habits.commit_pause;
+        self.random.between(200, if self.busy { busy } else { idle })
     }
 
     pub fn is(&self, planted: Planted) -> bool {
@@ -170,6 +172,10 @@ pub struct Process {
     pub appliers: BTreeMap<usize, Apply>,
     pub unjoined: Vec<usize>,
     pub ended: BTreeSet<usize>,
+    /// Pages that a checkpoint has written and not synced.
+    pub unsettled_pages: u32,
+    /// The last step emptied the log.
+    pub emptied: bool,
 }
 
 impl Process {
@@ -200,6 +206,8 @@ impl Process {
             appliers: BTreeMap::new(),
             unjoined: Vec::new(),
             ended: BTreeSet::new(),
+            unsettled_pages: 0,
+            emptied: false,
         }
     }
 
@@ -215,6 +223,7 @@ impl Process {
 
     /// Goes on with one task.
     pub fn step(&mut self, task: Task, a: &mut Around) -> Result<Next, Death> {
+        self.emptied = false;
         match task {
             Task::Obey => self.obey(a),
             Task::Open => self.open(a),
@@ -379,6 +388,11 @@ impl Process {
             free_bytes: 1 << 40,
             sick: hung.map(|_| "its disk does not answer".to_owned()),
         })
+    }
+
+    /// Blocks that are known to differ.
+    pub fn marks(&self) -> u64 {
+        self.replica.acting().map_or(0, |acting| acting.primary().dirty().count())
     }
 
     pub fn phase(&self) -> Phase {

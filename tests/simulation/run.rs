@@ -2,12 +2,11 @@
 
 use crate::planted::Planted;
 use crate::world::World;
-use segsh::core::track::FileId;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// How long faults come, in microseconds of the world.
-const FAULTS_FOR: (u64, u64) = (3_000_000, 16_000_000);
+const FAULTS_FOR: (u64, u64) = (4_000_000, 15_000_000);
 /// Within this the pair is synchronized again once they end.
 const RECOVERED_WITHIN: u64 = 120_000_000;
 
@@ -69,9 +68,7 @@ fn end_well(world: &mut World) {
     let last = world.oracle.last_acknowledged;
     for side in 0..2 {
         let Some(dir) = world.sides[side].process.as_ref().map(|p| p.dir) else { continue };
-        let disk = &world.sides[side].dirs[dir];
-        let (main, log) = (disk.file(FileId::Main).durable.clone(), disk.file(FileId::Wal).durable.clone());
-        world.oracle.durable("synchronized pair", side, last, &main, &log);
+        world.oracle.durable("synchronized pair", side, last, &world.sides[side].dirs[dir]);
     }
 }
 

@@ -106,7 +106,7 @@ impl Process {
         match a.random.below(100) {
             0..12 => a.random.between(20, 1_000),
             12..17 => a.random.between(500_000, 6_000_000),
-            _ => a.random.between(200, if a.busy { 60_000 } else { 250_000 }),
+            _ => a.commit_pause(),
         }
     }
 
@@ -165,26 +165,29 @@ impl Process {
         }
         if self.checkpointer.is_empty() {
             let Some(database) = &self.database else { return Ok(Next::Over) };
-            if database.frames - database.backfilled < a.checkpoint_frames || self.leaving.is_some() {
-                return Ok(Next::After(a.random.between(5_000, a.checkpoint_pause)));
+            if database.frames - database.backfilled < a.habits.checkpoint_frames || self.leaving.is_some() {
+                let pause = if database.frames > 100 { 20_000 } else { a.habits.checkpoint_pause };
+                return Ok(Next::After(a.random.between(5_000, pause)));
             }
             let ops = &mut self.checkpointer;
             ops.extend([Op::Checkpointing(true), Op::Sync(FileId::Wal)]);
             ops.extend(database.index.iter().map(|(page, frame)| Op::Backfill(*page, *frame)));
             ops.extend([Op::CutMain(database.frames), Op::Sync(FileId::Main), Op::Checkpointing(false)]);
             ops.push_back(Op::Backfilled(database.frames));
-            if a.random.percent(20) {
+            if a.random.percent(a.habits.emptied) {
                 ops.push_back(Op::EmptyLog(database.frames));
             }
             return Ok(Next::After(50));
         }
         let mut ops = std::mem::take(&mut self.checkpointer);
+        let slowest = if matches!(ops.front(), Some(Op::Backfill(..))) { a.habits.checkpoint_page } else { 200 };
         let next = self.go_on(&mut ops, a);
         if ops.is_empty() {
             self.replica.checkpoint(false);
+            self.unsettled_pages = 0;
         }
         self.checkpointer = ops;
-        Ok(next?.unwrap_or(Next::After(a.random.between(20, a.slowness.max(21)))))
+        Ok(next?.unwrap_or(Next::After(a.random.between(20, slowest))))
     }
 
     /// Does the first of the operations; all are given up when it fails.
@@ -215,9 +218,11 @@ impl Process {
             Op::Backfill(page, frame) => {
                 let bytes = a.disk.read(FileId::Wal, frame_offset(frame) + FRAME_HEADER_BYTES, BLOCK_BYTES as usize);
                 let offset = u64::from(page - 1) * BLOCK_BYTES;
-                return self.write_through(&Write { file: FileId::Main, offset, bytes }, a);
+                let written = self.write_through(&Write { file: FileId::Main, offset, bytes }, a);
+                self.unsettled_pages += u32::from(matches!(written, Ok(Came::Done)));
+                return written;
             }
-            Op::Sync(file) => match self.permit() {
+            Op::Sync(file) => match self.permit(a) {
                 Err(ended) => ended.into(),
                 Ok(false) => Came::Wait,
                 Ok(true) => match self.replica.sync_begins(file, self.time(a)) {
@@ -228,7 +233,7 @@ impl Process {
                     }
                 },
             },
-            Op::Round => match self.permit() {
+            Op::Round => match self.permit(a) {
                 Err(ended) => ended.into(),
                 Ok(false) => Came::Wait,
                 Ok(true) => match self.replica.sync_begins(FileId::Wal, self.time(a)) {
@@ -258,13 +263,13 @@ impl Process {
             Op::SyncThere(ticket) => self.wait_for_mirror(ticket, a),
             Op::Checkpointing(running) => {
                 self.replica.checkpoint(running);
+                self.unsettled_pages = 0;
                 Came::Done
             }
             Op::Acknowledge => {
                 let too_much = a.is(Planted::AckBeyondBarrier);
                 let commit = if too_much { self.group.noted } else { self.group.covers };
-                let [main, log] = &a.disk.files;
-                a.oracle.acknowledged(a.side, &self.replica, commit, &main.durable, &log.durable);
+                a.oracle.acknowledged(a.side, &self.replica, commit, a.disk);
                 self.group.durable = commit;
                 self.wakes = true;
                 Came::Done
@@ -303,8 +308,8 @@ impl Process {
     }
 
     /// Whether a write may pass.
-    fn permit(&self) -> Result<bool, NotActing> {
-        Ok(self.replica.may_write()? == Permit::Granted)
+    fn permit(&self, a: &Around) -> Result<bool, NotActing> {
+        Ok(self.replica.may_write(self.time(a))? == Permit::Granted)
     }
 
     fn disk_failed(&mut self, trouble: Trouble, a: &mut Around) -> Result<Came, Death> {
@@ -319,7 +324,7 @@ impl Process {
     }
 
     fn write_through(&mut self, write: &Write, a: &mut Around) -> Result<Came, Death> {
-        match self.permit() {
+        match self.permit(a) {
             Err(ended) => return Ok(ended.into()),
             Ok(false) => return Ok(Came::Wait),
             Ok(true) => {}
@@ -346,7 +351,7 @@ impl Process {
     }
 
     fn truncate_through(&mut self, file: FileId, len: u64, a: &mut Around) -> Result<Came, Death> {
-        match self.permit() {
+        match self.permit(a) {
             Err(ended) => return Ok(ended.into()),
             Ok(false) => return Ok(Came::Wait),
             Ok(true) => {}
@@ -360,6 +365,7 @@ impl Process {
             return self.disk_failed(trouble, a);
         }
         self.replica.truncated(file, old, len);
+        self.emptied = file == FileId::Wal && len == 0;
         Ok(Came::Done)
     }
 
@@ -393,9 +399,7 @@ impl Process {
                 if found != read.required {
                     a.trace.say(a.now, || format!("{} read {found}, required {}", a.side, read.required));
                 }
-                let [main, log] = &a.disk.files;
-                let seen = (found, read.required);
-                a.oracle.answered_read(a.side, &self.replica, seen, &main.durable, &log.durable);
+                a.oracle.answered_read(a.side, &self.replica, (found, read.required), a.disk);
                 self.read = None;
                 return Ok(Next::After(a.random.between(1_000, if a.busy { 60_000 } else { 500_000 })));
             }

@@ -24,6 +24,8 @@ pub enum Item {
 struct Way {
     items: VecDeque<(u64, Item)>,
     last_arrival: u64,
+    /// Nothing arrives before this, in microseconds of the world.
+    silent_until: u64,
     /// Whoever sends has closed it.
     ended: bool,
     /// Whoever receives has closed it: what is sent is lost, and the sender has not heard of it yet.
@@ -35,8 +37,6 @@ struct Way {
 pub struct Connection {
     pub primary: (usize, u32),
     pub mirror: (usize, u32),
-    /// Nothing arrives before this.
-    silent_until: u64,
     to_primary: Way,
     to_mirror: Way,
 }
@@ -46,8 +46,8 @@ const CAPACITY: usize = 96;
 
 impl Connection {
     pub fn new(primary: (usize, u32), mirror: (usize, u32), silent_until: u64) -> Connection {
-        let (to_primary, to_mirror) = Default::default();
-        Connection { primary, mirror, silent_until, to_primary, to_mirror }
+        let way = Way { silent_until, ..Way::default() };
+        Connection { primary, mirror, to_primary: way.clone(), to_mirror: way }
     }
 
     fn way(&mut self, to: End) -> &mut Way {
@@ -64,7 +64,6 @@ impl Connection {
 
     /// Sends an item; `false` when this way has ended.
     pub fn send(&mut self, to: End, item: Item, now: u64, delay: u64) -> bool {
-        let silent_until = self.silent_until;
         let way = self.way(to);
         if way.ended {
             return false;
@@ -73,7 +72,7 @@ impl Connection {
         if way.deaf {
             return true;
         }
-        way.last_arrival = (now + delay).max(way.last_arrival + 1).max(silent_until);
+        way.last_arrival = (now + delay).max(way.last_arrival + 1).max(way.silent_until);
         way.items.push_back((way.last_arrival, item));
         true
     }
@@ -92,13 +91,17 @@ impl Connection {
 
     /// Everything under way, and what is sent from now on, comes later.
     pub fn silence(&mut self, until: u64) {
-        self.silent_until = self.silent_until.max(until);
-        for way in [&mut self.to_primary, &mut self.to_mirror] {
-            for (at, _) in &mut way.items {
-                *at = (*at).max(until);
-            }
-            way.last_arrival = way.last_arrival.max(until);
+        [End::Primary, End::Mirror].into_iter().for_each(|end| self.stick(end, until));
+    }
+
+    /// The same, one way only.
+    pub fn stick(&mut self, to: End, until: u64) {
+        let way = self.way(to);
+        way.silent_until = way.silent_until.max(until);
+        for (at, _) in &mut way.items {
+            *at = (*at).max(until);
         }
+        way.last_arrival = way.last_arrival.max(until);
     }
 
     /// What has not arrived may be lost from some point on; then this way ends.

@@ -2,8 +2,11 @@
 
 use crate::coordinator::{Catalog, Coordinator, side as side_of};
 use crate::database::Content;
+use crate::differences::Differences;
 use crate::disk::Disk;
-use crate::oracle::{self, Oracle};
+use crate::faults::Faults;
+use crate::habits::Habits;
+use crate::oracle::{self, Acknowledged, Oracle};
 use crate::planted::Planted;
 use crate::process::{Around, Death, Next, Peer, Process, Said, Scheduled, Task};
 use crate::random::Random;
@@ -115,19 +118,8 @@ pub struct World {
     /// Between the two hosts nothing arrives before this.
     pub silent_until: u64,
     pub delay: u64,
-    /// How long a mirror's write takes at most, in microseconds.
-    pub slowness: u64,
-    /// So many frames in the log begin a checkpoint.
-    pub checkpoint_frames: u64,
-    /// How long the checkpointer sleeps at most, in microseconds.
-    pub checkpoint_pause: u64,
-    /// The longest time between two faults, in microseconds.
-    pub fault_pace: u64,
-    /// When the last one came, and whether the next one waits for a synchronized pair.
-    pub struck: u64,
-    pub patient: bool,
-    /// A fault that waits for its moment.
-    pub aimed: Option<(crate::faults::When, usize, usize)>,
+    pub habits: Habits,
+    pub faults: Faults,
     pub catalog: Catalog,
     pub coordinator: Option<Coordinator>,
     pub coordinators: u32,
@@ -143,28 +135,20 @@ pub struct World {
     pub look: bool,
     /// Faults come no more.
     pub calm: bool,
-    pub weights: Vec<u64>,
     pub last_refusal: Option<String>,
     pub row_epoch: Epoch,
+    pub differences: Differences,
 }
 
 impl World {
     pub fn new(seed: u64, planted: Option<Planted>) -> World {
         let mut random = Random::new(seed);
-        // A world has few kinds of faults, or many: what needs the same kind twice is found in the first.
-        let chance = [12, 30, 60][random.below(3) as usize];
-        let weights =
-            (0..crate::faults::KINDS).map(|_| if random.percent(chance) { random.between(1, 10) } else { 0 }).collect();
+        let faults = Faults::draw(&mut random);
         let mut world = World {
             now: 0,
             delay: random.between(100, 4000),
-            checkpoint_frames: if random.percent(50) { random.between(1, 12) } else { random.between(12, 80) },
-            struck: 0,
-            patient: true,
-            aimed: None,
-            checkpoint_pause: if random.percent(50) { 100_000 } else { 3_000_000 },
-            fault_pace: random.between(200_000, 2_500_000),
-            slowness: if random.percent(50) { 20 } else { random.between(20, 3000) },
+            habits: faults.habits(&mut random),
+            faults,
             random,
             trace: Trace::new(),
             planted,
@@ -185,9 +169,9 @@ impl World {
             steps: 0,
             look: false,
             calm: false,
-            weights,
             last_refusal: None,
             row_epoch: Epoch(1),
+            differences: Differences::default(),
         };
         world.create();
         world
@@ -290,13 +274,11 @@ impl World {
             planted: self.planted,
             peer,
             delay: self.delay,
-            slowness: self.slowness,
-            checkpoint_frames: self.checkpoint_frames,
-            checkpoint_pause: self.checkpoint_pause,
-            busy: self.now < self.struck + 4_500_000,
+            habits: self.habits,
+            busy: self.now < self.faults.struck + 4_500_000,
             silent_until: self.silent_until,
         };
-        self.look = matches!(task, Task::Obey | Task::Resync(_));
+        self.look = matches!(task, Task::Obey | Task::Open | Task::Resync(_));
         let came = process.step(task, &mut around);
         let (spawned, wakes) = (std::mem::take(&mut process.spawned), std::mem::take(&mut process.wakes));
         let said = std::mem::take(&mut process.said);
@@ -344,24 +326,18 @@ impl World {
             for (end, (side, pid)) in [(End::Primary, connection.primary), (End::Mirror, connection.mirror)] {
                 let Some(arrives) = connection.next_arrival(end) else { continue };
                 let Some(process) = self.sides[side].process.as_ref().filter(|p| p.pid == pid) else { continue };
-                let carried: Vec<Task> = process
-                    .tasks
-                    .iter()
-                    .filter(|(task, s)| {
-                        s.waits
-                            && match task {
-                                Task::Receive(link) | Task::Resync(link) => {
-                                    end == End::Primary && process.carried_by.get(link) == Some(number)
-                                }
-                                Task::Apply(connection) => end == End::Mirror && connection == number,
-                                _ => false,
-                            }
-                    })
-                    .map(|(task, _)| *task)
-                    .collect();
-                due.extend(carried.into_iter().map(|task| (side, pid, task, arrives)));
-                if end == End::Mirror && *number >= self.accepted {
-                    due.push((side, pid, Task::Accept(*number), arrives));
+                let waits = |task: &Task| process.tasks.get(task).is_some_and(|s| s.waits);
+                let mut wakes = |task| due.push((side, pid, task, arrives));
+                match end {
+                    End::Primary => {
+                        let links = process.carried_by.iter().filter(|(_, carrier)| *carrier == number);
+                        let tasks = links.flat_map(|(link, _)| [Task::Resync(*link), Task::Receive(*link)]);
+                        tasks.filter(waits).for_each(wakes);
+                    }
+                    End::Mirror => {
+                        Some(Task::Apply(*number)).filter(waits).into_iter().for_each(&mut wakes);
+                        Some(Task::Accept(*number)).filter(|_| *number >= self.accepted).into_iter().for_each(wakes);
+                    }
                 }
             }
         }
@@ -374,9 +350,6 @@ impl World {
                 self.schedule(side, pid, task, after, false);
             }
         }
-        let sides = &self.sides;
-        let lives = |(side, pid): (usize, u32)| sides[side].process.as_ref().is_some_and(|p| p.pid == pid);
-        self.wire.retain(|_, c| lives(c.primary) || lives(c.mirror));
     }
 
     fn push(&mut self, side: usize, said: Vec<Said>) {
@@ -411,6 +384,9 @@ impl World {
                 }
             }
         }
+        let sides = &self.sides;
+        let lives = |(side, pid): (usize, u32)| sides[side].process.as_ref().is_some_and(|p| p.pid == pid);
+        self.wire.retain(|_, c| lives(c.primary) || lives(c.mirror));
         self.deliver();
     }
 
@@ -476,8 +452,13 @@ impl World {
 
     /// Everything that must hold at every step.
     fn check(&mut self) {
-        if let Some((side, commit)) = self.oracle.on_both.take() {
-            self.check_both(side, commit);
+        if let Some(Acknowledged { side, commit, in_sync }) = self.oracle.just.take() {
+            // By a row that says s/s the mirror may take over at any time.
+            let row = self.catalog.row;
+            let by_row = row.pairing() == Some(Pairing::Synchronized) && side_of(row.primary.dbid) == side;
+            if in_sync || by_row {
+                self.check_both(side, commit);
+            }
         }
         self.check_epochs();
         let alone = |side: &Side| {
@@ -496,8 +477,7 @@ impl World {
         let copy = process.replica.meta().peer.map(|peer| peer.copy);
         let theirs = self.sides[1 - side].dirs.iter().find(|d| d.meta.as_ref().map(|m| m.copy) == copy);
         if let Some(disk) = theirs {
-            let [main, log] = &disk.files;
-            self.oracle.durable("mirror", 1 - side, commit, &main.durable, &log.durable);
+            self.oracle.durable("mirror", 1 - side, commit, disk);
         }
     }
 
@@ -521,42 +501,51 @@ impl World {
     fn check_marks(&mut self) {
         let row = self.catalog.row;
         let acting = side_of(row.primary.dbid);
-        let ours = &self.sides[acting];
-        let dir = ours.process.as_ref().map_or(ours.named, |p| p.dir);
-        let disk = &ours.dirs[dir];
-        let replica = ours.process.as_ref().map(|p| &p.replica);
-        let theirs = &self.sides[1 - acting];
-        let of = |copy: CopyId| theirs.dirs.iter().find(|d| d.meta.as_ref().is_some_and(|m| m.copy == copy));
-        let bound = |p: &Process| {
-            let report = p.report(self.now, disk);
-            report.map_bound_to.filter(|_| report.map_unusable.is_none()).map(|bound| bound.copy)
-        };
-        let found = match replica.and_then(oracle::marked) {
-            Some((marked, linked)) => {
-                let other = ours.process.as_ref().and_then(bound).and_then(of);
-                other.and_then(|other| oracle::unexplained(disk, other, &marked, linked))
-            }
-            None => match (&disk.map, &disk.meta) {
-                (Some(map), Some(meta)) if meta.consistent && !meta.written_outside_checkpoint => {
-                    let map = meta.map_in_force(map.clone());
-                    let mut marked = map.dirty;
-                    marked.union(&disk.pages_named_now());
-                    of(map.binding.copy).and_then(|other| oracle::unexplained(disk, other, &marked, false))
-                }
-                _ => None,
-            },
-        };
-        if let Some((file, block)) = found {
+        let mut differences = std::mem::take(&mut self.differences);
+        if let Some((file, block)) = self.unexplained(acting, &mut differences) {
             self.oracle.broken(format!(
                 "block {block} of {file:?} differs between the copies, and nothing on side {acting} says so"
             ));
         }
         if row.pairing() == Some(Pairing::Synchronized) {
-            self.check_identical(acting);
+            self.check_identical(acting, &mut differences);
         }
+        self.differences = differences;
     }
 
-    fn check_identical(&mut self, acting: usize) {
+    fn unexplained(&self, acting: usize, differences: &mut Differences) -> Option<(FileId, u64)> {
+        let (ours, theirs) = (&self.sides[acting], &self.sides[1 - acting]);
+        let dir = ours.process.as_ref().map_or(ours.named, |p| p.dir);
+        let disk = &ours.dirs[dir];
+        let acts = ours.process.as_ref().filter(|p| p.replica.acting().is_ok());
+        let bound = match acts {
+            Some(process) => {
+                let report = process.report(self.now, disk);
+                report.map_bound_to.filter(|_| report.map_unusable.is_none()).map(|bound| bound.copy)
+            }
+            None => {
+                let meta = disk.meta.as_ref().filter(|meta| meta.consistent && !meta.written_outside_checkpoint);
+                meta.and_then(|meta| Some(meta.map_in_force(disk.map.clone()?).binding.copy))
+            }
+        };
+        let of = |copy: CopyId| theirs.dirs.iter().position(|d| d.meta.as_ref().is_some_and(|m| m.copy == copy));
+        let other = bound.and_then(of)?;
+        differences.refresh((acting, dir, other), disk, &theirs.dirs[other]);
+        if differences.is_none() {
+            return None;
+        }
+        let (marked, linked) = match acts.and_then(|p| oracle::marked(&p.replica)) {
+            Some(marked) => marked,
+            None => {
+                let mut marked = disk.pages_named_now();
+                marked.union(&disk.meta.as_ref()?.map_in_force(disk.map.clone()?).dirty);
+                (marked, false)
+            }
+        };
+        differences.unexplained(disk, &theirs.dirs[other], &marked, linked)
+    }
+
+    fn check_identical(&mut self, acting: usize, differences: &mut Differences) {
         let (ours, theirs) = (&self.sides[acting], &self.sides[1 - acting]);
         let (Some(p), Some(m)) = (&ours.process, &theirs.process) else { return };
         let idle = p.phase() == Phase::InSync
@@ -566,8 +555,11 @@ impl World {
         if !idle {
             return;
         }
+        let (disk, other) = (&ours.dirs[p.dir], &theirs.dirs[m.dir]);
+        differences.refresh((acting, p.dir, m.dir), disk, other);
         for file in FileId::ALL {
-            if ours.dirs[p.dir].file(file).current != theirs.dirs[m.dir].file(file).current {
+            let same_length = disk.file(file).current.len() == other.file(file).current.len();
+            if !same_length || !differences.is_none_now(file) {
                 self.oracle.broken(format!("the pair is idle and synchronized, and {file:?} differs"));
             }
         }

@@ -2,7 +2,6 @@
 
 use super::super::{Exit, Invocation};
 use super::lifecycle::make_password_file;
-use super::local;
 use super::tell::Tell;
 use crate::cluster::{Outcome, OutcomeStatus, SegmentOutcome};
 use crate::cluster_dir::{Adoption, survey};
@@ -48,7 +47,7 @@ pub fn adopt(invocation: &Invocation, dirs: &[PathBuf], dry_run: bool, serve: &[
     if let Err(code) = confirmed(invocation, &tell, adoption.handle().name(), !serve.is_empty()) {
         return code;
     }
-    let owner = local::owner("");
+    let owner = super::owner::owner();
     let outcome = outcome(&adoption, began);
     let made = adoption.carry_out(&|adoption| {
         let config = adoption.handle().config();

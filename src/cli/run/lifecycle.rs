@@ -162,7 +162,7 @@ fn lifecycle(invocation: &Invocation, dir: &Path, verb: &str, work: impl FnOnce(
     let ran = running(&handle);
     let mut observer = CommandWatch::new(signals, on_terminal, invocation.quiet, farewell);
     work(Work {
-        directory: Directory { handle, owner: local::owner("") },
+        directory: Directory { handle, owner: super::owner::owner() },
         quiet: invocation.quiet,
         tell,
         observer: &mut observer,
@@ -288,7 +288,7 @@ pub fn demo(invocation: &Invocation, shape: &Shape) -> i32 {
 }
 
 fn demo_session(invocation: &Invocation, handle: &ClusterHandle) -> i32 {
-    let directory = Directory { handle: handle.clone(), owner: local::owner("") };
+    let directory = Directory { handle: handle.clone(), owner: super::owner::owner() };
     match block_on(directory.start(&mut |_| ())) {
         Ok(outcome) if outcome.status == OutcomeStatus::Done => {}
         Ok(outcome) => {

@@ -1,5 +1,6 @@
 //! What the filerep backend needs of the cluster's directory.
 
+use super::owner::owner;
 use super::watched::followed;
 use crate::backend::filerep::{Address, Filerep, Local};
 use crate::cluster::request::Owner;
@@ -32,22 +33,8 @@ pub fn connect(handle: &ClusterHandle) -> Result<Arc<Filerep>, String> {
         pg_port: config.coordinator.port,
         hosts,
     };
-    let directory = Directory { handle: handle.clone(), owner: owner("") };
-    Filerep::new(address, Box::new(directory), owner("")).map_err(|e| e.to_string())
-}
-
-/// Who asks: the real user behind a shared account, as far as the environment tells.
-pub fn owner(script: &str) -> Owner {
-    let variable = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
-    let user = variable("SUDO_USER").or_else(|| variable("LOGNAME")).or_else(|| variable("USER"));
-    let terminal = std::fs::read_link("/proc/self/fd/0").ok().filter(|p| p.starts_with("/dev"));
-    Owner {
-        user: user.unwrap_or_else(|| rustix::process::getuid().as_raw().to_string()),
-        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-        pid: std::process::id(),
-        terminal: terminal.map(|p| p.display().to_string()).unwrap_or_default(),
-        script: script.to_owned(),
-    }
+    let directory = Directory { handle: handle.clone(), owner: owner() };
+    Filerep::new(address, Box::new(directory), owner()).map_err(|e| e.to_string())
 }
 
 /// A cluster's lifecycle is driven on a runtime of its own: the session's may be in use.
@@ -63,8 +50,12 @@ pub fn block_on<T>(work: impl Future<Output = T>) -> T {
 
 impl Directory {
     pub async fn start(&self, watch: cluster_dir::Watch<'_>) -> Result<Outcome, ClusterDirError> {
+        self.start_by(self.owner.clone(), watch).await
+    }
+
+    async fn start_by(&self, owner: Owner, watch: cluster_dir::Watch<'_>) -> Result<Outcome, ClusterDirError> {
         let program = cluster_dir::this_program()?;
-        cluster_dir::start(&self.handle, &program, self.owner.clone(), watch).await
+        cluster_dir::start(&self.handle, &program, owner, watch).await
     }
 }
 
@@ -86,10 +77,10 @@ impl Local for Directory {
         block_on(cluster_dir::start_host(&self.handle, &program, host)).map(drop).map_err(|e| e.to_string())
     }
 
-    fn restart_all(&self, mode: StopMode, observer: &mut dyn Observer) -> Result<Outcome, ClusterError> {
+    fn restart_all(&self, mode: StopMode, owner: &Owner, observer: &mut dyn Observer) -> Result<Outcome, ClusterError> {
         let began = Instant::now();
         let cancelled = Arc::new(AtomicBool::new(false));
-        let directory = Directory { handle: self.handle.clone(), owner: self.owner.clone() };
+        let directory = Directory { handle: self.handle.clone(), owner: owner.clone() };
         let not_wanted = Arc::clone(&cancelled);
         let restarted = followed(observer, &cancelled, move |watch| {
             block_on(async {

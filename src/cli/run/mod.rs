@@ -3,6 +3,7 @@
 mod adopt;
 mod lifecycle;
 mod local;
+mod owner;
 mod servers;
 mod session;
 mod tell;

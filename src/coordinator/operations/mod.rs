@@ -7,6 +7,7 @@ mod begin;
 mod drive;
 mod outcome;
 mod stop;
+mod told;
 
 use super::audit::Audit;
 use super::board::Board;
@@ -29,6 +30,9 @@ use std::time::Instant;
 use tokio::sync::watch;
 
 pub use begin::Answer;
+
+/// How a maintenance is begun.
+pub(super) const IN_MAINTENANCE_NEXT: &str = "maintenance(\"HOST\", \"30m\", \"why\")";
 
 /// What FTS has to know, before it decides anything, of the contents whose processes an earlier coordinator
 /// was stopping or starting. The word to decide again is lost with the coordinator that died after it had
@@ -78,6 +82,8 @@ pub(super) struct Live {
     pub started: Instant,
     pub started_ms: i64,
     goal: Mutex<Goal>,
+    /// Who follows it.
+    heard: Mutex<told::Heard>,
     /// The last progress of each target's copy.
     copies: Mutex<BTreeMap<Content, Progress>>,
     progress: watch::Sender<Progressing>,
@@ -217,6 +223,7 @@ impl Operations {
             started_ms: operation.started_ms,
             progress: watch::Sender::new(first_progress(operation.id, &operation.goal)),
             goal: Mutex::new(operation.goal),
+            heard: Mutex::default(),
             copies: Mutex::default(),
             outcome: watch::Sender::new(None),
             flags: watch::Sender::new(0),

@@ -5,6 +5,7 @@
 
 mod adopted;
 mod changes;
+mod maintenance;
 mod operations;
 mod room;
 mod schema;
@@ -273,9 +274,7 @@ impl Store {
 
     /// A line of the history that is about FTS itself: it stands under the coordinator's dbid.
     pub fn event(&self, text: &str, at_ms: i64) -> Result<(), StoreError> {
-        let sql = "INSERT INTO gp_configuration_history (time, dbid, desc)
-                   SELECT ?1, dbid, ?2 FROM gp_segment_configuration WHERE content = -1";
-        self.at(self.lock().execute(sql, params![timestamp(at_ms), text])).map(drop)
+        self.at(write_event(&self.lock(), text, at_ms)).map(drop)
     }
 
     /// The last decisions about a content with what was seen, oldest first.
@@ -310,6 +309,12 @@ impl Store {
     fn damaged(&self, what: impl Into<String>, why: impl ToString) -> StoreError {
         StoreError::Damaged { path: self.path.clone(), what: what.into(), why: why.to_string() }
     }
+}
+
+fn write_event(db: &Connection, text: &str, at_ms: i64) -> rusqlite::Result<usize> {
+    let sql = "INSERT INTO gp_configuration_history (time, dbid, desc)
+               SELECT ?1, dbid, ?2 FROM gp_segment_configuration WHERE content = -1";
+    db.execute(sql, params![timestamp(at_ms), text])
 }
 
 const BUSY: Duration = Duration::from_secs(10);

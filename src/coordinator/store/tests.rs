@@ -13,7 +13,7 @@ fn rows() -> Vec<SegmentRow> {
 }
 
 fn owner() -> Owner {
-    Owner { user: "u".into(), host: "h".into(), pid: 1, terminal: String::new(), script: String::new() }
+    Owner { user: "u".into(), host: "h".into(), pid: 1, ..Owner::default() }
 }
 
 fn store() -> (tempfile::TempDir, Store) {

@@ -33,8 +33,9 @@ macro_rules! api {
     ($module:expr, $context:expr, $name:literal, $form:literal,
      |$c:ident $(, $arg:ident: $type:ty)*| $body:expr) => {{
         let shared = ::std::rc::Rc::clone($context);
-        $crate::script::api::binding::bind($module, $name, $form, move |$($arg: $type),*| -> $crate::script::api::binding::Fallible {
+        $crate::script::api::binding::bind($module, $name, $form, move |native: ::rhai::NativeCallContext, $($arg: $type),*| -> $crate::script::api::binding::Fallible {
             let $c = &*shared;
+            $c.called_from(&native);
             $crate::script::context::guard($name, || $body)
         });
     }};

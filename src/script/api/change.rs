@@ -300,9 +300,9 @@ fn gravest(plans: &[Plan], cluster: &str) -> Option<Damage> {
 }
 
 /// The options that say how a call runs, as opposed to on what.
-struct How {
+pub(super) struct How {
     wait: bool,
-    raise: bool,
+    pub(super) raise: bool,
     timeout: Option<Duration>,
     stall: Option<Duration>,
 }
@@ -332,6 +332,11 @@ fn run(context: &Context, plan: &Plan, state: &State, how: &How) -> Thrower<Outc
         context.told.replace(Some(outcome.clone()));
         return Ok(outcome);
     }
+    if let Some(veto) = super::hooks::before(context, plan, state)? {
+        let refuses = Plan { refuses: true, refusals: vec![veto.clone()], ..plan.clone() };
+        not_to_be(context, &refuses, state);
+        return Ok(refused(plan, vec![veto]));
+    }
     if context.dry_run {
         return Ok(dry(context, plan, state));
     }
@@ -342,6 +347,7 @@ fn run(context: &Context, plan: &Plan, state: &State, how: &How) -> Thrower<Outc
     context.record(plan, &outcome);
     context.ui.ended(&outcome);
     context.told.replace(Some(outcome.clone()));
+    super::hooks::after(context, &outcome);
     Ok(outcome)
 }
 
@@ -368,14 +374,19 @@ fn ask(context: &Context, plan: &Plan, state: &State, restarts_all: bool) -> Thr
         // Also when no content can be planned: the processes of all of them are stopped.
         damage = Some(Damage::TypeCluster(state.cluster.clone()));
     }
+    context.confirmed.take();
     let Some(damage) = damage else {
         return Ok(None);
     };
     if context.use_grant(plan) {
+        context.confirmed.replace("confirm()".into());
         return Ok(None);
     }
     match context.ui.confirm(plan, &damage) {
-        Answer::Yes => Ok(None),
+        Answer::Yes => {
+            context.confirmed.replace(context.ui.confirmed());
+            Ok(None)
+        }
         other => declined(plan.verb(), other).map(Some),
     }
 }
@@ -387,19 +398,11 @@ fn carry_out(context: &Context, plan: &Plan, how: &How) -> Thrower<Outcome> {
         Intent::Restart { selection, mode } if selection.is_all() => cluster.restart_all(*mode, &mut observer),
         _ => cluster.apply(plan, how.wait, &mut observer),
     };
-    let mut outcome = result?;
-    if let Some(why) = observer.gave_up
-        && outcome.status == OutcomeStatus::Started
-    {
-        outcome.status = OutcomeStatus::Unknown;
-        outcome.message = format!("{why}; it goes on at the coordinator");
-        outcome.next = "wait_until(\"synchronized\")".into();
-    }
-    Ok(outcome)
+    Ok(observer.judged(result?))
 }
 
 /// An observer that gives up on time: it detaches, because the operation itself is not at fault.
-struct Deadlined {
+pub(super) struct Deadlined {
     inner: Box<dyn Observer>,
     began: Instant,
     timeout: Option<Duration>,
@@ -410,10 +413,22 @@ struct Deadlined {
 }
 
 impl Deadlined {
-    fn new(inner: Box<dyn Observer>, how: &How) -> Deadlined {
+    pub(super) fn new(inner: Box<dyn Observer>, how: &How) -> Deadlined {
         let now = Instant::now();
         let (timeout, stall) = (how.timeout, how.stall);
         Deadlined { inner, began: now, timeout, stall, seen: None, moved: now, gave_up: None }
+    }
+
+    /// The outcome, or that its end was not waited for.
+    pub(super) fn judged(self, mut outcome: Outcome) -> Outcome {
+        if let Some(why) = self.gave_up
+            && outcome.status == OutcomeStatus::Started
+        {
+            outcome.status = OutcomeStatus::Unknown;
+            outcome.message = format!("{why}; it goes on at the coordinator");
+            outcome.next = outcome.op.map_or("operations()".into(), |op| format!("attach({op})"));
+        }
+        outcome
     }
 
     /// A copy that only grows older has not moved.
@@ -442,6 +457,10 @@ impl Observer for Deadlined {
             self.gave_up = Some("stalled".into());
         }
         if self.gave_up.is_some() { Control::Detach } else { Control::KeepWatching }
+    }
+
+    fn note(&mut self, text: &str) {
+        self.inner.note(text);
     }
 }
 
@@ -501,7 +520,7 @@ fn declined(verb: &str, answer: Answer) -> Thrower<Outcome> {
 }
 
 /// Returns what is done and throws the rest, so that the next line never walks over a failure.
-fn finish(context: &Context, outcome: Outcome, raise: bool) -> Thrower {
+pub(super) fn finish(context: &Context, outcome: Outcome, raise: bool) -> Thrower {
     if outcome.status == OutcomeStatus::Cancelled && context.ui.interrupted() {
         // An operation's end was told with its number; what has none says here what it left behind.
         let left = if outcome.op.is_some() { "" } else { outcome.message.as_str() };

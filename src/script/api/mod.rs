@@ -4,6 +4,9 @@ mod binding;
 pub mod change;
 pub mod demo;
 pub mod fault;
+pub mod hooks;
+pub mod maintenance;
+pub mod operations;
 pub mod outcome;
 pub mod plan;
 pub mod plan_diff;
@@ -23,6 +26,8 @@ use super::letters;
 use super::record::{FieldDoc, Record, docs};
 use crate::core::row::{Mode, Role, Status};
 use demo::{Loaded, TrafficRecord, TrafficReport};
+use maintenance::MaintenanceRecord;
+use operations::{AuditRecord, OperationRecord};
 use outcome::{OutcomeRecord, SegmentOutcomeRecord};
 use plan::PlanRecord;
 use plan_diff::PlanDiffRecord;
@@ -50,6 +55,9 @@ pub(super) const ENTRIES: &[&[Entry]] = &[
     demo::ENTRIES,
     why::ENTRIES,
     plan_diff::ENTRIES,
+    operations::ENTRIES,
+    maintenance::ENTRIES,
+    hooks::ENTRIES,
 ];
 
 /// Every record of the API: what is missing here has neither JSON nor help.
@@ -74,6 +82,9 @@ macro_rules! records {
             Loaded,
             WhyRecord,
             PlanDiffRecord,
+            OperationRecord,
+            AuditRecord,
+            MaintenanceRecord,
         )
     };
 }
@@ -90,6 +101,8 @@ pub fn register(engine: &mut Engine, context: &Rc<Context>) {
     demo::register(engine, context);
     why::register(engine, context);
     plan_diff::register(engine, context);
+    operations::register(engine, context);
+    maintenance::register(engine, context);
     session::register_errors(engine);
 
     let mut plain = Module::new();
@@ -104,6 +117,9 @@ pub fn register(engine: &mut Engine, context: &Rc<Context>) {
         demo::bind_methods,
         why::bind_all,
         plan_diff::bind_all,
+        operations::bind_all,
+        maintenance::bind_all,
+        hooks::bind_all,
     ] {
         bind_all(&mut plain, context);
     }

@@ -115,6 +115,7 @@ impl Record for StateRecord {
             rows: "exactly the catalog" => |s| s.0.rows().map(|r| Dynamic::from(RowRecord(Rc::new(r.clone())))).collect::<Array>();
             recoveries: "every recovery under way, those that wait included" => |s| recoveries(&s.0);
             warnings: "what should be looked at before it becomes a fault" => |s| warnings(&s.0);
+            maintenance: "hosts to which nothing is recovered for a while" => |s| super::maintenance::all(&s.0);
             age_ms: "age of the last probe" => |s| s.0.age_ms;
             time_ms: "when this was made, Unix milliseconds" => |s| s.0.time_ms;
             fts_paused_until_ms: "until when FTS is paused, or ()" => |s| optional(s.0.fts_paused_until_ms);

@@ -27,8 +27,9 @@ pub struct Acting {
     pub(super) progress: Option<Progress>,
     /// SQLite is open and sessions are served.
     pub(super) serving: bool,
-    /// A promoted mirror serves no read before this: its former primary may still hold a read lease.
-    pub(super) reads_from: Option<Time>,
+    /// A promoted mirror serves no read and takes no write before this: its former primary may still hold a
+    /// read lease, and what it answers under it must not be older than what was acknowledged here.
+    pub(super) serves_from: Option<Time>,
 }
 
 /// A sync that has begun: what it waits for, on which link.
@@ -91,7 +92,7 @@ impl Acting {
             recovery: None,
             progress: None,
             serving: false,
-            reads_from: None,
+            serves_from: None,
         }
     }
 
@@ -113,12 +114,21 @@ impl Acting {
     pub fn link(&self) -> Option<&Link> {
         self.link.as_ref()
     }
+
+    /// For how long the former primary may still hold a read lease.
+    fn foreign_lease(&self, now: Time) -> Option<Duration> {
+        self.serves_from?.checked_sub(now).filter(|left| !left.is_zero())
+    }
 }
 
 impl Replica {
-    /// Whether a write may pass: the gate is open, the mirror is not lost, the queue has room for it.
-    pub fn may_write(&self) -> Result<Permit, NotActing> {
+    /// Whether a write may pass: the gate is open, the mirror is not lost, the queue has room for it, and no
+    /// former primary can still answer reads that would not show it.
+    pub fn may_write(&self, now: Time) -> Result<Permit, NotActing> {
         let acting = self.acting()?;
+        if let Some(left) = acting.foreign_lease(now) {
+            return Ok(Permit::Wait(left));
+        }
         let full = acting.link.as_ref().is_some_and(|l| !l.has_room());
         let waits = self.gate_closed || full || acting.primary.mirroring() == Mirroring::Suspended;
         Ok(if waits { Permit::Wait(ACK_DEADLINE) } else { Permit::Granted })
@@ -204,11 +214,12 @@ impl Replica {
     /// Whether a result computed now may be given to a client.
     pub fn may_read(&self, now: Time) -> Result<Permit, NotActing> {
         let acting = self.acting()?;
-        let early = acting.reads_from.and_then(|from| from.checked_sub(now)).filter(|early| !early.is_zero());
+        if let Some(left) = acting.foreign_lease(now) {
+            return Ok(Permit::Wait(left));
+        }
         Ok(match acting.primary.mirroring() {
             Mirroring::Suspended => Permit::Wait(ACK_DEADLINE),
             _ if self.gate_closed => Permit::Wait(ACK_DEADLINE),
-            _ if early.is_some() => Permit::Wait(early.unwrap_or(READ_LEASE)),
             // While the row says r the mirror can't be promoted, so no lease is needed.
             Mirroring::Mirrorless | Mirroring::Tracking | Mirroring::Resync => Permit::Granted,
             Mirroring::InSync if acting.link.as_ref().is_some_and(|l| l.lease_holds(now)) => Permit::Granted,

@@ -13,6 +13,8 @@ mod compare;
 mod link;
 mod mirror;
 mod recovery;
+#[cfg(test)]
+mod tests;
 
 use super::binding::Binding;
 use super::obey::{Obedience, Standing, obey};
@@ -323,7 +325,7 @@ impl Replica {
     /// open SQLite.
     fn promote(&mut self, epoch: Epoch) -> Result<Vec<Effect>, Refused> {
         let Part::Mirror(mirror) = &mut self.part else { return Ok(Vec::new()) };
-        let reads_from = mirror.last_ping.filter(|_| !mirror.saw_end).map(|at| at + READ_LEASE);
+        let serves_from = mirror.last_ping.filter(|_| !mirror.saw_end).map(|at| at + READ_LEASE);
         if mirror.appliers > 0 {
             mirror.close();
             return Ok(vec![Effect::JoinAppliers]);
@@ -332,7 +334,7 @@ impl Replica {
             return Err(Refused("this copy is not consistent, so it can't be promoted (R4)".into()));
         };
         let mut acting = Acting::alone(false, DirtyMap::default(), Some(Binding::to(peer)), None);
-        acting.reads_from = reads_from;
+        acting.serves_from = serves_from;
         // The marker says that it is empty; see `Meta::map_in_force`.
         acting.primary.map_saved();
         Ok(self.act(epoch, acting).into())
