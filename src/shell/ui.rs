@@ -154,6 +154,10 @@ impl Observer for Telling {
         }
         self.inner.progress(now)
     }
+
+    fn note(&mut self, text: &str) {
+        self.inner.note(text);
+    }
 }
 
 impl ShellUi {

@@ -333,6 +333,8 @@ fn run(context: &Context, plan: &Plan, state: &State, how: &How) -> Thrower<Outc
         return Ok(outcome);
     }
     if let Some(veto) = super::hooks::before(context, plan, state)? {
+        let refuses = Plan { refuses: true, refusals: vec![veto.clone()], ..plan.clone() };
+        not_to_be(context, &refuses, state);
         return Ok(refused(plan, vec![veto]));
     }
     if context.dry_run {

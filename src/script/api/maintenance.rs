@@ -24,7 +24,7 @@ pub(super) const ENTRIES: &[Entry] = &[entry!(
 )];
 
 pub(super) fn bind_all(module: &mut Module, context: &Rc<Context>) {
-    api!(module, context, "maintenance", 0, |c| Ok(listed(&c.cluster()?.state()?)));
+    api!(module, context, "maintenance", 0, |c| Ok(listed(&c.state()?)));
     api!(module, context, "maintenance", 1, |c, host: ImmutableString, time: Dynamic, why: ImmutableString| {
         begin(c, &host, &time, &why)
     });
@@ -40,7 +40,11 @@ fn begin(context: &Context, host: &str, time: &Dynamic, why: &str) -> Thrower {
         Thrown::script("bad_time", format!("maintenance(): write {time} as a text with a unit")).next(example)
     })?;
     let ms = units::duration_ms(&text).map_err(|e| Thrown::script("bad_time", e.to_string()).next(example))?;
-    Ok(listed(&context.cluster()?.maintenance(host, ms, why)?))
+    let cluster = context.cluster()?;
+    if context.only_names(|| format!("maintenance({host:?}, {text:?}, {why:?})")) {
+        return Ok(listed(&context.state()?));
+    }
+    Ok(listed(&cluster.maintenance(host, ms, why)?))
 }
 
 fn listed(state: &State) -> Dynamic {
