@@ -33,7 +33,7 @@ pub use catalog::{Entry, catalog, find};
 pub use check::{Finding, Severity};
 pub use context::OpRecord;
 pub use error::{ErrorKind, Frame, Pos, ScriptError};
-pub use help::{ERROR_CODES, EXIT_CODES, about as help_about, overview as help_overview};
+pub use help::{ERROR_CODES, EXIT_CODES, about as help_about, overview as help_overview, subjects as help_subjects};
 pub use incomplete::is_incomplete;
 pub use modules::procedure_docs;
 pub use options::{Kind, OptionDoc};

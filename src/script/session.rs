@@ -3,7 +3,8 @@
 use super::check::{Finding, Severity, Surroundings, check_text};
 use super::context::{Context, OpRecord};
 use super::engine;
-use super::entries::{Entries, PROMPT};
+use super::entries::Entries;
+pub(super) use super::entries::PROMPT;
 use super::error::{ErrorKind, ScriptError};
 use super::json;
 use super::modules::{ModulePaths, Resolver};
@@ -332,9 +333,11 @@ impl Session {
         names
     }
 
-    /// The variables of the prompt, each with its type.
-    pub fn variables(&self) -> Vec<(String, Type)> {
-        self.scope.iter().map(|(name, _, value)| (name.to_string(), Type::of_value(&value))).collect()
+    /// The prompt's own names: variables with the type of what they hold, and functions without.
+    pub fn variables(&self) -> Vec<(String, Option<Type>)> {
+        let variables = self.scope.iter().map(|(name, _, value)| (name.to_string(), Some(Type::of_value(&value))));
+        let functions = self.functions.iter_functions().map(|f| (f.name.to_string(), None));
+        variables.chain(functions).collect()
     }
 
     /// Signatures of the functions this engine was given for the API, to review in a test.
