@@ -41,7 +41,7 @@ pub fn about(subject: &str) -> Thrower<String> {
         return Ok(source.to_string());
     }
     if let Some((_, explain)) = ERROR_CODES.iter().find(|(code, _)| *code == subject) {
-        return Ok(format!("{subject}: {explain}\n"));
+        return Ok(item(&format!("{subject}: "), explain));
     }
     if let Some(text) = exit_code(subject) {
         return Ok(text);
@@ -204,6 +204,8 @@ pub const ERROR_CODES: &[(&str, &str)] = &[
     ("variable_exists", "a variable of that name is there already. Exit 1."),
     ("variable_not_found", "no variable is visible under that name. Exit 1."),
     ("usage", "the command line is wrong. Exit 2."),
+    ("in_hook", "a hook looks at a plan or an outcome; it changes nothing itself. Exit 1."),
+    ("unknown_operation", "there is no operation of that number; operations() lists them. Exit 1."),
     ("unreadable", "a script can't be read. Exit 2 of `segsh check`, else 1."),
 ];
 

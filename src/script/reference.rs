@@ -3,6 +3,7 @@
 use super::api;
 use super::catalog::{Entry, catalog};
 use super::help::{ERROR_CODES, EXIT_CODES};
+use super::options::OptionDoc;
 use super::types::{MemberKind, Type, members};
 use crate::cluster::{PRECONDITIONS, RefusalCode};
 use std::collections::BTreeSet;
@@ -18,7 +19,10 @@ pub fn reference() -> String {
     for entry in catalog().iter().filter(|e| e.method_of.is_empty()) {
         text.push_str(&function(entry));
     }
-    text.push_str("\n## Records\n\nEvery record prints, compares, and has `to_map()` and `to_json()`.\n");
+    text.push_str(&options());
+    text.push_str(
+        "\n## Records\n\nEvery record prints, compares, and has `to_string()`, `to_map()` and `to_json()`.\n",
+    );
     for name in record_names() {
         text.push_str(&record(&name));
     }
@@ -43,30 +47,42 @@ pub fn reference() -> String {
 
 fn function(entry: &Entry) -> String {
     let name = entry.full_name();
-    let method = usize::from(!entry.method_of.is_empty());
-    let mut text = format!("\n### {name}\n\n```rhai\n");
-    for form in entry.forms {
-        let shown: Vec<&str> = form.iter().skip(method).copied().collect();
-        text.push_str(&format!("{name}({}) -> {}\n", shown.join(", "), Type::of(entry.returns)));
+    let form = |form: &&[&str]| format!("`{name}({}) -> {}`", form.join(", "), Type::of(entry.returns));
+    let forms: Vec<String> = entry.forms.iter().map(form).collect();
+    let mut text = format!("\n### {name}\n\n{}\n\n{}", forms.join(", "), entry.doc);
+    if entry.changes {
+        text.push_str(" It changes the cluster.");
     }
-    text.push_str(&format!("```\n\n{}", entry.doc));
-    text.push_str(if entry.changes { " It changes the cluster.\n" } else { "\n" });
-    if !entry.options.is_empty() {
-        text.push_str("\n| option | takes | meaning | default |\n|---|---|---|---|\n");
-        for option in entry.options {
-            let takes = super::help::takes(option);
-            let default = if option.default.is_empty() { String::new() } else { format!("`{}`", option.default) };
-            text.push_str(&format!("| `{}` | {} | {} | {default} |\n", option.name, cell(&takes), cell(option.doc)));
-        }
+    let names: Vec<String> = entry.options.iter().map(|o| format!("`{}`", o.name)).collect();
+    if !names.is_empty() {
+        text.push_str(&format!(" Options: {}.", names.join(", ")));
     }
     let verb = entry.name.strip_prefix("plan_").unwrap_or(entry.name);
     let refused: BTreeSet<&str> =
         PRECONDITIONS.iter().filter(|p| p.verbs.contains(&verb)).map(|p| p.code.code()).collect();
     if !refused.is_empty() && entry.namespace.is_empty() {
         let codes: Vec<String> = refused.into_iter().map(|c| format!("`{c}`")).collect();
-        text.push_str(&format!("\nRefused with {}.\n", codes.join(", ")));
+        text.push_str(&format!(" Refused with {}.", codes.join(", ")));
     }
-    text.push_str(&format!("\nExample: `{}`\n", entry.example));
+    text.push_str(&format!(" Example: `{}`\n", entry.example));
+    text
+}
+
+/// Every option once for each meaning it has, with the functions that have it.
+fn options() -> String {
+    let mut text = String::from("\n## Options\n\n| option | takes | meaning | default | of |\n|---|---|---|---|---|\n");
+    let mut told: Vec<OptionDoc> = Vec::new();
+    for option in catalog().iter().flat_map(|e| e.options) {
+        if told.contains(option) {
+            continue;
+        }
+        told.push(*option);
+        let of: Vec<String> =
+            catalog().iter().filter(|e| e.options.contains(option)).map(|e| format!("`{}`", e.full_name())).collect();
+        let default = if option.default.is_empty() { String::new() } else { format!("`{}`", option.default) };
+        let (takes, doc) = (cell(&super::help::takes(option)), cell(option.doc));
+        text.push_str(&format!("| `{}` | {takes} | {doc} | {default} | {} |\n", option.name, of.join(", ")));
+    }
     text
 }
 
@@ -82,7 +98,10 @@ fn record_names() -> Vec<String> {
 fn record(name: &str) -> String {
     let mut text = format!("\n### {name}\n\n| member | type | meaning |\n|---|---|---|\n");
     let of = Type { name: name.to_string().into(), items: None, optional: false };
-    for member in members(&of) {
+    let shared = |name: &str| matches!(name, "to_string" | "to_map" | "to_json");
+    let all = members(&of);
+    let only_shared = all.iter().all(|m| shared(m.name));
+    for member in all.into_iter().filter(|m| only_shared || !shared(m.name)) {
         let shown = match member.kind {
             MemberKind::Field => member.name.to_string(),
             MemberKind::Method => format!("{}({})", member.name, member.parameters.join(", ")),
