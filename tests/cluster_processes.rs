@@ -66,7 +66,7 @@ impl std::ops::Deref for Cluster {
 }
 
 fn owner() -> Owner {
-    Owner { user: "u".into(), host: "h".into(), pid: 1, terminal: String::new(), script: String::new() }
+    Owner { user: "u".into(), host: "h".into(), pid: 1, ..Owner::default() }
 }
 
 fn done(verb: &str) -> Outcome {

@@ -6,8 +6,9 @@ mod sql_support;
 #[path = "sql_support/server.rs"]
 mod server;
 
+use segsh::engine::storage::Storage;
 use segsh::segment::vfs::{CheckpointConfig, Checkpointer};
-use server::{ENDLESS, PATIENCE, PSQL, code, err, out, server, until};
+use server::{ENDLESS, PATIENCE, PSQL, Server, code, err, out, server, until};
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::Ordering;
@@ -320,6 +321,88 @@ fn a_commit_whose_barrier_failed_is_an_unknown_outcome() {
     assert_eq!(server.fails(&b, "insert into t values (2)"), "08007");
 }
 
+/// Commits one row on a session of its own, whose sync does not end before it is let go.
+fn commit_held(server: &Server, sql: &'static str) -> tokio::task::JoinHandle<Result<(), tokio_postgres::Error>> {
+    let client = server.connect();
+    let before = server.host.storage.position();
+    server.host.storage.hold_syncs(true);
+    let commit = server.runtime.spawn(async move { client.simple_query(sql).await.map(drop) });
+    until(|| server.host.storage.position() > before);
+    commit
+}
+
+#[test]
+fn nobody_waits_to_write_for_the_sync_of_another_s_commit() {
+    let server = server();
+    let (a, b) = (server.connect(), server.connect());
+    server.run(&a, "create table t(a int)");
+    let first = commit_held(&server, "insert into t values (1)");
+    let second = commit_held(&server, "update t set a = a + 1");
+    assert!(!first.is_finished() && !second.is_finished(), "neither is durable");
+    server.host.storage.hold_syncs(false);
+    server.runtime.block_on(first).unwrap().unwrap();
+    server.runtime.block_on(second).unwrap().unwrap();
+    assert_eq!(server.value(&b, "select a from t"), "2");
+}
+
+#[test]
+fn nothing_leaves_that_can_have_seen_a_commit_which_is_not_durable() {
+    // Simple and extended, a result, an error, the columns of a table; and inside of a transaction.
+    for sql in ["select count(*) from t", "begin; select count(*) from t", "insert into t values (1)"] {
+        let server = server();
+        let client = server.connect();
+        server.run(&client, "create table t(a int primary key)");
+        let commit = commit_held(&server, "insert into t values (1)");
+        let asked = server.runtime.spawn(async move { client.simple_query(sql).await.map(drop) });
+        until(|| server.host.storage.held_syncs.load(Ordering::SeqCst) > 1);
+        assert!(!asked.is_finished(), "{sql}");
+        server.host.storage.fail_sync.store(true, Ordering::SeqCst);
+        server.host.storage.hold_syncs(false);
+        let told = server.runtime.block_on(asked).unwrap().unwrap_err();
+        assert_eq!(code(&told), "57P01", "{sql}");
+        assert_eq!(code(&server.runtime.block_on(commit).unwrap().unwrap_err()), "08007");
+    }
+    let server = server();
+    let client = server.connect();
+    // The first commit of a log waits for the log's header.
+    server.run(&client, "create table other(a int)");
+    let ddl = commit_held(&server, "create table t(a int)");
+    let asked = server.runtime.spawn(async move { client.prepare("select a from t").await.map(drop) });
+    until(|| server.host.storage.held_syncs.load(Ordering::SeqCst) > 1);
+    server.host.storage.fail_sync.store(true, Ordering::SeqCst);
+    server.host.storage.hold_syncs(false);
+    assert_eq!(code(&server.runtime.block_on(asked).unwrap().unwrap_err()), "57P01");
+    assert_eq!(code(&server.runtime.block_on(ddl).unwrap().unwrap_err()), "08007");
+}
+
+#[test]
+fn a_read_that_waits_for_another_s_commit_can_be_cancelled_and_the_commit_cannot() {
+    let server = server();
+    let client = server.connect();
+    server.run(&client, "create table t(a int)");
+    let commit = commit_held(&server, "set statement_timeout = '20ms'; insert into t values (1)");
+    server.run(&client, "set statement_timeout = '20ms'");
+    assert_eq!(server.fails(&client, "select count(*) from t"), "57014");
+    assert!(!commit.is_finished());
+    server.host.storage.hold_syncs(false);
+    server.runtime.block_on(commit).unwrap().unwrap();
+    assert_eq!(server.value(&client, "select count(*) from t"), "1");
+}
+
+#[test]
+fn what_follows_a_commit_in_its_message_follows_when_it_is_durable() {
+    let server = server();
+    let client = server.connect();
+    server.run(&client, "create table t(a int)");
+    let before = server.host.storage.syncs.load(Ordering::SeqCst);
+    server.run(&client, "begin; insert into t values (1); commit; begin; insert into t values (2); commit");
+    assert_eq!(server.host.storage.syncs.load(Ordering::SeqCst), before + 2);
+    server.host.storage.fail_sync.store(true, Ordering::SeqCst);
+    let committed = server.host.storage.position();
+    assert_eq!(server.fails(&client, "begin; insert into t values (3); commit; begin; delete from t; commit"), "08007");
+    assert_eq!(server.host.storage.position().0, committed.0 + 1, "the second transaction never ran");
+}
+
 #[test]
 fn a_write_whose_returned_row_cannot_be_sent_is_not_committed() {
     let server = server();
@@ -425,18 +508,19 @@ fn the_rest_of_a_portal_needs_a_permit_and_a_transaction_that_stands() {
 fn who_is_stuck_in_a_sync_is_not_waited_for_beyond_patience_and_ends_when_the_segment_is_fenced() {
     const SHORT: Duration = Duration::from_millis(100);
     let server = server();
-    let (committing, waiting) = (server.connect(), server.connect());
+    let (committing, holding, waiting) = (server.connect(), server.connect(), server.connect());
     server.run(&committing, "create table t(a int)");
     server.host.storage.hold_syncs(true);
     let commit =
         server.runtime.spawn(async move { committing.simple_query("insert into t values (1)").await.map(drop) });
     until(|| server.host.storage.held_syncs.load(Ordering::SeqCst) > 0);
+    server.run(&holding, "begin immediate");
     let before = server.host.permits.load(Ordering::SeqCst);
     let next = server.runtime.spawn(async move { waiting.simple_query("insert into t values (2)").await.map(drop) });
     until(|| server.host.permits.load(Ordering::SeqCst) > before);
     let begun = std::time::Instant::now();
     let drained = server.sessions.drain("moving", SHORT);
-    assert_eq!((drained.sessions, drained.forced), (2, 1));
+    assert_eq!((drained.sessions, drained.failed, drained.forced), (3, 1, 1));
     assert_eq!(server.sessions.close_all("the end", SHORT), 1);
     assert!(begun.elapsed() < PATIENCE);
     assert_eq!(code(&server.runtime.block_on(next).unwrap().unwrap_err()), "40001");

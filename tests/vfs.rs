@@ -180,8 +180,66 @@ fn a_flipped_bit_on_disk_is_an_io_error_and_remembered_as_damage() {
     let connection = vfs::open(&db.vfs).unwrap();
     let error = connection.query_row("select sum(balance) from accounts", [], |r| r.get::<_, i64>(0)).unwrap_err();
     assert_eq!(error.sqlite_error().unwrap().extended_code, rusqlite::ffi::SQLITE_IOERR_DATA);
-    assert!(matches!(vfs::take_fault(), Some(FileFault::Damage(b)) if b == block));
+    assert!(matches!(vfs::take_fault(), Some(FileFault::Damage(FileId::Main, b)) if b == block));
     assert_eq!(db.vfs.damage(), [block]);
+}
+
+/// Flips a bit in the page of every frame of the log; what was there before.
+fn flip_every_frame(db: &Db) -> Vec<u8> {
+    let path = db.storage.path(FileId::Wal);
+    let sound = std::fs::read(&path).unwrap();
+    let mut bytes = sound.clone();
+    bytes[32..].chunks_exact_mut(24 + PAGE_SIZE).for_each(|frame| frame[1_000] ^= 8);
+    std::fs::write(&path, bytes).unwrap();
+    sound
+}
+
+#[test]
+fn a_frame_of_the_log_that_is_not_what_was_written_is_read_by_nobody_and_never_checkpointed() {
+    let db = db();
+    let connection = vfs::open(&db.vfs).unwrap();
+    accounts(&connection, 2000);
+    let before = std::fs::read(db.storage.path(FileId::Main)).unwrap();
+    let sound = flip_every_frame(&db);
+    let error = vfs::checkpoint(&connection, CheckpointMode::Passive).unwrap_err();
+    assert_eq!(error.sqlite_error().unwrap().extended_code, rusqlite::ffi::SQLITE_IOERR_DATA);
+    assert!(matches!(vfs::take_fault(), Some(FileFault::Damage(FileId::Wal, _))));
+    assert!(std::fs::read(db.storage.path(FileId::Main)).unwrap() == before, "nothing of it is in main.db");
+    let reader = vfs::open(&db.vfs);
+    let read = reader.and_then(|r| r.query_row("select sum(balance) from accounts", [], |r| r.get::<_, i64>(0)));
+    assert!(read.is_err(), "{read:?}");
+    let told = db.storage.damaged.lock().unwrap().clone();
+    assert!(!told.is_empty() && told.iter().all(|(file, _)| *file == FileId::Wal), "{told:?}");
+    assert!(db.vfs.damage().is_empty() && db.vfs.damaged_pages() == told.len() as u64);
+
+    std::fs::write(db.storage.path(FileId::Wal), sound).unwrap();
+    assert!(vfs::checkpoint(&connection, CheckpointMode::Passive).unwrap().is_complete());
+    assert_eq!(integrity(&vfs::open(&db.vfs).unwrap()), "ok");
+}
+
+#[test]
+fn a_transaction_reads_back_what_it_rewrote_in_the_log_before_its_checksums_are_made() {
+    let db = db();
+    let connection = vfs::open(&db.vfs).unwrap();
+    // Few pages in memory: the rest go to the log before the commit, some of them again and again.
+    connection.execute_batch("pragma cache_size = 10; pragma cache_spill = 10").unwrap();
+    accounts(&connection, 1);
+    let fill = "with recursive n(i) as (select 1 union all select i + 1 from n where i < 20000) \
+                insert into accounts select i, 1 from n";
+    connection.execute_batch("begin").unwrap();
+    connection.execute_batch(fill).unwrap();
+    for round in 1..=5i64 {
+        connection.execute("update accounts set balance = balance + 1 where id > 0", []).unwrap();
+        let sum: i64 =
+            connection.query_row("select sum(balance) from accounts where id > 0", [], |r| r.get(0)).unwrap();
+        assert_eq!(sum, 20_000 * (round + 1));
+        assert_eq!(integrity(&connection), "ok");
+    }
+    connection.execute_batch("commit").unwrap();
+    assert_eq!(integrity(&vfs::open(&db.vfs).unwrap()), "ok");
+    assert!(vfs::checkpoint(&connection, CheckpointMode::Truncate).unwrap().is_complete());
+    assert!(db.storage.damaged.lock().unwrap().is_empty());
+    assert_eq!(integrity(&connection), "ok");
 }
 
 #[test]

@@ -3,10 +3,11 @@
 //! Requests go over the coordinator's control endpoint, SQL over its PostgreSQL front. With the
 //! coordinator down the last catalog answers, read-only.
 
+use super::interrupt::Interrupt;
 use crate::cluster::request::{Owner, Reply, Request};
 use crate::cluster::{
-    Cluster, ClusterError, Control, Evidence, Fault, Observer, Outcome, PingResult, Plan, Progressing, Rows, SqlTarget,
-    State, Value,
+    Acting, AuditLine, AuditQuery, Cluster, ClusterError, Control, Evidence, Fault, HEARTBEAT_EVERY_MS, InterruptFlag,
+    Observer, OperationInfo, Outcome, PingResult, Plan, Progressing, Rows, SqlTarget, State, Value,
 };
 use crate::core::ids::Content;
 use crate::core::report::StopMode;
@@ -20,6 +21,8 @@ use std::time::{Duration, Instant};
 const CONNECT_DEADLINE: Duration = Duration::from_secs(3);
 /// A request that is answered at once; a probe waits for the slowest segment.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(15);
+/// How often a follower says that it is there.
+const HEARTBEAT_EVERY: Duration = Duration::from_millis(HEARTBEAT_EVERY_MS);
 /// How often an observer is called while nothing changes.
 const OBSERVE_EVERY: Duration = Duration::from_millis(100);
 
@@ -29,8 +32,8 @@ pub trait Local: Send + Sync {
     fn last_state(&self) -> Result<State, String>;
     fn stop_host(&self, host: &str) -> Result<(), String>;
     fn start_host(&self, host: &str) -> Result<(), String>;
-    /// Stops the whole cluster and starts it again; the start's outcome.
-    fn restart_all(&self, mode: StopMode, observer: &mut dyn Observer) -> Result<Outcome, ClusterError>;
+    /// Stops the whole cluster and starts it again, on behalf of `owner`; the start's outcome.
+    fn restart_all(&self, mode: StopMode, owner: &Owner, observer: &mut dyn Observer) -> Result<Outcome, ClusterError>;
 }
 
 /// Where a cluster of ours is, and what proves that we belong to it.
@@ -52,17 +55,30 @@ pub struct Filerep {
     address: Address,
     local: Box<dyn Local>,
     owner: Owner,
+    /// Which script asks, and how it was confirmed.
+    acting: Mutex<Acting>,
     runtime: tokio::runtime::Runtime,
     /// One connection is kept; a call that finds it taken or broken makes another.
     idle: Mutex<Option<Framed>>,
     sql: super::pg::Pg,
+    interrupt: Interrupt,
 }
 
 impl Filerep {
     pub fn new(address: Address, local: Box<dyn Local>, owner: Owner) -> std::io::Result<Arc<Filerep>> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let sql = super::pg::Pg::new(address.socket_dir.clone(), address.pg_port);
-        Ok(Arc::new(Filerep { address, local, owner, runtime, idle: Mutex::new(None), sql }))
+        let interrupt = Interrupt::default();
+        Ok(Arc::new(Filerep {
+            address,
+            local,
+            owner,
+            acting: Mutex::default(),
+            runtime,
+            idle: Mutex::new(None),
+            sql,
+            interrupt,
+        }))
     }
 
     fn unreachable(&self, cause: &dyn std::fmt::Display) -> ClusterError {
@@ -94,6 +110,18 @@ impl Filerep {
         }
     }
 
+    /// Who asks now.
+    fn owner(&self) -> Owner {
+        let acting = self.acting.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Owner { script: acting.script, ..self.owner.clone() }
+    }
+
+    /// Who asks for a plan, and how that was confirmed.
+    fn owner_of(&self, plan: &str) -> Owner {
+        let confirmed = self.acting.lock().unwrap_or_else(PoisonError::into_inner).confirmed.clone();
+        Owner { plan: plan.into(), confirmed, ..self.owner() }
+    }
+
     fn take_idle(&self) -> Option<Framed> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -105,22 +133,33 @@ impl Filerep {
     /// One request, one reply. Sent again on a new connection only when the kept one was found dead
     /// before anything was asked of it, or the request changes nothing.
     fn ask(&self, request: &Request) -> Result<Reply, ClusterError> {
-        self.runtime.block_on(async {
-            let repeatable = matches!(
-                request,
-                Request::State | Request::Probe | Request::Evidence { .. } | Request::Setting { value: None, .. }
-            );
-            if let Some(mut kept) = self.take_idle().filter(|_| repeatable)
-                && let Ok(reply) = within(exchange(&mut kept, request)).await
-            {
-                self.keep(kept);
-                return Ok(reply);
-            }
-            let mut connection = self.connect().await?;
-            let reply = within(exchange(&mut connection, request)).await.map_err(|e| self.unreachable(&e))?;
-            self.keep(connection);
-            Ok(reply)
+        let repeatable = matches!(
+            request,
+            Request::State
+                | Request::Probe
+                | Request::Evidence { .. }
+                | Request::Operations { .. }
+                | Request::Audit { .. }
+                | Request::Setting { value: None, .. }
+        );
+        let answered = self.runtime.block_on(self.interrupt.or(self.exchanged(request, repeatable)));
+        answered.unwrap_or_else(|| {
+            let left = if repeatable { "" } else { "whether it was done is not known; state() shows what is" };
+            Err(ClusterError::Interrupted { left: left.to_owned() })
         })
+    }
+
+    async fn exchanged(&self, request: &Request, repeatable: bool) -> Result<Reply, ClusterError> {
+        if let Some(mut kept) = self.take_idle().filter(|_| repeatable)
+            && let Ok(reply) = within(exchange(&mut kept, request)).await
+        {
+            self.keep(kept);
+            return Ok(reply);
+        }
+        let mut connection = self.connect().await?;
+        let reply = within(exchange(&mut connection, request)).await.map_err(|e| self.unreachable(&e))?;
+        self.keep(connection);
+        Ok(reply)
     }
 
     fn state_from(&self, reply: Reply) -> Result<State, ClusterError> {
@@ -139,6 +178,7 @@ impl Filerep {
             let began = Instant::now();
             let mut last = Progressing { op: op.unwrap_or_default(), elapsed_ms: 0, contents: Vec::new() };
             let mut told = None;
+            let mut beat = Instant::now();
             // Receiving goes on beside observing: dropping a receive half way could lose half a frame.
             let (replies, mut inbox) = tokio::sync::mpsc::channel(16);
             tokio::spawn(async move {
@@ -160,6 +200,10 @@ impl Filerep {
                     Ok(None) => return Err(self.unreachable(&"the connection ended")),
                     Err(_) => last.elapsed_ms = began.elapsed().as_millis() as i64,
                 }
+                if beat.elapsed() >= HEARTBEAT_EVERY && last.op != 0 {
+                    beat = Instant::now();
+                    self.beat(last.op).await;
+                }
                 let wish = observer.progress(&last);
                 match wish {
                     Control::KeepWatching => {}
@@ -172,6 +216,16 @@ impl Filerep {
                 }
             }
         })
+    }
+
+    /// Says that the operation's follower is still there. What fails here is found out by following itself.
+    async fn beat(&self, op: i64) {
+        let request = Request::Alive { op, owner: self.owner() };
+        if let Ok(mut connection) = self.connect().await
+            && let Err(error) = within(exchange(&mut connection, &request)).await
+        {
+            tracing::debug!(op, %error, "a heartbeat was not taken");
+        }
     }
 
     async fn steer(&self, op: i64, wish: Control) -> Result<(), ClusterError> {
@@ -252,20 +306,26 @@ impl Cluster for Filerep {
 
     fn apply(&self, plan: &Plan, wait: bool, observer: &mut dyn Observer) -> Result<Outcome, ClusterError> {
         let began = Instant::now();
-        let request = Request::Begin { plan: Box::new(plan.clone()), owner: self.owner.clone() };
+        let request = Request::Begin { plan: Box::new(plan.clone()), owner: self.owner_of(&plan.id) };
         let op = match self.ask(&request)? {
-            Reply::Begun { op, .. } => op,
+            Reply::Begun { op, joined, owner } => {
+                if let Some(owner) = owner.filter(|_| joined) {
+                    observer.note(&format!("joined operation {op} of {}", owner.who()));
+                }
+                op
+            }
             Reply::Refused { refusals } => {
                 let message = format!("refused: {}. Nothing was changed.", plan.verb());
+                let next = refusals.first().map(|r| r.next.clone()).unwrap_or_default();
                 let refused = empty_outcome(crate::cluster::OutcomeStatus::Refused, None, began.elapsed());
-                return Ok(Outcome { verb: plan.verb().into(), refusals, message, ..refused });
+                return Ok(Outcome { verb: plan.verb().into(), refusals, message, next, ..refused });
             }
             other => return Err(unexpected(other)),
         };
         if !wait {
             return Ok(Outcome { verb: plan.verb().into(), ..started(op, began.elapsed()) });
         }
-        let mut outcome = self.follow(&Request::Watch { op }, Some(op), observer)?;
+        let mut outcome = self.follow(&Request::Watch { op, owner: Some(self.owner()) }, Some(op), observer)?;
         if outcome.verb.is_empty() {
             outcome.verb = plan.verb().into();
         }
@@ -273,7 +333,8 @@ impl Cluster for Filerep {
     }
 
     fn sql(&self, target: SqlTarget, text: &str, params: &[Value]) -> Result<Rows, ClusterError> {
-        self.runtime.block_on(self.sql.run(&target, text, params)).map_err(|e| e.into_cluster(self))
+        let ran = self.sql.run(&target, text, params, &self.interrupt);
+        self.runtime.block_on(ran).map_err(|e| e.into_cluster(self))
     }
 
     fn sql_all(&self, text: &str, params: &[Value]) -> Result<Rows, ClusterError> {
@@ -308,13 +369,11 @@ impl Cluster for Filerep {
         };
         let began = Instant::now();
         let expected = Identity::Host(host.to_owned());
-        let answered = self.runtime.block_on(net::connect(
-            endpoint,
-            &self.address.credentials,
-            Purpose::Host,
-            Some(&expected),
-            CONNECT_DEADLINE,
-        ));
+        let connecting =
+            net::connect(endpoint, &self.address.credentials, Purpose::Host, Some(&expected), CONNECT_DEADLINE);
+        let Some(answered) = self.runtime.block_on(self.interrupt.or(connecting)) else {
+            return Err(ClusterError::Interrupted { left: String::new() });
+        };
         let (ok, cause, message) = match &answered {
             Ok(_) => (true, String::new(), "answers".to_owned()),
             Err(error) => (false, error.cause().to_owned(), error.to_string()),
@@ -324,7 +383,8 @@ impl Cluster for Filerep {
     }
 
     fn setting(&self, name: &str, value: Option<&str>) -> Result<String, ClusterError> {
-        let request = Request::Setting { name: name.to_owned(), value: value.map(str::to_owned) };
+        let request =
+            Request::Setting { name: name.to_owned(), value: value.map(str::to_owned), owner: Some(self.owner()) };
         match self.ask(&request)? {
             Reply::Setting { value } => Ok(value),
             other => Err(unexpected(other)),
@@ -332,11 +392,11 @@ impl Cluster for Filerep {
     }
 
     fn fts_pause(&self, for_ms: Option<i64>) -> Result<State, ClusterError> {
-        self.state_from(self.ask(&Request::FtsPause { for_ms, owner: self.owner.clone() })?)
+        self.state_from(self.ask(&Request::FtsPause { for_ms, owner: self.owner() })?)
     }
 
     fn fts_resume(&self) -> Result<State, ClusterError> {
-        self.state_from(self.ask(&Request::FtsResume { owner: self.owner.clone() })?)
+        self.state_from(self.ask(&Request::FtsResume { owner: self.owner() })?)
     }
 
     fn evidence(&self, content: Content) -> Result<Evidence, ClusterError> {
@@ -344,6 +404,33 @@ impl Cluster for Filerep {
             Reply::Evidence { evidence } => Ok(*evidence),
             other => Err(unexpected(other)),
         }
+    }
+
+    fn acting_as(&self, acting: Acting) {
+        *self.acting.lock().unwrap_or_else(PoisonError::into_inner) = acting;
+    }
+
+    fn operations(&self, last: usize, op: Option<i64>) -> Result<Vec<OperationInfo>, ClusterError> {
+        match self.ask(&Request::Operations { last, op })? {
+            Reply::Operations { operations } => Ok(operations),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    fn attach(&self, op: i64, observer: &mut dyn Observer) -> Result<Outcome, ClusterError> {
+        self.follow(&Request::Watch { op, owner: Some(self.owner()) }, Some(op), observer)
+    }
+
+    fn audit(&self, query: &AuditQuery) -> Result<Vec<AuditLine>, ClusterError> {
+        match self.ask(&Request::Audit { query: query.clone() })? {
+            Reply::Audit { lines } => Ok(lines),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    fn maintenance(&self, host: &str, for_ms: i64, reason: &str) -> Result<State, ClusterError> {
+        let request = Request::Maintenance { host: host.into(), for_ms, reason: reason.into(), owner: self.owner() };
+        self.state_from(self.ask(&request)?)
     }
 
     fn fault(&self, fault: &Fault) -> Result<(), ClusterError> {
@@ -356,7 +443,7 @@ impl Cluster for Filerep {
         match fault {
             Fault::StopHost(host) => local(self.local.stop_host(host)),
             Fault::StartHost(host) => local(self.local.start_host(host)),
-            Fault::Kill(dbid) => match self.ask(&Request::Kill { dbid: *dbid })? {
+            Fault::Kill(dbid) => match self.ask(&Request::Kill { dbid: *dbid, owner: Some(self.owner()) })? {
                 Reply::Ok => Ok(()),
                 other => Err(unexpected(other)),
             },
@@ -370,7 +457,11 @@ impl Cluster for Filerep {
     fn restart_all(&self, mode: StopMode, observer: &mut dyn Observer) -> Result<Outcome, ClusterError> {
         // The connection that is kept leads to a coordinator that is about to end.
         drop(self.take_idle());
-        self.local.restart_all(mode, observer)
+        self.local.restart_all(mode, &self.owner_of(""), observer)
+    }
+
+    fn interrupted_by(&self, flag: InterruptFlag) {
+        self.interrupt.set(flag);
     }
 }
 
@@ -379,6 +470,7 @@ impl super::pg::PgError {
         match self {
             super::pg::PgError::Connect(cause) => cluster.unreachable(&cause),
             super::pg::PgError::Sql { sqlstate, message } => ClusterError::Sql { sqlstate, message },
+            super::pg::PgError::Interrupted(left) => ClusterError::Interrupted { left },
         }
     }
 }

@@ -1,4 +1,5 @@
 //! Implementations of [`crate::cluster::Cluster`], one a file.
 
 pub mod filerep;
+mod interrupt;
 mod pg;

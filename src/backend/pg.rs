@@ -1,10 +1,13 @@
 //! SQL over the coordinator's PostgreSQL front, with values as scripts see them.
 
+use super::interrupt::Interrupt;
 use crate::cluster::{Rows, SqlTarget, Value};
 use crate::core::ids::Content;
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio_postgres::types::{Format, IsNull, ToSql, Type};
 use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
@@ -19,8 +22,18 @@ pub struct Pg {
 #[derive(Debug)]
 pub enum PgError {
     Connect(String),
-    Sql { sqlstate: String, message: String },
+    Sql {
+        sqlstate: String,
+        message: String,
+    },
+    /// Ctrl-C came first; what became of the statement.
+    Interrupted(String),
 }
+
+/// How long a statement that was asked to end is waited for.
+const CANCEL_WITHIN: Duration = Duration::from_secs(2);
+/// `query_canceled`: the statement was undone.
+const CANCELED: &str = "57014";
 
 fn sql_error(error: &tokio_postgres::Error) -> PgError {
     match error.as_db_error() {
@@ -84,7 +97,7 @@ impl Pg {
             .user("segsh")
             .dbname(database)
             .application_name("segsh")
-            .connect_timeout(std::time::Duration::from_secs(3))
+            .connect_timeout(Duration::from_secs(3))
             .connect(NoTls)
             .await
             .map_err(|e| match e.as_db_error() {
@@ -102,16 +115,47 @@ impl Pg {
         Ok(client)
     }
 
-    pub async fn run(&self, target: &SqlTarget, text: &str, params: &[Value]) -> Result<Rows, PgError> {
+    /// Runs a statement to its end, or to Ctrl-C: then the server is asked to cancel it.
+    pub async fn run(
+        &self,
+        target: &SqlTarget,
+        text: &str,
+        params: &[Value],
+        interrupt: &Interrupt,
+    ) -> Result<Rows, PgError> {
         let database = match target {
             SqlTarget::Catalog => "postgres".to_owned(),
             SqlTarget::Content(Content(n)) => format!("content{n}"),
         };
-        let client = self.client(&database).await?;
-        if params.is_empty() && !reads(text) {
-            simple(&client, text).await
-        } else {
-            extended(&client, text, params).await
+        let Some(client) = interrupt.or(self.client(&database)).await else {
+            return Err(PgError::Interrupted(String::new()));
+        };
+        let client = client?;
+        let statement = async {
+            if params.is_empty() && !reads(text) {
+                simple(&client, text).await
+            } else {
+                extended(&client, text, params).await
+            }
+        };
+        let mut statement = pin!(statement);
+        if let Some(ended) = interrupt.or(statement.as_mut()).await {
+            return ended;
+        }
+        // The server answers a cancel request only by ending its connection; whether it can be reached
+        // shows by the statement.
+        let _ = tokio::time::timeout(CANCEL_WITHIN, client.cancel_token().cancel_query(NoTls)).await;
+        match tokio::time::timeout(CANCEL_WITHIN, statement).await {
+            Ok(Err(PgError::Sql { sqlstate, .. })) if sqlstate == CANCELED => {
+                Err(PgError::Interrupted("the statement was cancelled and undone".into()))
+            }
+            // It ended by itself before it could be cancelled: that is an answer.
+            Ok(ended) => ended,
+            Err(_) => {
+                self.clients.lock().await.remove(&database);
+                let left = "the statement was asked to end and has not answered; its session is closed";
+                Err(PgError::Interrupted(left.into()))
+            }
         }
     }
 }

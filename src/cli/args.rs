@@ -1,6 +1,7 @@
 //! The command line as clap sees it. What it means is decided in [`super::parse`].
 
-use super::call::{Copying, Following, Mode, Targets};
+use super::call::{Mode, Targets};
+use super::completions::Shell;
 use crate::shell::confirm::{Grant, YesPolicy};
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
@@ -43,6 +44,15 @@ pub struct Globals {
     /// No plan, no progress and no good news on stderr
     #[arg(short, long, global = true)]
     pub quiet: bool,
+    /// Events on stdout, one JSON document a line
+    #[arg(long, global = true, conflicts_with = "json")]
+    pub ndjson: bool,
+    /// Change nothing; each step is planned on what the one before would leave (exit 3: nothing to do)
+    #[arg(long, global = true)]
+    pub dry_run: bool,
+    /// End the whole run after this time, as Ctrl-C would (exit 6), such as 10m
+    #[arg(long, global = true, value_name = "DURATION")]
+    pub timeout: Option<String>,
 }
 
 fn parse_yes(list: &str) -> Result<YesPolicy, String> {
@@ -108,8 +118,35 @@ pub enum Command {
         #[arg(long, value_name = "DBID", value_delimiter = ',')]
         serve: Vec<i64>,
     },
-    #[command(flatten)]
-    Primitive(Primitive),
+    /// Apply a plan that was saved, if what it depends on still stands
+    Apply {
+        /// What plan.save(FILE) wrote
+        file: PathBuf,
+    },
+    /// Find what is wrong with scripts, without running them and without a cluster (exit 9)
+    Check {
+        /// Script files
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// Print the completion script of a shell
+    Completions {
+        /// Whose
+        shell: Shell,
+    },
+    /// Print docs/script-reference.md
+    #[command(hide = true)]
+    Reference,
+    /// Run a documented procedure
+    Run {
+        /// Its name; procedures() lists them
+        procedure: String,
+        #[command(flatten)]
+        targets: Targets,
+        /// Show the plan and change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// A host's agent
     #[command(hide = true, disable_help_flag = true)]
     Host(Raw),
@@ -125,108 +162,6 @@ pub enum Command {
     /// A script and its arguments, or a word that is no command.
     #[command(external_subcommand)]
     Script(Vec<OsString>),
-}
-
-/// What is a call of the script API.
-#[derive(Debug, Subcommand)]
-pub enum Primitive {
-    /// Run a documented procedure
-    Run {
-        /// Its name; procedures() lists them
-        procedure: String,
-        #[command(flatten)]
-        targets: Targets,
-        /// Show the plan and change nothing
-        #[arg(long)]
-        dry_run: bool,
-    },
-    /// The cluster as its coordinator knows it
-    State {
-        /// Exit 9 unless everything is up, synchronized and in its preferred role
-        #[arg(long)]
-        check: bool,
-    },
-    /// FTS looks now; the state it saw
-    Probe {
-        /// Exit 9 unless everything is up, synchronized and in its preferred role
-        #[arg(long)]
-        check: bool,
-    },
-    /// Recover what is down, incrementally, in place
-    Recover {
-        #[command(flatten)]
-        targets: Targets,
-        #[command(flatten)]
-        copying: Copying,
-        #[command(flatten)]
-        following: Following,
-    },
-    /// Copy everything to segments that are down
-    #[command(visible_alias = "full_recover")]
-    FullRecover {
-        #[command(flatten)]
-        targets: Targets,
-        /// Overwrite block by block instead of making a new copy beside the old
-        #[arg(long)]
-        in_place: bool,
-        #[command(flatten)]
-        copying: Copying,
-        #[command(flatten)]
-        following: Following,
-    },
-    /// Return all segments to their preferred roles
-    Rebalance {
-        #[command(flatten)]
-        targets: Targets,
-        #[command(flatten)]
-        following: Following,
-    },
-    /// Compare both copies of synchronized pairs, online (exit 9 when they differ)
-    Verify {
-        #[command(flatten)]
-        targets: Targets,
-        /// Cap on the reading, such as '100 MiB/s'
-        #[arg(long, value_name = "RATE")]
-        rate: Option<String>,
-        /// Contents compared at the same time
-        #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
-        jobs: Option<i64>,
-        #[command(flatten)]
-        following: Following,
-    },
-    /// Stop and start segments, or the whole cluster
-    Restart {
-        #[command(flatten)]
-        targets: Targets,
-        /// How sessions are treated (default: fast)
-        #[arg(long, value_enum)]
-        mode: Option<Mode>,
-        #[command(flatten)]
-        following: Following,
-    },
-    /// The last resort: a segment serves with the copy it holds, whatever the rows say
-    #[command(visible_alias = "force_primary")]
-    ForcePrimary {
-        /// The segment that shall serve
-        #[arg(long, value_name = "N", value_delimiter = ',', num_args = 1.., visible_alias = "dbid", required = true)]
-        dbids: Vec<i64>,
-        #[command(flatten)]
-        following: Following,
-    },
-    /// FTS promotes no mirror for a while; it ends by itself
-    #[command(visible_alias = "fts_pause")]
-    FtsPause {
-        /// How long, such as 30m (default: 10m)
-        time: Option<String>,
-    },
-    /// End a pause of FTS
-    #[command(visible_alias = "fts_resume")]
-    FtsResume,
-    /// What FTS saw of a content, and what it decided from it
-    Evidence {
-        /// The content, by number
-        content: i64,
-    },
 }
 
 /// How many of everything a new cluster has.

@@ -21,34 +21,6 @@ pub struct Targets {
     pub hosts: Vec<String>,
 }
 
-/// How a mutating call is followed.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
-pub struct Following {
-    /// Show the plan and change nothing (exit 3 when there is nothing to do)
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Return as soon as the operation has begun
-    #[arg(long)]
-    pub no_wait: bool,
-    /// Give up watching after this long, such as 10m
-    #[arg(long, value_name = "DURATION")]
-    pub timeout: Option<String>,
-    /// Give up watching when nothing has moved for this long, such as 1m
-    #[arg(long, value_name = "DURATION")]
-    pub stall: Option<String>,
-}
-
-/// How a copy is made.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
-pub struct Copying {
-    /// Cap on the copy, such as '50 MiB/s'
-    #[arg(long, value_name = "RATE")]
-    pub rate: Option<String>,
-    /// Contents copied at the same time
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
-    pub jobs: Option<i64>,
-}
-
 /// How sessions are treated by a restart or a stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Mode {
@@ -77,6 +49,8 @@ impl Mode {
 pub struct Call {
     /// The function: `recover`, `state`, ...
     pub function: String,
+    /// Its arguments in their order, each already as Rhai.
+    arguments: Vec<String>,
     /// Its options, each already as Rhai.
     options: Vec<(&'static str, String)>,
     /// Only the plan is made and shown.
@@ -85,8 +59,6 @@ pub struct Call {
     pub check: bool,
     /// The name of the procedure, for `procedure("name", #{ ... })`.
     procedure: Option<String>,
-    /// The one argument of a call that takes no options, already as Rhai.
-    argument: Option<String>,
 }
 
 impl Call {
@@ -94,11 +66,11 @@ impl Call {
     pub fn new(function: &str) -> Call {
         Call {
             function: function.to_string(),
+            arguments: Vec::new(),
             options: Vec::new(),
             dry_run: false,
             check: false,
             procedure: None,
-            argument: None,
         }
     }
 
@@ -107,16 +79,18 @@ impl Call {
         Call { procedure: Some(name.to_string()), ..Call::new(PROCEDURE) }
     }
 
-    /// The call's one argument, a text, when there is one.
+    /// Adds an argument, already as Rhai.
     #[must_use]
-    pub fn with_text(self, argument: Option<&str>) -> Call {
-        Call { argument: argument.map(quoted), ..self }
+    pub fn argument(mut self, value: String) -> Call {
+        self.arguments.push(value);
+        self
     }
 
-    /// The call's one argument, a number.
+    /// Adds an option whose value is already Rhai.
     #[must_use]
-    pub fn with_number(self, argument: i64) -> Call {
-        Call { argument: Some(argument.to_string()), ..self }
+    pub fn option(mut self, name: &'static str, value: String) -> Call {
+        self.options.push((name, value));
+        self
     }
 
     /// Adds what was selected.
@@ -139,26 +113,6 @@ impl Call {
         self
     }
 
-    /// Adds how it is followed.
-    #[must_use]
-    pub fn following(mut self, following: &Following) -> Call {
-        self.dry_run = following.dry_run;
-        if following.no_wait {
-            self.options.push(("wait", "false".to_string()));
-        }
-        self.text("timeout", following.timeout.as_deref()).text("stall", following.stall.as_deref())
-    }
-
-    /// Adds how copies are made.
-    #[must_use]
-    pub fn copying(self, copying: &Copying) -> Call {
-        let mut call = self.text("rate", copying.rate.as_deref());
-        if let Some(jobs) = copying.jobs {
-            call.options.push(("jobs", jobs.to_string()));
-        }
-        call
-    }
-
     /// Whether the state that comes out is judged.
     #[must_use]
     pub fn checked(mut self, check: bool) -> Call {
@@ -173,27 +127,17 @@ impl Call {
         self
     }
 
-    /// Adds an option whose value is a string.
-    #[must_use]
-    pub fn text(mut self, name: &'static str, value: Option<&str>) -> Call {
-        if let Some(value) = value {
-            self.options.push((name, quoted(value)));
-        }
-        self
-    }
-
-    /// Adds an option that is set or not there.
-    #[must_use]
-    pub fn flag(mut self, name: &'static str, set: bool) -> Call {
-        if set {
-            self.options.push((name, "true".to_string()));
-        }
-        self
+    /// Whether an option was given.
+    pub fn has(&self, option: &str) -> bool {
+        self.options.iter().any(|(name, _)| *name == option)
     }
 
     /// The call as Rhai.
     pub fn source(&self) -> String {
-        let options = self.argument.clone().or_else(|| self.options()).unwrap_or_default();
+        let options = self.options().unwrap_or_default();
+        let mut arguments = self.arguments.clone();
+        arguments.extend(self.options());
+        let all = arguments.join(", ");
         let name = &self.function;
         match (&self.procedure, self.dry_run) {
             (Some(procedure), true) => {
@@ -205,8 +149,8 @@ impl Call {
                 format!("{name}({})", quoted(procedure))
             }
             (Some(procedure), false) => format!("{name}({}, {options})", quoted(procedure)),
-            (None, true) => format!("plan_{name}({options})"),
-            (None, false) => format!("{name}({options})"),
+            (None, true) => format!("plan_{name}({all})"),
+            (None, false) => format!("{name}({all})"),
         }
     }
 
@@ -222,20 +166,13 @@ impl Call {
     }
 
     fn options(&self) -> Option<String> {
-        // A plan has nothing to wait for.
-        let waits = |name: &str| matches!(name, "wait" | "timeout" | "stall");
-        let list: Vec<String> = self
-            .options
-            .iter()
-            .filter(|(name, _)| !(self.dry_run && waits(name)))
-            .map(|(name, value)| format!("{name}: {value}"))
-            .collect();
+        let list: Vec<String> = self.options.iter().map(|(name, value)| format!("{name}: {value}")).collect();
         (!list.is_empty()).then(|| format!("#{{ {} }}", list.join(", ")))
     }
 }
 
 /// A Rhai string literal.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let mut out = String::from("\"");
     for c in text.chars() {
         match c {
@@ -265,16 +202,14 @@ mod tests {
         assert_eq!(call.source(), "recover(#{ contents: [3, 4], hosts: [\"sdw1\"] })");
         assert_eq!(Call::new("state").source(), "state()");
         assert_eq!(Call::procedure("p").source(), "procedure(\"p\")");
-        assert_eq!(Call::new("fts_pause").with_text(Some("5m")).source(), "fts_pause(\"5m\")");
-        assert_eq!(Call::new("fts_pause").with_text(None).source(), "fts_pause()");
-        assert_eq!(Call::new("evidence").with_number(2).source(), "evidence(2)");
+        let call = Call::new("sql").argument("2".into()).argument("\"select 1\"".into());
+        assert_eq!(call.source(), "sql(2, \"select 1\")");
     }
 
     #[test]
-    fn a_dry_run_makes_the_plan_and_waits_for_nothing() {
-        let following = Following { dry_run: true, no_wait: true, timeout: Some("10m".into()), stall: None };
-        let call = Call::new("recover").following(&following);
-        assert_eq!(call.source(), "plan_recover()");
+    fn a_dry_run_makes_the_plan() {
+        let call = Call::new("recover").option("jobs", "2".into()).dry(true);
+        assert_eq!(call.source(), "plan_recover(#{ jobs: 2 })");
         assert_eq!(
             Call::procedure("p").dry(true).source(),
             "import \"std/p\" as the_procedure; the_procedure::plan(#{})"
@@ -283,7 +218,7 @@ mod tests {
 
     #[test]
     fn nothing_on_the_command_line_escapes_its_string() {
-        let call = Call::new("recover").text("rate", Some("\"); exit(0); (\"\\\n"));
+        let call = Call::new("recover").option("rate", quoted("\"); exit(0); (\"\\\n"));
         let source = call.source();
         let engine = rhai::Engine::new_raw();
         let tree = engine.compile(&source);

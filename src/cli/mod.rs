@@ -2,8 +2,10 @@
 
 mod args;
 pub mod call;
+pub mod completions;
 pub mod exit;
 pub mod find;
+pub mod primitives;
 pub mod run;
 
 pub use args::Shape;
@@ -12,10 +14,11 @@ pub use exit::Exit;
 
 use crate::shell::batch::Source;
 use crate::shell::confirm::YesPolicy;
-use args::{Cli, Command, Primitive};
+use args::{Cli, Command, Globals};
 use clap::{CommandFactory, FromArgMatches};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Printed below the options.
 const AFTER_HELP: &str = "\
@@ -29,7 +32,13 @@ pub struct Invocation {
     /// `-c`; the environment is not looked at here.
     pub cluster: Option<String>,
     pub json: bool,
+    /// `--ndjson`: events instead of one document.
+    pub ndjson: bool,
     pub quiet: bool,
+    /// `--dry-run` of a whole session. A call with a plan of its own makes that plan instead.
+    pub dry_run: bool,
+    /// `--timeout` of a whole run. A call with an option of that name takes it for itself.
+    pub time_limit: Option<Duration>,
     pub policy: YesPolicy,
     pub action: Action,
 }
@@ -56,6 +65,18 @@ pub enum Action {
     },
     Status,
     Destroy,
+    /// A saved plan, applied.
+    Apply {
+        file: PathBuf,
+    },
+    /// Scripts that are looked at and not run.
+    Check {
+        files: Vec<PathBuf>,
+    },
+    /// The script API as a document.
+    Reference,
+    /// A shell's completion script.
+    Completions(completions::Shell),
     /// Rebuilds a catalog that is lost.
     Adopt {
         dirs: Vec<PathBuf>,
@@ -90,7 +111,10 @@ where
     T: Into<OsString> + Clone,
 {
     let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
-    let matches = Cli::command().try_get_matches_from(&args)?;
+    let matches = definition().try_get_matches_from(&args)?;
+    if let Some(call) = primitives::call(&matches) {
+        return invocation(Globals::from_arg_matches(&matches)?, Asked::Call(call));
+    }
     let cli = Cli::from_arg_matches(&matches)?;
     if let Some(Command::Script(words)) = &cli.command
         && let Some(first) = words.first()
@@ -98,7 +122,19 @@ where
     {
         return Err(unknown_command(first));
     }
-    invocation(cli)
+    invocation(cli.globals, cli.command.map_or(Asked::Nothing, Asked::Command))
+}
+
+/// The whole command line: the lifecycle's commands, and the primitives of the script API.
+pub fn definition() -> clap::Command {
+    primitives::added_to(Cli::command())
+}
+
+/// What stands behind the flags.
+enum Asked {
+    Nothing,
+    Command(Command),
+    Call(Call),
 }
 
 /// The exit of a command line that was not understood, or that asked for help.
@@ -114,10 +150,10 @@ fn is_script(first: &OsStr) -> bool {
 
 /// Clap names the nearest command when a script is not allowed in its place.
 fn unknown_command(word: &OsStr) -> clap::Error {
-    let cli = Cli::command();
+    let whole = definition();
     let strict = clap::Command::new("segsh")
         .override_usage("segsh [OPTIONS] [COMMAND | FILE.rhai | -]")
-        .subcommands(cli.get_subcommands().filter(|c| !c.is_hide_set()).cloned());
+        .subcommands(whole.get_subcommands().filter(|c| !c.is_hide_set()).cloned());
     match strict.try_get_matches_from([OsStr::new("segsh"), word]) {
         Err(error) => error,
         Ok(_) => usage("this is no command"),
@@ -128,23 +164,61 @@ fn usage(message: &str) -> clap::Error {
     Cli::command().error(clap::error::ErrorKind::ArgumentConflict, message)
 }
 
-fn invocation(cli: Cli) -> Result<Invocation, clap::Error> {
-    let Cli { globals, command } = cli;
-    if !globals.eval.is_empty() && command.is_some() {
+fn invocation(globals: Globals, asked: Asked) -> Result<Invocation, clap::Error> {
+    if !globals.eval.is_empty() && !matches!(asked, Asked::Nothing) {
         return Err(usage("-e stands alone: it cannot be used with a script or a command"));
     }
     let mut cluster = globals.cluster;
-    let action = match command {
-        None if globals.eval.is_empty() => Action::Prompt,
-        None => Action::Script(Source::Codes(globals.eval)),
-        Some(command) => action(command, &mut cluster)?,
+    let time_limit = globals.timeout.as_deref().map(time_limit).transpose()?;
+    let action = match asked {
+        Asked::Nothing if globals.eval.is_empty() => Action::Prompt,
+        Asked::Nothing => Action::Script(Source::Codes(globals.eval)),
+        Asked::Command(command) => action(command, &mut cluster)?,
+        Asked::Call(call) => Action::Call(call),
     };
     let mut policy = globals.yes.unwrap_or_default();
     policy.verb = match &action {
         Action::Call(call) => Some(call.function.clone()),
         _ => None,
     };
-    Ok(Invocation { cluster, json: globals.json, quiet: globals.quiet, policy, action })
+    let (json, ndjson, quiet) = (globals.json, globals.ndjson, globals.quiet);
+    let mut whole = Invocation { cluster, json, ndjson, quiet, dry_run: globals.dry_run, time_limit, policy, action };
+    settle(&mut whole)?;
+    Ok(whole)
+}
+
+/// What a flag is about depends on the action: a call's own, the whole run's, or nobody's.
+fn settle(invocation: &mut Invocation) -> Result<(), clap::Error> {
+    let (dry_run, limited, ndjson) = (invocation.dry_run, invocation.time_limit.is_some(), invocation.ndjson);
+    match &invocation.action {
+        Action::Call(call) => {
+            invocation.dry_run &= !call.dry_run;
+            invocation.time_limit = invocation.time_limit.filter(|_| !call.has("timeout"));
+            Ok(())
+        }
+        Action::Script(_) | Action::Apply { .. } => Ok(()),
+        Action::Prompt | Action::Demo(_) if limited || ndjson => {
+            Err(usage("--timeout and --ndjson are for a script, -e or a command, not for a prompt"))
+        }
+        Action::Prompt | Action::Demo(_) => Ok(()),
+        Action::Adopt { .. } if !limited => {
+            invocation.dry_run = false;
+            Ok(())
+        }
+        _ if limited => Err(usage("this command takes no --timeout: what it begins must end")),
+        _ if dry_run => Err(usage("this command has no dry run")),
+        _ => Ok(()),
+    }
+}
+
+fn time_limit(text: &str) -> Result<Duration, clap::Error> {
+    let ms = crate::script::duration_ms(text).ok().and_then(|ms| u64::try_from(ms).ok());
+    ms.map(Duration::from_millis).ok_or_else(|| usage(&format!("--timeout {text}: a time has a unit, such as 10m")))
+}
+
+/// Whether a command line that could not be read asked for JSON: then its failure is a document too.
+pub fn wants_document(args: &[OsString]) -> bool {
+    args.iter().any(|arg| arg == "--json" || arg == "--ndjson")
 }
 
 /// `segsh start DIR` and `segsh start -c DIR` are one; both at once must agree.
@@ -179,13 +253,19 @@ fn action(command: Command, cluster: &mut Option<String>) -> Result<Action, clap
             place(dir, cluster)?;
             Action::Destroy
         }
+        Command::Apply { file } => Action::Apply { file },
         Command::Adopt { dirs, dry_run, serve } => Action::Adopt { dirs, dry_run, serve },
         Command::Host(raw) => Action::Host(raw.args),
         Command::Segment(raw) => Action::Segment(raw.args),
         Command::Coordinator(raw) => Action::Coordinator(raw.args),
         Command::DemoKeeper(raw) => Action::DemoKeeper(raw.args),
         Command::Script(words) => Action::Script(script(words)?),
-        Command::Primitive(primitive) => Action::Call(call(primitive)),
+        Command::Check { files } => Action::Check { files },
+        Command::Reference => Action::Reference,
+        Command::Completions { shell } => Action::Completions(shell),
+        Command::Run { procedure, targets, dry_run } => {
+            Action::Call(Call::procedure(&procedure).targets(&targets).dry(dry_run))
+        }
     })
 }
 
@@ -201,36 +281,6 @@ fn script(words: Vec<OsString>) -> Result<Source, clap::Error> {
         Some("-") => Source::Stdin { args },
         _ => Source::File { path: PathBuf::from(first), args },
     })
-}
-
-fn call(primitive: Primitive) -> Call {
-    match primitive {
-        Primitive::State { check } => Call::new("state").checked(check),
-        Primitive::Probe { check } => Call::new("probe").checked(check),
-        Primitive::Recover { targets, copying, following } => {
-            Call::new("recover").targets(&targets).copying(&copying).following(&following)
-        }
-        Primitive::FullRecover { targets, in_place, copying, following } => Call::new("full_recover")
-            .targets(&targets)
-            .flag("in_place", in_place)
-            .copying(&copying)
-            .following(&following),
-        Primitive::Rebalance { targets, following } => Call::new("rebalance").targets(&targets).following(&following),
-        Primitive::Verify { targets, rate, jobs, following } => {
-            Call::new("verify").targets(&targets).copying(&call::Copying { rate, jobs }).following(&following)
-        }
-        Primitive::Restart { targets, mode, following } => Call::new("restart")
-            .targets(&targets)
-            .text("mode", mode.map(|m| m.stop_mode().word()))
-            .following(&following),
-        Primitive::ForcePrimary { dbids, following } => {
-            Call::new("force_primary").targets(&Targets { dbids, ..Targets::default() }).following(&following)
-        }
-        Primitive::FtsPause { time } => Call::new("fts_pause").with_text(time.as_deref()),
-        Primitive::FtsResume => Call::new("fts_resume"),
-        Primitive::Evidence { content } => Call::new("evidence").with_number(content),
-        Primitive::Run { procedure, targets, dry_run } => Call::procedure(&procedure).targets(&targets).dry(dry_run),
-    }
 }
 
 #[cfg(test)]

@@ -102,11 +102,11 @@ fn each_primitive_is_a_subcommand() {
     assert_eq!(rhai("recover --contents 3 --dry-run"), "plan_recover(#{ contents: [3] })");
     assert_eq!(
         rhai("full_recover --dbids 5,6 --in-place --no-wait"),
-        "full_recover(#{ dbids: [5, 6], in_place: true, wait: false })"
+        "full_recover(#{ dbids: [5, 6], wait: false, in_place: true })"
     );
     assert_eq!(
         rhai("recover --hosts sdw1 sdw2 --jobs 2 --rate 50MiB/s --timeout 10m"),
-        "recover(#{ hosts: [\"sdw1\", \"sdw2\"], rate: \"50MiB/s\", jobs: 2, timeout: \"10m\" })"
+        "recover(#{ hosts: [\"sdw1\", \"sdw2\"], timeout: \"10m\", rate: \"50MiB/s\", jobs: 2 })"
     );
     assert_eq!(rhai("rebalance --content 1"), "rebalance(#{ contents: [1] })");
     assert_eq!(rhai("restart --mode smart --contents 2"), "restart(#{ contents: [2], mode: \"smart\" })");
@@ -115,6 +115,78 @@ fn each_primitive_is_a_subcommand() {
         rhai("run recover_double_fault --contents 2"),
         "procedure(\"recover_double_fault\", #{ contents: [2] })"
     );
+}
+
+#[test]
+fn every_word_of_a_call_has_one_place() {
+    assert_eq!(rhai("ping sdw1"), "ping(\"sdw1\")");
+    assert_eq!(rhai("setting gp_fts_probe_interval"), "setting(\"gp_fts_probe_interval\")");
+    assert_eq!(rhai("setting a -1"), "setting(\"a\", \"-1\")");
+    assert_eq!(rhai("fts-pause"), "fts_pause()");
+    assert_eq!(rhai("fts_pause 5m"), "fts_pause(\"5m\")");
+    assert_eq!(rhai("evidence 2"), "evidence(2)");
+    assert_eq!(rhai("sql x --content 2"), "sql(2, \"x\")");
+    assert_eq!(rhai("sql x 7 seven"), "sql(\"x\", [7, \"seven\"])");
+    assert_eq!(rhai("wait-until synchronized --timeout 10m"), "wait_until(\"synchronized\", #{ timeout: \"10m\" })");
+    assert_eq!(rhai("plan-recover --contents 1"), "plan_recover(#{ contents: [1] })");
+    assert_eq!(rhai("force-primary --dbid 4"), "force_primary(#{ dbids: [4] })");
+    assert_eq!(rhai("fault kill --dbid 5"), "fault::kill(state().segment(5))");
+    assert_eq!(rhai("fault stop-host sdw1"), "fault::stop_host(\"sdw1\")");
+    for wrong in ["force-primary", "ping", "fault", "fault kill", "evidence two", "restart --mode slowly"] {
+        assert_eq!(parse_exit(&refused(wrong)), Exit::Usage, "{wrong}");
+    }
+}
+
+#[test]
+fn a_dry_run_waits_for_nothing() {
+    assert_eq!(rhai("recover --dry-run --no-wait --timeout 10m --jobs 2"), "plan_recover(#{ jobs: 2 })");
+    assert_eq!(rhai("plan-recover --jobs 2"), "plan_recover(#{ jobs: 2 })");
+}
+
+#[test]
+fn every_function_that_a_command_line_can_write_is_a_subcommand_with_every_option_as_a_flag() {
+    let whole = definition();
+    for entry in crate::script::catalog().iter().filter(|e| primitives::is_command(e)) {
+        let outer = if entry.namespace.is_empty() { Some(&whole) } else { whole.find_subcommand(entry.namespace) };
+        let Some(command) = outer.and_then(|o| o.find_subcommand(primitives::spelled(entry.name))) else {
+            panic!("{} is no subcommand", entry.full_name());
+        };
+        let ids: Vec<&str> = command.get_arguments().map(|a| a.get_id().as_str()).collect();
+        for option in entry.options.iter().filter(|o| primitives::has_flag(o)) {
+            assert!(ids.contains(&option.name), "{} has no flag for `{}`", entry.full_name(), option.name);
+        }
+        for id in ids {
+            let known = entry.options.iter().any(|o| o.name == id)
+                || entry.forms.iter().any(|f| f.iter().any(|p| p.split(": ").next() == Some(id)))
+                || matches!(id, "dry_run" | "check");
+            assert!(known, "{} has no option for the flag `{id}`", entry.full_name());
+        }
+    }
+}
+
+#[test]
+fn what_has_no_subcommand_is_about_the_session_or_cannot_be_written() {
+    for entry in crate::script::catalog().iter().filter(|e| e.method_of.is_empty() && e.namespace.is_empty()) {
+        let written = |kind: &str| !kind.ends_with(": closure") && !kind.ends_with(": Plan");
+        let writable = entry.forms.iter().any(|f| f.iter().all(|p| written(p)));
+        let excluded = primitives::NO_COMMANDS.contains(&entry.name);
+        assert_eq!(primitives::is_command(entry), writable && !excluded, "{}", entry.full_name());
+    }
+}
+
+#[test]
+fn completion_knows_every_command_and_flag() {
+    let whole = definition();
+    for shell in [completions::Shell::Bash, completions::Shell::Zsh] {
+        let script = completions::script(shell, &whole);
+        for command in whole.get_subcommands().filter(|c| !c.is_hide_set()) {
+            assert!(script.contains(&format!("'{}'|", command.get_name())), "{shell:?}: {}", command.get_name());
+            for long in command.get_arguments().filter_map(|a| a.get_long()) {
+                assert!(script.contains(&format!("--{long}")), "{shell:?}: {} --{long}", command.get_name());
+            }
+        }
+        assert!(!script.contains("demo-keeper"), "what is hidden is not completed");
+    }
 }
 
 #[test]
@@ -195,5 +267,40 @@ fn the_help_lists_every_exit_code() {
 
 #[test]
 fn the_definition_is_consistent() {
-    Cli::command().debug_assert();
+    definition().debug_assert();
+}
+
+#[test]
+fn a_dry_run_is_the_call_s_own_plan_or_a_rehearsal_of_the_whole_session() {
+    assert_eq!(rhai("--dry-run recover"), "plan_recover()");
+    assert_eq!(rhai("recover --dry-run"), "plan_recover()");
+    assert!(!parsed("recover --dry-run").dry_run, "the call makes its plan by itself");
+    assert!(parsed("fts-pause --dry-run").dry_run, "there is no plan of it");
+    for line in ["--dry-run -e recover()", "--dry-run x.rhai", "apply f --dry-run", "--dry-run"] {
+        assert!(parsed(line).dry_run, "{line}");
+    }
+    for line in ["start c --dry-run", "stop c --dry-run", "init c --dry-run", "destroy c --dry-run"] {
+        assert_eq!(parse_exit(&refused(line)), Exit::Usage, "{line}");
+    }
+    match parsed("adopt d --dry-run").action {
+        Action::Adopt { dry_run, .. } => assert!(dry_run),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_time_limit_is_the_call_s_own_or_the_whole_run_s() {
+    use std::time::Duration;
+    assert_eq!(parsed("--timeout 10m -e 1").time_limit, Some(Duration::from_secs(600)));
+    assert_eq!(parsed("state --timeout 10s").time_limit, Some(Duration::from_secs(10)));
+    assert_eq!(parsed("recover --timeout 10m").time_limit, None, "recover has one of its own");
+    assert_eq!(rhai("recover --timeout 10m"), "recover(#{ timeout: \"10m\" })");
+    for line in ["--timeout 10 -e 1", "--timeout soon -e 1", "--timeout 10m", "start c --timeout 10m", "--ndjson"] {
+        assert_eq!(parse_exit(&refused(line)), Exit::Usage, "{line}");
+    }
+}
+
+#[test]
+fn a_saved_plan_is_applied_from_its_file() {
+    assert_eq!(parsed("-c d apply plan.json").action, Action::Apply { file: "plan.json".into() });
 }

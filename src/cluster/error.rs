@@ -22,7 +22,8 @@ pub enum ClusterError {
     /// A fault function on a cluster that is not for drills.
     #[error("faults are injected only on drill clusters")]
     NotDrill,
-    /// The interrupt flag was raised while waiting.
-    #[error("interrupted")]
-    Interrupted,
+    /// The interrupt flag was raised while waiting. `left` says what may go on, and is empty for what
+    /// only reads.
+    #[error("interrupted{}{left}", if left.is_empty() { "" } else { ": " })]
+    Interrupted { left: String },
 }

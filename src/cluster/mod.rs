@@ -4,6 +4,7 @@
 //! Pure, like the core: values and functions over values. What to do is decided here from a
 //! [`State`]; how it is done belongs to a backend.
 
+mod diff;
 mod error;
 pub mod estimate;
 mod evidence;
@@ -19,7 +20,10 @@ pub mod saved;
 mod state;
 mod traits;
 mod warning;
+mod why;
+mod work;
 
+pub use diff::{Changed, Item, PlanDiff, diff};
 pub use error::ClusterError;
 pub use evidence::{Decided, Evidence, Observed};
 pub use outcome::{ContentProgress, Outcome, OutcomeStatus, Progressing, SegmentOutcome};
@@ -30,5 +34,12 @@ pub use predict::state_after;
 pub use recovery::{Line, Recovery, recoveries};
 pub use refusal::{Refusal, RefusalCode};
 pub use state::{Alive, ContentState, CoordinatorState, HostState, PairHealth, Segment, State};
-pub use traits::{Cluster, Control, Fault, Observer, OperationId, PingResult, Rows, SqlTarget, Value};
+pub use traits::{
+    Acting, Cluster, Control, Fault, InterruptFlag, Observer, OperationId, PingResult, Rows, SqlTarget, Value,
+};
 pub use warning::{Episode, Thresholds, Warning, WarningCode, warnings};
+pub use why::{About, Clue, ClueKind, Part, Tried, WHY_VERBS, Why, why};
+pub use work::{
+    AuditLine, AuditQuery, HEARTBEAT_EVERY_MS, HEARTBEAT_STALE_MS, MaintenanceInfo, OperationInfo, done, duration,
+    step_of,
+};

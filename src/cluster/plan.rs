@@ -161,6 +161,7 @@ pub struct Plan {
     /// Four hexadecimal digits, from everything below.
     pub id: String,
     /// The fingerprint of the state it was made from: cluster, epochs and rows of its contents, hosts.
+    /// A person is shown the first four of its digits.
     pub state_id: String,
     pub cluster_id: String,
     /// When it was made, in Unix milliseconds.

@@ -69,8 +69,8 @@ pub fn still_holds(plan: &Plan, state: &State) -> Option<Refusal> {
     None
 }
 
-/// Four hexadecimal digits from what a plan depends on: cluster, epochs and rows of these contents,
-/// and whether their hosts answer.
+/// 16 hexadecimal digits from what a plan depends on: cluster, epochs and rows of these contents, and
+/// whether their hosts answer. 64 bits, because a plan that passes here is applied.
 pub fn state_fingerprint(state: &State, contents: &[Content]) -> String {
     let mut text = format!("{}\n", state.cluster_id);
     for content in contents {
@@ -81,9 +81,17 @@ pub fn state_fingerprint(state: &State, contents: &[Content]) -> String {
             text.push_str(&format!("{:?} {host:?}\n", segment.row));
         }
     }
-    four_digits(&text)
+    format!("{:016x}", fnv1a(text.as_bytes()))
 }
 
+/// FNV-1a of 64 bits: the same in every release, and nobody is kept from forging what he may apply.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0000_0100_0000_01b3;
+    bytes.iter().fold(OFFSET, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(PRIME))
+}
+
+/// A name that a person can say; nothing is decided by it.
 fn four_digits(text: &str) -> String {
     let sum = crc32c::crc32c(text.as_bytes());
     format!("{:04x}", (sum >> 16) ^ (sum & 0xffff))
@@ -418,5 +426,16 @@ fn add_place(state: &State, dbid: Dbid, places: &mut Vec<Place>) {
             port: segment.row.port,
             datadir: segment.row.datadir.clone(),
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fingerprint_is_the_published_fnv_1a() {
+        assert_eq!(fnv1a(b""), 0xcbf2_9ce4_8422_2325);
+        assert_eq!(fnv1a(b"foobar"), 0x8594_4171_f739_67e8);
     }
 }

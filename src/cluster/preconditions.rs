@@ -106,6 +106,12 @@ pub const PRECONDITIONS: &[Precondition] = &[
         check: host_answers,
     },
     Precondition {
+        code: RefusalCode::InMaintenance,
+        verbs: &["recover", "full_recover"],
+        says: "the target's host is not in maintenance",
+        check: not_in_maintenance,
+    },
+    Precondition {
         code: RefusalCode::SourceDamaged,
         verbs: &["recover", "full_recover"],
         says: "the acting primary's own data is sound",
@@ -266,6 +272,14 @@ fn host_answers(s: &Subject) -> Vec<Refusal> {
         }
         _ => Vec::new(),
     }
+}
+
+fn not_in_maintenance(s: &Subject) -> Vec<Refusal> {
+    let maintained = |row: &crate::core::row::SegmentRow| {
+        let found = s.state.maintenance.iter().find(|m| m.host == row.hostname)?;
+        Some(found.refusal(s.state.time_ms, s.content, row.dbid))
+    };
+    s.target.and_then(|target| maintained(&target.row)).into_iter().collect()
 }
 
 fn source_sound(s: &Subject) -> Vec<Refusal> {

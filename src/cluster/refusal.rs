@@ -37,7 +37,7 @@ refusal_codes! {
     IncrementalImpossible = "incremental_impossible",
         "What changed since the segment went down is not known for this copy, so only a full copy can make it equal: full_recover(#{ dbids: N }).";
     SourceDamaged = "source_damaged",
-        "The acting primary's own data is damaged and must not be copied over the other copy. What is damaged, why(\"content N\") and state() say. Its mirror, though down, holds what it held when the difference was found: save what the primary still gives, then promote the mirror by the typed override, or restore the content from a backup.";
+        "The acting primary's own data is damaged and must not be copied over the other copy. What is damaged, why(\"content N\") and state() say. Its mirror, though down, holds what it held when the difference was found. Save what the primary still gives; then let the mirror serve, by the typed override that says what may be lost: force_primary(#{ dbids: MIRROR }). What it lacks, load from a backup: psql contentN. Then make the damaged copy anew: full_recover(#{ dbids: FORMER }).";
     Quarantined = "quarantined",
         "The catalog's rows of this content are impossible, or a segment knows a later epoch than the catalog. Nothing is decided for it until a person has looked.";
     NoMirror = "no_mirror",
@@ -50,6 +50,10 @@ refusal_codes! {
         "The cluster changed since the plan was made. Make it again and look at it again.";
     OtherCluster = "other_cluster",
         "The plan was made for another cluster.";
+    Vetoed = "vetoed",
+        "A hook of the site has not let the change pass, or has failed: what it said is the cause, and where it stands is the next step. Hooks are registered by before(...), in hooks.rhai of the site's folder too.";
+    InMaintenance = "in_maintenance",
+        "Somebody works on the segment's host, so nothing is recovered to it. It ends by itself; maintenance() lists who, why and until when, maintenance(\"HOST\", \"0s\", \"done\") ends it.";
     Stopping = "stopping",
         "The cluster is being stopped, so nothing is begun. Wait for the end, or end the sessions it waits for: segsh stop --mode fast; then segsh start.";
     CoordinatorDown = "coordinator_down",

@@ -9,20 +9,46 @@ use super::outcome::{Outcome, Progressing};
 use super::plan::Plan;
 use super::refusal::Refusal;
 use super::state::State;
+use super::work::{AuditLine, AuditQuery, OperationInfo};
 use crate::core::ids::{Content, Dbid};
 use crate::core::report::StopMode;
 use serde::{Deserialize, Serialize};
 
-/// Who began an operation: shown to a second administrator, written to the audit log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Who began an operation, and on what: shown to a second administrator, written to the audit log.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {
     /// The real user behind a shared account.
     pub user: String,
+    /// The account that was acted as; empty when it is the user's own.
+    #[serde(default)]
+    pub account: String,
     pub host: String,
     pub pid: u32,
     pub terminal: String,
-    /// Script and position, empty at the prompt.
+    /// Script and line, empty at the prompt.
     pub script: String,
+    /// The plan's id; empty when there was none.
+    #[serde(default)]
+    pub plan: String,
+    /// How it was confirmed: `typed`, `--yes`, `confirm()`; empty when nothing was to be confirmed.
+    #[serde(default)]
+    pub confirmed: String,
+}
+
+impl Owner {
+    /// `sam as gpadmin on mdw, pts/3, pid 4711, site/nightly.rhai:14`.
+    pub fn who(&self) -> String {
+        let account = if self.account.is_empty() { String::new() } else { format!(" as {}", self.account) };
+        let terminal = self.terminal.trim_start_matches("/dev/");
+        let terminal = if terminal.is_empty() { String::new() } else { format!(", {terminal}") };
+        let script = if self.script.is_empty() { String::new() } else { format!(", {}", self.script) };
+        format!("{}{account} on {}{terminal}, pid {}{script}", self.user, self.host, self.pid)
+    }
+
+    /// Whether it is the same process.
+    pub fn is_process_of(&self, other: &Owner) -> bool {
+        self.host == other.host && self.pid == other.pid
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -39,6 +65,30 @@ pub enum Request {
     /// Follows an operation to its end.
     Watch {
         op: i64,
+        /// Who follows it.
+        #[serde(default)]
+        owner: Option<Owner>,
+    },
+    /// Whoever follows an operation is still there.
+    Alive {
+        op: i64,
+        owner: Owner,
+    },
+    /// The operations that run and the last that ended, newest first; or the one of this number.
+    Operations {
+        last: usize,
+        op: Option<i64>,
+    },
+    /// The newest lines of the audit log, oldest first.
+    Audit {
+        query: AuditQuery,
+    },
+    /// Nothing is recovered to a host for so many milliseconds; 0 ends that. Then the state.
+    Maintenance {
+        host: String,
+        for_ms: i64,
+        reason: String,
+        owner: Owner,
     },
     /// Begin no further segment of it; finish what is under way.
     StopAfterSegment {
@@ -51,6 +101,9 @@ pub enum Request {
     Setting {
         name: String,
         value: Option<String>,
+        /// Who writes it.
+        #[serde(default)]
+        owner: Option<Owner>,
     },
     /// Nobody is promoted for so long; the coordinator's default when no time is given. Then the state.
     FtsPause {
@@ -68,6 +121,8 @@ pub enum Request {
     /// SIGKILL of a segment, drill clusters only.
     Kill {
         dbid: Dbid,
+        #[serde(default)]
+        owner: Option<Owner>,
     },
     /// Start every segment that is not running, recover the pairs that were synchronized.
     Start {
@@ -90,6 +145,9 @@ pub enum Reply {
     Begun {
         op: i64,
         joined: bool,
+        /// Whose operation was joined.
+        #[serde(default)]
+        owner: Option<Owner>,
     },
     /// Nothing was begun.
     Refused {
@@ -112,6 +170,12 @@ pub enum Reply {
     },
     Evidence {
         evidence: Box<Evidence>,
+    },
+    Operations {
+        operations: Vec<OperationInfo>,
+    },
+    Audit {
+        lines: Vec<AuditLine>,
     },
     Ok,
     /// The request itself can't be answered, with a next step.

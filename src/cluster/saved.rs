@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// The version of the file: it changes with what a plan holds.
-pub const SCHEMA: u64 = 1;
+pub const SCHEMA: u64 = 2;
 /// The longest file that is read, in bytes.
 pub const BYTES_MAX: u64 = 16 << 20;
 

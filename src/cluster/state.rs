@@ -2,6 +2,7 @@
 
 use super::recovery::Recovery;
 use super::warning::Warning;
+use super::work::MaintenanceInfo;
 use crate::core::ids::{Content, Dbid, Epoch};
 use crate::core::report::Progress;
 use crate::core::row::{Mode, PairRow, Pairing, Role, SegmentRow, Status};
@@ -139,6 +140,9 @@ pub struct State {
     /// What should be looked at before it becomes a fault.
     #[serde(default)]
     pub warnings: Vec<Warning>,
+    /// Hosts to which nothing is recovered for a while.
+    #[serde(default)]
+    pub maintenance: Vec<MaintenanceInfo>,
     /// Age of the last probe in milliseconds; of the catalog's last write when the coordinator is down.
     pub age_ms: i64,
     /// When this was made, in Unix milliseconds.

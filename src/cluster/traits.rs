@@ -5,9 +5,11 @@ use super::evidence::Evidence;
 use super::outcome::{Outcome, Progressing};
 use super::plan::Plan;
 use super::state::State;
+use super::work::{AuditLine, AuditQuery, OperationInfo};
 use crate::core::ids::{Content, Dbid};
 use crate::core::report::StopMode;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// What an observer of a running operation wants next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +27,12 @@ pub enum Control {
 /// Sees a running operation and may steer it. Called at least every 100 ms.
 pub trait Observer {
     fn progress(&mut self, now: &Progressing) -> Control;
+    /// What is worth knowing beside the progress, such as whose operation was joined.
+    fn note(&mut self, _text: &str) {}
 }
+
+/// Says whether a person wants what runs to end: Ctrl-C, TERM, or the end of a time limit. Sticky.
+pub type InterruptFlag = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// The id of a coordinator's operation.
 pub type OperationId = i64;
@@ -49,6 +56,15 @@ pub struct Rows {
     pub rows: Vec<Vec<Value>>,
     /// Rows inserted, updated or deleted.
     pub affected: i64,
+}
+
+/// On whose behalf the next calls are made, beyond what the process itself is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Acting {
+    /// Script and line, empty at the prompt.
+    pub script: String,
+    /// How the next change was confirmed; see [`super::request::Owner`].
+    pub confirmed: String,
 }
 
 /// Where a statement goes.
@@ -115,10 +131,40 @@ pub trait Cluster: Send + Sync {
     fn fts_resume(&self) -> Result<State, ClusterError>;
     /// What FTS saw of a content, and what it decided from it.
     fn evidence(&self, content: Content) -> Result<Evidence, ClusterError>;
+    /// From now on calls are made by this script, so confirmed: it stands with the lock and in the audit log.
+    fn acting_as(&self, _acting: Acting) {}
+    /// The operations that run and the last so many that ended, newest first; or the one of this number.
+    fn operations(&self, _last: usize, _op: Option<i64>) -> Result<Vec<OperationInfo>, ClusterError> {
+        Err(unsupported("operations"))
+    }
+    /// Follows an operation to its end; the stored outcome of one that has ended. An observer that detaches leaves
+    /// it running.
+    fn attach(&self, _op: i64, _observer: &mut dyn Observer) -> Result<Outcome, ClusterError> {
+        Err(unsupported("attach"))
+    }
+    /// The newest lines of the audit log that the query asks for, oldest first.
+    fn audit(&self, _query: &AuditQuery) -> Result<Vec<AuditLine>, ClusterError> {
+        Err(unsupported("audit"))
+    }
+    /// Nothing is recovered to a host for so many milliseconds; 0 ends that. The state then.
+    fn maintenance(&self, _host: &str, _for_ms: i64, _reason: &str) -> Result<State, ClusterError> {
+        Err(unsupported("maintenance"))
+    }
     /// Injects a fault; [`ClusterError::NotDrill`] elsewhere.
     fn fault(&self, fault: &Fault) -> Result<(), ClusterError>;
     /// Where a PostgreSQL client connects: socket directory (or host) and port.
     fn pg_endpoint(&self) -> (String, u16);
     /// Stops the whole cluster and starts it again. `restart()` with a selection is a plan instead.
     fn restart_all(&self, mode: StopMode, observer: &mut dyn Observer) -> Result<Outcome, ClusterError>;
+    /// From now on a call that waits for an answer ends with [`ClusterError::Interrupted`] soon after
+    /// `flag` says so. A call that follows an operation asks its observer instead. A backend whose
+    /// calls never wait has nothing to do here.
+    fn interrupted_by(&self, flag: InterruptFlag) {
+        drop(flag);
+    }
+}
+
+/// What a backend without a coordinator of ours says.
+fn unsupported(call: &str) -> ClusterError {
+    ClusterError::Invalid { message: format!("this cluster has no {call}()"), next: "help()".into() }
 }

@@ -207,7 +207,7 @@ fn record(dir: &Path, beside: bool) -> Result<CopyRecord, String> {
     let read = |name: &str| std::fs::read(dir.join(name)).map_err(|e| format!("{}: {e}", dir.join(name).display()));
     let meta = Meta::decode(&read(IDENTITY_FILE)?).map_err(|e| format!("{} {e}", dir.join(IDENTITY_FILE).display()))?;
     // A map that can't be read means that only a full copy can follow, and nothing worse.
-    let map = read(MAP_FILE).ok().and_then(|bytes| TrackMap::decode(&bytes).ok());
+    let map = read(MAP_FILE).ok().and_then(|bytes| TrackMap::decode(&bytes).ok()).map(|map| meta.map_in_force(map));
     let mut touched = meta.touched.clone();
     for then in &meta.stamps {
         let now = std::fs::metadata(dir.join(&then.name)).ok();

@@ -48,7 +48,12 @@ pub(super) async fn follow_on(
             Reply::Failed { message, next } => {
                 return Err(ClusterDirError::Failed { message, next });
             }
-            other @ (Reply::State { .. } | Reply::Setting { .. } | Reply::Evidence { .. } | Reply::Ok) => {
+            other @ (Reply::State { .. }
+            | Reply::Setting { .. }
+            | Reply::Evidence { .. }
+            | Reply::Operations { .. }
+            | Reply::Audit { .. }
+            | Reply::Ok) => {
                 let what = format!("an answer to something else: {other:?}");
                 return Err(ClusterDirError::Coordinator(NetError::BadFrame(what)));
             }

@@ -100,6 +100,7 @@ impl ClusterDirError {
                 format!("segsh stop --mode immediate, or look at process {pid}")
             }
             ClusterDirError::Refused(refusals) => refusals.first().map(|r| r.next.clone()).unwrap_or_default(),
+            ClusterDirError::Locked { op, .. } => format!("segsh -e 'attach({op})'"),
             ClusterDirError::NotDrill => "segsh init DIR --drill".into(),
             _ => String::new(),
         }

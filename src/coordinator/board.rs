@@ -3,7 +3,8 @@
 //! The prober and the watch of the hosts write here; the state, the operations and the gateway's
 //! routes read, and wait for news. The catalog stays the truth: a row here is a copy of it.
 
-use crate::cluster::estimate::{Speedometer, rate_of_all};
+use super::maintenance::Window;
+use crate::cluster::estimate::Speedometer;
 use crate::core::ids::{Content, Dbid, Epoch};
 use crate::core::report::{MirrorLoss, Report, Stage};
 use crate::core::row::PairRow;
@@ -24,9 +25,8 @@ pub struct Seen {
     /// The last loss of a mirror that a primary reported, and under which epoch: the report itself is
     /// replaced as soon as tracking is granted.
     pub lost: Option<(Epoch, MirrorLoss)>,
-    /// Measures a copy from this segment, and the bytes per second of the last one that ended.
+    /// Measures a copy from this segment.
     pub speed: Speedometer,
-    pub copy_rate_bytes: Option<i64>,
 }
 
 /// How attempts to reach a segment fail.
@@ -41,13 +41,10 @@ pub struct Failing {
 }
 
 impl Seen {
-    /// Notes how fast a copy from this segment goes, in the report itself and for the next estimate.
+    /// Notes how fast a copy from this segment goes, in the report itself.
     pub fn measure(&mut self, now_ms: u64, report: &mut Report) {
-        let Some(progress) = &mut report.progress else { return };
-        match progress.stage {
-            Stage::DataCopy => progress.rate_bytes = self.speed.see(now_ms, progress.copied_blocks),
-            Stage::Claimed => self.copy_rate_bytes = rate_of_all(progress).or(self.copy_rate_bytes),
-            Stage::Preparation | Stage::FlatFiles => {}
+        if let Some(progress) = report.progress.as_mut().filter(|p| p.stage == Stage::DataCopy) {
+            progress.rate_bytes = self.speed.see(now_ms, progress.copied_blocks);
         }
     }
 
@@ -89,6 +86,8 @@ pub struct Knowledge {
     pub segments: BTreeMap<Dbid, Seen>,
     pub contents: BTreeMap<Content, ContentSeen>,
     pub hosts: BTreeMap<String, HostSeen>,
+    /// Hosts to which nothing is recovered; what is over is not taken out.
+    pub maintenance: BTreeMap<String, Window>,
     /// Until when nobody is promoted; `None` when FTS is not paused.
     pub paused_until: Option<Instant>,
     /// When the last round of probes was seen to its end.
@@ -107,6 +106,7 @@ impl Default for Knowledge {
             segments: BTreeMap::new(),
             contents: BTreeMap::new(),
             hosts: BTreeMap::new(),
+            maintenance: BTreeMap::new(),
             paused_until: None,
             probed: None,
             fresh: Duration::from_secs(2) + LENIENCE,

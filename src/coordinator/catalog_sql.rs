@@ -258,7 +258,7 @@ fn owner(coordinator: &Coordinator) -> Owner {
         user: "postgres".into(),
         host: coordinator.site.host.clone(),
         pid: std::process::id(),
-        terminal: String::new(),
         script: "SQL".into(),
+        ..Owner::default()
     }
 }

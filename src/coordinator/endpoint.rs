@@ -1,9 +1,10 @@
 //! The control endpoint: requests of clients in, replies out.
 
 use super::Coordinator;
-use super::operations::Watching;
+use super::clock::unix_ms;
+use super::operations::{Answer, Watching};
 use crate::cluster::request::{Owner, Reply, Request};
-use crate::cluster::{Outcome, OutcomeStatus, Progressing};
+use crate::cluster::{AuditQuery, Outcome, OutcomeStatus, Plan, Progressing, done};
 use crate::core::ids::Dbid;
 use crate::core::report::StopMode;
 use crate::net::{Framed, NetError, Purpose, accept};
@@ -14,6 +15,8 @@ use tokio::sync::watch;
 
 /// How long a client may take to prove itself.
 const PROVE_WITHIN: Duration = Duration::from_secs(2);
+/// So many operations or lines of the audit log are told at a time.
+const TOLD_MAX: usize = 1_000;
 /// Watchers are told at most this often.
 const TELL_EVERY: Duration = Duration::from_millis(50);
 
@@ -62,11 +65,31 @@ impl Coordinator {
                 self.probe().await;
                 self.state_reply()
             }
-            Request::Begin { plan, owner } => self.operations.begin(&plan, &owner).map_or_else(failed, Reply::from),
-            Request::Watch { op } => return self.follow(framed, op).await,
+            Request::Begin { plan, owner } => self.begin(&plan, &owner),
+            Request::Watch { op, owner } => {
+                if let Some(owner) = owner {
+                    self.operations.hear(op, &owner);
+                }
+                return self.follow(framed, op).await;
+            }
+            Request::Alive { op, owner } => {
+                self.operations.hear(op, &owner);
+                Reply::Ok
+            }
+            Request::Operations { last, op } => self
+                .operations
+                .list(last.min(TOLD_MAX), op)
+                .map_or_else(failed, |operations| Reply::Operations { operations }),
+            Request::Audit { query } => self.audited(query).await,
+            Request::Maintenance { host, for_ms, reason, owner } => {
+                match self.maintain(&host, for_ms, &reason, &owner) {
+                    Ok(()) => self.state_reply(),
+                    Err(error) => Reply::Failed { message: error.to_string(), next: error.next() },
+                }
+            }
             Request::StopAfterSegment { op } => self.flag(op, false),
             Request::Cancel { op } => self.flag(op, true),
-            Request::Setting { name, value } => self.setting(&name, value.as_deref()),
+            Request::Setting { name, value, owner } => self.setting(&name, value.as_deref(), owner.as_ref()),
             Request::FtsPause { for_ms, owner } => match self.pause_fts(for_ms, &owner).await {
                 Ok(()) => self.state_reply(),
                 Err(error) => Reply::Failed { message: error.to_string(), next: "fts_pause(\"10m\")".into() },
@@ -79,11 +102,46 @@ impl Coordinator {
                 Ok(evidence) => Reply::Evidence { evidence: Box::new(evidence) },
                 Err(error) => failed(error),
             },
-            Request::Kill { dbid } => self.kill(dbid).await,
+            Request::Kill { dbid, owner } => self.kill(dbid, owner.as_ref()).await,
             Request::Start { owner } => return self.start_all(framed, &owner).await,
             Request::Stop { mode, owner } => return self.stop_all(framed, mode, &owner).await,
         };
         framed.send(&reply).await
+    }
+
+    /// Begins a plan's operation. What is refused here is in the audit log, too: its plan was confirmed.
+    fn begin(&self, plan: &Plan, owner: &Owner) -> Reply {
+        let answer = match self.operations.begin(plan, owner) {
+            Ok(answer) => answer,
+            Err(error) => return failed(error),
+        };
+        match &answer {
+            Answer::Begun { op, joined: true } => {
+                return Reply::Begun { op: *op, joined: true, owner: self.operations.owner_of(*op) };
+            }
+            Answer::Refused(refusals) => {
+                let refused = OutcomeStatus::Refused;
+                let outcome =
+                    Outcome { status: refused, refusals: refusals.clone(), ..done(plan.verb(), String::new()) };
+                self.audit.append(0, owner, unix_ms(), &outcome);
+            }
+            Answer::Begun { .. } | Answer::Locked { .. } | Answer::NothingToDo => {}
+        }
+        Reply::from(answer)
+    }
+
+    /// The lines of the audit log; read beside the other requests, because it may be long.
+    async fn audited(&self, mut query: AuditQuery) -> Reply {
+        query.last = query.last.min(TOLD_MAX);
+        let audit = self.audit.clone();
+        let read = tokio::task::spawn_blocking(move || audit.read(&query)).await;
+        match read.map_err(std::io::Error::other).and_then(|lines| lines) {
+            Ok(lines) => Reply::Audit { lines },
+            Err(error) => {
+                let message = format!("the audit log can't be read: {error}");
+                Reply::Failed { message, next: "look at the coordinator's log".into() }
+            }
+        }
     }
 
     fn state_reply(&self) -> Reply {
@@ -98,15 +156,18 @@ impl Coordinator {
         }
     }
 
-    fn setting(&self, name: &str, value: Option<&str>) -> Reply {
+    fn setting(&self, name: &str, value: Option<&str>, owner: Option<&Owner>) -> Reply {
         let result = match value {
             Some(value) => self.set_setting(name, value),
             None => self.store.setting(name),
         };
+        if let (Some(_), Some(owner), Ok(value)) = (value, owner, &result) {
+            self.audit.append(0, owner, unix_ms(), &done("setting", format!("{name} = {value}")));
+        }
         result.map_or_else(failed, |value| Reply::Setting { value })
     }
 
-    async fn kill(&self, dbid: Dbid) -> Reply {
+    async fn kill(&self, dbid: Dbid, owner: Option<&Owner>) -> Reply {
         let next = || "state()".to_string();
         if !self.site.drill {
             let message = "faults are injected only on drill clusters".into();
@@ -123,6 +184,9 @@ impl Coordinator {
             if let Err(error) = host.kill_segment(&datadir).await {
                 return Reply::Failed { message: error.to_string(), next: next() };
             }
+        }
+        if let Some(owner) = owner {
+            self.audit.append(0, owner, unix_ms(), &done("kill", format!("dbid {dbid} on {}", row.hostname)));
         }
         self.prober.kick(None);
         Reply::Ok
@@ -162,7 +226,6 @@ impl Coordinator {
     }
 
     async fn start_all(&self, framed: &mut Framed, owner: &Owner) -> Result<(), NetError> {
-        use super::operations::Answer;
         match self.operations.begin_start(owner) {
             Ok(Answer::Begun { op, .. }) => self.follow(framed, op).await,
             Ok(Answer::NothingToDo) => framed.send(&Reply::Ended { outcome: nothing_to_start() }).await,

@@ -4,7 +4,7 @@ use super::routes::{Routes, Serving, Way};
 use super::{Coordinator, CoordinatorError, catalog_sql};
 use crate::core::ids::Content;
 use crate::gateway::{CatalogServer, Front, FrontConfig, NoPrimary, Route, Router, ServingId, TcpConfig};
-use crate::sql::{self, Client, Gate, Sessions, SqlError, SqlHost, StorageError, WriteQueue};
+use crate::sql::{self, Client, Gate, Position, Sessions, SqlError, SqlHost, StorageError, WriteQueue};
 use async_trait::async_trait;
 use rusqlite::Connection;
 use std::io;
@@ -72,6 +72,15 @@ impl SqlHost for Catalog {
 
     /// The catalog has one copy and one process: what it says is always current.
     fn read_permit(&self, _go_on: &dyn Fn() -> bool) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    fn position(&self) -> Position {
+        Position::default()
+    }
+
+    /// A change of the catalog is durable before anybody can see it.
+    fn durable(&self, _position: Position, _go_on: &dyn Fn() -> bool) -> Result<(), StorageError> {
         Ok(())
     }
 }

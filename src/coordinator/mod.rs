@@ -15,6 +15,7 @@ pub mod clock;
 mod endpoint;
 mod front;
 pub mod hostwatch;
+pub mod maintenance;
 pub mod operations;
 pub mod pause;
 pub mod prober;
@@ -159,6 +160,16 @@ pub async fn run(cluster_dir: &Path) -> Result<(), CoordinatorError> {
     Ok(())
 }
 
+/// Without that room a failover would wait for space on the coordinator's disk: worth a warning, and no reason
+/// not to start.
+fn set_room_aside(store: &Store) {
+    match store.set_room_aside() {
+        Ok(true) => {}
+        Ok(false) => tracing::warn!("the catalog's file system sets no room aside for decisions on a full disk"),
+        Err(error) => tracing::warn!(%error, "no room was set aside for decisions on a full disk"),
+    }
+}
+
 impl Coordinator {
     /// Opens the catalog and starts FTS, the watch of the hosts, and what operations were left.
     pub fn start(site: Site) -> Result<Arc<Coordinator>, CoordinatorError> {
@@ -181,11 +192,15 @@ impl Coordinator {
     }
 
     fn start_with(site: Site, hosts: Hosts, store: Store) -> Result<Arc<Coordinator>, CoordinatorError> {
+        set_room_aside(&store);
         let (site, store) = (Arc::new(site), Arc::new(store));
         let board = Arc::new(Board::default());
+        let maintained = maintenance::left(&store)?;
+        board.write(|k| k.maintenance = maintained);
         let segments: Vec<_> = store.rows()?.into_iter().filter(|r| r.content != Content::COORDINATOR).collect();
         let (begun, mut to_pick_up) = mpsc::unbounded_channel();
         let glance = Glance::of(&hosts);
+        let left = store.active()?;
         let prober = Prober::start(prober::Setup {
             store: store.clone(),
             board: board.clone(),
@@ -194,6 +209,7 @@ impl Coordinator {
             segments: segments.clone(),
             owner: fts_owner(&site),
             begun,
+            taken_up: operations::taken_up(&left),
         })?;
         hostwatch::watch(&hosts, &board, &glance);
         let audit = Audit::new(&site.dir);
@@ -206,7 +222,7 @@ impl Coordinator {
             segments.clone(),
             audit.clone(),
         );
-        operations.resume()?;
+        operations.resume(left);
         let follow_ups = operations.clone();
         tokio::spawn(async move {
             while let Some(op) = to_pick_up.recv().await {
@@ -279,13 +295,7 @@ fn session_wait(store: &Store) -> Result<Duration, StoreError> {
 
 /// Who stands behind the goals that FTS writes.
 fn fts_owner(site: &Site) -> Owner {
-    Owner {
-        user: "FTS".into(),
-        host: site.host.clone(),
-        pid: std::process::id(),
-        terminal: String::new(),
-        script: String::new(),
-    }
+    Owner { user: "FTS".into(), host: site.host.clone(), pid: std::process::id(), ..Owner::default() }
 }
 
 fn hosts(site: &Site) -> Hosts {

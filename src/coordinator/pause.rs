@@ -4,7 +4,7 @@ use super::Coordinator;
 use super::clock::unix_ms;
 use super::store::{StoreError, timestamp};
 use crate::cluster::request::Owner;
-use crate::cluster::{Evidence, Observed, Outcome, OutcomeStatus};
+use crate::cluster::{Evidence, Observed, done};
 use crate::core::ids::Content;
 use std::time::Duration;
 use thiserror::Error;
@@ -40,7 +40,7 @@ impl Coordinator {
         };
         let began_ms = unix_ms();
         let until = timestamp(began_ms.saturating_add(i64::try_from(ms).unwrap_or(i64::MAX)));
-        let text = format!("paused until {until} by {}: no mirror takes over before", who(owner));
+        let text = format!("paused until {until} by {}: no mirror takes over before", owner.who());
         self.store.event(&format!("FTS: {text}"), began_ms)?;
         self.prober.pause(Some(Duration::from_millis(ms))).await;
         tracing::warn!(text, "FTS");
@@ -51,7 +51,7 @@ impl Coordinator {
     /// Ends a pause; what it withheld is decided before this returns.
     pub async fn resume_fts(&self, owner: &Owner) -> Result<(), StoreError> {
         let at_ms = unix_ms();
-        let text = format!("resumed by {}", who(owner));
+        let text = format!("resumed by {}", owner.who());
         self.store.event(&format!("FTS: {text}"), at_ms)?;
         self.prober.pause(None).await;
         tracing::warn!(text, "FTS");
@@ -69,24 +69,5 @@ impl Coordinator {
             Observed { age_ms, time_ms: now_ms.saturating_sub(age_ms), what }
         });
         Ok(Evidence { content, now: sight.now, seen: seen.collect(), decisions })
-    }
-}
-
-/// Who asked, for the history: the real user, where, and by which script.
-fn who(owner: &Owner) -> String {
-    let script = if owner.script.is_empty() { String::new() } else { format!(", {}", owner.script) };
-    format!("{} on {}, pid {}{script}", owner.user, owner.host, owner.pid)
-}
-
-fn done(verb: &str, message: String) -> Outcome {
-    Outcome {
-        verb: verb.into(),
-        status: OutcomeStatus::Done,
-        op: None,
-        segments: Vec::new(),
-        refusals: Vec::new(),
-        elapsed_ms: 0,
-        message,
-        next: String::new(),
     }
 }

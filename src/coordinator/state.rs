@@ -9,7 +9,7 @@ use crate::cluster::{Alive, ContentState, CoordinatorState, HostState, Line, Seg
 use crate::core::fts::unfit;
 use crate::core::ids::{Content, Dbid};
 use crate::core::report::{Phase, Report, Soundness};
-use crate::core::row::{PairRow, Pairing, SegmentRow};
+use crate::core::row::{Pairing, SegmentRow};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -37,7 +37,9 @@ pub fn from_last_catalog(site: &Site, store: &Store) -> Result<State, StoreError
         modified.elapsed().ok()
     });
     let age_ms = written.min().map_or(0, |age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
-    assemble(site, store, &Knowledge::default(), |_| None, None, age_ms)
+    let mut state = assemble(site, store, &Knowledge::default(), |_| None, None, age_ms)?;
+    state.maintenance = store.maintenance()?.into_iter().filter(|m| m.until_ms > state.time_ms).collect();
+    Ok(state)
 }
 
 fn wal(store: &Store) -> PathBuf {
@@ -78,6 +80,7 @@ fn assemble(
         fts_paused_until_ms: known.paused_until.and_then(until_ms),
         recoveries: Vec::new(),
         warnings: Vec::new(),
+        maintenance: known.maintained(),
     })
 }
 
@@ -171,18 +174,12 @@ fn content(row: &ContentRow, known: &Knowledge, operation: Option<i64>) -> Conte
         incremental_impossible: impossible(row, primary, mirror),
         source_damaged: primary.and_then(damaged),
         progress: primary.filter(|p| p.phase == Phase::Resynchronizing).and_then(|p| p.progress.clone()),
-        copy_rate_bytes: pair.and_then(|p| copy_rate(p, known)),
+        copy_rate_bytes: row.copy_rate_bytes,
         operation,
         single_copy_since_ms: row.single_copy_since_ms,
         last_event: row.last_event.clone(),
         quarantine,
     }
-}
-
-/// The rate of the content's last recovery, whichever member was copied from.
-fn copy_rate(pair: &PairRow, known: &Knowledge) -> Option<i64> {
-    let members = std::iter::once(pair.primary.dbid).chain(pair.mirror.map(|m| m.dbid));
-    members.filter_map(|dbid| known.segments.get(&dbid)?.copy_rate_bytes).next()
 }
 
 /// Why only a full copy can make the pair equal, as far as it is known before a recovery begins.

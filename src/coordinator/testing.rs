@@ -106,10 +106,13 @@ impl Cluster {
         let mut rows = vec![row(1, -1, Role::Primary, 5432, "cdw")];
         let address = own_address();
         let at = |row: SegmentRow| SegmentRow { address: address.clone(), ..row };
+        // Each is held until all are chosen: the system may give one that is free again a second time.
+        let mut held = Vec::new();
         for content in 0..pairs {
-            rows.push(at(row(2 + content, content, Role::Primary, free_port(&address), "sdw1")));
-            rows.push(at(row(2 + pairs + content, content, Role::Mirror, free_port(&address), "sdw2")));
+            rows.push(at(row(2 + content, content, Role::Primary, free_port(&address, &mut held), "sdw1")));
+            rows.push(at(row(2 + pairs + content, content, Role::Mirror, free_port(&address, &mut held), "sdw2")));
         }
+        drop(held);
         let fast = [("gp_fts_probe_interval", "200ms"), ("gp_fts_probe_timeout", probe_timeout)];
         let fast: Vec<_> = fast.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
         Store::create(&dir.path().join(CATALOG_FILE), &rows, &fast).expect("a catalog");
@@ -142,13 +145,16 @@ impl Cluster {
 fn own_address() -> String {
     static CLUSTERS: AtomicU32 = AtomicU32::new(0);
     let number = std::process::id().wrapping_mul(512).wrapping_add(CLUSTERS.fetch_add(1, Ordering::Relaxed));
-    let [_, b, c, d] = number.to_be_bytes();
-    format!("127.{}.{c}.{}", b.clamp(1, 254), d.clamp(1, 254))
+    // Neither 0 nor 255 stands last, and no two numbers for one address.
+    let (c, d) = (number / 254 % 256, number % 254 + 1);
+    format!("127.{}.{c}.{d}", number / 254 / 256 % 254 + 1)
 }
 
-fn free_port(address: &str) -> u16 {
+fn free_port(address: &str, held: &mut Vec<std::net::TcpListener>) -> u16 {
     let listener = std::net::TcpListener::bind((address, 0)).expect("a port");
-    listener.local_addr().expect("an address").port()
+    let port = listener.local_addr().expect("an address").port();
+    held.push(listener);
+    port
 }
 
 impl World {
@@ -235,6 +241,13 @@ impl World {
         }
         inner.link_ended(proc.report.content);
         Some(proc.report.pid)
+    }
+
+    fn kill_process(&self, dbid: Dbid, pid: u32) {
+        let runs = self.lock().procs.get(&dbid).is_some_and(|p| p.report.pid == pid);
+        if runs {
+            self.kill(dbid);
+        }
     }
 
     /// SIGSTOP: it answers nothing, and its connections stay.
@@ -416,7 +429,7 @@ async fn converse(world: World, dbid: Dbid, stream: TcpStream) {
         return;
     };
     let (mut to, mut from) = Framed::new(stream).split();
-    let Some(mut news) = world.lock().procs.get(&dbid).map(|p| p.news.subscribe()) else {
+    let Some((mut news, me)) = world.lock().procs.get(&dbid).map(|p| (p.news.subscribe(), p.report.pid)) else {
         return;
     };
     loop {
@@ -470,9 +483,10 @@ async fn converse(world: World, dbid: Dbid, stream: TcpStream) {
             return;
         }
         if exits {
-            // From a task that outlives this one: a kill ends the process's own tasks.
+            // From a task that outlives this one: a kill ends the process's own tasks. Asked to exit on two
+            // connections it exits once, and the next process of its name lives.
             let world = world.clone();
-            tokio::spawn(async move { world.kill(dbid) });
+            tokio::spawn(async move { world.kill_process(dbid, me) });
             return;
         }
     }

@@ -20,7 +20,7 @@ use thiserror::Error;
 /// Not text, so that no text file passes for one of ours.
 pub const META_MAGIC: [u8; 8] = *b"\x89SEGMET\n";
 pub const MAP_MAGIC: [u8; 8] = *b"\x89SEGMAP\n";
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 pub const ENVELOPE_BYTES: usize = 24;
 /// 1 TiB of blocks as one bitmap, and room for its head.
 pub const BODY_BYTES_MAX: u64 = (32 << 20) + (64 << 10);
@@ -123,6 +123,18 @@ impl Meta {
         CopyState { copy: self.copy, generation: self.generation }
     }
 
+    /// The map that counts beside this record. Being in sync makes the map empty, and the record alone says
+    /// so: a map that was written before this copy's generation is void from then on, and nobody has to
+    /// write it again while commits wait.
+    pub fn map_in_force(&self, stored: TrackMap) -> TrackMap {
+        match self.peer {
+            Some(peer) if stored.written_in < self.generation => {
+                TrackMap { binding: Binding::to(peer), written_in: self.generation, dirty: DirtyMap::default() }
+            }
+            _ => stored,
+        }
+    }
+
     pub fn encode(&self) -> Vec<u8> {
         seal(META_MAGIC, &serde_json::to_vec(self).expect("a plain struct always serializes"))
     }
@@ -136,12 +148,15 @@ impl Meta {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TrackMap {
     pub binding: Binding,
+    /// The generation of the copy beside which the map was written: see [`Meta::map_in_force`].
+    pub written_in: Epoch,
     pub dirty: DirtyMap,
 }
 
 #[derive(Serialize, Deserialize)]
 struct MapHead {
     binding: Binding,
+    written_in: Epoch,
     words: [u64; 2],
 }
 
@@ -156,8 +171,8 @@ impl TrackMap {
 
     pub fn encode(&self) -> Vec<u8> {
         let words = FileId::ALL.map(|f| self.dirty.words(f).len() as u64);
-        let head =
-            serde_json::to_vec(&MapHead { binding: self.binding, words }).expect("a plain struct always serializes");
+        let head = serde_json::to_vec(&MapHead { binding: self.binding, written_in: self.written_in, words })
+            .expect("a plain struct always serializes");
         let mut body = (head.len() as u32).to_le_bytes().to_vec();
         body.extend_from_slice(&head);
         for file in FileId::ALL {
@@ -183,7 +198,7 @@ impl TrackMap {
         if !rest.is_empty() {
             return Err(FormatError::Body(format!("{} bytes too many", rest.len())));
         }
-        Ok(TrackMap { binding: head.binding, dirty })
+        Ok(TrackMap { binding: head.binding, written_in: head.written_in, dirty })
     }
 }
 
@@ -198,7 +213,7 @@ mod tests {
         dirty.mark(Run { file: FileId::Main, first: 3, count: 200 });
         dirty.mark(Run { file: FileId::Wal, first: 0, count: 1 });
         let binding = Binding { copy: CopyId(9), generation: Epoch(4), pending_generation: Some(Epoch(6)) };
-        TrackMap { binding, dirty }
+        TrackMap { binding, written_in: Epoch(4), dirty }
     }
 
     #[test]

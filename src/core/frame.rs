@@ -234,9 +234,26 @@ impl Frame {
 
     /// Appends the frame to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
+        let data = self.encode_head(out);
+        out.extend_from_slice(data);
+    }
+
+    /// Appends the frame to `out`, but for its data: those are returned, and go out after it as they are.
+    pub fn encode_head(&self, out: &mut Vec<u8>) -> &[u8] {
+        let body = self.body();
+        out.extend_from_slice(&self.header_of(&body));
+        match (self, body) {
+            (Frame::Data { bytes, .. }, _) => bytes,
+            (_, body) => {
+                out.extend_from_slice(&body);
+                &[]
+            }
+        }
+    }
+
+    fn body(&self) -> std::borrow::Cow<'_, [u8]> {
         let json = |v: &dyn erased::ToJson| v.to_json();
-        let (file, number) = self.place();
-        let body: std::borrow::Cow<'_, [u8]> = match self {
+        match self {
             Frame::Data { bytes, .. } => bytes.as_slice().into(),
             Frame::Open(open) => json(open).into(),
             Frame::Consistent { copy } => json(copy).into(),
@@ -246,17 +263,20 @@ impl Frame {
             // The words of a system may be long; cut short they still say what failed.
             Frame::Failed(why) => why.as_bytes()[..why.len().min(WORDS_BYTES_MAX as usize)].into(),
             _ => (&[][..]).into(),
-        };
+        }
+    }
+
+    fn header_of(&self, body: &[u8]) -> [u8; HEADER_BYTES] {
+        let (file, number) = self.place();
         let mut header = [0u8; HEADER_BYTES];
         header[0] = self.kind();
         header[1] = file;
         let len = u32::try_from(body.len()).expect("bodies are built below the bound");
         header[4..8].copy_from_slice(&len.to_le_bytes());
         header[8..16].copy_from_slice(&number.to_le_bytes());
-        let crc = crc32c::crc32c_append(crc32c::crc32c(&header[..16]), &body);
+        let crc = crc32c::crc32c_append(crc32c::crc32c(&header[..16]), body);
         header[16..20].copy_from_slice(&crc.to_le_bytes());
-        out.extend_from_slice(&header);
-        out.extend_from_slice(&body);
+        header
     }
 
     /// Checks the bound before the body is read.

@@ -20,6 +20,9 @@ const JUDGE_AT_LATEST: Duration = Duration::from_secs(1);
 const FEW: u64 = 8;
 /// A rate nobody reaches: from here on there is no limit.
 const NO_LIMIT_FROM: u64 = 8 << 30;
+/// What a copy beside clients begins with, in bytes per second: it is doubled within a few judgements where
+/// that hurts nobody, and a disk that is slow already is not flooded before the first.
+const GENTLE: u64 = 64 << 20;
 /// What is granted at once is worth this part of a second, and at least a block.
 const GRANTS_PER_S: u64 = 20;
 /// Nobody reads more than this at once.
@@ -96,6 +99,12 @@ impl Pace {
             left: 0,
             doubled: false,
         }
+    }
+
+    /// Begins slowly, because there are clients now.
+    pub fn gently(mut self) -> Pace {
+        self.limit = Some(self.cap.map_or(GENTLE, |cap| cap.min(GENTLE)));
+        self
     }
 
     /// The rate now in bytes per second; `None` is no limit.
@@ -241,6 +250,16 @@ mod tests {
         let copied = run(&mut pace, ms(0), ms(2_000), 800 * MIB, |_| {});
         assert_eq!(pace.limit(), None);
         assert!(copied >= 1_600 * MIB, "{copied}");
+    }
+
+    #[test]
+    fn beside_clients_a_copy_begins_slowly_and_a_cap_below_that_holds() {
+        let mut pace = Pace::new(ms(0), None, Some(ms(2))).gently();
+        let first = run(&mut pace, ms(0), ms(250), 800 * MIB, |p| p.committed(ms(2)));
+        assert!(first <= GENTLE / 4 + GRANT_BYTES_MAX, "{first}");
+        run(&mut pace, ms(250), ms(2_500), 800 * MIB, |p| p.committed(ms(2)));
+        assert_eq!(pace.limit(), None, "commits that stay fast cost the copy a second or two");
+        assert_eq!(Pace::new(ms(0), Some(MIB), Some(ms(2))).gently().limit(), Some(MIB));
     }
 
     #[test]

@@ -16,6 +16,28 @@ pub fn frame_offset(index: u64) -> u64 {
     WAL_HEADER_BYTES + index * FRAME_BYTES
 }
 
+/// The frame whose page, exactly, are these `len` bytes of the log at `offset`.
+pub fn frame_of_page(offset: u64, len: u64) -> Option<u64> {
+    let before = offset.checked_sub(WAL_HEADER_BYTES + FRAME_HEADER_BYTES)?;
+    (len == BLOCK_BYTES && before.is_multiple_of(FRAME_BYTES)).then_some(before / FRAME_BYTES)
+}
+
+/// Where the eight bytes of the checksum are that frame `index` goes on from: those of the log's header, or of
+/// the frame before.
+pub fn sum_before(index: u64) -> u64 {
+    index.checked_sub(1).map_or(WAL_HEADER_BYTES - 8, |before| frame_offset(before) + FRAME_HEADER_BYTES - 8)
+}
+
+/// Whether a frame holds what was written, by the checksum before it and its own. A log does not say in every
+/// frame in which order it takes the bytes of a word: either will do, for by chance neither fits.
+pub fn frame_holds(before: &[u8; 8], header: &[u8; FRAME_HEADER_BYTES as usize], page: &[u8]) -> bool {
+    let (Some(first), Some(second)) = (word(before, 0), word(before, 4)) else { return false };
+    let sum = |big_endian| add(add((first, second), &header[..8], big_endian), page, big_endian);
+    let own = (word(header, 16), word(header, 20));
+    let native = cfg!(target_endian = "big");
+    [native, !native].into_iter().map(sum).any(|sum| own == (Some(sum.0), Some(sum.1)))
+}
+
 /// Frames, whole or cut short, in a log file of `len` bytes.
 pub fn frames_in(len: u64) -> u64 {
     len.saturating_sub(WAL_HEADER_BYTES).div_ceil(FRAME_BYTES)

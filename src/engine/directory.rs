@@ -59,11 +59,15 @@ impl Directory for Path {
 /// Replaces a small file whole: after a crash there is the old one or the new one, never a mixture, and
 /// once this returned it is the new one.
 pub fn replace<D: Directory + ?Sized>(dir: &D, name: &str, bytes: &[u8]) -> io::Result<()> {
-    let beside = format!("{name}.new");
-    let mut file = dir.create(&beside)?;
+    replace_by(dir, name, &format!("{name}.new"), bytes)
+}
+
+/// The same, by a file of this name: of the writer's own, where several may write.
+pub fn replace_by<D: Directory + ?Sized>(dir: &D, name: &str, beside: &str, bytes: &[u8]) -> io::Result<()> {
+    let mut file = dir.create(beside)?;
     file.write_all(bytes)?;
     // Before the rename: a name that is durable before the content it stands for is an empty file.
     file.sync()?;
-    dir.rename(&beside, name)?;
+    dir.rename(beside, name)?;
     dir.sync_names()
 }

@@ -7,10 +7,13 @@ use crate::core::format::{Stamp, TrackMap};
 use crate::core::pair::replica::Files;
 use crate::core::track::{BLOCK_BYTES, DirtyMap};
 use crate::core::wal;
+use rustix::buffer::spare_capacity;
+use rustix::fs::{Advice, fadvise};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::num::NonZeroU64;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -111,6 +114,34 @@ impl Disk {
             }
             Ok(done)
         })
+    }
+
+    /// What there is, at most so many bytes, in memory that was not zeroed for it first.
+    pub fn read_run(&self, file: FileId, offset: u64, len: usize) -> Result<Vec<u8>, StorageError> {
+        let mut bytes = Vec::with_capacity(len.max(1));
+        self.io(|| {
+            while bytes.len() < len {
+                // The capacity may be more than was asked for; what is read beyond is cut off.
+                let at = offset + bytes.len() as u64;
+                match rustix::io::pread(self.file(file), spare_capacity(&mut bytes), at) {
+                    Ok(0) => break,
+                    Ok(_) | Err(Errno::INTR) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            Ok(())
+        })?;
+        bytes.truncate(len);
+        Ok(bytes)
+    }
+
+    /// Begins to write back what this process wrote there, and waits for nothing: a sync that comes later
+    /// finds little left. Only where all of the range was just written, because clean pages are dropped
+    /// from the page cache.
+    pub fn write_back(&self, file: FileId, offset: u64, len: u64) {
+        let Some(len) = NonZeroU64::new(len) else { return };
+        // A file system that does not take the advice writes back at the next sync, as without it.
+        let _ = fadvise(self.file(file), offset, Some(len), Advice::DontNeed);
     }
 
     pub fn write(&self, file: FileId, offset: u64, data: &[u8]) -> Result<(), StorageError> {

@@ -6,7 +6,7 @@ use super::state::{Engine, Inner};
 use crate::core::frame::{Frame, FrameError, HEADER_BYTES};
 use crate::core::pair::replica::LinkId;
 use crate::core::report::MirrorLoss;
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufReader, IoSlice, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,6 +16,8 @@ const CLOCK_STEP: Duration = Duration::from_millis(50);
 const LATE: Duration = Duration::from_millis(500);
 /// Bytes that one write to the socket carries at most.
 const BATCH_BYTES: usize = 1 << 20;
+/// Data from this size on go to the socket from where they are; copying less is cheaper than a call.
+const COPIED_BYTES: usize = 16 << 10;
 
 /// Why reading a frame failed.
 #[derive(Debug, thiserror::Error)]
@@ -40,10 +42,17 @@ impl From<io::Error> for ReadError {
 }
 
 pub(super) fn read_frame(stream: &mut impl Read) -> Result<Frame, ReadError> {
+    read_frame_into(stream, Vec::new())
+}
+
+/// Reads a frame, its body into `room` when that is as long: a copy's frames are, and nothing is then
+/// allocated or zeroed for them.
+pub(super) fn read_frame_into(stream: &mut impl Read, room: Vec<u8>) -> Result<Frame, ReadError> {
     let mut header = [0; HEADER_BYTES];
     stream.read_exact(&mut header)?;
     let header = Frame::header(header)?;
-    let mut body = vec![0; header.body_len as usize];
+    let mut body = room;
+    body.resize(header.body_len as usize, 0);
     stream.read_exact(&mut body)?;
     Ok(Frame::decode(header, body)?)
 }
@@ -52,6 +61,37 @@ pub(super) fn write_frame(stream: &mut impl Write, frame: &Frame) -> io::Result<
     let mut bytes = Vec::new();
     frame.encode(&mut bytes);
     stream.write_all(&bytes)
+}
+
+/// Writes frames in their order: small ones together, long data from where they are.
+fn write_frames(stream: &mut impl Write, frames: &[Frame], gathered: &mut Vec<u8>) -> io::Result<()> {
+    gathered.clear();
+    for frame in frames {
+        let data = frame.encode_head(gathered);
+        if data.len() < COPIED_BYTES {
+            gathered.extend_from_slice(data);
+        } else {
+            write_both(stream, gathered, data)?;
+            gathered.clear();
+        }
+    }
+    stream.write_all(gathered)
+}
+
+/// Writes all of two pieces, with one call if that takes them.
+fn write_both(stream: &mut impl Write, first: &[u8], second: &[u8]) -> io::Result<()> {
+    let written = loop {
+        match stream.write_vectored(&[IoSlice::new(first), IoSlice::new(second)]) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => break written,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    };
+    if let Some(rest) = first.get(written..).filter(|rest| !rest.is_empty()) {
+        stream.write_all(rest)?;
+    }
+    stream.write_all(&second[written.saturating_sub(first.len())..])
 }
 
 impl Engine {
@@ -83,9 +123,7 @@ impl Engine {
             if batch.made_room {
                 self.changed.notify_all();
             }
-            bytes.clear();
-            batch.frames.iter().for_each(|frame| frame.encode(&mut bytes));
-            if let Err(error) = stream.write_all(&bytes) {
+            if let Err(error) = write_frames(stream, &batch.frames, &mut bytes) {
                 return self.mirror_is_lost(link, MirrorLoss::LinkClosed(ReadError::from(error).to_string()));
             }
         }
@@ -141,6 +179,59 @@ impl Engine {
             }
             self.to_send.notify_all();
             std::thread::sleep(CLOCK_STEP);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::track::FileId;
+
+    /// Takes a few bytes at a time, as a socket whose buffer is nearly full.
+    struct Narrow(Vec<u8>, usize);
+
+    impl Write for Narrow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let taken = bytes.len().min(self.1);
+            self.0.extend_from_slice(&bytes[..taken]);
+            Ok(taken)
+        }
+
+        fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+            let all: Vec<u8> = pieces.iter().flat_map(|piece| piece.iter().copied()).collect();
+            self.write(&all)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn frames_arrive_in_their_order_however_little_the_socket_takes_at_a_time() {
+        let data = |offset: u64, len: usize| Frame::Data { file: FileId::Main, offset, bytes: vec![offset as u8; len] };
+        let frames = [
+            Frame::Barrier(1),
+            data(4096, 100),
+            data(8192, COPIED_BYTES),
+            data(1 << 20, 3 * COPIED_BYTES + 1),
+            Frame::Ping(7),
+            data(3, COPIED_BYTES - 1),
+        ];
+        for width in [1, 7, HEADER_BYTES, HEADER_BYTES + 1, COPIED_BYTES, 1 << 20] {
+            let mut wire = Narrow(Vec::new(), width);
+            write_frames(&mut wire, &frames, &mut vec![0xff; 9]).expect("written");
+            let mut wire = &wire.0[..];
+            let mut room = vec![0x5a; COPIED_BYTES];
+            for frame in &frames {
+                let read = read_frame_into(&mut wire, std::mem::take(&mut room)).expect("a frame");
+                assert_eq!(&read, frame, "{width} bytes at a time");
+                if let Frame::Data { bytes, .. } = read {
+                    room = bytes;
+                }
+            }
+            assert!(wire.is_empty());
         }
     }
 }

@@ -1,22 +1,24 @@
 //! The mirror's end of a link: one thread a connection, which applies frames in their order.
 
-use super::link::{ReadError, read_frame, write_frame};
+use super::behind::{Ahead, Behind};
+use super::link::{ReadError, read_frame_into};
 use super::state::{Engine, EngineError, Inner, Undone};
 use super::storage::StorageError;
 use crate::core::frame::Frame;
 use crate::core::pair::replica::{ACK_DEADLINE, Applier, ApplierEnd, Breach, Effect};
 use crate::core::report::Phase;
 use std::io::BufReader;
-use std::net::{Shutdown, TcpStream};
-use std::sync::{Arc, MutexGuard};
+use std::net::TcpStream;
+use std::sync::{Arc, MutexGuard, mpsc};
 use std::time::Instant;
 use thiserror::Error;
 
-/// Bytes read from the socket at a time: a frame's header rarely costs a system call of its own.
-const READ_BUFFER_BYTES: usize = 256 << 10;
+/// Bytes read from the socket at a time: a frame's header rarely costs a system call of its own. Longer
+/// data go past the buffer.
+const READ_BUFFER_BYTES: usize = 32 << 10;
 
 #[derive(Debug, Error)]
-enum ApplyError {
+pub(super) enum ApplyError {
     #[error("{0}")]
     Link(#[from] ReadError),
     #[error(transparent)]
@@ -86,35 +88,62 @@ impl Engine {
     }
 
     fn apply(&self, mut applier: Applier, stream: TcpStream) {
-        let mut writer = match stream.try_clone() {
-            Ok(writer) => writer,
+        let behind = match stream.try_clone() {
+            Ok(writer) => Behind::new(writer),
             Err(error) => return tracing::warn!(%error, "link"),
         };
         let mut reader = BufReader::with_capacity(READ_BUFFER_BYTES, stream);
-        let error = loop {
-            if let Err(error) = self.apply_next(&mut applier, &mut reader, &mut writer) {
-                break error;
+        let (jobs, taken) = mpsc::channel();
+        let error = std::thread::scope(|scope| {
+            let its = &behind;
+            let spawned = std::thread::Builder::new()
+                .name("sync".into())
+                .spawn_scoped(scope, move || self.sync_behind(its, taken));
+            if let Err(error) = spawned {
+                return ApplyError::Link(ReadError::Io(error));
             }
-        };
+            // Dropped at the end of this block, which lets the other thread end.
+            let mut ahead = Ahead::new(&behind, jobs);
+            let mut room = Vec::new();
+            loop {
+                if let Err(error) = self.apply_next(&mut applier, &mut reader, &behind, &mut ahead, &mut room) {
+                    break behind.failure().unwrap_or(error);
+                }
+            }
+        });
+        // A sync that failed while the applier was ending already is the worse news.
+        let error = behind.failure().unwrap_or(error);
         tracing::info!(%error, "link ended");
         // The primary may be gone already; then nobody needs to hear why.
-        let _ = write_frame(&mut writer, &Frame::Failed(error.to_string()));
-        let _ = writer.shutdown(Shutdown::Both);
+        behind.end(&Frame::Failed(error.to_string()));
         self.lock().replica.link_ended(&applier, error.end());
         self.announce();
     }
 
+    /// Applies the next frame; `room` is where its data are read to, and is kept for the one after it.
     fn apply_next(
         &self,
         applier: &mut Applier,
         reader: &mut BufReader<TcpStream>,
-        writer: &mut TcpStream,
+        behind: &Behind,
+        ahead: &mut Ahead<'_>,
+        room: &mut Vec<u8>,
     ) -> Result<(), ApplyError> {
-        let mut frame = read_frame(reader)?;
+        let mut frame = read_frame_into(reader, std::mem::take(room))?;
+        let is_barrier = matches!(frame, Frame::Barrier(_));
         let answers = match applier.data(&mut frame) {
             // Data takes no lock: the link's order is the files' order.
-            Some(effects) => self.carry_out(effects)?,
+            Some(effects) if is_barrier => {
+                return match ahead.barrier(effects)? {
+                    Some(effects) => self.answer_barrier(behind, effects),
+                    None => Ok(()),
+                };
+            }
+            Some(effects) => self.write_data(effects, ahead, room)?,
             None => {
+                if matches!(frame, Frame::Consistent { .. }) {
+                    ahead.settle()?;
+                }
                 let mut inner = self.lock();
                 let now = self.now();
                 self.transact(&mut inner, |replica| replica.apply(applier, frame, &self.disk, now))?
@@ -129,9 +158,31 @@ impl Engine {
                 }
                 _ => continue,
             };
-            write_frame(writer, &frame).map_err(ReadError::from)?;
+            behind.answer(&frame)?;
         }
         Ok(())
+    }
+
+    /// Carries out what a frame of data asks for; returns what it asks for beside that.
+    fn write_data(
+        &self,
+        effects: Vec<Effect>,
+        ahead: &mut Ahead<'_>,
+        room: &mut Vec<u8>,
+    ) -> Result<Vec<Effect>, EngineError> {
+        let mut others = Vec::new();
+        for effect in effects {
+            let Effect::Write { file, offset, bytes } = effect else {
+                others.push(effect);
+                continue;
+            };
+            self.disk.write(file, offset, &bytes)?;
+            if let Some((file, offset, len)) = ahead.wrote(file, offset, bytes.len() as u64) {
+                self.disk.write_back(file, offset, len);
+            }
+            *room = bytes;
+        }
+        self.carry_out(others)
     }
 
     /// Waits until nobody applies any more (R3); their connections are closed already.

@@ -7,13 +7,15 @@
 //! mirror, so nothing is ever sent that the local file does not hold, and never in another order.
 //!
 //! Threads: those of the sessions; for an open link of a primary a sender, a receiver and a clock;
-//! one for a resynchronization; on a mirror one that applies. None of them outlives its link.
+//! one for a resynchronization; on a mirror one that applies, and one that syncs behind it. None of them outlives its link.
 //!
 //! [`Replica`]: crate::core::pair::replica::Replica
 //! [`Storage`]: storage::Storage
 
+mod behind;
 pub mod directory;
 pub mod disk;
+mod group;
 mod link;
 mod mirror;
 mod obedience;

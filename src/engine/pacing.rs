@@ -10,11 +10,15 @@ use crate::core::pair::replica::{Link, LinkId, Ticket, Time};
 use crate::core::report::Lag;
 use std::time::Duration;
 
+/// A primary that committed within this time before a copy has clients that would feel it.
+const RECENTLY: Duration = Duration::from_secs(1);
+
 /// The pace of the copy under way, and what it is judged by.
 #[derive(Default)]
 pub(super) struct Pacing {
     idle: Idle,
     copy: Option<(LinkId, Pace)>,
+    last_commit: Option<Time>,
     /// How long the mirror took to answer syncs.
     answers: Worst,
 }
@@ -22,9 +26,11 @@ pub(super) struct Pacing {
 impl Pacing {
     /// A commit took so long. One whose mirror was lost on the way waited for the coordinator, and says
     /// nothing about disks and links.
-    fn committed(&mut self, took: Duration, is_mirrored: bool, mirroring: Mirroring) {
+    fn committed(&mut self, now: Time, took: Duration, is_mirrored: bool, mirroring: Mirroring) {
+        self.last_commit = Some(now);
         match (mirroring, &mut self.copy) {
-            (Mirroring::Resync, Some((_, pace))) if is_mirrored => pace.committed(took),
+            // Beside a copy it waits for this side's disk, which the copy shares.
+            (Mirroring::Resync, Some((_, pace))) => pace.committed(took),
             (Mirroring::InSync, _) if is_mirrored => self.idle.committed(took, true),
             (Mirroring::Tracking | Mirroring::Mirrorless, _) if !is_mirrored => self.idle.committed(took, false),
             _ => {}
@@ -36,7 +42,11 @@ impl Pacing {
         let idle = self.idle.p99();
         let (_, pace) = match &mut self.copy {
             Some(copy) if copy.0 == link => copy,
-            copy => copy.insert((link, Pace::new(now, cap, idle))),
+            copy => {
+                let pace = Pace::new(now, cap, idle);
+                let is_written_to = self.last_commit.is_some_and(|at| now.saturating_sub(at) < RECENTLY);
+                copy.insert((link, if is_written_to { pace.gently() } else { pace }))
+            }
         };
         pace.ask(now, wanted)
     }
@@ -61,7 +71,8 @@ impl Engine {
     pub(super) fn note_commit(&self, inner: &mut Inner, ticket: Ticket, began: Time) {
         if let Ok(acting) = inner.replica.acting() {
             let mirroring = acting.primary().mirroring();
-            inner.pacing.committed(self.now().saturating_sub(began), ticket.is_mirrored(), mirroring);
+            let now = self.now();
+            inner.pacing.committed(now, now.saturating_sub(began), ticket.is_mirrored(), mirroring);
         }
     }
 }

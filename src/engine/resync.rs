@@ -16,6 +16,9 @@ use std::time::{Duration, Instant};
 
 /// A mirror may take this long to read its own log for the manifest.
 const MANIFEST_DEADLINE: Duration = Duration::from_secs(20);
+/// Bytes that are read and queued before it is the sessions' turn, and for how long at most.
+const TURN_BYTES: u64 = 1 << 20;
+const TURN: Duration = Duration::from_millis(1);
 /// How often the coordinator is told how far the copy is.
 const TELL_EVERY: Duration = Duration::from_millis(200);
 
@@ -24,6 +27,25 @@ struct Resync {
     engine: Arc<Engine>,
     link: LinkId,
     peer: PeerAddress,
+}
+
+/// How long the copy has held the lock: scattered blocks are read several at a time, because each turn
+/// costs more than a block.
+struct CopyTurn {
+    began: Instant,
+    bytes: u64,
+}
+
+impl CopyTurn {
+    fn begins() -> CopyTurn {
+        CopyTurn { began: Instant::now(), bytes: 0 }
+    }
+
+    /// So many bytes more were copied; true when it is the sessions' turn.
+    fn is_over(&mut self, bytes: u64) -> bool {
+        self.bytes += bytes;
+        self.bytes >= TURN_BYTES || self.began.elapsed() >= TURN
+    }
 }
 
 fn closed(error: impl std::fmt::Display) -> Broken {
@@ -102,6 +124,7 @@ impl Resync {
     fn copy_and_claim(&self) -> Result<(), Broken> {
         let engine = &self.engine;
         let (mut inner, mut told) = (engine.lock(), Instant::now());
+        let mut turn = CopyTurn::begins();
         loop {
             match inner.replica.work(self.link, engine.now())? {
                 Work::Wait(time) => {
@@ -119,15 +142,18 @@ impl Resync {
                         }
                     };
                     self.copy_run(&mut inner, Run { count: bytes / BLOCK_BYTES, ..run })?;
+                    if !turn.is_over(bytes) {
+                        continue;
+                    }
                     drop(inner);
                     engine.to_send.notify_all();
                     if told.elapsed() >= TELL_EVERY {
                         (engine.notify)();
                         told = Instant::now();
                     }
-                    // Between two runs it is the sessions' turn.
                     std::thread::yield_now();
                     inner = engine.lock();
+                    turn = CopyTurn::begins();
                 }
                 Work::SyncFiles => {
                     drop(inner);
@@ -147,9 +173,8 @@ impl Resync {
 
     /// Reads a run and queues it, under the lock that orders it with every write.
     fn copy_run(&self, inner: &mut MutexGuard<'_, Inner>, run: Run) -> Result<(), Broken> {
-        let mut bytes = vec![0; usize::try_from(run.count * BLOCK_BYTES).expect("a run is at most 1 MiB")];
-        let read = self.engine.disk.read(run.file, run.first * BLOCK_BYTES, &mut bytes).map_err(closed)?;
-        bytes.truncate(read);
+        let len = usize::try_from(run.count * BLOCK_BYTES).expect("a run is at most 1 MiB");
+        let bytes = self.engine.disk.read_run(run.file, run.first * BLOCK_BYTES, len).map_err(closed)?;
         Ok(inner.replica.copied(self.link, run, bytes, self.engine.now())?)
     }
 

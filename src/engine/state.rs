@@ -1,6 +1,7 @@
 //! The engine: a replica's state under one lock, and how its effects are carried out.
 
 use super::disk::Disk;
+use super::group::Group;
 use super::pacing::Pacing;
 use super::records::{self, RecordError};
 use super::report::LastReport;
@@ -124,6 +125,8 @@ pub struct Engine {
     /// There is something for the network.
     pub(super) to_send: Condvar,
     pub(super) notify: Box<dyn Fn() + Send + Sync>,
+    /// The commits that sessions wait for.
+    pub(super) group: Group,
     pub(super) last_report: LastReport,
     started: Instant,
 }
@@ -179,6 +182,7 @@ impl Engine {
             changed: Condvar::new(),
             to_send: Condvar::new(),
             notify,
+            group: Group::default(),
             last_report: LastReport::default(),
             started: Instant::now(),
         };
@@ -233,6 +237,7 @@ impl Engine {
     pub(super) fn announce(&self) {
         self.changed.notify_all();
         self.to_send.notify_all();
+        self.group.wake_all();
         (self.notify)();
     }
 

@@ -1,8 +1,8 @@
 //! The way of SQLite's reads, writes and syncs through the engine.
 
 use super::state::{Engine, Inner};
-use super::storage::{FileId, Storage, StorageError};
-use crate::core::pair::replica::{Permit, Replica, Synced, Ticket};
+use super::storage::{FileId, Position, Storage, StorageError};
+use crate::core::pair::replica::{Permit, Replica, Synced, Ticket, Time};
 use std::convert::Infallible;
 use std::sync::MutexGuard;
 use std::time::Duration;
@@ -19,7 +19,7 @@ impl Storage for Engine {
     }
 
     fn write(&self, file: FileId, offset: u64, data: &[u8]) -> Result<(), StorageError> {
-        let mut inner = self.pass_gate()?;
+        let mut inner = self.pass_gate(&|| true)?;
         if inner.replica.is_unannounced(file) {
             self.transact(&mut inner, |replica| Ok::<_, Infallible>(replica.note_unannounced()))?;
         }
@@ -44,7 +44,7 @@ impl Storage for Engine {
     }
 
     fn truncate(&self, file: FileId, len: u64) -> Result<(), StorageError> {
-        let mut inner = self.pass_gate()?;
+        let mut inner = self.pass_gate(&|| true)?;
         let old = self.disk.len(file)?;
         if let Err(error) = self.disk.set_len(file, len) {
             return Err(match error {
@@ -59,14 +59,12 @@ impl Storage for Engine {
     }
 
     fn sync(&self, file: FileId) -> Result<(), StorageError> {
-        let began = self.now();
-        let mut inner = self.pass_gate()?;
+        let mut inner = self.pass_gate(&|| true)?;
+        let noted = self.group.noted();
         let ticket = inner.replica.sync_begins(file, self.now())?;
         drop(inner);
         self.to_send.notify_all();
-        if let Err(error) = self.disk.sync(file) {
-            return Err(self.disk_failed(&mut self.lock(), error));
-        }
+        self.sync_here(file)?;
         if ticket.needs_map() {
             let mut inner = self.lock();
             let saved = self.transact(&mut inner, Replica::synced_here);
@@ -78,11 +76,24 @@ impl Storage for Engine {
                 Ok(_) => {}
             }
         }
-        let mut inner = self.wait_for_mirror(ticket)?;
+        drop(self.wait_for_mirror(ticket, &|| true)?);
         if file == FileId::Wal {
-            self.note_commit(&mut inner, ticket, began);
+            self.group.made_durable(noted);
         }
         Ok(())
+    }
+
+    fn commit(&self) -> Position {
+        self.group.note()
+    }
+
+    fn position(&self) -> Position {
+        self.group.noted()
+    }
+
+    fn durable(&self, position: Position, go_on: &dyn Fn() -> bool) -> Result<(), StorageError> {
+        let began = self.now();
+        self.group.wait(position, go_on, || self.lead(began, go_on))
     }
 
     fn len(&self, file: FileId) -> Result<u64, StorageError> {
@@ -91,6 +102,10 @@ impl Storage for Engine {
 
     fn checkpoint(&self, running: bool) {
         self.lock().replica.checkpoint(running);
+    }
+
+    fn damaged(&self, file: FileId, block: u64) {
+        self.met_damage(file, block);
     }
 
     fn read_permit(&self, go_on: &dyn Fn() -> bool) -> Result<(), StorageError> {
@@ -110,14 +125,37 @@ impl Storage for Engine {
 
 impl Engine {
     /// Waits until a write may pass: the gate is open, the mirror is not lost, the queue has room.
-    fn pass_gate(&self) -> Result<MutexGuard<'_, Inner>, StorageError> {
+    fn pass_gate(&self, go_on: &dyn Fn() -> bool) -> Result<MutexGuard<'_, Inner>, StorageError> {
         let mut inner = self.lock();
         loop {
             match inner.replica.may_write(self.now())? {
                 Permit::Granted => return Ok(inner),
-                Permit::Wait(time) => inner = self.wait_for(inner, time),
+                Permit::Wait(_) if !go_on() => return Err(StorageError::GivenUp),
+                Permit::Wait(time) => inner = self.wait_for(inner, time.min(LOOK)),
             }
         }
+    }
+
+    /// Leads one round of group commit: the local sync and the mirror's at the same time. Who leads has
+    /// waited since `began`.
+    fn lead(&self, began: Time, go_on: &dyn Fn() -> bool) -> Result<(), StorageError> {
+        let mut inner = self.pass_gate(go_on)?;
+        // Under the lock that orders writes: what is noted is written, and lies before the barrier.
+        let covers = self.group.barrier_queued();
+        let ticket = inner.replica.sync_begins(FileId::Wal, self.now())?;
+        drop(inner);
+        self.to_send.notify_all();
+        self.sync_here(FileId::Wal)?;
+        let mut inner = self.wait_for_mirror(ticket, go_on)?;
+        self.note_commit(&mut inner, ticket, began);
+        drop(inner);
+        self.group.made_durable(covers);
+        Ok(())
+    }
+
+    /// Syncs the local file. A sync that failed is never tried again: the segment stops.
+    fn sync_here(&self, file: FileId) -> Result<(), StorageError> {
+        self.disk.sync(file).map_err(|error| self.disk_failed(&mut self.lock(), error))
     }
 
     /// Queues, or marks, what the local file has just taken.
@@ -130,14 +168,13 @@ impl Engine {
     }
 
     /// Waits for the mirror's answer to a sync, or for the grant that makes it unnecessary.
-    fn wait_for_mirror(&self, ticket: Ticket) -> Result<MutexGuard<'_, Inner>, StorageError> {
+    fn wait_for_mirror(&self, ticket: Ticket, go_on: &dyn Fn() -> bool) -> Result<MutexGuard<'_, Inner>, StorageError> {
         let mut inner = self.lock();
         loop {
             match inner.replica.synced(ticket)? {
                 Synced::Yes => return Ok(inner),
-                Synced::NotYet => {
-                    inner = self.changed.wait(inner).expect("a panic under this lock ends the process");
-                }
+                Synced::NotYet if !go_on() => return Err(StorageError::GivenUp),
+                Synced::NotYet => inner = self.wait_for(inner, LOOK),
             }
         }
     }

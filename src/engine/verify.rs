@@ -58,6 +58,27 @@ impl Engine {
         Ok(())
     }
 
+    /// SQLite was about to read what was never written. In sync, the mirror takes over, as after an I/O error;
+    /// otherwise this is the only copy: it serves what it can, and is never copied from.
+    pub(super) fn met_damage(&self, file: FileId, block: u64) {
+        let why = format!("{}: block {block} fails its checksum", file.name());
+        let mut inner = self.lock();
+        if inner.replica.may_give_way() {
+            self.disk_failed(&mut inner, StorageError::Io(why));
+            return;
+        }
+        tracing::error!(why, "this side is damaged");
+        match self.transact(&mut inner, |replica| replica.met_damage(why)) {
+            Ok(_) | Err(Undone::Event(_)) => {}
+            Err(Undone::Effect(error)) => match error.as_storage() {
+                StorageError::Full => tracing::error!(%error, "that it is damaged could not be kept"),
+                failed => drop(self.disk_failed(&mut inner, failed)),
+            },
+        }
+        drop(inner);
+        self.announce();
+    }
+
     fn compare(&self, op: i64) {
         loop {
             let mut inner = self.lock();

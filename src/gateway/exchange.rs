@@ -46,6 +46,8 @@ pub(super) enum End {
     Ready(u8),
     /// Everything is answered, and no Sync was sent; after an error the segment waits for one.
     Answered { failed: bool },
+    /// The segment ended the session for what the client sent. Its own words were passed on.
+    Refused,
     /// The segment is lost, and the rest of its answer was dropped.
     Lost(Loss),
 }
@@ -110,8 +112,11 @@ impl Exchange<'_> {
                 () = &mut changed => return Ok(progress.switched()),
                 read = self.upstream.reader.fill() => match read {
                     Ok(true) => {}
-                    Ok(false) => return Ok(progress.lost("the segment closed the connection")),
-                    Err(error) => return Ok(progress.lost(&format!("the segment's connection failed: {error}"))),
+                    Ok(false) => return self.hung_up(progress, serving, "the segment closed the connection").await,
+                    Err(error) => {
+                        let reason = format!("the segment's connection failed: {error}");
+                        return self.hung_up(progress, serving, &reason).await;
+                    }
                 },
                 wrote = self.upstream.writer.write_buf(&mut self.wire), if !self.wire.is_empty() => match wrote {
                     Ok(_) => progress.sent = true,
@@ -136,6 +141,17 @@ impl Exchange<'_> {
             None => return Ok(None),
         };
         Ok(Some(self.pass_on(progress, serving).await?.unwrap_or(end)))
+    }
+
+    /// The segment's end of the connection is closed. Who broke the protocol has lost the session on any
+    /// server, and hears what the segment says of it; everybody else has lost a segment.
+    async fn hung_up(&mut self, mut progress: Progress, serving: ServingId, reason: &str) -> Result<Ended, FrameError> {
+        let refused = progress.last_error.as_ref().is_some_and(message::ErrorFields::is_protocol_violation);
+        if !refused {
+            return Ok(progress.lost(reason));
+        }
+        let end = self.pass_on(&mut progress, serving).await?.unwrap_or(End::Refused);
+        Ok((end, false))
     }
 
     /// Takes what has arrived, up to ReadyForQuery. Some end means that the segment is lost.

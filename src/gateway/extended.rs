@@ -179,6 +179,7 @@ impl Session {
                     self.extended.skipping = failed;
                     return Ok(());
                 }
+                End::Refused => return Err(Ending::Gone),
                 End::Lost(loss) if again && self.may_send_again(&loss) => {
                     again = false;
                     self.extended.executed.truncate(executed_before);

@@ -1,6 +1,6 @@
 //! The few messages that the front and the gateway write themselves.
 
-use super::answer::Reply;
+use super::answer::{Answer, Reply};
 use bytes::{BufMut, Bytes, BytesMut};
 
 /// Protocol 3.0, the one that is spoken.
@@ -159,6 +159,13 @@ pub struct ErrorFields {
     pub message: String,
 }
 
+impl ErrorFields {
+    /// Whether it ends the session because the client broke the protocol.
+    pub fn is_protocol_violation(&self) -> bool {
+        self.fatal && self.code == Answer::ProtocolViolation.sqlstate()
+    }
+}
+
 /// Reads the fields of an ErrorResponse; what is malformed stays empty.
 pub fn read_error(mut body: Bytes) -> ErrorFields {
     let mut read = ErrorFields::default();
@@ -184,7 +191,6 @@ pub fn read_error(mut body: Bytes) -> ErrorFields {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gateway::answer::Answer;
 
     #[test]
     fn an_error_reads_back_as_it_was_written() {

@@ -221,8 +221,9 @@ impl Session {
         match frame.tag() {
             b'E' => {
                 let error = message::read_error(frame.body());
-                if matches!(error.code.as_str(), "25P03" | "57P05") {
-                    // The session's own time limits end it, as they do on any PostgreSQL server.
+                if matches!(error.code.as_str(), "25P03" | "57P05") || error.is_protocol_violation() {
+                    // The session's own time limits end it, and so does a client that breaks the protocol, as
+                    // on any PostgreSQL server.
                     self.client.write(frame.raw()).await?;
                     return Err(Ending::Gone);
                 }
@@ -304,6 +305,7 @@ impl Session {
                     let reply = self.judge(&loss, sql::kinds(text));
                     return self.answer_error(&reply).await;
                 }
+                End::Refused => return Err(Ending::Gone),
                 // A simple query is answered by ReadyForQuery only.
                 End::Answered { .. } => return Ok(()),
             }

@@ -1,11 +1,12 @@
 //! Small files that must be whole: written durably under their name, read with errors that say what
 //! is wrong with which file.
 
+use crate::engine::directory::{Directory, replace_by};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{DirBuilder, File};
+use std::io::{self, Read};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -96,14 +97,14 @@ pub fn write_json<T: Serialize>(path: &Path, schema: u64, value: &T) -> Result<(
 /// Replaces a file so that after a crash it is whole: the old one, or the new one.
 pub fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let parent = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-    let mut name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_os_string();
-    name.push(format!(".{}.tmp", std::process::id()));
-    let temporary = parent.join(name);
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
-    sync_dir(parent)
+    let name = path.file_name().and_then(|name| name.to_str()).ok_or(io::ErrorKind::InvalidInput)?;
+    write_durably_in(parent, name, bytes)
+}
+
+/// The same in a directory, which the tests record. Two processes may write a file at a time: each does so
+/// beside it under a name of its own.
+pub fn write_durably_in<D: Directory + ?Sized>(dir: &D, name: &str, bytes: &[u8]) -> io::Result<()> {
+    replace_by(dir, name, &format!("{name}.{}.tmp", std::process::id()), bytes)
 }
 
 /// Makes the names in a directory durable.
@@ -123,6 +124,7 @@ pub fn make_private_dir(dir: &Path) -> Result<(), FileError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     struct Sample {

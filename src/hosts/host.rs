@@ -19,7 +19,8 @@ pub trait Host: Send + Sync {
     /// Whether the host answers, and what runs there.
     async fn ping(&self) -> Result<Pong, HostError>;
     /// Writes the segment's configuration and starts its process; returns its process id once it
-    /// listens. A lock that is held is [`HostFailure::Running`].
+    /// listens. A lock that is held is [`HostFailure::Running`], a directory that is not there is
+    /// [`HostFailure::Gone`].
     async fn start_segment(&self, config: &SegmentConfig) -> Result<u32, HostError>;
     /// Kills whatever process holds the lock of `datadir`, and returns once the lock is free.
     async fn kill_segment(&self, datadir: &Path) -> Result<Fenced, HostError>;
@@ -102,6 +103,9 @@ pub enum HostFailure {
     /// A process holds the directory's lock.
     #[error("{datadir} is in use{}", pid.map(|p| format!(" by process {p}")).unwrap_or_default())]
     Running { datadir: PathBuf, pid: Option<u32> },
+    /// There is no such data directory.
+    #[error("{datadir} does not exist")]
+    Gone { datadir: PathBuf },
     /// The process did not come up; in its own words.
     #[error("segment on {datadir} did not start: {why}")]
     DidNotStart { datadir: PathBuf, why: String },

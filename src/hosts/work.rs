@@ -82,6 +82,12 @@ impl Workplace {
 
     fn start(&self, config: &SegmentConfig) -> Result<u32, HostFailure> {
         let datadir = &config.datadir;
+        self.mine(datadir)?;
+        match datadir.try_exists() {
+            Ok(true) => {}
+            Ok(false) => return Err(HostFailure::Gone { datadir: datadir.clone() }),
+            Err(error) => return Err(io_failure("look for", datadir, &error)),
+        }
         self.write_config(config)?;
         self.end_strays(datadir)?;
         self.not_running(datadir)?;

@@ -1,10 +1,13 @@
 //! What every API function shares: the cluster, the person in front, and what this script has done.
 
 use super::api::demo::Traffic;
+use super::api::hooks::Hooks;
+use super::entries::PROMPT;
+use super::rehearsal::Rehearsal;
 use super::thrown::{Thrower, Thrown};
 use super::ui::{Renderer, Ui};
-use crate::cluster::{Cluster, Outcome, OutcomeStatus, Plan, StepKind};
-use rhai::EvalAltResult;
+use crate::cluster::{Acting, Cluster, Outcome, OutcomeStatus, Plan, StepKind};
+use rhai::{EvalAltResult, NativeCallContext};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -38,6 +41,8 @@ pub struct Context {
     pub(super) ui: Rc<dyn Ui>,
     pub(super) renderer: Rc<dyn Renderer>,
     pub(super) dry_run: bool,
+    /// What a dry run has come to; it outlives a line, as the cluster's own state would.
+    pub(super) rehearsal: Rehearsal,
     pub(super) ops: RefCell<Vec<OpRecord>>,
     pub(super) grants: RefCell<Vec<Grant>>,
     /// Set by `exit(n)`: like the interrupt it is raised again at every operation, because a closure
@@ -48,14 +53,31 @@ pub struct Context {
     pub(super) traffic: RefCell<Option<Rc<Traffic>>>,
     pub(super) told: RefCell<Option<Outcome>>,
     pub(super) arguments: RefCell<Vec<String>>,
+    /// Where the API was called last: script and line, empty at the prompt.
+    pub(super) called_at: RefCell<String>,
+    pub(super) hooks: Hooks,
+    /// How the change that is begun next was confirmed.
+    pub(super) confirmed: RefCell<String>,
 }
 
 impl Context {
     /// The cluster, or the error that every call without one gives.
     pub(super) fn cluster(&self) -> Thrower<&Arc<dyn Cluster>> {
-        self.cluster.as_ref().ok_or_else(|| {
+        let cluster = self.cluster.as_ref().ok_or_else(|| {
             Thrown::with_exit("no_cluster", 7, "no cluster is connected").next("segsh -c DIR, or segsh demo")
-        })
+        })?;
+        let (script, confirmed) = (self.called_at.borrow().clone(), self.confirmed.borrow().clone());
+        cluster.acting_as(Acting { script, confirmed });
+        Ok(cluster)
+    }
+
+    /// Remembers where a script calls the API: it stands with the lock and in the audit log.
+    pub(super) fn called_from(&self, native: &NativeCallContext) {
+        let at = match (native.call_source(), native.call_position().line()) {
+            (Some(source), Some(line)) if source != PROMPT => format!("{source}:{line}"),
+            _ => String::new(),
+        };
+        self.called_at.replace(at);
     }
 
     /// True when the script must end now.
@@ -69,6 +91,9 @@ impl Context {
         loop {
             if self.ui.interrupted() {
                 return Err(Thrown::interrupted());
+            }
+            if let Some(why) = self.hooks.over() {
+                return Err(Thrown::script("in_hook", why));
             }
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -84,6 +109,7 @@ impl Context {
         self.grants.borrow_mut().clear();
         self.exit.set(None);
         self.told.replace(None);
+        self.confirmed.take();
     }
 
     /// Remembers what `confirm` was answered yes for.
@@ -92,6 +118,18 @@ impl Context {
         for plan in plans {
             grants.extend(grants_of(plan));
         }
+    }
+
+    /// Whether everything that these plans hold was confirmed already, and is not used up.
+    pub(super) fn grants_hold(&self, plans: &[Plan]) -> bool {
+        let mut left = self.grants.borrow().clone();
+        plans.iter().flat_map(grants_of).all(|needed| match left.iter().position(|g| *g == needed) {
+            Some(at) => {
+                left.swap_remove(at);
+                true
+            }
+            None => false,
+        })
     }
 
     /// Whether a plan holds nothing that was not confirmed; what it holds is then used up, so that

@@ -2,6 +2,7 @@
 
 use super::context::OpRecord;
 use super::near::{is_it, near_miss};
+use super::scan::declares;
 use super::thrown::Thrown;
 use crate::cluster::{Refusal, SegmentOutcome};
 use rhai::{Dynamic, EvalAltResult, Map, ParseError, ParseErrorType, Position};
@@ -9,12 +10,22 @@ use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::fmt;
 
+/// Rhai's positions hold a line in 16 bits and stop there.
+const LINES_COUNTED: usize = 65_535;
+
 /// A place in a script or module, lines and columns from 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pos {
     pub file: String,
     pub line: usize,
     pub col: usize,
+}
+
+impl Pos {
+    /// `position` of the `error` document.
+    pub fn to_json(&self) -> Value {
+        json!({ "file": self.file, "line": self.line, "col": self.col })
+    }
 }
 
 impl fmt::Display for Pos {
@@ -109,14 +120,33 @@ impl ScriptError {
         }
     }
 
+    /// What failed before or beside a script, as an error of one.
+    pub fn outside(thrown: Thrown) -> ScriptError {
+        ScriptError::new(ErrorKind::Api, thrown)
+    }
+
     pub(super) fn interrupted() -> ScriptError {
         ScriptError::new(ErrorKind::Interrupted, Thrown::interrupted())
     }
 
-    /// A text that does not compile.
-    pub(super) fn syntax(error: &ParseError, file: &str, text: &str) -> ScriptError {
+    /// What ended with Ctrl-C, with what the call under way said of it: it is the token of the end.
+    pub(super) fn interrupted_by(error: Option<&EvalAltResult>) -> ScriptError {
+        let said = error.and_then(token).filter(|text| text.starts_with("interrupted"));
+        let message = said.unwrap_or_else(|| "interrupted".into());
+        ScriptError { message, ..ScriptError::interrupted() }
+    }
+
+    /// A text that does not compile. `is_variable` tells the variables that the session has.
+    pub(super) fn syntax(
+        error: &ParseError,
+        file: &str,
+        text: &str,
+        is_variable: impl Fn(&str) -> bool,
+    ) -> ScriptError {
         let thrown = match error.err_type() {
+            ParseErrorType::VariableUndefined(name) if is_variable(name) || declares(text, name) => out_of_sight(name),
             ParseErrorType::VariableUndefined(name) => unknown_variable(name),
+            ParseErrorType::ModuleUndefined(name) => unknown_namespace(name),
             other => Thrown::script("syntax", other.to_string().trim_end_matches('.').to_string()),
         };
         let mut script = ScriptError::new(ErrorKind::Syntax, thrown);
@@ -140,21 +170,25 @@ impl ScriptError {
         script.position = position_in(&current, at);
         script.source_line =
             script.position.as_ref().and_then(|p| sources.get(&p.file).and_then(|text| line_of(text, p.line)));
+        if script.position.as_ref().is_some_and(|p| p.line >= LINES_COUNTED) {
+            // The line shown would be another one.
+            script.source_line = None;
+            script.message.push_str(" (in line 65535 or later: no further line is counted)");
+        }
         script.call_stack = call_stack;
         script
     }
 
     /// The `error` document of `--json`.
     pub fn to_json(&self) -> Value {
-        let position = |p: &Pos| json!({ "file": p.file, "line": p.line, "col": p.col });
-        let frame = |f: &Frame| json!({ "function": f.function, "called_at": f.called_at.as_ref().map(position) });
+        let frame = |f: &Frame| json!({ "function": f.function, "called_at": f.called_at.as_ref().map(Pos::to_json) });
         json!({
             "code": self.code, "exit": self.exit, "message": self.message,
             "refusals": self.refusals.iter().map(super::json::refusal_json).collect::<Vec<_>>(),
             "segments":
                 self.segments.iter().map(super::json::segment_outcome_json).collect::<Vec<_>>(),
             "next": self.next, "op": self.op, "verb": self.verb, "sqlstate": self.sqlstate, "options": self.options,
-            "position": self.position.as_ref().map(position),
+            "position": self.position.as_ref().map(Pos::to_json),
             "source_line": self.source_line,
             "call_stack": self.call_stack.iter().map(frame).collect::<Vec<_>>(),
             "changed_before": self.changed_before.iter().map(OpRecord::to_json).collect::<Vec<_>>(),
@@ -186,6 +220,20 @@ fn unknown_variable(name: &str) -> Thrown {
         }
         None => Thrown::script("unknown_variable", format!("there is no variable `{name}`")),
     }
+}
+
+/// A variable that is there, and not for this function: the most surprising rule of the language.
+fn out_of_sight(name: &str) -> Thrown {
+    let message =
+        format!("there is no variable `{name}` here: a function sees its parameters and not the script's variables");
+    Thrown::script("unknown_variable", message).next(format!("pass it: fn f({name}) {{ … }}"))
+}
+
+/// A name before `::` that stands for nothing.
+fn unknown_namespace(name: &str) -> Thrown {
+    let known = super::catalog::catalog().iter().filter(|e| !e.namespace.is_empty()).map(|e| e.namespace);
+    let message = format!("there is no namespace `{name}`{}", is_it(name, known));
+    Thrown::script("unknown_namespace", message).next("import \"FILE\" as NAME; help() lists fault:: and demo::")
 }
 
 /// Takes the wrapping calls and modules off, noting the way.
@@ -224,7 +272,15 @@ fn describe(error: EvalAltResult, names: &[String]) -> ScriptError {
                 is_it(name, names.iter().map(String::as_str).filter(|n| *n != name))
             )
         }
+        EvalAltResult::ErrorVariableNotFound(name, _) if names.contains(name) => {
+            let thrown = out_of_sight(name);
+            return ScriptError::new(ErrorKind::Runtime, thrown);
+        }
         EvalAltResult::ErrorVariableNotFound(name, _) => format!("there is no variable `{name}`"),
+        EvalAltResult::ErrorDataRace(name, _) => {
+            let what = if name.is_empty() { "a value".to_string() } else { format!("`{name}`") };
+            format!("{what} is used while one of its own methods runs on it; copy it first, with let copy = …")
+        }
         EvalAltResult::ErrorPropertyNotFound(name, _) => format!("there is no property `{name}`"),
         _ => without_position(&error),
     };
@@ -245,6 +301,15 @@ fn of_thrown(value: &Dynamic) -> ScriptError {
             let code = map.get("error").map_or("thrown".into(), |e| code_of_builtin(&e.to_string()));
             ScriptError::new(ErrorKind::Thrown, Thrown::script(&code, text))
         }
+    }
+}
+
+/// The text that an end which no script can catch carries.
+fn token(error: &EvalAltResult) -> Option<String> {
+    match error {
+        EvalAltResult::ErrorTerminated(token, _) => token.clone().into_string().ok(),
+        EvalAltResult::ErrorInFunctionCall(_, _, inner, _) | EvalAltResult::ErrorInModule(_, inner, _) => token(inner),
+        _ => None,
     }
 }
 

@@ -7,6 +7,7 @@ use super::modules::{procedure_docs, std_source};
 use super::near::is_it;
 use super::options::{Kind, OptionDoc};
 use super::thrown::{Thrower, Thrown};
+use super::types::{MemberKind, Type, members};
 use crate::cluster::{PRECONDITIONS, RefusalCode};
 
 /// The text of `help()`.
@@ -20,7 +21,7 @@ pub fn overview() -> String {
     for (name, doc) in procedure_docs() {
         text.push_str(&item(&format!(" {name:<28} "), &doc));
     }
-    text.push_str("help(\"State\") lists a record's fields, help(\"no_space\") explains a refusal.\n");
+    text.push_str("help(\"State\") lists a record's fields, help(\"no_space\") explains a refusal,\nhelp(\"5\") an exit code; help(\"copy\") finds what speaks of it.\n");
     text
 }
 
@@ -42,8 +43,58 @@ pub fn about(subject: &str) -> Thrower<String> {
     if let Some((_, explain)) = ERROR_CODES.iter().find(|(code, _)| *code == subject) {
         return Ok(format!("{subject}: {explain}\n"));
     }
+    if let Some(text) = exit_code(subject) {
+        return Ok(text);
+    }
+    if let Some(text) = search(subject) {
+        return Ok(text);
+    }
     let near = is_it(subject, subjects().iter().map(String::as_str));
     Err(Thrown::script("unknown_subject", format!("there is no help on `{subject}`{near}")).next("help()"))
+}
+
+/// What an exit code means, for `help("5")`.
+fn exit_code(subject: &str) -> Option<String> {
+    let number: i32 = subject.strip_prefix("exit ").unwrap_or(subject).parse().ok()?;
+    let (_, means) = EXIT_CODES.iter().find(|(code, _)| *code == number)?;
+    let mut text = format!("exit {number}: {means}\n");
+    let says = format!("Exit {number}.");
+    for (code, explain) in ERROR_CODES.iter().filter(|(_, explain)| explain.ends_with(&says)) {
+        text.push_str(&item(&format!(" {code:<20} "), explain));
+    }
+    Some(text)
+}
+
+/// Everything that speaks of a word: names, sentences, options and codes.
+fn search(word: &str) -> Option<String> {
+    let word = word.to_lowercase();
+    // A short word is in every sentence.
+    if word.chars().count() < 3 {
+        return None;
+    }
+    let holds = |text: &str| text.to_lowercase().contains(&word);
+    let mut found: Vec<(String, &str)> = Vec::new();
+    for entry in catalog() {
+        let in_option = entry.options.iter().find(|o| holds(o.name) || holds(o.doc)).map(|o| o.doc);
+        if holds(&entry.full_name()) || holds(entry.doc) {
+            found.push((format!("{}()", entry.full_name()), entry.doc));
+        } else if let Some(doc) = in_option {
+            found.push((format!("{}()", entry.full_name()), doc));
+        }
+    }
+    let fields = api::record_docs().into_iter().filter(|f| holds(f.name) || holds(f.doc));
+    found.extend(fields.map(|f| (format!("{}.{}", f.record, f.name), f.doc)));
+    let refusals = RefusalCode::ALL.iter().map(|c| (c.code(), c.explain()));
+    let codes = refusals.chain(ERROR_CODES.iter().copied()).filter(|(code, explain)| holds(code) || holds(explain));
+    found.extend(codes.map(|(code, explain)| (code.to_string(), explain)));
+    if found.is_empty() {
+        return None;
+    }
+    let mut text = format!("`{word}` is spoken of in:\n");
+    for (name, doc) in found {
+        text.push_str(&item(&format!(" {name:<28} "), first_sentence(doc)));
+    }
+    Some(text)
 }
 
 /// Everything that help can be asked about.
@@ -57,8 +108,23 @@ pub fn subjects() -> Vec<String> {
     functions.chain(codes).chain(errors).chain(procedures).chain(records).collect()
 }
 
+/// What the process's exit codes mean.
+pub const EXIT_CODES: &[(i32, &str)] = &[
+    (0, "done"),
+    (1, "a script error: what it says, how it is written, or what it called"),
+    (2, "the command line is wrong"),
+    (3, "a dry run found nothing to do"),
+    (4, "refused or declined: nothing was changed"),
+    (5, "partial: some of it is done and the rest is named"),
+    (6, "unknown, timed out, or it cannot happen; look with state()"),
+    (7, "no connection to the cluster, or only its last catalog was there"),
+    (8, "locked by another administrator's operation"),
+    (9, "a check says no: verify(), segsh check, state --check"),
+    (130, "interrupted"),
+];
+
 /// The codes of errors that are not refusals.
-const ERROR_CODES: &[(&str, &str)] = &[
+pub const ERROR_CODES: &[(&str, &str)] = &[
     ("partial", "part of what was asked for is done; the refusals name the rest. Exit 5."),
     ("refused", "nothing was changed; every refusal has its own code. Exit 4."),
     ("declined", "the confirmation was not given. Exit 4."),
@@ -76,9 +142,69 @@ const ERROR_CODES: &[(&str, &str)] = &[
     ("unknown_option", "the function has no such option. Exit 1."),
     ("bare_number", "a number alone could be a content or a dbid; name which. Exit 1."),
     ("unknown_property", "the record has no such field. Exit 1."),
-    ("unknown_value", "a role, mode or status was compared with what is none. Exit 1."),
+    ("unknown_value", "a role, mode, status or record was compared with what it can never equal. Exit 1."),
     ("sql", "a statement failed; `sqlstate` says how. Exit 1."),
     ("thrown", "the script itself threw a value. Exit 1."),
+    ("bad_exit", "an exit code is a number from 0 to 255. Exit 1."),
+    ("bad_option", "an option was given a value that it does not take. Exit 1."),
+    ("bad_parameter", "a statement's parameter is no number, text, bool, blob or (). Exit 1."),
+    ("bad_setting", "a setting is a text, a number or a bool. Exit 1."),
+    ("bad_size", "a size is a text with a unit, such as \"256 MiB\". Exit 1."),
+    ("bad_time", "a time is a text with a unit, such as \"10m\". Exit 1."),
+    ("internal", "segsh failed inside; this is a defect of segsh. Exit 1."),
+    ("invalid", "the cluster does not take what was asked; the message says why. Exit 1."),
+    ("io", "a file can't be read or written. Exit 1."),
+    ("module", "a module can't be imported: not there, unsafe, or not only functions. Exit 1."),
+    ("not_one_row", "one() and value() are for statements that give one row. Exit 1."),
+    ("not_one_value", "value() is for statements that give one column. Exit 1."),
+    ("not_options", "a function's options are one map: #{ contents: [2] }. Exit 1."),
+    ("out_of_bounds", "there is no item at that index of a list or of rows. Exit 1."),
+    ("shadows_api", "a function, or an import's name, would take the place of the API's. Exit 1."),
+    ("switch_on_record", "a switch can't look into a record; switch on a field of it. Exit 1."),
+    ("syntax", "the text is not Rhai. Exit 1."),
+    ("type_mismatch", "a value has another type than is needed. Exit 1."),
+    ("unknown_column", "the rows have no such column. Exit 1."),
+    ("unknown_condition", "wait_until() knows \"synchronized\", \"operational\" and closures. Exit 1."),
+    ("unknown_function", "there is no function or method of that name. Exit 1."),
+    ("unknown_namespace", "nothing is imported or built in under that name. Exit 1."),
+    ("unknown_procedure", "there is no procedure of that name; procedures() lists them. Exit 1."),
+    ("unknown_subject", "help knows nothing of it. Exit 1."),
+    ("unknown_variable", "no variable is visible under that name; a function sees its parameters only. Exit 1."),
+    ("wrong_arity", "a function was called with another number of arguments than it takes. Exit 1."),
+    ("big_number", "a warning of segsh check: an integer too large for 64 bits becomes a float."),
+    ("never_equal", "a warning of segsh check: two literals of different types are compared."),
+    ("plain_quotes", "a warning of segsh check: ${...} is replaced in backticks only."),
+    ("shared_variable", "a warning of segsh check: a kept closure sees a loop's variable as it ends."),
+    ("arithmetic", "an overflow, or a division by zero. Exit 1."),
+    ("array_bounds", "there is no item at that index. Exit 1."),
+    ("assignment_to_constant", "a constant can't be changed. Exit 1."),
+    ("bit_field_bounds", "there is no such bit in a number. Exit 1."),
+    ("custom_syntax", "the text is not Rhai. Exit 1."),
+    ("data_race", "a value is used while one of its own methods runs on it; copy it first. Exit 1."),
+    ("data_too_large", "a text, array or map grew beyond its limit. Exit 1."),
+    ("dot_expr", "what stands behind the dot is not there. Exit 1."),
+    ("for", "a loop goes through what is no list. Exit 1."),
+    ("forbidden_variable", "a variable of that name is not allowed. Exit 1."),
+    ("function_not_found", "no function takes arguments of these types. Exit 1."),
+    ("index_not_found", "there is no entry of that key. Exit 1."),
+    ("indexing_type", "the value has no entries of that key. Exit 1."),
+    ("mismatch_data_type", "a value has another type than is needed. Exit 1."),
+    ("mismatch_output_type", "the script's value has another type than is needed. Exit 1."),
+    ("module_not_found", "nothing is imported under that name. Exit 1."),
+    ("non_pure_method_call_on_constant", "a constant can't be changed by a method. Exit 1."),
+    ("parsing", "the text is not Rhai. Exit 1."),
+    ("property_not_found", "the value has no such field. Exit 1."),
+    ("stack_overflow", "functions call each other too deeply; the limit is 64. Exit 1."),
+    ("string_bounds", "there is no character at that index. Exit 1."),
+    ("system", "the engine could not read or write. Exit 1."),
+    ("too_many_modules", "more modules are imported than are allowed. Exit 1."),
+    ("too_many_operations", "a hook ran longer than it may. Exit 1."),
+    ("too_many_variables", "more variables are declared than are allowed. Exit 1."),
+    ("unbound_this", "`this` is used outside of a method. Exit 1."),
+    ("variable_exists", "a variable of that name is there already. Exit 1."),
+    ("variable_not_found", "no variable is visible under that name. Exit 1."),
+    ("usage", "the command line is wrong. Exit 2."),
+    ("unreadable", "a script can't be read. Exit 2 of `segsh check`, else 1."),
 ];
 
 fn function(entry: &Entry) -> String {
@@ -87,13 +213,13 @@ fn function(entry: &Entry) -> String {
     for form in entry.forms {
         let method = usize::from(!entry.method_of.is_empty());
         let shown: Vec<&str> = form.iter().skip(method).copied().collect();
-        text.push_str(&format!("{name}({}) -> {}\n", shown.join(", "), entry.returns));
+        text.push_str(&format!("{name}({}) -> {}\n", shown.join(", "), Type::of(entry.returns)));
     }
     text.push_str(&item(" ", entry.doc));
     if !entry.options.is_empty() {
         text.push_str(" options:\n");
         for option in entry.options {
-            text.push_str(&item(&format!("  {:<10} {:<22} ", option.name, takes(option)), option.doc));
+            text.push_str(&item(&format!("  {:<10} {:<22} ", option.name, takes(option)), &said(option)));
         }
     }
     let verb = entry.name.strip_prefix("plan_").unwrap_or(entry.name);
@@ -110,7 +236,16 @@ fn function(entry: &Entry) -> String {
     text
 }
 
-fn takes(option: &OptionDoc) -> String {
+/// What an option does, and what holds when it is not given.
+fn said(option: &OptionDoc) -> String {
+    match option.default {
+        "" => option.doc.to_string(),
+        default => format!("{} ({default} when not given)", option.doc),
+    }
+}
+
+/// What an option takes, in words.
+pub(super) fn takes(option: &OptionDoc) -> String {
     match option.kind {
         Kind::Contents => "contents, as [2]".into(),
         Kind::Dbids => "dbids, as [5]".into(),
@@ -120,6 +255,7 @@ fn takes(option: &OptionDoc) -> String {
         Kind::Rate => "rate, as \"50 MiB/s\"".into(),
         Kind::Count => "number from 1".into(),
         Kind::Word(words) => words.join(" | "),
+        Kind::Text => "text".into(),
         Kind::Plan => "a plan".into(),
     }
 }
@@ -133,17 +269,22 @@ fn refusal(code: RefusalCode) -> String {
 }
 
 fn record(name: &str) -> Option<String> {
-    let docs = api::record_docs();
-    let fields: Vec<_> = docs.iter().filter(|f| f.record == name).collect();
-    if fields.is_empty() {
+    let of = Type { name: name.to_string().into(), items: None, optional: false };
+    let members = members(&of);
+    // The language's own types have methods and no page.
+    if members.is_empty() || name.starts_with(|c: char| c.is_lowercase()) {
         return None;
     }
     let mut text = format!("{name}\n");
-    for field in fields {
-        text.push_str(&item(&format!(" {:<22} ", field.name), field.doc));
-    }
-    for method in catalog().iter().filter(|e| e.method_of == name) {
-        text.push_str(&item(&format!(" {:<22} ", format!("{}()", method.name)), method.doc));
+    for member in members {
+        let lead = match member.kind {
+            MemberKind::Field => format!(" {:<22} {:<16} ", member.name, member.of.to_string()),
+            MemberKind::Method => {
+                let call = format!("{}({})", member.name, member.parameters.join(", "));
+                format!(" {call:<22} {:<16} ", member.of.to_string())
+            }
+        };
+        text.push_str(&item(&lead, member.doc));
     }
     Some(text)
 }
@@ -179,10 +320,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn help_on_a_damaged_source_names_every_way_out_of_it() {
+        let text = about("source_damaged").expect("every code has help");
+        let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        for step in ["force_primary(#{ dbids: MIRROR })", "backup: psql contentN", "full_recover(#{ dbids: FORMER })"] {
+            assert!(words.contains(step), "{step}: {text}");
+        }
+    }
+
+    #[test]
     fn no_line_of_help_is_wider_than_a_screen() {
         let texts = subjects().into_iter().filter(|s| std_source(s).is_none()).map(|s| about(&s));
         let texts = texts.map(|text| text.unwrap_or_else(|_| panic!("every subject has help")));
-        for text in texts.chain([overview()]) {
+        let searched = ["copy", "recover", "5", "exit 4"].map(|s| about(s).unwrap_or_else(|_| panic!("{s} is found")));
+        for text in texts.chain([overview()]).chain(searched) {
             for line in text.lines() {
                 assert!(line.chars().count() <= WIDTH, "{line}");
             }

@@ -5,8 +5,8 @@
 
 use super::api;
 use crate::cluster::{
-    ContentState, Evidence, HostState, Outcome, PingResult, Plan, PlanStep, Recovery, Refusal, Rows, Segment,
-    SegmentOutcome, State, Value as SqlValue, Warning,
+    ContentState, Evidence, HostState, MaintenanceInfo, Outcome, PingResult, Plan, PlanStep, Recovery, Refusal, Rows,
+    Segment, SegmentOutcome, State, Value as SqlValue, Warning,
 };
 use crate::core::row::{PairRow, SegmentRow};
 use rhai::Dynamic;
@@ -38,6 +38,7 @@ pub fn state_json(state: &State) -> Value {
         "rows": state.rows().map(row_json).collect::<Vec<_>>(),
         "recoveries": state.recoveries.iter().map(recovery_json).collect::<Vec<_>>(),
         "warnings": state.warnings.iter().map(warning_json).collect::<Vec<_>>(),
+        "maintenance": state.maintenance.iter().map(maintenance_json).collect::<Vec<_>>(),
         "age_ms": state.age_ms,
         "time_ms": state.time_ms,
         "fts_paused_until_ms": state.fts_paused_until_ms,
@@ -48,6 +49,11 @@ pub fn state_json(state: &State) -> Value {
 pub fn recovery_json(recovery: &Recovery) -> Value {
     // A plain struct of numbers and texts.
     serde_json::to_value(recovery).unwrap_or_default()
+}
+
+/// A host to which nothing is recovered for a while.
+pub fn maintenance_json(maintenance: &MaintenanceInfo) -> Value {
+    serde_json::to_value(maintenance).unwrap_or_default()
 }
 
 /// One thing to look at.

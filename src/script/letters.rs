@@ -2,6 +2,7 @@
 //! error beside anything else, because `s.status == "donw"` must not quietly be false.
 
 use super::near::near_miss;
+use super::record::FieldDoc;
 use super::thrown::Thrown;
 use crate::core::row::{Mode, Role, Status};
 use rhai::{Dynamic, Engine, EvalAltResult, ImmutableString};
@@ -27,6 +28,13 @@ macro_rules! lettered {
     )*};
 }
 lettered!(Role = "role", Mode = "mode", Status = "status");
+
+/// What help and completion know of the three types.
+pub fn docs() -> Vec<FieldDoc> {
+    let letter = |record| FieldDoc { record, name: "letter", kind: "string", doc: "as the catalog has it" };
+    let word = |record| FieldDoc { record, name: "word", kind: "string", doc: "the word of it" };
+    ["Role", "Mode", "Status"].into_iter().flat_map(|record| [letter(record), word(record)]).collect()
+}
 
 /// Registers the three types.
 pub fn register(engine: &mut Engine) {

@@ -5,7 +5,7 @@ use super::context::Context;
 use rhai::{AST, Engine, EvalAltResult, Module, ModuleResolver, Position, Scope, Shared, Stmt};
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 use thiserror::Error;
@@ -43,8 +43,12 @@ pub enum ModuleError {
     Outside(String),
     #[error("there is no module `{name}`; looked in {looked}")]
     NotFound { name: String, looked: String },
-    #[error("module {0} can be written by others; chmod go-w it")]
+    #[error("{0} can be written by others; chmod go-w it")]
     WritableByOthers(String),
+    #[error("{0} belongs to another user; chown it")]
+    ForeignOwner(String),
+    #[error("module {file} is a link out of its folder, to {to}")]
+    LeadsOutside { file: String, to: String },
     #[error("module {file}: {cause}")]
     Unreadable { file: String, cause: std::io::Error },
     #[error("module {0} has statements outside of functions; a module holds functions only")]
@@ -104,7 +108,7 @@ impl Resolver {
         for folder in paths.folders() {
             let file = folder.join(format!("{name}.rhai"));
             if file.is_file() {
-                return read(&file).map(|text| (file.display().to_string(), text));
+                return read_trusted(folder, &file).map(|text| (file.display().to_string(), text));
             }
         }
         let looked: Vec<String> = paths.folders().map(|f| f.display().to_string()).collect();
@@ -132,14 +136,28 @@ fn is_harmless(statement: &Stmt) -> bool {
     matches!(statement, Stmt::Import(..) | Stmt::Export(..) | Stmt::Noop(..))
 }
 
-fn read(file: &Path) -> Result<String, ModuleError> {
+/// The text of a file that nobody else can have written: it and the folders that lead to it belong to whoever
+/// runs this, or to root, nobody else may write there, and no link leads out of `folder`.
+pub(super) fn read_trusted(folder: &Path, file: &Path) -> Result<String, ModuleError> {
     let shown = file.display().to_string();
     let unreadable = |cause| ModuleError::Unreadable { file: shown.clone(), cause };
-    let mode = file.metadata().map_err(unreadable)?.permissions().mode();
-    if mode & WRITABLE_BY_OTHERS != 0 {
-        return Err(ModuleError::WritableByOthers(shown));
+    let folder = folder.canonicalize().map_err(unreadable)?;
+    let real = file.canonicalize().map_err(unreadable)?;
+    let Ok(inside) = real.strip_prefix(&folder) else {
+        return Err(ModuleError::LeadsOutside { file: shown, to: real.display().to_string() });
+    };
+    // From the file up to the folder: whoever can write one of them can replace what stands in it.
+    for place in real.ancestors().take(inside.components().count() + 1) {
+        let found = place.metadata().map_err(unreadable)?;
+        let name = || place.display().to_string();
+        if found.permissions().mode() & WRITABLE_BY_OTHERS != 0 {
+            return Err(ModuleError::WritableByOthers(name()));
+        }
+        if ![0, rustix::process::geteuid().as_raw()].contains(&found.uid()) {
+            return Err(ModuleError::ForeignOwner(name()));
+        }
     }
-    std::fs::read_to_string(file).map_err(unreadable)
+    std::fs::read_to_string(&real).map_err(unreadable)
 }
 
 impl ModuleResolver for Resolver {

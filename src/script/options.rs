@@ -26,6 +26,8 @@ pub enum Kind {
     Count,
     /// One of these words.
     Word(&'static [&'static str]),
+    /// Any text.
+    Text,
     /// A plan, on whose predicted rows this one is made.
     Plan,
 }
@@ -36,6 +38,15 @@ pub struct OptionDoc {
     pub name: &'static str,
     pub kind: Kind,
     pub doc: &'static str,
+    /// What holds when it is not given, as it would be written; empty where nothing does.
+    pub default: &'static str,
+}
+
+impl OptionDoc {
+    /// The same, with what holds when it is not given.
+    pub(super) const fn or(self, default: &'static str) -> OptionDoc {
+        OptionDoc { default, ..self }
+    }
 }
 
 /// An option as it was given.
@@ -204,6 +215,7 @@ fn read_one(function: &str, option: &OptionDoc, value: &Dynamic) -> Thrower<Give
             }
             Err(_) => Err(wrong(&format!("one of {}", words.join(", ")))),
         },
+        Kind::Text => value.clone().into_string().map(Given::Text).map_err(|_| wrong("a text")),
         Kind::Plan => value.clone().try_cast::<PlanRecord>().map(Given::Plan).ok_or_else(|| wrong("a plan")),
     }
 }

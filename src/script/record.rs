@@ -10,15 +10,19 @@ use std::rc::Rc;
 /// A field: its name, what it is, and how it is read.
 pub struct Field<T> {
     pub name: &'static str,
+    /// Its type as [`Type::of`](super::types::Type::of) reads it.
+    pub kind: &'static str,
     pub doc: &'static str,
     pub read: fn(&T) -> Dynamic,
 }
 
-/// Name and meaning of a field, for help and completion.
+/// Name, type and meaning of a field, for help and completion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FieldDoc {
     pub record: &'static str,
     pub name: &'static str,
+    /// Its type as [`Type::of`](super::types::Type::of) reads it: `int`, `Segment?`, `[Content]`.
+    pub kind: &'static str,
     pub doc: &'static str,
 }
 
@@ -31,15 +35,20 @@ pub trait Record: Clone + PartialEq + 'static {
     fn json(&self) -> Value;
 }
 
-/// Fields as a table, so that a record's file reads like its documentation.
+/// Fields as a table, so that a record's file reads like its documentation: `name: "type", "doc" => |r| read;`.
 macro_rules! fields {
-    ($($name:ident: $doc:literal => |$r:ident| $read:expr;)*) => {
+    ($($name:ident: $first:literal $(, $doc:literal)? => |$r:ident| $read:expr;)*) => {
         vec![$($crate::script::record::Field {
             name: stringify!($name),
-            doc: $doc,
+            kind: $crate::script::record::fields!(@kind $first $(, $doc)?),
+            doc: $crate::script::record::fields!(@doc $first $(, $doc)?),
             read: |$r| ::rhai::Dynamic::from($read),
         }),*]
     };
+    (@kind $kind:literal, $doc:literal) => { $kind };
+    (@kind $doc:literal) => { "any" };
+    (@doc $kind:literal, $doc:literal) => { $doc };
+    (@doc $doc:literal) => { $doc };
 }
 pub(super) use fields;
 
@@ -53,6 +62,11 @@ pub fn register<T: Record>(engine: &mut Engine, context: &Rc<Context>) {
     engine.register_indexer_get(|r: &mut T, key: ImmutableString| field_of(r, &key));
     engine.register_fn("==", |a: T, b: T| a == b);
     engine.register_fn("!=", |a: T, b: T| a != b);
+    // Rhai would call these unequal by their types, and `state().down == 0` would quietly be false.
+    engine.register_fn("==", |a: T, b: Dynamic| same(&a, &b));
+    engine.register_fn("!=", |a: T, b: Dynamic| same(&a, &b).map(|same| !same));
+    engine.register_fn("==", |a: Dynamic, b: T| same(&b, &a));
+    engine.register_fn("!=", |a: Dynamic, b: T| same(&b, &a).map(|same| !same));
     engine.register_fn("to_map", |r: &mut T| to_map(r));
     engine.register_fn("to_json", |r: &mut T| r.json().to_string());
     for name in ["to_string", "to_debug", "print", "debug"] {
@@ -63,6 +77,20 @@ pub fn register<T: Record>(engine: &mut Engine, context: &Rc<Context>) {
     }
 }
 
+/// Whether a record equals another value. Comparing with `()` asks whether there is one at all, which is a fair question.
+fn same<T: Record>(record: &T, other: &Dynamic) -> Result<bool, Box<EvalAltResult>> {
+    if other.is_unit() {
+        return Ok(false);
+    }
+    if let Some(other) = other.read_lock::<T>() {
+        return Ok(*record == *other);
+    }
+    let names: Vec<&str> = T::fields().iter().map(|f| f.name).collect();
+    let shown = super::types::Type::of_value(other);
+    let message = format!("a {} never equals a value of type {shown}: compare one of its properties", T::NAME);
+    Err(Thrown::script("unknown_value", message).next(format!("properties: {}", names.join(" "))).into())
+}
+
 /// The record as a map of its fields.
 pub fn to_map<T: Record>(record: &T) -> Map {
     T::fields().iter().map(|f| (f.name.into(), (f.read)(record))).collect()
@@ -70,7 +98,7 @@ pub fn to_map<T: Record>(record: &T) -> Map {
 
 /// What help and completion know of a record.
 pub fn docs<T: Record>() -> Vec<FieldDoc> {
-    T::fields().iter().map(|f| FieldDoc { record: T::NAME, name: f.name, doc: f.doc }).collect()
+    T::fields().iter().map(|f| FieldDoc { record: T::NAME, name: f.name, kind: f.kind, doc: f.doc }).collect()
 }
 
 /// Reached for an unknown property too, which Rhai would otherwise report without the near miss.

@@ -11,6 +11,7 @@ pub fn merged(plans: &[Plan]) -> Plan {
         all.steps.extend(plan.steps.iter().cloned());
         all.joined.extend(plan.joined.iter().cloned());
         all.refusals.extend(plan.refusals.iter().cloned());
+        all.refuses |= plan.refuses;
         all.notes.extend(plan.notes.iter().cloned());
         for place in &plan.places {
             if all.place(place.dbid).is_none() {

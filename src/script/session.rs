@@ -1,12 +1,17 @@
 //! A session: one engine, one cluster, one person in front. The shell and the command line drive it.
 
-use super::check::{Finding, check_ast};
+use super::api::hooks::{self, Hooks};
+use super::check::{Finding, Severity, Surroundings, check_text};
 use super::context::{Context, OpRecord};
 use super::engine;
+use super::entries::{Entries, PROMPT};
 use super::error::{ErrorKind, ScriptError};
 use super::json;
 use super::modules::{ModulePaths, Resolver};
+use super::rehearsal::{Rehearsal, Rehearsed};
+use super::scan;
 use super::thrown::Thrown;
+use super::types::Type;
 use super::ui::{Renderer, Ui};
 use crate::cluster::{Cluster, Plan, State};
 use rhai::{AST, Dynamic, Engine, EvalAltResult, FuncInfo, Map, Scope, Stmt};
@@ -16,9 +21,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
-
-/// What the prompt's lines are called in positions.
-const PROMPT: &str = "prompt";
 
 /// What a session is made of.
 pub struct SessionConfig {
@@ -30,7 +32,8 @@ pub struct SessionConfig {
     pub site_dir: Option<PathBuf>,
     /// The machine's modules: `/etc/segsh/site`.
     pub system_dir: Option<PathBuf>,
-    /// Mutating calls stop after their check and return `planned`.
+    /// Mutating calls stop after their check and return `planned`; the next one is planned on what
+    /// they would leave.
     pub dry_run: bool,
 }
 
@@ -44,6 +47,8 @@ pub struct ScriptValue {
     pub told: bool,
     /// What the script changed.
     pub ops: Vec<OpRecord>,
+    /// What the session would have done so far, when it is a dry run.
+    pub rehearsed: Option<Rehearsed>,
 }
 
 impl ScriptValue {
@@ -80,6 +85,9 @@ pub struct Session {
     functions: AST,
     /// Imports made at the prompt, repeated before each line: Rhai forgets them with the run.
     imports: Vec<(String, String)>,
+    entries: Entries,
+    /// The prompt's variables while a line runs with them.
+    lent: Vec<String>,
 }
 
 impl Session {
@@ -89,6 +97,7 @@ impl Session {
             ui: config.ui,
             renderer: config.renderer,
             dry_run: config.dry_run,
+            rehearsal: Rehearsal::default(),
             ops: RefCell::default(),
             grants: RefCell::default(),
             exit: Cell::new(None),
@@ -96,11 +105,25 @@ impl Session {
             traffic: RefCell::new(None),
             told: RefCell::new(None),
             arguments: RefCell::default(),
+            called_at: RefCell::default(),
+            hooks: Hooks::default(),
+            confirmed: RefCell::default(),
         });
+        let folders = [config.system_dir.clone(), config.site_dir.clone()];
         let paths = ModulePaths { script: None, site: config.site_dir, system: config.system_dir };
         let resolver = Resolver::new(paths, &context);
         let engine = engine::build(&context, resolver.clone());
-        Session { engine, context, resolver, scope: Scope::new(), functions: AST::empty(), imports: Vec::new() }
+        hooks::begin(&context, &resolver, &folders);
+        Session {
+            engine,
+            context,
+            resolver,
+            scope: Scope::new(),
+            functions: AST::empty(),
+            imports: Vec::new(),
+            entries: Entries::default(),
+            lent: Vec::new(),
+        }
     }
 
     /// Runs a file with its arguments: `args()` in the script. Its folder's modules can be imported.
@@ -110,8 +133,7 @@ impl Session {
             let thrown = Thrown::script("io", format!("{name}: {cause}"));
             ScriptError::new(ErrorKind::Io, thrown)
         })?;
-        let folder = path.parent().map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p });
-        self.resolver.set_script_folder(folder.map(Path::to_path_buf));
+        self.set_folder_of(path);
         self.set_args(args);
         self.run_source(&name, &text)
     }
@@ -124,6 +146,7 @@ impl Session {
     /// Runs a text on its own: nothing of it stays, nothing of the prompt is seen.
     pub fn run_source(&mut self, name: &str, text: &str) -> Result<ScriptValue, Box<ScriptError>> {
         self.begin(name, text);
+        self.context.hooks.begin_script();
         let text = without_shebang(text);
         self.find_faults(name, &text, &Scope::new(), &AST::empty())?;
         let mut ast = self.compiled(name, &text, &Scope::new())?;
@@ -149,13 +172,16 @@ impl Session {
         self.begin(PROMPT, text);
         let prefix: String =
             self.imports.iter().map(|(path, alias)| format!("import \"{path}\" as {alias}; ")).collect();
-        let whole = format!("{prefix}{text}");
-        let width = prefix.chars().count();
+        let whole = self.entries.enter(&prefix, text);
         let result = self.eval_whole(&whole);
-        result.map_err(|mut error| {
-            shift(&mut error, width, text);
+        let result = result.map_err(|mut error| {
+            self.entries.mend(&mut error);
             error
-        })
+        });
+        if scan::words(text).iter().any(|w| w.text == "fn") || text.contains('|') {
+            self.entries.keep();
+        }
+        result
     }
 
     fn eval_whole(&mut self, whole: &str) -> Result<ScriptValue, Box<ScriptError>> {
@@ -163,6 +189,7 @@ impl Session {
         let ast = self.compiled(PROMPT, whole, &self.scope)?;
         let mut merged = self.functions.merge(&ast);
         merged.set_source(PROMPT);
+        self.lent = self.scope.iter().map(|(name, ..)| name.to_string()).collect();
         let mut scope = std::mem::take(&mut self.scope);
         let result = self.evaluated(PROMPT, |engine| engine.eval_ast_with_scope(&mut scope, &merged));
         self.scope = scope;
@@ -192,19 +219,34 @@ impl Session {
         self.check_with(name, &without_shebang(text), &Scope::new(), &AST::empty())
     }
 
-    fn check_with(&self, name: &str, text: &str, scope: &Scope, known: &AST) -> Vec<Finding> {
-        let bare = match self.engine.compile_with_scope(scope, text) {
-            Ok(_) => Engine::new_raw(),
-            Err(error) => return vec![Finding::of(ScriptError::syntax(&error, name, text))],
-        };
-        check_ast(&self.engine, &self.resolver, bare, name, text, scope, known)
+    /// The same of a file, whose folder's modules can be imported.
+    pub fn check_file(&mut self, path: &Path) -> std::io::Result<Vec<Finding>> {
+        let text = std::fs::read_to_string(path)?;
+        self.set_folder_of(path);
+        Ok(self.check(&path.display().to_string(), &text))
     }
 
-    fn find_faults(&self, name: &str, text: &str, scope: &Scope, known: &AST) -> Result<(), Box<ScriptError>> {
-        let findings = self.check_with(name, text, scope, known);
-        match findings.first() {
+    fn set_folder_of(&self, path: &Path) {
+        let folder = path.parent().map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p });
+        self.resolver.set_script_folder(folder.map(Path::to_path_buf));
+    }
+
+    fn check_with(&self, name: &str, text: &str, scope: &Scope<'static>, known: &AST) -> Vec<Finding> {
+        if let Err(error) = self.engine.compile_with_scope(scope, text) {
+            return vec![Finding::of(ScriptError::syntax(&error, name, text, |n| scope.contains(n)))];
+        }
+        let around = Surroundings { engine: &self.engine, resolver: &self.resolver, scope, known };
+        check_text(around, name, text)
+    }
+
+    /// Warnings never keep a script from running.
+    fn find_faults(&self, name: &str, text: &str, scope: &Scope<'static>, known: &AST) -> Result<(), Box<ScriptError>> {
+        let mut findings = self.check_with(name, text, scope, known);
+        findings.retain(|f| f.severity == Severity::Error);
+        let count = findings.len();
+        match findings.into_iter().next() {
             None => Ok(()),
-            Some(first) => Err(Box::new(first.clone().into_error(text, findings.len()))),
+            Some(first) => Err(Box::new(first.into_error(count))),
         }
     }
 
@@ -214,7 +256,10 @@ impl Session {
     }
 
     fn compiled(&self, name: &str, text: &str, scope: &Scope) -> Result<AST, Box<ScriptError>> {
-        self.engine.compile_with_scope(scope, text).map_err(|error| Box::new(ScriptError::syntax(&error, name, text)))
+        self.engine.compile_with_scope(scope, text).map_err(|error| {
+            let syntax = ScriptError::syntax(&error, name, text, |n| scope.contains(n));
+            Box::new(syntax)
+        })
     }
 
     fn evaluated(
@@ -224,18 +269,21 @@ impl Session {
     ) -> Result<ScriptValue, Box<ScriptError>> {
         let result = catch_unwind(AssertUnwindSafe(|| run(&self.engine)));
         let ops = self.context.ops.borrow().clone();
+        let rehearsed = self.context.dry_run.then(|| self.context.rehearsal.so_far());
         // The flags come first: an end inside a closure looks like an error, or like no end at all.
         if let Some(code) = self.context.exit.get() {
             let value = Dynamic::UNIT;
-            return Ok(ScriptValue { value, exit: Some(code), told: false, ops });
+            return Ok(ScriptValue { value, exit: Some(code), told: false, ops, rehearsed });
         }
         if self.context.ui.interrupted() {
-            return Err(Box::new(ScriptError { changed_before: ops, ..ScriptError::interrupted() }));
+            let ended = result.as_ref().ok().and_then(|r| r.as_ref().err());
+            let interrupted = ScriptError::interrupted_by(ended.map(|e| &**e));
+            return Err(Box::new(ScriptError { changed_before: ops, ..interrupted }));
         }
         match result {
             Ok(Ok(value)) => {
                 let told = self.was_told(&value);
-                Ok(ScriptValue { value, exit: None, told, ops })
+                Ok(ScriptValue { value, exit: None, told, ops, rehearsed })
             }
             Ok(Err(error)) => Err(Box::new(self.script_error(name, *error, ops))),
             Err(_) => {
@@ -249,8 +297,8 @@ impl Session {
         let sources = self.context.sources.borrow();
         let error = match error {
             // Ctrl-C inside a wait, whose flag the shell may have taken down since.
-            terminated if is_terminated(&terminated) => ScriptError::interrupted(),
-            other => ScriptError::runtime(other, name, &sources, &self.names()),
+            terminated if is_terminated(&terminated) => ScriptError::interrupted_by(Some(&terminated)),
+            other => ScriptError::runtime(other, name, &sources, &[self.names(), self.lent.clone()].concat()),
         };
         ScriptError { changed_before: ops, ..error }
     }
@@ -267,6 +315,14 @@ impl Session {
         }
         if let Ok(text) = value.clone().into_string() {
             return Some(text);
+        }
+        // A list of records is read line by line.
+        if let Some(list) = value.read_lock::<rhai::Array>()
+            && !list.is_empty()
+            && list.iter().all(|item| super::api::record_json(item).is_some())
+        {
+            let lines: Vec<String> = list.iter().filter_map(|item| self.render(item)).collect();
+            return Some(lines.join("\n"));
         }
         let mut scope = Scope::new();
         scope.push("the_value", value.clone());
@@ -291,6 +347,11 @@ impl Session {
         names
     }
 
+    /// The variables of the prompt, each with its type.
+    pub fn variables(&self) -> Vec<(String, Type)> {
+        self.scope.iter().map(|(name, _, value)| (name.to_string(), Type::of_value(&value))).collect()
+    }
+
     /// Signatures of the functions this engine was given for the API, to review in a test.
     pub fn signatures(&self) -> Vec<String> {
         let signature = |info: FuncInfo| {
@@ -311,6 +372,12 @@ impl Session {
     }
 }
 
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.context.hooks.end();
+    }
+}
+
 fn is_terminated(error: &EvalAltResult) -> bool {
     match error {
         EvalAltResult::ErrorTerminated(..) => true,
@@ -324,24 +391,4 @@ fn is_terminated(error: &EvalAltResult) -> bool {
 /// The first line of an executable script, kept as an empty comment so that positions stay true.
 fn without_shebang(text: &str) -> String {
     if text.starts_with("#!") { text.replacen("#!", "// ", 1) } else { text.to_string() }
-}
-
-/// Takes the width of the repeated imports off a position in the first line.
-fn shift(error: &mut ScriptError, width: usize, text: &str) {
-    if let Some(position) = &mut error.position
-        && position.file == PROMPT
-    {
-        if position.line == 1 {
-            position.col = position.col.saturating_sub(width).max(1);
-        }
-        error.source_line = text.lines().nth(position.line - 1).map(str::to_string);
-    }
-    for frame in &mut error.call_stack {
-        if let Some(at) = &mut frame.called_at
-            && at.file == PROMPT
-            && at.line == 1
-        {
-            at.col = at.col.saturating_sub(width).max(1);
-        }
-    }
 }

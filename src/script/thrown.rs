@@ -109,6 +109,15 @@ impl Thrown {
         Thrown::with_exit("interrupted", 130, "interrupted")
     }
 
+    /// Ctrl-C, with what became of what ran.
+    pub fn interrupted_saying(left: &str) -> Thrown {
+        if left.is_empty() {
+            Thrown::interrupted()
+        } else {
+            Thrown::with_exit("interrupted", 130, format!("interrupted: {left}"))
+        }
+    }
+
     fn into_map(self) -> Map {
         let this = self.into_details();
         let mut map = Map::new();
@@ -156,7 +165,7 @@ impl From<Thrown> for Box<EvalAltResult> {
     fn from(thrown: Thrown) -> Self {
         if thrown.code == "interrupted" {
             // Uncatchable: a script must not be able to go on after Ctrl-C.
-            let token = Dynamic::from("interrupted");
+            let token = Dynamic::from(thrown.message.clone());
             return Box::new(EvalAltResult::ErrorTerminated(token, Position::NONE));
         }
         Box::new(EvalAltResult::ErrorRuntime(Dynamic::from(thrown.into_map()), Position::NONE))
@@ -169,7 +178,9 @@ impl From<ClusterError> for Thrown {
         match error {
             ClusterError::OtherRelease { next, .. } => Thrown::with_exit("other_release", 7, message).next(next),
             ClusterError::Unreachable { next, .. } => Thrown::with_exit("unreachable", 7, message).next(next),
-            ClusterError::Locked { op, .. } => Thrown::with_exit("locked", 8, message).op(Some(op)),
+            ClusterError::Locked { op, .. } => {
+                Thrown::with_exit("locked", 8, message).op(Some(op)).next(format!("attach({op})"))
+            }
             ClusterError::Sql { sqlstate, .. } => {
                 let mut thrown = Thrown::script("sql", message);
                 thrown.sqlstate = sqlstate;
@@ -177,7 +188,7 @@ impl From<ClusterError> for Thrown {
             }
             ClusterError::Invalid { next, .. } => Thrown::script("invalid", message).next(next),
             ClusterError::NotDrill => Thrown::with_exit("not_drill", 4, message).next("help(\"not_drill\")"),
-            ClusterError::Interrupted => Thrown::interrupted(),
+            ClusterError::Interrupted { left } => Thrown::interrupted_saying(&left),
         }
     }
 }

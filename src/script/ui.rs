@@ -2,7 +2,7 @@
 //!
 //! The shell implements it for a terminal and for batch; tests implement it for themselves.
 
-use crate::cluster::{Observer, Outcome, Plan, PlanDamage, Refusal, Rows, Segment, State};
+use crate::cluster::{Observer, Outcome, Plan, PlanDamage, Refusal, Rows, Segment, State, Why};
 
 /// How much damage a call can do, and so how it is confirmed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +23,16 @@ impl Damage {
             PlanDamage::Reversible => Some(Damage::Reversible),
             PlanDamage::TypeWord(word) => Some(Damage::TypeWord(word)),
             PlanDamage::TypeCluster(name) => Some(Damage::TypeCluster(name)),
+        }
+    }
+}
+
+impl Damage {
+    /// What a person would have to answer, in a few words.
+    pub fn asks(&self) -> String {
+        match self {
+            Damage::Reversible => "y/N".into(),
+            Damage::TypeWord(word) | Damage::TypeCluster(word) => format!("type {word}"),
         }
     }
 }
@@ -53,8 +63,19 @@ pub trait Ui {
     }
     /// For progress on stderr and for Ctrl-C during an operation.
     fn observer(&self, plan: &Plan) -> Box<dyn Observer>;
+    /// For an operation that somebody else may have begun: leaving it must cancel nothing.
+    fn follower(&self) -> Box<dyn Observer>;
+    /// How the last question was answered yes: `typed`, `--yes`; for the audit log.
+    fn confirmed(&self) -> String {
+        String::new()
+    }
     /// The end of an operation, told to a person (stderr in batch); the value still goes to the script.
     fn ended(&self, outcome: &Outcome);
+    /// A dry run came to a plan that would be applied now; `shown` is its screen.
+    fn planned(&self, plan: &Plan, shown: &str) {
+        tracing::debug!(plan = %plan.id, "planned");
+        self.note(shown);
+    }
     /// `print(...)` of a script: data, on stdout.
     fn print(&self, text: &str);
     /// `debug(...)` of a script and what a dry run shows: for a person, never data.
@@ -75,4 +96,9 @@ pub trait Renderer {
     fn refusals(&self, verb: &str, refusals: &[Refusal]) -> String;
     fn segments(&self, segments: &[Segment]) -> String;
     fn rows(&self, rows: &Rows) -> String;
+    /// The explanation of `why(...)`.
+    fn why(&self, why: &Why) -> String {
+        let line = |p: &crate::cluster::Part| format!("{} {} {}\nnext: {}\n", p.what, p.symptom, p.detail, p.next);
+        why.parts.iter().map(line).collect()
+    }
 }

@@ -4,7 +4,7 @@
 use super::vfs::{self, CheckpointConfig, Checkpointer, Gate, Handle, VfsError};
 use crate::core::ids::Content;
 use crate::engine::Engine;
-use crate::engine::storage::{Storage, StorageError};
+use crate::engine::storage::{Position, Storage, StorageError};
 use crate::sql::{self, Client, Sessions, SqlError, SqlHost, WriteQueue};
 use rusqlite::Connection;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -64,6 +64,14 @@ impl SqlHost for Host {
 
     fn read_permit(&self, go_on: &dyn Fn() -> bool) -> Result<(), StorageError> {
         self.engine.read_permit(go_on)
+    }
+
+    fn position(&self) -> Position {
+        self.engine.position()
+    }
+
+    fn durable(&self, position: Position, go_on: &dyn Fn() -> bool) -> Result<(), StorageError> {
+        self.engine.durable(position, go_on)
     }
 }
 

@@ -85,7 +85,15 @@ pub fn create_content(primary: &Owner, mirror: Option<&Owner>) -> Result<(), Cre
 
 /// A new copy, for a full recovery: inconsistent until it was copied to, and of no generation.
 pub fn create_new_copy(owner: &Owner) -> Result<(), CreateError> {
-    Ok(engine::save_meta(owner.dir, &owner.meta(random_copy()?))?)
+    let made = owner.meta(random_copy()?);
+    // The map first: a record without a map would be one whose map was lost.
+    save_empty_map(owner.dir, made.copy_state(), made.generation)?;
+    Ok(engine::save_meta(owner.dir, &made)?)
+}
+
+fn save_empty_map(dir: &Path, peer: CopyState, generation: Epoch) -> Result<(), RecordError> {
+    let map = TrackMap { binding: Binding::to(peer), written_in: generation, dirty: DirtyMap::default() };
+    engine::save_map(dir, &map)
 }
 
 /// A link is never asked for while a database is being made.
@@ -112,7 +120,7 @@ fn finish(owner: &Owner, copy: CopyId, peer: Option<CopyId>) -> Result<(), Creat
     let peer = peer.map(|copy| CopyState { copy, generation: FIRST_EPOCH });
     let made = Meta { generation: FIRST_EPOCH, peer, epoch: FIRST_EPOCH, consistent: true, ..owner.meta(copy) };
     if let Some(peer) = peer {
-        engine::save_map(owner.dir, &TrackMap { binding: Binding::to(peer), dirty: DirtyMap::default() })?;
+        save_empty_map(owner.dir, peer, FIRST_EPOCH)?;
     }
     Ok(engine::save_meta(owner.dir, &made)?)
 }

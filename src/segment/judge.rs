@@ -170,8 +170,8 @@ fn quick_check(files: &Handle) -> Result<Checked, JudgeError> {
             Ok(Checked::Damaged(format!("quick_check: {finding}")))
         }
         Err(error) => match (vfs::take_fault(), error.sqlite_error_code()) {
-            (Some(FileFault::Damage(block)), _) => {
-                Ok(Checked::Damaged(format!("main.db: block {block} fails its checksum")))
+            (Some(FileFault::Damage(file, block)), _) => {
+                Ok(Checked::Damaged(format!("{}: block {block} fails its checksum", file.name())))
             }
             (_, Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase)) => {
                 Ok(Checked::Damaged(format!("quick_check: {error}")))

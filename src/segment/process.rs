@@ -150,7 +150,7 @@ impl Segment {
             Ok(report) => report,
             Err(_) => std::process::abort(),
         };
-        report.damaged_pages = self.database.files().map_or(0, |files| files.damage().len() as u64);
+        report.damaged_pages = self.database.files().map_or(0, |files| files.damaged_pages());
         report
     }
 

@@ -1,12 +1,15 @@
 //! Without a prompt: codes, a file or stdin; data on stdout, everything else on stderr.
 
-use super::document::envelope;
+use super::document::{self, envelope};
 use super::evaluator::{Evaluated, Evaluator, Failure};
 use super::render::Screens;
 use super::render::error::ErrorView;
 use super::repl::ended_line;
 use super::ui::ShellUi;
 use crate::cluster::{Plan, State};
+use crate::script::json::plan_json;
+use crate::script::{Rehearsed, Thrown};
+use serde_json::{Value, json};
 use std::io::Read;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -59,6 +62,24 @@ pub fn plan_exit(plan: &Plan) -> i32 {
     }
 }
 
+/// Exit code of a dry run of a session: 4 when anything was refused, 3 when there was nothing to do.
+pub fn rehearsed_exit(rehearsed: &Rehearsed) -> i32 {
+    let codes: Vec<i32> = rehearsed.plans.iter().map(plan_exit).collect();
+    if codes.contains(&4) {
+        4
+    } else if codes.contains(&0) || !rehearsed.others.is_empty() {
+        0
+    } else {
+        3
+    }
+}
+
+/// `value` of a dry run's document: the plans, what else would be done, and the script's own value.
+fn rehearsed_json(rehearsed: &Rehearsed, value: Value) -> Value {
+    let plans: Vec<Value> = rehearsed.plans.iter().map(plan_json).collect();
+    json!({ "plans": plans, "others": rehearsed.others, "value": value })
+}
+
 impl Judgement {
     fn exit(self, value: &Evaluated) -> i32 {
         match self {
@@ -81,10 +102,12 @@ pub struct Batch {
 
 /// Exit code of a script error, as the shell itself uses it for a script it cannot read.
 const SCRIPT_ERROR: i32 = 1;
-/// What the engine calls a line of the prompt in positions.
+/// What the engine calls a line of the prompt in positions, with or without its number.
 const PROMPT: &str = "prompt";
 /// Exit code of an interrupted run.
 const INTERRUPTED: i32 = 130;
+/// Exit code of a run whose time limit was over.
+const TIMED_OUT: i32 = 6;
 
 impl Batch {
     /// Runs the source; the process's exit code.
@@ -105,7 +128,7 @@ impl Batch {
         match result {
             Ok(value) => self.finish(value, judgement),
             Err(mut failure) => {
-                relocate(&mut failure.view, source);
+                relocate(&mut failure, source);
                 self.fail(*failure)
             }
         }
@@ -115,9 +138,7 @@ impl Batch {
         let mut last = Evaluated::default();
         for code in codes {
             last = evaluator.eval_line(code)?;
-            if !self.json {
-                self.show(&last);
-            }
+            self.show(&last);
             if last.exit.is_some() {
                 break;
             }
@@ -127,6 +148,10 @@ impl Batch {
 
     /// The end of an operation was told on stderr already, unless that is quiet.
     fn show(&self, value: &Evaluated) {
+        self.ui.output().event("value", json!({ "kind": kind(value), "value": value.json }));
+        if !self.ui.output().is_text() {
+            return;
+        }
         let seen = value.told && self.ui.has_shown_an_end();
         if let (false, Some(text)) = (seen, &value.text) {
             self.ui.output().write(&ended_line(text));
@@ -134,11 +159,23 @@ impl Batch {
     }
 
     fn finish(&self, value: Evaluated, judgement: Judgement) -> i32 {
-        let code = value.exit.unwrap_or_else(|| judgement.exit(&value));
+        let judged = match (judgement.exit(&value), &value.rehearsed) {
+            (0, Some(rehearsed)) => rehearsed_exit(rehearsed),
+            (code, _) => code,
+        };
+        let code = value.exit.unwrap_or(judged);
         if self.json {
-            let kind = if value.kind.is_empty() { "value" } else { &value.kind };
-            self.document(kind, value.json);
+            match &value.rehearsed {
+                Some(rehearsed) => self.document("dry_run", rehearsed_json(rehearsed, value.json)),
+                None => self.document(kind(&value), value.json.clone()),
+            }
         }
+        self.end(code)
+    }
+
+    /// The last event says how the process ends.
+    fn end(&self, code: i32) -> i32 {
+        self.ui.output().event("end", json!({ "exit": code }));
         code
     }
 
@@ -148,17 +185,23 @@ impl Batch {
             // The script was ended because nobody reads any more, which is success.
             return 0;
         }
-        failure.view.shown = self.ui.has_shown_end_of(failure.view.op);
-        self.ui.say(&self.screens.error(&failure.view));
-        if self.json {
-            let refused = failure.view.is_refusal();
-            self.document(if refused { "refusal" } else { "error" }, failure.json);
+        if signals.timed_out() {
+            timed_out(&mut failure);
         }
-        match failure.view.exit {
+        let code = match failure.view.exit {
+            _ if signals.timed_out() => TIMED_OUT,
             _ if signals.interrupted() => INTERRUPTED,
             0 => SCRIPT_ERROR,
             code => code,
+        };
+        failure.view.shown = self.ui.has_shown_end_of(failure.view.op);
+        self.ui.say(&self.screens.error(&failure.view));
+        let kind = if failure.view.is_refusal() { "refusal" } else { "error" };
+        self.ui.output().event("error", json!({ "kind": kind, "value": failure.json }));
+        if self.json {
+            self.document(kind, failure.json);
         }
+        self.end(code)
     }
 
     fn document(&self, kind: &str, value: serde_json::Value) {
@@ -168,20 +211,71 @@ impl Batch {
     }
 }
 
+fn kind(value: &Evaluated) -> &str {
+    if value.kind.is_empty() { "value" } else { &value.kind }
+}
+
+/// A run that was ended by its time limit failed by that, whatever it was doing.
+fn timed_out(failure: &mut Failure) {
+    let view = &mut failure.view;
+    let did = view.message.strip_prefix("interrupted").unwrap_or_default();
+    view.message = format!("the time limit of the run is over{did}");
+    view.code = "timed_out".into();
+    view.exit = TIMED_OUT;
+    failure.json["code"] = view.code.as_str().into();
+    failure.json["exit"] = view.exit.into();
+    failure.json["message"] = view.message.as_str().into();
+}
+
 /// The engine knows one kind of line, the prompt's: here it came from the command line.
-fn relocate(view: &mut ErrorView, source: &Source) {
+fn relocate(failure: &mut Failure, source: &Source) {
     match source {
         // The person wrote a subcommand; the line it became would only puzzle.
-        Source::Call { .. } => view.position = None,
+        Source::Call { .. } => {
+            failure.view.position = None;
+            failure.view.source_line = None;
+            failure.view.calls.clear();
+            for key in ["position", "source_line"] {
+                failure.json[key] = Value::Null;
+            }
+            failure.json["call_stack"] = json!([]);
+        }
         Source::Codes(_) => {
-            let called = view.calls.iter_mut().filter_map(|call| call.at.as_mut());
-            for at in called.chain(view.position.as_mut()) {
-                if at.file == PROMPT {
-                    at.file = "-e".to_string();
+            relocate_view(&mut failure.view);
+            relocate_json(&mut failure.json);
+        }
+        Source::File { .. } | Source::Stdin { .. } => {}
+    }
+}
+
+fn relocate_view(view: &mut ErrorView) {
+    let called = view.calls.iter_mut().filter_map(|call| call.at.as_mut());
+    for at in called.chain(view.position.as_mut()) {
+        at.file = file_of(&at.file);
+    }
+}
+
+/// Every `file` of the document is one of a position.
+fn relocate_json(value: &mut Value) {
+    match value {
+        Value::Object(entries) => {
+            for (key, entry) in entries.iter_mut() {
+                match entry {
+                    Value::String(file) if key == "file" => *file = file_of(file),
+                    other => relocate_json(other),
                 }
             }
         }
-        Source::File { .. } | Source::Stdin { .. } => {}
+        Value::Array(items) => items.iter_mut().for_each(relocate_json),
+        _ => {}
+    }
+}
+
+/// `prompt` as `-e`, and `prompt:3` as `-e:3`.
+fn file_of(file: &str) -> String {
+    match file.strip_prefix(PROMPT) {
+        Some(number) if number.is_empty() || number.starts_with(':') => format!("-e{number}"),
+        _ => file.to_string(),
     }
 }
 
@@ -194,11 +288,8 @@ fn read_stdin() -> Result<String, Box<Failure>> {
             failure.view.code = "unreadable".into();
             failure.view.message = format!("the script on stdin cannot be read: {error}");
             failure.view.exit = SCRIPT_ERROR;
-            failure.json = serde_json::json!({
-                "code": failure.view.code,
-                "exit": failure.view.exit,
-                "message": failure.view.message,
-            });
+            let thrown = Thrown::with_exit(&failure.view.code, SCRIPT_ERROR, failure.view.message.as_str());
+            failure.json = document::failure(thrown)["value"].take();
             Err(Box::new(failure))
         }
     }
@@ -275,6 +366,32 @@ mod tests {
         assert_eq!(plan_exit(&plan), 3);
         plan.refusals = full_plan().refusals;
         assert_eq!(plan_exit(&plan), 4);
+    }
+
+    #[test]
+    fn a_dry_run_of_a_session_is_as_grave_as_its_gravest_plan() {
+        use crate::shell::render::samples::{full_plan, recover_plan};
+        let nothing = Plan { steps: Vec::new(), joined: Vec::new(), refusals: Vec::new(), ..recover_plan() };
+        let refused = Plan { refuses: true, ..full_plan() };
+        let exit = |plans: Vec<Plan>, others: &[&str]| {
+            rehearsed_exit(&Rehearsed { plans, others: others.iter().map(ToString::to_string).collect() })
+        };
+        assert_eq!(exit(vec![], &[]), 3);
+        assert_eq!(exit(vec![nothing.clone()], &[]), 3);
+        assert_eq!(exit(vec![nothing.clone()], &["setting(\"a\", \"b\")"]), 0);
+        assert_eq!(exit(vec![nothing, recover_plan()], &[]), 0);
+        assert_eq!(exit(vec![recover_plan(), refused], &[]), 4);
+    }
+
+    #[test]
+    fn a_line_of_the_command_line_is_named_as_it_was_given() {
+        assert_eq!(file_of("prompt"), "-e");
+        assert_eq!(file_of("prompt:3"), "-e:3");
+        assert_eq!(file_of("prompter.rhai"), "prompter.rhai");
+        let mut document =
+            json!({ "position": { "file": "prompt" }, "call_stack": [{ "called_at": { "file": "prompt" } }] });
+        relocate_json(&mut document);
+        assert!(!document.to_string().contains("prompt"), "{document}");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::evaluator::{Evaluated, Evaluator, Failure};
 use super::line::Name;
 use super::render::Screens;
 use super::render::error::{Call, Changed, ErrorView, Position};
-use crate::cluster::{Outcome, OutcomeStatus, Plan, Refusal, Rows, Segment, State};
+use crate::cluster::{Outcome, OutcomeStatus, Plan, Refusal, Rows, Segment, State, Why};
 use crate::core::ids::Content;
 use crate::script::ui::Renderer;
 use crate::script::{self, OpRecord, Pos, ScriptError, ScriptValue, Session};
@@ -29,6 +29,9 @@ impl Renderer for Screens {
     fn rows(&self, rows: &Rows) -> String {
         Screens::rows(self, rows)
     }
+    fn why(&self, why: &Why) -> String {
+        Screens::why(self, why)
+    }
 }
 
 /// A script session as the shell drives it.
@@ -50,6 +53,7 @@ impl ScriptEngine {
                 told: value.told,
                 plan: value.plan(),
                 state: value.state(),
+                rehearsed: value.rehearsed.clone(),
                 exit: value.exit,
             }),
             Err(error) => Err(Box::new(Failure { json: error.to_json(), view: view(*error) })),

@@ -2,6 +2,7 @@
 
 use super::render::error::ErrorView;
 use crate::cluster::{Plan, State};
+use crate::script::Rehearsed;
 use std::path::Path;
 
 /// A value that came out of a line or a script.
@@ -19,6 +20,8 @@ pub struct Evaluated {
     pub plan: Option<Plan>,
     /// The value when it is a state.
     pub state: Option<State>,
+    /// What the session would have done so far, when it is a dry run.
+    pub rehearsed: Option<Rehearsed>,
     /// `exit(n)` or `quit()` was called: the process ends with this code.
     pub exit: Option<i32>,
 }

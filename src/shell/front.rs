@@ -11,15 +11,22 @@ use super::terminal::{self, Typed, ask};
 use super::ui::{Manner, ShellUi};
 use std::io;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// What the command line says about the shell itself.
 #[derive(Debug, Clone, Default)]
 pub struct FrontOptions {
     pub json: bool,
+    /// Events on stdout instead, one document a line.
+    pub ndjson: bool,
     pub quiet: bool,
     pub policy: YesPolicy,
     /// Whether the session has `why(...)`.
     pub evidence: bool,
+    /// Nothing is changed; each step is planned on what the one before would leave.
+    pub dry_run: bool,
+    /// The whole run ends after so long, as Ctrl-C would end it.
+    pub time_limit: Option<Duration>,
 }
 
 /// The shell of one session.
@@ -42,8 +49,18 @@ impl Front {
         let err = Screens::new(style(terminal::stderr_style()), cluster);
         let manner =
             Manner { interactive: terminal::is_interactive(), quiet: options.quiet, policy: options.policy.clone() };
-        let output = if options.json { Output::kept() } else { Output::to_stdout() };
-        let ui = ShellUi::new(manner, err.clone(), Signals::install()?, output);
+        let output = match (options.json, options.ndjson) {
+            (true, _) => Output::kept(),
+            (false, true) => Output::events(),
+            (false, false) => Output::to_stdout(),
+        };
+        let signals = Signals::install()?;
+        // From here on Ctrl-C is heard; who reads events may rely on that.
+        output.event("start", serde_json::json!({ "cluster": cluster, "dry_run": options.dry_run }));
+        if let Some(limit) = options.time_limit {
+            signals.end_after(limit)?;
+        }
+        let ui = ShellUi::new(manner, err.clone(), signals, output);
         Ok(Front { options, ui: Rc::new(ui), out, err })
     }
 

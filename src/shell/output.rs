@@ -1,14 +1,27 @@
 //! Stdout: data and nothing else, and a reader that went away is no failure.
 
+use super::document::event;
+use serde_json::Value;
 use std::cell::{Cell, RefCell};
 use std::io::{self, Write};
 
 /// Where `print(...)` and rendered values go.
 #[derive(Debug, Default)]
 pub struct Output {
-    /// `Some` keeps the lines for the one document of `--json`.
-    kept: Option<RefCell<Vec<String>>>,
+    manner: Manner,
     gone: Cell<bool>,
+}
+
+/// How data reaches stdout.
+#[derive(Debug, Default)]
+enum Manner {
+    /// As it comes.
+    #[default]
+    Text,
+    /// Lines are kept for the one document of `--json`.
+    Kept(RefCell<Vec<String>>),
+    /// Everything is an event of `--ndjson`, one document a line.
+    Events,
 }
 
 impl Output {
@@ -19,25 +32,46 @@ impl Output {
 
     /// Kept until [`Output::take`].
     pub fn kept() -> Output {
-        Output { kept: Some(RefCell::default()), gone: Cell::new(false) }
+        Output { manner: Manner::Kept(RefCell::default()), gone: Cell::new(false) }
+    }
+
+    /// As events.
+    pub fn events() -> Output {
+        Output { manner: Manner::Events, gone: Cell::new(false) }
     }
 
     /// Whether the lines are kept.
     pub fn is_kept(&self) -> bool {
-        self.kept.is_some()
+        matches!(self.manner, Manner::Kept(_))
+    }
+
+    /// Whether a person reads it: neither a document nor events.
+    pub fn is_text(&self) -> bool {
+        matches!(self.manner, Manner::Text)
     }
 
     /// What was kept so far.
     pub fn take(&self) -> Vec<String> {
-        self.kept.as_ref().map(RefCell::take).unwrap_or_default()
+        match &self.manner {
+            Manner::Kept(kept) => kept.take(),
+            Manner::Text | Manner::Events => Vec::new(),
+        }
     }
 
     /// One text and a line end; a screen brings its own.
     pub fn line(&self, text: &str) {
-        match &self.kept {
-            Some(kept) => kept.borrow_mut().push(text.to_string()),
-            None if text.ends_with('\n') => self.write(text),
-            None => self.write(&format!("{text}\n")),
+        match &self.manner {
+            Manner::Kept(kept) => kept.borrow_mut().push(text.to_string()),
+            Manner::Events => self.event("print", serde_json::json!({ "text": text })),
+            Manner::Text if text.ends_with('\n') => self.write(text),
+            Manner::Text => self.write(&format!("{text}\n")),
+        }
+    }
+
+    /// Something that happened, with its fields; only `--ndjson` tells it.
+    pub fn event(&self, name: &str, fields: Value) {
+        if matches!(self.manner, Manner::Events) {
+            self.write(&format!("{}\n", event(name, fields)));
         }
     }
 

@@ -5,7 +5,7 @@ use super::engine::ScriptEngine;
 use super::front::{Front, FrontOptions};
 use super::history;
 use super::repl::{ReplConfig, ReplError};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, ClusterError};
 use crate::script::{Session, SessionConfig, is_incomplete};
 use std::io;
 use std::path::PathBuf;
@@ -20,6 +20,12 @@ pub enum RunError {
     Signals(#[from] io::Error),
     #[error(transparent)]
     Prompt(#[from] ReplError),
+    /// A cluster that is named must be there, even when the script never uses it.
+    #[error(transparent)]
+    Cluster(ClusterError),
+    /// The time limit of the run was over before the cluster had answered.
+    #[error("the time limit of the run is over, and the cluster has not answered")]
+    TimedOut,
 }
 
 /// What the session is for.
@@ -38,33 +44,55 @@ pub enum Task {
 pub fn run(cluster: Option<Arc<dyn Cluster>>, mut options: FrontOptions, task: Task) -> Result<i32, RunError> {
     // A person at a prompt reads screens; `--json` is for what reads documents.
     options.json &= matches!(task, Task::Batch(_));
+    let dry_run = options.dry_run;
     let name = cluster.as_ref().map_or_else(String::new, |c| c.name());
     let front = Front::new(&name, options)?;
+    if let Some(cluster) = &cluster {
+        let signals = front.ui.signals().clone();
+        cluster.interrupted_by(Arc::new(move || signals.interrupted()));
+        if let Task::Batch(_) = task {
+            let timed_out = || front.ui.signals().timed_out();
+            cluster.state().map_err(|error| if timed_out() { RunError::TimedOut } else { RunError::Cluster(error) })?;
+        }
+    }
+    let (site_dir, system_dir) = site_dirs();
     let session = Session::new(SessionConfig {
         cluster: cluster.clone(),
         ui: front.ui.clone(),
         renderer: Rc::new(front.out.clone()),
-        site_dir: dirs::config_dir().map(|dir| dir.join("segsh").join("site")),
-        system_dir: Some(PathBuf::from("/etc/segsh/site")),
-        dry_run: false,
+        site_dir,
+        system_dir,
+        dry_run,
     });
     let mut engine = ScriptEngine(session);
     match task {
         Task::Batch(source) => Ok(front.batch().run(&source, &mut engine)),
         Task::Prompt { greeting, may_leave } => {
-            let config = prompt_config(cluster, greeting, may_leave, &engine);
+            let config = prompt_config(cluster, greeting, may_leave, dry_run, &engine);
             Ok(front.prompt(config, &mut engine)?)
         }
     }
 }
 
+/// Where modules are looked for besides the script's folder: the administrator's site folder, and the machine's.
+pub(super) fn site_dirs() -> (Option<PathBuf>, Option<PathBuf>) {
+    let own = dirs::config_dir().map(|dir| dir.join("segsh").join("site"));
+    (own, Some(PathBuf::from("/etc/segsh/site")))
+}
+
 fn prompt_config(
     cluster: Option<Arc<dyn Cluster>>,
-    greeting: Vec<String>,
+    mut greeting: Vec<String>,
     may_leave: Rc<dyn Fn() -> bool>,
+    dry_run: bool,
     engine: &ScriptEngine,
 ) -> ReplConfig {
-    let name = cluster.as_ref().map_or("segsh".to_string(), |c| c.name());
+    let mut name = cluster.as_ref().map_or("segsh".to_string(), |c| c.name());
+    if dry_run {
+        name.push_str(" (dry run)");
+        greeting.push("dry run: nothing is changed, and each step is planned on what the one before".into());
+        greeting.push("would leave; state() shows that".into());
+    }
     let drill = cluster.as_ref().is_some_and(|c| c.is_drill());
     ReplConfig {
         name,

@@ -9,10 +9,17 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The process's exit code when it was interrupted.
 const INTERRUPTED: i32 = 130;
+
+/// The process's exit code when its time limit was over.
+const TIMED_OUT: i32 = 6;
+
+/// How long a run may take to end after its time limit: a cancelled operation is followed to its end.
+const GRACE: Duration = Duration::from_secs(30);
 
 /// So many Ctrl-C in one run mean that nothing listens: the process ends at once.
 const PATIENCE: u32 = 3;
@@ -25,6 +32,8 @@ struct Flags {
     interrupts: AtomicU32,
     /// TERM or HUP: the whole process is to end.
     ending: AtomicBool,
+    /// The time limit of the whole run has passed.
+    timed_out: AtomicBool,
     /// Nothing runs: the prompt waits for a line, so an end may be immediate.
     idle: AtomicBool,
     /// A question is being asked, and Ctrl-C is one of its answers.
@@ -39,6 +48,7 @@ impl Signals {
         Signals(Arc::new(Flags {
             interrupts: AtomicU32::new(0),
             ending: AtomicBool::new(false),
+            timed_out: AtomicBool::new(false),
             idle: AtomicBool::new(false),
             asking: AtomicBool::new(false),
             terminal: tcgetattr(io::stdin()).ok(),
@@ -57,12 +67,37 @@ impl Signals {
 
     /// Whether the running script is to end. Sticky until [`Signals::clear`].
     pub fn interrupted(&self) -> bool {
-        self.0.interrupts.load(Ordering::SeqCst) > 0 || self.ending()
+        self.0.interrupts.load(Ordering::SeqCst) > 0 || self.ending() || self.timed_out()
     }
 
     /// Whether the whole process is to end.
     pub fn ending(&self) -> bool {
         self.0.ending.load(Ordering::SeqCst)
+    }
+
+    /// Whether the time limit of the whole run has passed.
+    pub fn timed_out(&self) -> bool {
+        self.0.timed_out.load(Ordering::SeqCst)
+    }
+
+    /// What ends a run, as the beginning of a sentence.
+    pub fn why(&self) -> &'static str {
+        if self.timed_out() { "timed out" } else { "interrupted" }
+    }
+
+    /// Ends what runs once `limit` is over, as Ctrl-C would; a question that still stands then, or a
+    /// run that does not end within [`GRACE`] of it, ends the process.
+    pub fn end_after(&self, limit: Duration) -> io::Result<()> {
+        let signals = self.clone();
+        let wait = move || {
+            std::thread::sleep(limit);
+            signals.0.timed_out.store(true, Ordering::SeqCst);
+            if !signals.0.asking.load(Ordering::SeqCst) {
+                std::thread::sleep(GRACE);
+            }
+            signals.leave_with(TIMED_OUT, "timed out; what was begun at the coordinator goes on there")
+        };
+        std::thread::Builder::new().name("time-limit".into()).spawn(wait).map(drop)
     }
 
     /// Forgets Ctrl-C: a new line begins, or the answer was to go on. TERM is never forgotten.
@@ -107,12 +142,16 @@ impl Signals {
 
     /// Ends the process from whatever thread, leaving the terminal as it was found.
     pub(super) fn leave(&self, why: &str) -> ! {
+        self.leave_with(if self.timed_out() { TIMED_OUT } else { INTERRUPTED }, why)
+    }
+
+    fn leave_with(&self, code: i32, why: &str) -> ! {
         if let Some(terminal) = &self.0.terminal {
             // The process ends either way; a terminal that is gone needs no care.
             let _ = tcsetattr(io::stdin(), OptionalActions::Now, terminal);
         }
         let _ = writeln!(io::stderr(), "\n{why}");
-        std::process::exit(INTERRUPTED)
+        std::process::exit(code)
     }
 }
 

@@ -4,15 +4,19 @@
 //! ever asked where nobody can answer: then `--yes` covers it, or the call is declined.
 
 use super::confirm::{self, YesPolicy};
+use super::document;
 use super::output::Output;
 use super::render::Screens;
+use super::restart_watch::RestartWatch;
 use super::signals::Signals;
 use super::terminal::{Typed, ask};
 use super::watch::{BatchWatch, TerminalWatch};
-use crate::cluster::{Observer, Outcome, OutcomeStatus, Plan};
+use crate::cluster::{ContentProgress, Control, Intent, Observer, Outcome, OutcomeStatus, Plan, Progressing};
+use crate::script::json::{outcome_json, plan_json};
 use crate::script::ui::{Answer, Damage, Ui};
 use std::cell::RefCell;
 use std::io::Write;
+use std::rc::Rc;
 
 /// How a session treats whoever started it.
 #[derive(Debug, Clone, Default)]
@@ -31,17 +35,28 @@ pub struct ShellUi {
     /// The screens of stderr.
     screens: Screens,
     signals: Signals,
-    output: Output,
+    output: Rc<Output>,
     /// The operations of this session, for `--json`.
     outcomes: RefCell<Vec<Outcome>>,
     /// The end that was shown last, so that the same is not shown again as a value or an error.
     shown: RefCell<Option<Outcome>>,
+    /// How the last question was answered yes.
+    confirmed: RefCell<String>,
 }
 
 impl ShellUi {
     /// A shell that writes its screens to stderr and data to `output`.
     pub fn new(manner: Manner, screens: Screens, signals: Signals, output: Output) -> ShellUi {
-        ShellUi { manner, screens, signals, output, outcomes: RefCell::default(), shown: RefCell::default() }
+        let output = Rc::new(output);
+        ShellUi {
+            manner,
+            screens,
+            signals,
+            output,
+            outcomes: RefCell::default(),
+            shown: RefCell::default(),
+            confirmed: RefCell::default(),
+        }
     }
 
     /// Whether a person can be asked.
@@ -105,20 +120,39 @@ impl ShellUi {
     }
 }
 
-impl Ui for ShellUi {
-    fn confirm(&self, plan: &Plan, damage: &Damage) -> Answer {
-        if !self.manner.quiet {
-            self.say(&self.screens.question(plan));
-        }
-        match self.manner.policy.covers_plan(plan, damage) {
-            Ok(()) => Answer::Yes,
-            Err(hint) if self.manner.interactive => self.ask(plan, damage, &hint),
-            Err(hint) => Answer::CannotAsk { hint },
-        }
-    }
+/// Tells `--ndjson` what another observer is shown.
+struct Telling {
+    inner: Box<dyn Observer>,
+    output: Rc<Output>,
+    told: Vec<ContentProgress>,
+}
 
-    fn observer(&self, _plan: &Plan) -> Box<dyn Observer> {
+impl Observer for Telling {
+    fn progress(&mut self, now: &Progressing) -> Control {
+        for content in &now.contents {
+            // A copy that only grows older is no news.
+            let mut news = content.clone();
+            if let Some(copy) = &mut news.progress {
+                copy.elapsed_ms = 0;
+            }
+            match self.told.iter_mut().find(|t| (t.content, t.dbid) == (news.content, news.dbid)) {
+                Some(told) if *told == news => continue,
+                Some(told) => *told = news,
+                None => self.told.push(news),
+            }
+            self.output.event("progress", document::progress(now.op, content));
+        }
+        self.inner.progress(now)
+    }
+}
+
+impl ShellUi {
+    fn watch(&self, plan: &Plan) -> Box<dyn Observer> {
         let signals = self.signals.clone();
+        if matches!(&plan.intent, Intent::Restart { selection, .. } if selection.is_all()) {
+            let terminal = self.manner.interactive.then(|| self.screens.style().clone());
+            return Box::new(RestartWatch::new(signals, terminal, self.manner.quiet));
+        }
         if self.manner.interactive && !self.manner.quiet {
             let style = self.screens.style().clone();
             Box::new(TerminalWatch::new(signals, style))
@@ -126,8 +160,56 @@ impl Ui for ShellUi {
             Box::new(BatchWatch::new(signals, self.manner.quiet))
         }
     }
+}
+
+impl Ui for ShellUi {
+    fn confirm(&self, plan: &Plan, damage: &Damage) -> Answer {
+        self.output.event("plan", serde_json::json!({ "value": plan_json(plan) }));
+        if !self.manner.quiet {
+            self.say(&self.screens.question(plan));
+        }
+        self.confirmed.take();
+        match self.manner.policy.covers_plan(plan, damage) {
+            Ok(()) => {
+                self.confirmed.replace("--yes".into());
+                Answer::Yes
+            }
+            Err(hint) if self.manner.interactive => {
+                let answer = self.ask(plan, damage, &hint);
+                if answer == Answer::Yes {
+                    self.confirmed.replace("typed".into());
+                }
+                answer
+            }
+            Err(hint) => Answer::CannotAsk { hint },
+        }
+    }
+
+    fn observer(&self, plan: &Plan) -> Box<dyn Observer> {
+        let inner = self.watch(plan);
+        Box::new(Telling { inner, output: Rc::clone(&self.output), told: Vec::new() })
+    }
+
+    fn planned(&self, plan: &Plan, shown: &str) {
+        self.output.event("plan", serde_json::json!({ "value": plan_json(plan) }));
+        self.note(shown);
+    }
+
+    fn follower(&self) -> Box<dyn Observer> {
+        let signals = self.signals.clone();
+        if self.manner.interactive && !self.manner.quiet {
+            Box::new(TerminalWatch::new(signals, self.screens.style().clone()))
+        } else {
+            Box::new(BatchWatch::attached(signals, self.manner.quiet))
+        }
+    }
+
+    fn confirmed(&self) -> String {
+        self.confirmed.borrow().clone()
+    }
 
     fn ended(&self, outcome: &Outcome) {
+        self.output.event("outcome", serde_json::json!({ "value": outcome_json(outcome) }));
         self.outcomes.borrow_mut().push(outcome.clone());
         let good = matches!(outcome.status, OutcomeStatus::Done | OutcomeStatus::Started | OutcomeStatus::Planned);
         if self.manner.quiet && good {

@@ -15,6 +15,10 @@ use std::io::Write;
 pub struct BatchWatch {
     signals: Signals,
     quiet: bool,
+    /// Ctrl-C leaves the operation to whoever began it.
+    attached: bool,
+    /// That it is cancelled was said.
+    told: bool,
     /// What each segment's line was last.
     last: BTreeMap<Dbid, Doing>,
 }
@@ -34,7 +38,12 @@ const WORTH_ITS_STAGES_MS: i64 = 1_000;
 impl BatchWatch {
     /// Watches quietly or not.
     pub fn new(signals: Signals, quiet: bool) -> BatchWatch {
-        BatchWatch { signals, quiet, last: BTreeMap::new() }
+        BatchWatch { signals, quiet, attached: false, told: false, last: BTreeMap::new() }
+    }
+
+    /// Watches what somebody else began: leaving it cancels nothing.
+    pub fn attached(signals: Signals, quiet: bool) -> BatchWatch {
+        BatchWatch { attached: true, ..BatchWatch::new(signals, quiet) }
     }
 
     /// The lines that have become worth writing since the last call.
@@ -63,11 +72,23 @@ impl Observer for BatchWatch {
         if !self.quiet {
             say(&lines);
         }
+        if self.signals.interrupted() && self.attached {
+            say(&[format!("detached: operation {} goes on at the coordinator", now.op)]);
+            return Control::Detach;
+        }
         if self.signals.interrupted() {
-            say(&[format!("interrupted: cancelling operation {}", now.op)]);
+            if !std::mem::replace(&mut self.told, true) {
+                say(&[format!("{}: cancelling operation {}", self.signals.why(), now.op)]);
+            }
             return Control::Cancel;
         }
         Control::KeepWatching
+    }
+
+    fn note(&mut self, text: &str) {
+        if !self.quiet {
+            say(&[text.to_owned()]);
+        }
     }
 }
 
@@ -80,19 +101,42 @@ pub struct CommandWatch {
     farewell: String,
 }
 
-enum Shown {
+/// What runs, as it is shown on this kind of stream.
+pub(super) enum Shown {
     Lines(BatchWatch),
     Terminal(TerminalWatch),
+}
+
+impl Shown {
+    /// Draws on a terminal, or writes lines; nothing when quiet.
+    pub(super) fn on(signals: &Signals, terminal: Option<Style>, quiet: bool) -> Option<Shown> {
+        match terminal {
+            _ if quiet => None,
+            Some(style) => Some(Shown::Terminal(TerminalWatch::without_hint(signals.clone(), style))),
+            None => Some(Shown::Lines(BatchWatch::new(signals.clone(), quiet))),
+        }
+    }
+
+    pub(super) fn show(&mut self, now: &Progressing) {
+        match self {
+            Shown::Lines(lines) => say(&lines.news(now)),
+            Shown::Terminal(lines) => now.contents.iter().for_each(|c| lines.show(c, now.elapsed_ms)),
+        }
+    }
+
+    /// Takes what is drawn off the terminal while a question stands there.
+    pub(super) fn suspend<T>(&self, ask: impl FnOnce() -> T) -> T {
+        match self {
+            Shown::Lines(_) => ask(),
+            Shown::Terminal(watch) => watch.lines.suspend(ask),
+        }
+    }
 }
 
 impl CommandWatch {
     /// Draws on a terminal, or writes lines.
     pub fn new(signals: Signals, on_terminal: Option<Style>, quiet: bool, farewell: String) -> CommandWatch {
-        let shown = match on_terminal {
-            _ if quiet => None,
-            Some(style) => Some(Shown::Terminal(TerminalWatch::without_hint(signals.clone(), style))),
-            None => Some(Shown::Lines(BatchWatch::new(signals.clone(), quiet))),
-        };
+        let shown = Shown::on(&signals, on_terminal, quiet);
         CommandWatch { signals, shown, farewell }
     }
 }
@@ -104,16 +148,14 @@ impl Observer for CommandWatch {
             self.shown = None;
             self.signals.leave(&self.farewell)
         }
-        match &mut self.shown {
-            Some(Shown::Lines(lines)) => say(&lines.news(now)),
-            Some(Shown::Terminal(lines)) => now.contents.iter().for_each(|c| lines.show(c, now.elapsed_ms)),
-            None => {}
+        if let Some(shown) = &mut self.shown {
+            shown.show(now);
         }
         Control::KeepWatching
     }
 }
 
-fn say(lines: &[String]) {
+pub(super) fn say(lines: &[String]) {
     let mut stderr = std::io::stderr().lock();
     for line in lines {
         // Progress nobody can read is not worth failing for.
@@ -201,10 +243,19 @@ impl Observer for TerminalWatch {
             // TERM and HUP: there may be nobody left to ask, and nothing is lost by going on.
             return Control::Detach;
         }
+        if self.signals.timed_out() {
+            // Whoever set a limit meant it for what runs, and has said so before.
+            return Control::Cancel;
+        }
         if self.signals.interrupted() {
             return self.decide(now.op);
         }
         Control::KeepWatching
+    }
+
+    fn note(&mut self, text: &str) {
+        // A terminal that can't be written to loses a line and nothing else.
+        let _ = self.lines.println(text);
     }
 }
 

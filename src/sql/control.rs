@@ -125,6 +125,11 @@ impl Control {
         Ok(())
     }
 
+    /// It was committed before anybody stopped it: from here on nobody does.
+    pub(super) fn committed(&self) {
+        self.lock().at = At::Committing;
+    }
+
     pub(super) fn end_commit(&self) {
         let mut now = self.lock();
         if now.at == At::Committing {

@@ -26,6 +26,8 @@ pub(super) struct Core {
     pub(super) savepoints: Vec<String>,
     pub(super) turn: Option<WriteTurn>,
     pub(super) pass: Option<Pass>,
+    /// The message under way has looked at the database: what it answers, error or not, can show what it saw.
+    pub(super) has_looked: bool,
 }
 
 impl Core {
@@ -38,6 +40,7 @@ impl Core {
             savepoints: Vec::new(),
             turn: None,
             pass: None,
+            has_looked: false,
         }
     }
 

@@ -194,7 +194,7 @@ pub fn translate(error: &rusqlite::Error, fault: Option<FileFault>, phase: Phase
         answer.hint = Some("Run the transaction again; BEGIN IMMEDIATE waits for its turn first.".to_owned());
     }
     match fault {
-        Some(fault @ (FileFault::LogCap(_) | FileFault::Damage(_))) => {
+        Some(fault @ (FileFault::LogCap(_) | FileFault::Damage(..))) => {
             answer.message = fault.to_string();
         }
         Some(FileFault::Storage(StorageError::Full)) => {
@@ -224,10 +224,7 @@ pub(super) fn explain_catalog(sql: &str, error: SqlError) -> SqlError {
 fn io_error(message: &str, fault: Option<FileFault>, phase: Phase) -> SqlError {
     let why = fault.as_ref().map_or_else(|| message.to_owned(), FileFault::to_string);
     match (phase, fault) {
-        (Phase::Commit, _) => {
-            SqlError::new(state::OUTCOME_UNKNOWN, format!("the outcome of the transaction is unknown: {why}"))
-                .hint("Look whether it is there before you repeat it.")
-        }
+        (Phase::Commit, _) => outcome_unknown(why),
         (Phase::Statement, Some(FileFault::Storage(StorageError::Fenced(why)))) => fenced(&why),
         (Phase::Statement, _) => SqlError::new(state::IO, why),
     }
@@ -239,6 +236,12 @@ fn from_function(message: &str) -> Option<SqlError> {
     let (words, code) = message.strip_suffix(')')?.rsplit_once(" (")?;
     let is_state = code.len() == 5 && code.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_uppercase());
     is_state.then(|| SqlError::new(code.to_owned(), words))
+}
+
+/// A commit that is not known to be durable, or that nobody may be told of: it may hold, or not.
+pub(super) fn outcome_unknown(why: impl std::fmt::Display) -> SqlError {
+    SqlError::new(state::OUTCOME_UNKNOWN, format!("the outcome of the transaction is unknown: {why}"))
+        .hint("Look whether it is there before you repeat it.")
 }
 
 fn fenced(why: &str) -> SqlError {

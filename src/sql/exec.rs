@@ -2,14 +2,14 @@
 
 use super::control::Control;
 use super::core::{Core, Transaction};
-use super::error::{Phase, SqlError, state, translate, translate_permit};
+use super::error::{Phase, SqlError, outcome_unknown, state, translate, translate_permit};
 use super::gucs::Gucs;
 use super::host::{SqlHost, StorageError};
 use super::kind::Kind;
 use super::lexer::tokens;
 use super::types::PgType;
 use super::wire::{Field, Wire, put_row};
-use crate::segment::vfs::{take_fault, with_vacuum_allowed};
+use crate::segment::vfs::{owes, take_fault, take_owed, with_vacuum_allowed};
 use bytes::BytesMut;
 use rusqlite::ffi;
 use rusqlite::types::{Value, ValueRef};
@@ -50,6 +50,11 @@ impl Exec<'_> {
         values: &[Value],
         wanted: &mut Wanted,
     ) -> Result<Option<String>, SqlError> {
+        if owes() {
+            // What follows a COMMIT in a message follows it when it holds.
+            self.settle(false)?;
+            self.wire.settled();
+        }
         if self.core.is_failed() && !kind.ends_failed_transaction() {
             return Err(SqlError::in_failed_transaction());
         }
@@ -92,10 +97,52 @@ impl Exec<'_> {
     }
 
     pub(super) fn permit(&self) -> Result<(), SqlError> {
-        self.host.read_permit(&|| self.control.stopped().is_none()).map_err(|error| match error {
+        self.host.read_permit(&|| self.control.stopped().is_none()).map_err(|error| self.not_permitted(&error))
+    }
+
+    fn not_permitted(&self, error: &StorageError) -> SqlError {
+        match error {
             StorageError::GivenUp => self.stop_error(),
-            error => translate_permit(&error),
-        })
+            error => translate_permit(error),
+        }
+    }
+
+    /// Waits until everything that was committed here, or that can have been seen here, is durable where it
+    /// must be; and, if something `was_read`, until a result may be given to a client.
+    ///
+    /// A commit can't be stopped any more, so nobody stops the wait for it.
+    pub(super) fn settle(&self, was_read: bool) -> Result<(), SqlError> {
+        let owed = take_owed();
+        let settled = match owed {
+            Some(position) => {
+                self.control.committed();
+                let durable = self.host.durable(position, &|| true);
+                self.control.end_commit();
+                durable
+            }
+            None => self.host.durable(self.host.position(), &|| self.control.stopped().is_none()),
+        };
+        let settled = settled.map_err(|error| self.not_permitted(&error));
+        match settled.and_then(|()| if was_read { self.permit() } else { Ok(()) }) {
+            Err(error) if owed.is_some() => Err(outcome_unknown(error.message)),
+            other => other,
+        }
+    }
+
+    /// The end of a message: its answer, if that may leave; or why nothing of it may.
+    pub(super) fn leave(&mut self, answer: Result<(), SqlError>) -> Result<(), SqlError> {
+        let has_looked = std::mem::take(&mut self.core.has_looked);
+        let settled = if has_looked || owes() { self.settle(has_looked && answer.is_ok()) } else { Ok(()) };
+        match settled {
+            Ok(()) => {
+                self.wire.release();
+                answer
+            }
+            Err(error) => {
+                self.wire.take_back();
+                Err(answer.err().filter(|told| told.code == state::OUTCOME_UNKNOWN).unwrap_or(error))
+            }
+        }
     }
 
     pub(super) fn failure(&self, error: &rusqlite::Error, phase: Phase) -> SqlError {
@@ -144,11 +191,12 @@ impl Exec<'_> {
         let until = self.gucs.timeouts().lock.map(|t| Instant::now() + t);
         let go_on = || self.control.stopped().is_none() && until.is_none_or(|t| Instant::now() < t);
         match self.host.write_queue().enter(&go_on) {
-            Some(turn) => {
+            // Who was stopped in the line writes nothing, though the turn came at the same moment.
+            Some(turn) if self.control.stopped().is_none() => {
                 self.core.turn = Some(turn);
                 Ok(())
             }
-            None => Err(self.stop_error()),
+            _ => Err(self.stop_error()),
         }
     }
 
@@ -297,6 +345,7 @@ impl Exec<'_> {
             return Err(SqlError::new(state::ACTIVE_TRANSACTION, "VACUUM cannot run inside a transaction block"));
         }
         self.permit()?;
+        self.core.has_looked = true;
         self.pass()?;
         self.turn()?;
         take_fault();

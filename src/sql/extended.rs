@@ -258,6 +258,7 @@ impl Session {
             return Err(SqlError::in_failed_transaction());
         }
         self.exec(core).permit()?;
+        core.has_looked = true;
         let count = if limit == 0 { rest.len() } else { limit.min(rest.len()) };
         for row in rest.drain(..count) {
             self.wire.out.extend_from_slice(&row);

@@ -2,7 +2,7 @@
 
 use super::error::SqlError;
 use super::queue::WriteQueue;
-pub use crate::engine::storage::StorageError;
+pub use crate::engine::storage::{Position, StorageError};
 pub use crate::segment::vfs::Gate;
 use rusqlite::Connection;
 use std::sync::Arc;
@@ -40,9 +40,14 @@ pub trait SqlHost: Send + Sync + 'static {
     fn write_queue(&self) -> &Arc<WriteQueue>;
     /// The checkpointer's gate, when there is one.
     fn gate(&self) -> Option<&Arc<Gate>>;
-    /// Asked before a statement begins, and again when its result is ready. Waits while `go_on`
+    /// Asked before a statement begins, and again before its result leaves. Waits while `go_on`
     /// says so; after that it is [`StorageError::GivenUp`].
     fn read_permit(&self, go_on: &dyn Fn() -> bool) -> Result<(), StorageError>;
+    /// A place at or behind every commit that a statement can have seen which has ended.
+    fn position(&self) -> Position;
+    /// Returns once every commit up to there is durable where it must be, and may be told of. Waits while
+    /// `go_on` says so; after that it is [`StorageError::GivenUp`].
+    fn durable(&self, position: Position, go_on: &dyn Fn() -> bool) -> Result<(), StorageError>;
     /// What `server_version` says, such as `15.0 (segsh 0.1.0)`. Clients parse its beginning.
     fn server_version(&self) -> String {
         crate::sql::SERVER_VERSION.to_owned()

@@ -8,6 +8,7 @@
 //! The messages are pgwire's. Its handlers are not used: a session must roll back and answer while
 //! its client is silent, take back what it has not sent, and say the transaction's status itself.
 
+mod booleans;
 mod control;
 mod core;
 mod error;
@@ -33,7 +34,7 @@ pub use error::{Phase, SqlError, state, translate, translate_permit};
 /// What clients are told the server is; they parse its beginning.
 pub const SERVER_VERSION: &str = "15.0 (segsh)";
 
-pub use host::{Client, Gate, SqlHost, StorageError, Timeouts};
+pub use host::{Client, Gate, Position, SqlHost, StorageError, Timeouts};
 pub use lexer::split;
 pub use queue::{WriteQueue, WriteTurn};
 pub use registry::{Drained, Sessions};

@@ -1,18 +1,38 @@
 //! The queue for writing: SQLite has one writer at a time and is not fair about who.
+//!
+//! Handing every turn to the next in line would be perfectly fair, and each turn would then wait until
+//! that thread runs: with many writers on few processors that takes longer than the turn. So whoever
+//! runs may take a free turn, until the next in line has waited for [`PATIENCE`]; then it is its.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often a waiter looks whether it should give up.
 const LOOK: Duration = Duration::from_millis(10);
+/// After this long the next in line is not overtaken any more.
+const PATIENCE: Duration = Duration::from_millis(2);
+
+/// Who waits.
+#[derive(Debug)]
+struct Waiter {
+    ticket: u64,
+    since: Instant,
+    bell: Arc<Condvar>,
+}
+
+impl Waiter {
+    fn is_patient(&self) -> bool {
+        self.since.elapsed() < PATIENCE
+    }
+}
 
 #[derive(Debug, Default)]
 struct Line {
     held: bool,
     next: u64,
     /// Who waits, first come first.
-    waiting: VecDeque<(u64, Arc<Condvar>)>,
+    waiting: VecDeque<Waiter>,
     /// Whose turn it is although it has not noticed yet.
     called: Option<u64>,
 }
@@ -43,22 +63,28 @@ impl WriteQueue {
     /// Waits for its turn; `None` when `go_on` said no.
     pub fn enter(self: &Arc<Self>, go_on: &dyn Fn() -> bool) -> Option<WriteTurn> {
         let mut line = self.lock();
-        if !line.held {
+        if !line.held && line.waiting.front().is_none_or(Waiter::is_patient) {
             line.held = true;
             return Some(self.turn());
         }
         let ticket = line.next;
         line.next += 1;
         let bell = Arc::new(Condvar::new());
-        line.waiting.push_back((ticket, Arc::clone(&bell)));
+        line.waiting.push_back(Waiter { ticket, since: Instant::now(), bell: Arc::clone(&bell) });
         loop {
             line = bell.wait_timeout(line, LOOK).unwrap_or_else(PoisonError::into_inner).0;
             if line.called == Some(ticket) {
                 line.called = None;
                 return Some(self.turn());
             }
+            if !line.held && line.waiting.front().is_some_and(|first| first.ticket == ticket) {
+                line.waiting.pop_front();
+                line.held = true;
+                return Some(self.turn());
+            }
             if !go_on() {
-                line.waiting.retain(|(t, _)| *t != ticket);
+                line.waiting.retain(|waiter| waiter.ticket != ticket);
+                line.ring_if_free();
                 return None;
             }
         }
@@ -72,12 +98,24 @@ impl WriteQueue {
 impl Drop for WriteTurn {
     fn drop(&mut self) {
         let mut line = self.queue.lock();
-        match line.waiting.pop_front() {
-            Some((ticket, bell)) => {
-                line.called = Some(ticket);
-                bell.notify_all();
+        match line.waiting.pop_front_if(|first| !first.is_patient()) {
+            Some(first) => {
+                line.called = Some(first.ticket);
+                first.bell.notify_all();
             }
-            None => line.held = false,
+            None => {
+                line.held = false;
+                line.ring_if_free();
+            }
+        }
+    }
+}
+
+impl Line {
+    /// Tells the first in line that the turn is free.
+    fn ring_if_free(&self) {
+        if let Some(first) = self.waiting.front().filter(|_| !self.held) {
+            first.bell.notify_all();
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Rows: preparing, binding, stepping, describing, and giving a result away in judged batches.
 
+use super::booleans;
 use super::core::Transaction;
 use super::error::{Phase, SqlError, explain_catalog, state, translate};
 use super::exec::{Exec, Wanted};
@@ -35,6 +36,7 @@ impl Exec<'_> {
         wanted: &mut Wanted,
     ) -> Result<String, SqlError> {
         self.permit()?;
+        self.core.has_looked = true;
         self.pass()?;
         take_fault();
         let start = self.wire.out.len();
@@ -74,28 +76,16 @@ impl Exec<'_> {
             self.begin_implicit()?;
         }
         let answer = self.rows(sql, values, wanted, commits, sent);
-        let answer = answer.and_then(|done| self.judge(commits).map(|()| done));
         if commits != Commits::Behind {
             return answer;
         }
-        match answer {
+        // While nothing is committed yet, an answer that nobody may be given is a plain failure.
+        match answer.and_then(|done| self.permit().map(|()| done)) {
             Ok(done) => self.end_implicit().map(|()| done),
             Err(error) => {
                 self.core.end();
                 Err(error)
             }
-        }
-    }
-
-    /// Whether the result may be given away now that it is ready. A write that was committed is
-    /// the barrier's business, not the lease's; but nobody can say then what the client may believe.
-    fn judge(&self, commits: Commits) -> Result<(), SqlError> {
-        match self.permit() {
-            Err(error) if commits == Commits::ByItself => Err(SqlError::new(
-                state::OUTCOME_UNKNOWN,
-                format!("the outcome of the transaction is unknown: {}", error.message),
-            )),
-            other => other,
         }
     }
 
@@ -110,7 +100,7 @@ impl Exec<'_> {
         let phase = if commits == Commits::ByItself { Phase::Commit } else { Phase::Statement };
         let mut statement = self.core.connection.prepare_cached(sql).map_err(|e| self.failure(&e, Phase::Statement))?;
         bind(&mut statement, values)?;
-        let columns = declared(&statement);
+        let columns = declared(&statement, sql);
         let mut rows = statement.raw_query();
         let mut next = rows.next().map_err(|e| self.failure(&e, phase))?;
         let fields = match wanted.fields.take() {
@@ -142,7 +132,8 @@ impl Exec<'_> {
             if commits != Commits::Elsewhere {
                 held_back = self.wire.out.len();
             } else if self.wire.out.len() >= BATCH {
-                self.permit()?;
+                self.settle(true)?;
+                self.wire.settled();
                 self.wire.flush().map_err(|e| SqlError::fatal("08006", format!("the client is gone: {e}")))?;
                 *sent = true;
             }
@@ -175,6 +166,7 @@ impl Exec<'_> {
             return Err(SqlError::in_failed_transaction());
         }
         self.permit()?;
+        self.core.has_looked = true;
         self.pass()?;
         take_fault();
         let answer = self.inspect_inside(sql, values, look);
@@ -190,7 +182,7 @@ impl Exec<'_> {
     ) -> Result<(Vec<Parameter>, Vec<Field>), SqlError> {
         let mut statement = self.core.connection.prepare_cached(sql).map_err(|e| self.failure(&e, Phase::Statement))?;
         let parameters = parameters(&statement)?;
-        let columns = declared(&statement);
+        let columns = declared(&statement, sql);
         let undeclared = columns.iter().any(|(_, kind)| kind.is_none());
         if !look || !undeclared || !statement.readonly() || !is_harmless(sql) {
             return Ok((parameters, fields(&columns, &[], |_| None)?));
@@ -243,15 +235,15 @@ pub(super) fn binary(formats: &[i16], column: usize, columns: usize) -> Result<b
     }
 }
 
-/// The columns' names and declared types.
-fn declared(statement: &rusqlite::Statement<'_>) -> Vec<(String, Option<PgType>)> {
-    statement
-        .columns()
-        .map(|c| {
-            let kind = c.decl_type().map(PgType::of_declaration);
-            (c.name().to_owned(), kind)
-        })
-        .collect()
+/// The columns' names and types, as far as they are known without a row.
+fn declared(statement: &rusqlite::Statement<'_>, sql: &str) -> Vec<(String, Option<PgType>)> {
+    let calls = Some(booleans::columns(sql)).filter(|calls| calls.len() == statement.column_count());
+    let call = |i: usize| *calls.as_ref()?.get(i)?;
+    let known = |(i, c): (usize, rusqlite::Column<'_>)| match call(i) {
+        Some(call) => (call.name(c.name()), Some(PgType::Bool)),
+        None => (c.name().to_owned(), c.decl_type().map(PgType::of_declaration)),
+    };
+    statement.columns().enumerate().map(known).collect()
 }
 
 fn fields(

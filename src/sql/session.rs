@@ -10,6 +10,7 @@ use super::kind::{Kind, classify};
 use super::lexer::split;
 use super::registry::{Sessions, Shared};
 use super::wire::{Received, Wire, status};
+use crate::segment::vfs::owing;
 use pgwire::messages::response::{EmptyQueryResponse, TransactionStatus};
 use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
 use std::collections::HashMap;
@@ -133,10 +134,17 @@ impl Session {
                 // A hold came between the wait and the lock; a drain relies on nothing starting now.
                 continue;
             }
+            // Nothing that this message answers leaves, error or not, before all that it can have seen is
+            // durable; and whoever else wants to write does not wait for that.
+            self.wire.hold();
             let answer = match stop {
                 Some(stop) => Err(stop.error()),
-                None => work(self, &mut core),
+                None => owing(|| work(self, &mut core)),
             };
+            if answer.is_err() {
+                core.fail();
+            }
+            let answer = self.exec(&mut core).leave(answer);
             if answer.is_err() {
                 core.fail();
             }

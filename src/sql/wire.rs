@@ -5,7 +5,7 @@
 
 use super::error::SqlError;
 use super::types::{PgType, encode};
-use bytes::{BufMut, BytesMut};
+use bytes::{Buf, BufMut, BytesMut};
 use pgwire::messages::data::{FieldDescription, RowDescription};
 use pgwire::messages::response::{CommandComplete, NoticeResponse, ReadyForQuery, TransactionStatus};
 use pgwire::messages::startup::ParameterStatus;
@@ -107,6 +107,8 @@ pub struct Wire {
     chunk: Box<[u8]>,
     /// Not yet sent. The session may take back what it has not flushed.
     pub out: BytesMut,
+    /// What a message under way has produced from here on is not settled: it never leaves.
+    held_from: Option<usize>,
     context: DecodeContext,
     timeout: Option<Duration>,
 }
@@ -118,6 +120,7 @@ impl Wire {
             input: BytesMut::new(),
             chunk: vec![0; CHUNK].into_boxed_slice(),
             out: BytesMut::new(),
+            held_from: None,
             context: DecodeContext::new(ProtocolVersion::PROTOCOL3_2),
             timeout: None,
         }
@@ -172,12 +175,39 @@ impl Wire {
         self.input.len() >= 5 && self.input[0] == b'S'
     }
 
+    /// Sends what may leave.
     pub(super) fn flush(&mut self) -> io::Result<()> {
-        if !self.out.is_empty() {
-            self.stream.write_all(&self.out)?;
-            self.out.clear();
+        let leaves = self.held_from.unwrap_or(self.out.len());
+        if leaves > 0 {
+            self.stream.write_all(&self.out[..leaves])?;
+            self.out.advance(leaves);
+            self.held_from = self.held_from.map(|_| 0);
         }
         Ok(())
+    }
+
+    /// What is produced from now on is held back until it is settled.
+    pub(super) fn hold(&mut self) {
+        self.held_from = Some(self.out.len());
+    }
+
+    /// What was produced since [`Wire::hold`] may leave; what comes is held back again.
+    pub(super) fn settled(&mut self) {
+        if self.held_from.is_some() {
+            self.hold();
+        }
+    }
+
+    /// What was held back may leave, and so may whatever comes.
+    pub(super) fn release(&mut self) {
+        self.held_from = None;
+    }
+
+    /// What was held back never was.
+    pub(super) fn take_back(&mut self) {
+        if let Some(from) = self.held_from.take() {
+            self.out.truncate(from);
+        }
     }
 
     pub(super) fn send(&mut self, message: &PgWireBackendMessage) {

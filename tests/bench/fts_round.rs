@@ -44,14 +44,9 @@ pub fn run(bench: &mut Bench) {
         glance: Glance::of(&Hosts::new()),
         me: Credentials::new(ClusterKey::from_bytes(&KEY), Identity::Coordinator),
         segments: rows.iter().filter(|r| r.content != Content::COORDINATOR).cloned().collect(),
-        owner: Owner {
-            user: "bench".into(),
-            host: String::new(),
-            pid: std::process::id(),
-            terminal: String::new(),
-            script: String::new(),
-        },
+        owner: Owner { user: "bench".into(), host: String::new(), pid: std::process::id(), ..Owner::default() },
         begun,
+        taken_up: Vec::new(),
     };
     let began = Instant::now();
     let prober = Prober::start(setup).expect("the prober's thread");

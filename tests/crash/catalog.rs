@@ -50,8 +50,8 @@ fn judge_step(n: usize, before: &Said, after: &Said) {
     assert!(after.epochs.iter().zip(before.epochs).all(|(after, before)| *after >= before), "step {n}: {after:?}");
     assert!(after.history.starts_with(&before.history), "step {n}: the history only grows");
     let new = &after.history[before.history.len()..];
-    let changed = matches!(LIFE[n], Step::Row(..) | Step::RowAndGoal(..));
-    assert_eq!(!new.is_empty(), changed, "step {n}: a row changes with its history: {new:?}");
+    let told = matches!(LIFE[n], Step::Row(..) | Step::RowAndGoal(..) | Step::Note(..) | Step::Quarantine(..));
+    assert_eq!(!new.is_empty(), told, "step {n}: what happens is written with its history: {new:?}");
     assert!(new.iter().all(|line| line.ends_with(&life::reason(n))), "step {n}: {new:?}");
 }
 

@@ -87,7 +87,7 @@ pub fn rows() -> Vec<SegmentRow> {
 }
 
 fn owner() -> Owner {
-    Owner { user: "u".into(), host: "h".into(), pid: 1, terminal: String::new(), script: "x.rhai:1".into() }
+    Owner { user: "u".into(), host: "h".into(), pid: 1, script: "x.rhai:1".into(), ..Owner::default() }
 }
 
 /// The pair of a content, which is a legal one.
@@ -111,6 +111,7 @@ fn change(store: &Store, n: usize, transition: &Transition, recover: bool) -> Ch
             full_copy: n.is_multiple_of(2),
             rate_bytes: Some(1 << 20),
             serving_copy: Some(CopyId(n as u128)),
+            copy_rate_bytes: None,
             at_ms: n as i64 * 1000,
         })
         .expect("a change")

@@ -163,6 +163,7 @@ impl Mirror {
         let bytes = |name: &str| records.get(name).map(Vec::as_slice).ok_or(format!("{name} is gone"));
         let meta = Meta::decode(bytes(META)?).map_err(|e| format!("{META} {e}"))?;
         let map = TrackMap::decode(bytes(MAP)?).map_err(|e| format!("{MAP} {e}"))?;
+        let map = meta.map_in_force(map);
         let promised = self.promises.iter().rfind(|p| p.step <= step);
         if promised.is_some_and(|p| p.consistent) && !meta.consistent {
             return Err("the marker it answered for is gone".into());
@@ -174,7 +175,7 @@ impl Mirror {
             return Ok(());
         }
         if map.binding.generation != RECOVERY || map.dirty.count() > 0 {
-            return Err("the new marker stands with the old map".into());
+            return Err("the new marker stands, and the old map counts".into());
         }
         // The copy is whole from the moment its marker can stand; later promises only add to it.
         let whole = self.promises.iter().find(|p| p.consistent);
@@ -223,10 +224,9 @@ fn is_record(effect: &Effect) -> bool {
 #[test]
 fn a_mirror_that_orders_its_effects_otherwise_is_found() {
     let plants: [(&str, Plant); 4] = [
-        ("the marker before the map", |mut effects| {
-            let first_record = effects.iter().position(|e| matches!(e, Effect::SaveMap(_)));
-            if let Some(at) = first_record {
-                effects.swap(at, at + 1);
+        ("a map written with the marker, as if beside the new record", |mut effects| {
+            if effects.iter().any(|e| matches!(e, Effect::Answer(Frame::IsConsistent))) {
+                effects.insert(0, Effect::SaveMap(TrackMap { written_in: RECOVERY, ..map(1) }));
             }
             effects
         }),

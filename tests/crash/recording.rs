@@ -1,7 +1,7 @@
 //! A storage in memory that remembers every operation.
 
 use crate::image::{Image, Op};
-use segsh::engine::storage::{FileId, Storage, StorageError};
+use segsh::engine::storage::{FileId, Position, Storage, StorageError};
 use std::sync::{Mutex, MutexGuard};
 
 /// The storage below the production VFS, without a disk or a mirror.
@@ -14,12 +14,14 @@ pub struct Recording {
 struct State {
     image: Image,
     ops: Vec<Op>,
+    committed: u64,
+    durable: u64,
 }
 
 impl Recording {
     /// A storage that finds these files, as a process does that starts after a crash.
     pub fn on(image: Image) -> Recording {
-        Recording { state: Mutex::new(State { image, ops: Vec::new() }) }
+        Recording { state: Mutex::new(State { image, ..State::default() }) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -65,6 +67,25 @@ impl Storage for Recording {
 
     fn sync(&self, file: FileId) -> Result<(), StorageError> {
         self.keep(Op::Sync { file });
+        Ok(())
+    }
+
+    fn commit(&self) -> Position {
+        let mut state = self.lock();
+        state.committed += 1;
+        Position(state.committed)
+    }
+
+    fn position(&self) -> Position {
+        Position(self.lock().committed)
+    }
+
+    fn durable(&self, position: Position, _go_on: &dyn Fn() -> bool) -> Result<(), StorageError> {
+        let covers = Storage::position(self);
+        if self.lock().durable < position.0 {
+            self.sync(FileId::Wal)?;
+            self.lock().durable = covers.0;
+        }
         Ok(())
     }
 

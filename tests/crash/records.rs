@@ -11,6 +11,7 @@ use segsh::core::report::{CopyState, Soundness};
 use segsh::core::track::{DirtyMap, FileId, Run};
 use segsh::engine::directory::{Directory, NewFile, replace};
 use segsh::engine::{MAP, META, save_map, save_meta};
+use segsh::hosts::files::write_durably_in;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
@@ -55,7 +56,7 @@ pub fn map(generation: u64) -> TrackMap {
     let mut dirty = DirtyMap::default();
     dirty.mark(Run { file: FileId::Main, first: generation * 5, count: 30_000 - 2_000 * generation });
     let state = CopyState { copy: CopyId(3), generation: Epoch(generation) };
-    TrackMap { binding: Binding::to(state), dirty }
+    TrackMap { binding: Binding::to(state), written_in: Epoch(generation), dirty }
 }
 
 /// A version of a record: the steps before its writer began, and when it returned.
@@ -144,6 +145,23 @@ fn a_record_is_the_old_or_the_new_one_after_every_crash() {
         history.meta(epoch);
     }
     expect_none(&history.wrong_records());
+}
+
+/// A file that everybody else writes: `cluster.json`, `segment.json`, `agent.json`.
+#[test]
+fn a_configuration_is_the_old_or_the_new_one_after_every_crash() {
+    const NAME: &str = "segment.json";
+    let text = |epoch: u64| format!("{epoch} {}\n", "x".repeat(epoch as usize * 700 % 2_000)).into_bytes();
+    let decode: Decode = |bytes| {
+        let text = std::str::from_utf8(bytes).ok().filter(|text| text.ends_with('\n'));
+        let epoch = text.and_then(|text| text.split(' ').next()?.parse().ok().map(Epoch));
+        epoch.ok_or_else(|| FormatError::Body("cut short".into()))
+    };
+    let mut history = History::default();
+    for epoch in 1..=4 {
+        history.keep(NAME, epoch, |dir| write_durably_in(dir, NAME, &text(epoch)));
+    }
+    expect_none(&history.wrong(|files, cut| history.judge(files, NAME, decode, cut)));
 }
 
 #[test]

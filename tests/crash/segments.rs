@@ -57,6 +57,11 @@ fn overwritten_blobs_survive_every_crash() {
 }
 
 #[test]
+fn commits_that_share_a_sync_survive_every_crash_once_they_are_acknowledged() {
+    survives(workloads::shared_syncs, "shared syncs");
+}
+
+#[test]
 fn sessions_that_take_turns_survive_every_crash() {
     survives(workloads::two_writers, "two writers");
 }

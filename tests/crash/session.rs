@@ -4,6 +4,7 @@ use crate::check::{Found, digest, look};
 use crate::image::{Image, Op};
 use crate::recording::Recording;
 use rusqlite::Connection;
+use segsh::engine::storage::Storage;
 use segsh::segment::vfs::{self, CheckpointMode, Checkpointed, Handle};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,7 +20,7 @@ pub fn unique_name() -> String {
 pub struct State {
     /// Operations recorded before the transaction that made it began.
     pub begun: usize,
-    /// Operations recorded when it was acknowledged.
+    /// Operations recorded when it was acknowledged; more than there can be while it is not.
     pub acknowledged: usize,
     /// What the tables hold.
     pub digest: [u8; 32],
@@ -72,7 +73,26 @@ impl Session {
 
     /// One acknowledged transaction: `body`, and the counter with it.
     pub fn transaction(&mut self, body: impl FnOnce(&Connection) -> rusqlite::Result<()>) {
-        let begun = self.recording.position();
+        self.run(body);
+        self.acknowledge();
+    }
+
+    /// A transaction that everybody can see, and that waits for [`Session::acknowledge`].
+    pub fn owed(&mut self, body: impl FnOnce(&Connection) -> rusqlite::Result<()>) {
+        vfs::owing(|| self.run(body));
+    }
+
+    /// The sync that all transactions share which wait for it; then they are acknowledged.
+    pub fn acknowledge(&mut self) {
+        if let Some(position) = vfs::take_owed() {
+            self.recording.durable(position, &|| true).expect("a recording never fails");
+        }
+        let now = Recording::position(&self.recording);
+        self.states.iter_mut().for_each(|state| state.acknowledged = state.acknowledged.min(now));
+    }
+
+    fn run(&mut self, body: impl FnOnce(&Connection) -> rusqlite::Result<()>) {
+        let begun = Recording::position(&self.recording);
         let run = |db: &Connection| {
             db.execute_batch("BEGIN IMMEDIATE")?;
             body(db)?;
@@ -80,9 +100,8 @@ impl Session {
             db.execute_batch("COMMIT")
         };
         run(&self.db).unwrap_or_else(|e| panic!("{}: {e}", self.name));
-        let acknowledged = self.recording.position();
         let digest = digest(&self.db).expect("readable tables");
-        self.states.push(State { begun, acknowledged, digest });
+        self.states.push(State { begun, acknowledged: usize::MAX, digest });
     }
 
     /// Something that leaves the tables as they are: a rolled back transaction, VACUUM.

@@ -194,3 +194,32 @@ pub fn two_writers(name: &'static str) -> Recorded {
     }
     session.finish()
 }
+
+/// Sessions write one after the other and share the sync that acknowledges them; some spill, some are
+/// rolled back after they did, and checkpoints come while commits still wait.
+pub fn shared_syncs(name: &'static str) -> Recorded {
+    let mut session = Session::start(name, PAIR);
+    let mut other = session.connect();
+    other.execute_batch("PRAGMA cache_size = 6").expect("a small cache");
+    for n in 0..30i64 {
+        session.owed(|db| {
+            let rows = if n % 9 == 4 { 150 } else { 1 };
+            (0..rows).try_for_each(|i| {
+                db.execute("INSERT OR REPLACE INTO a VALUES (?1, ?2)", [n * 1000 + i, n])?;
+                db.execute("INSERT OR REPLACE INTO b VALUES (?1, ?2)", [n % 3, n + i]).map(drop)
+            })
+        });
+        if n % 11 == 6 {
+            session.unchanged(|db| db.execute_batch("BEGIN; UPDATE a SET v = v + 1; DELETE FROM b; ROLLBACK"));
+        }
+        if n % 10 == 7 {
+            assert!(session.checkpoint(if n == 17 { Truncate } else { Passive }).is_complete());
+        }
+        if n % 4 == 3 {
+            session.acknowledge();
+        }
+        std::mem::swap(&mut session.db, &mut other);
+    }
+    session.acknowledge();
+    session.finish()
+}

@@ -2,9 +2,9 @@
 
 use segsh::cluster::request::{Owner, Reply, Request};
 use segsh::cluster::{
-    Alive, ContentProgress, ContentState, CoordinatorState, HostState, Intent, Outcome, OutcomeStatus, PairHealth,
-    Plan, Progressing, Recovery, Refusal, RefusalCode, Segment, SegmentOutcome, Selection, State, Warning, WarningCode,
-    plan,
+    Alive, AuditLine, AuditQuery, ContentProgress, ContentState, CoordinatorState, HostState, Intent, MaintenanceInfo,
+    OperationInfo, Outcome, OutcomeStatus, PairHealth, Plan, Progressing, Recovery, Refusal, RefusalCode, Segment,
+    SegmentOutcome, Selection, State, Warning, WarningCode, plan,
 };
 use segsh::core::format::{Meta, Stamp, TrackMap};
 use segsh::core::frame::{Frame, Manifest, Open};
@@ -59,10 +59,11 @@ pub fn metas() -> Vec<Meta> {
 pub fn maps() -> Vec<TrackMap> {
     let mut dirty = DirtyMap::default();
     let binding = Binding { copy: CopyId(5), generation: Epoch(2), pending_generation: Some(Epoch(4)) };
-    let empty = TrackMap { binding, dirty: dirty.clone() };
+    let empty = TrackMap { binding, written_in: Epoch(2), dirty: dirty.clone() };
     dirty.mark(Run { file: FileId::Main, first: 3, count: 300 });
     dirty.mark(Run { file: FileId::Wal, first: 0, count: 1 });
-    vec![empty, TrackMap { binding: Binding { pending_generation: None, ..binding }, dirty }]
+    let bound = Binding { pending_generation: None, ..binding };
+    vec![empty, TrackMap { binding: bound, written_in: Epoch(3), dirty }]
 }
 
 pub fn frames() -> Vec<Frame> {
@@ -192,7 +193,14 @@ pub fn rows() -> Vec<SegmentRow> {
 }
 
 pub fn owner() -> Owner {
-    Owner { user: "ann".into(), host: "mdw".into(), pid: 9, terminal: "/dev/pts/1".into(), script: "a.rhai:3".into() }
+    Owner {
+        user: "ann".into(),
+        host: "mdw".into(),
+        pid: 9,
+        terminal: "/dev/pts/1".into(),
+        script: "a.rhai:3".into(),
+        ..Owner::default()
+    }
 }
 
 /// A mirror is down.
@@ -266,6 +274,7 @@ pub fn state() -> State {
         contents: vec![content],
         recoveries: vec![recovery],
         warnings: vec![warning],
+        maintenance: vec![maintained()],
         age_ms: 10,
         time_ms: 1_700_000_000_000,
         fts_paused_until_ms: None,
@@ -324,14 +333,39 @@ pub fn requests() -> Vec<Request> {
         Request::State,
         Request::Probe,
         Request::Begin { plan: Box::new(a_plan()), owner: owner() },
-        Request::Watch { op: 3 },
+        Request::Watch { op: 3, owner: Some(owner()) },
+        Request::Alive { op: 3, owner: owner() },
+        Request::Operations { last: 20, op: None },
+        Request::Audit { query: AuditQuery { last: 5, ..AuditQuery::default() } },
+        Request::Maintenance { host: "sdw2".into(), for_ms: 1, reason: "disk".into(), owner: owner() },
         Request::StopAfterSegment { op: -1 },
         Request::Cancel { op: i64::MAX },
-        Request::Setting { name: "gp_fts_probe_interval".into(), value: Some("1s".into()) },
-        Request::Kill { dbid: Dbid(2) },
+        Request::Setting { name: "gp_fts_probe_interval".into(), value: Some("1s".into()), owner: None },
+        Request::Kill { dbid: Dbid(2), owner: Some(owner()) },
         Request::Start { owner: owner() },
         Request::Stop { mode: StopMode::Immediate, owner: owner() },
     ]
+}
+
+fn maintained() -> MaintenanceInfo {
+    MaintenanceInfo { host: "sdw2".into(), since_ms: 1, until_ms: 2, owner: owner(), reason: "disk".into() }
+}
+
+fn operation() -> OperationInfo {
+    OperationInfo {
+        id: 3,
+        verb: "recover".into(),
+        status: "running".into(),
+        contents: vec![Content(0)],
+        owner: owner(),
+        started_ms: 1,
+        elapsed_ms: 2,
+        heartbeat_ms: Some(3),
+        watchers: 1,
+        step: "2/4 data copy".into(),
+        percent: Some(4),
+        outcome: Some(outcome()),
+    }
 }
 
 pub fn replies() -> Vec<Reply> {
@@ -344,7 +378,9 @@ pub fn replies() -> Vec<Reply> {
     };
     vec![
         Reply::State { state: Box::new(state()) },
-        Reply::Begun { op: 3, joined: true },
+        Reply::Begun { op: 3, joined: true, owner: Some(owner()) },
+        Reply::Operations { operations: vec![operation()] },
+        Reply::Audit { lines: vec![AuditLine::of(3, &owner(), "now".into(), 7, &outcome())] },
         Reply::Refused { refusals: vec![refusal()] },
         Reply::Locked { op: 2, owner: owner(), message: "by ann".into() },
         Reply::Progress { now: Progressing { op: 3, elapsed_ms: 5, contents: vec![doing] } },
@@ -396,6 +432,7 @@ pub fn host_replies() -> Vec<HostReply> {
         HostReply::Bytes { bytes: u64::MAX },
         HostReply::Done,
         failed(HostFailure::CannotKill { datadir: datadir.clone(), pid: 7, why: "it stays".into() }),
+        failed(HostFailure::Gone { datadir: datadir.clone() }),
         failed(HostFailure::Io { doing: "make".into(), path: datadir, why: "no space".into() }),
     ]
 }

@@ -48,7 +48,9 @@ impl Bed {
     /// What is gone is not recovered incrementally; a full copy makes the pair whole again.
     fn assert_made_anew(self) {
         self.writers.wait_for_more(0, 20, secs(30));
-        self.cluster.eval_yes("recover()").exits(5).says("does not exist");
+        let dbid = self.cluster.status().pair(0).mirror.dbid;
+        let next = format!("next: full_recover(#{{ dbids: {dbid} }})");
+        self.cluster.eval_yes("recover()").exits(4).says("incremental_impossible").says("does not exist").says(&next);
         self.cluster.outcome("full_recover()");
         self.writers.wait_for_more(0, 20, secs(30));
         self.writers.finish().assert_held_by(&self.cluster);
@@ -155,6 +157,16 @@ fn a_mirror_whose_data_directory_is_deleted_is_given_up() {
     std::fs::remove_dir_all(&bed.before.mirror.datadir).expect("its owner may remove it");
     bed.assert_goes_on_alone(&["no longer stand under their names", "mirror's disk"]);
     bed.assert_made_anew();
+}
+
+#[test]
+fn a_full_disk_of_the_coordinator_hinders_no_failover() {
+    let bed = Bed::new();
+    let coordinator = bed.cluster.dir().join("coordinator");
+    bed.shim.fail(Disk::NoRoom, coordinator.to_str().expect("a plain name"));
+    processes::kill(bed.before.primary.running());
+    bed.assert_taken_over(&["port refuses", "connection reset"]);
+    bed.assert_nothing_lost();
 }
 
 #[test]

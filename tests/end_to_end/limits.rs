@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// About so many KiB that the mirror of a content lacks.
-fn fall_behind(cluster: &Cluster, content: i64, kib: usize) {
+pub fn fall_behind(cluster: &Cluster, content: i64, kib: usize) {
     processes::kill(cluster.status().pair(content).mirror.running());
     cluster.wait_for_pair(content, TRACKING, secs(20));
     let mut session = cluster.content(content);

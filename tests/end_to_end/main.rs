@@ -6,16 +6,20 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod administrators;
 mod adopt;
+mod automation;
 mod clock;
 mod coordinator;
 mod damaged;
 mod dead;
 mod demo;
+mod exit_codes;
 mod failover;
 mod full_copy;
 mod hung;
 mod in_flight;
+mod interrupts;
 mod kill_loop;
 mod lifecycle;
 mod limits;

@@ -23,7 +23,8 @@ fn psql_reads_the_catalog_by_its_greenplum_names() {
     assert_eq!(cluster.psql("postgres", &["--command", coordinator], "").ok().text(), "-1|1");
     let columns = "select time, dbid, \"desc\" from gp_configuration_history limit 1";
     cluster.psql("postgres", &["--command", columns], "").ok();
-    cluster.psql("postgres", &["--command", "select gp_request_fts_probe_scan()"], "").ok();
+    let probe = cluster.psql("postgres", &["--command", "select gp_request_fts_probe_scan()"], "").ok();
+    assert_eq!(probe.text(), "t", "as Greenplum answers");
     assert_eq!(cluster.psql("postgres", &["--command", "select 1 + 1"], "").ok().text(), "2");
 }
 

@@ -167,6 +167,54 @@ fn a_bit_flipped_in_the_primary_s_log_is_found_too() {
     cluster.segsh(&["--yes", "-e", "recover(#{ contents: 0 })"]).exits(4).says("source_damaged");
 }
 
+/// Flips a bit in the page of every frame of a log.
+fn flip_every_frame(datadir: &str) {
+    let frames = (length(datadir, "main.db-wal") - 32) / 4120;
+    (0..frames).for_each(|frame| flip(datadir, "main.db-wal", 32 + frame * 4120 + 1_000));
+}
+
+#[test]
+fn a_checkpoint_carries_no_flipped_bit_of_the_log_to_the_mirror_which_takes_over() {
+    let cluster = Cluster::new(1);
+    fill(&cluster, 300);
+    let pair = cluster.status().pair(0);
+    await_quiet(Path::new(&pair.primary.datadir));
+    let rows = || cluster.content(0).rows("select id, body from filled order by id");
+    let written = rows();
+    flip_every_frame(&pair.primary.datadir);
+    // The session is told, or loses its segment.
+    let _ = cluster.content(0).query("pragma wal_checkpoint(passive)");
+    cluster.wait_for_failover(0, pair.primary.dbid, secs(30));
+    assert!(rows() == written, "nothing of it came over");
+    let history = cluster.history(pair.mirror.dbid);
+    assert!(history.iter().any(|line| line.contains("main.db-wal: block")), "{history:?}");
+    assert_eq!(cluster.content(0).rows("pragma quick_check"), ["ok"]);
+    cluster.outcome("recover()");
+    assert_pair_equal(&cluster);
+    cluster.outcome("verify()");
+}
+
+#[test]
+fn a_single_copy_whose_log_is_damaged_stays_and_is_never_copied_from() {
+    let cluster = Cluster::new(1);
+    let pair = cluster.status().pair(0);
+    processes::kill(pair.mirror.running());
+    cluster.wait_for_pair(0, TRACKING, secs(20));
+    fill(&cluster, 300);
+    await_quiet(Path::new(&pair.primary.datadir));
+    // A session that has begun: the first page that a new one reads is damaged, too.
+    let mut session = cluster.content(0);
+    session.run("select 1");
+    flip_every_frame(&pair.primary.datadir);
+    let reply = session.query("pragma wal_checkpoint(passive)").expect("an answer");
+    assert_eq!(reply.sqlstate(), Some("XX001"), "{reply:?}");
+    assert_eq!(cluster.status().pair(0).primary.running(), pair.primary.running(), "it is the only copy");
+    wait_for("the damage to be shown", secs(20), || {
+        cluster.eval("probe().content(0).source_damaged").ok().text().contains("main.db-wal: block")
+    });
+    cluster.eval_yes("recover()").exits(4).says("source_damaged");
+}
+
 /// A verification that goes on for a while.
 fn slow_verification(cluster: &Cluster) -> i64 {
     let ran = cluster.segsh(&["--json", "-e", r#"verify(#{ wait: false, rate: "1 MiB/s" })"#]).ok();

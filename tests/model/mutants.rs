@@ -47,6 +47,12 @@ fn a_commit_acknowledged_on_the_local_sync_is_lost_in_a_failover() {
 }
 
 #[test]
+fn a_commit_acknowledged_by_the_barrier_before_it_is_lost_in_a_failover() {
+    let bounds = Bounds { commits: 2, crashes: 1, epochs: 1, ..NOTHING };
+    counterexample(Dropped::AcknowledgedBeyondBarrier, in_sync(), bounds, NO_LOSS);
+}
+
+#[test]
 fn a_primary_that_grants_itself_tracking_is_one_of_two_that_acknowledge_alone() {
     let bounds = Bounds { cuts: 1, suspicions: 1, epochs: 1, ..NOTHING };
     counterexample(Dropped::SelfGrantedTracking, in_sync(), bounds, ONE_ALONE);

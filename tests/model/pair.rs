@@ -3,7 +3,7 @@
 use crate::action::{Action, Dies};
 use crate::disk::Disk;
 use crate::properties;
-use crate::world::{Bounds, Job, Process, SyncStage, World, order};
+use crate::world::{Bounds, Job, Process, SyncStage, What, World, order};
 use segsh::core::pair::obey::Obedience;
 use segsh::core::pair::replica::{Effect, Permit, Replica, Time};
 use segsh::core::report::Phase;
@@ -23,6 +23,8 @@ pub enum Dropped {
     LowerEpochObeyed,
     /// R2: a commit is acknowledged once it is synced here.
     AcknowledgedOnLocalSync,
+    /// R2: a round of group commit acknowledges what was written after its barrier.
+    AcknowledgedBeyondBarrier,
     /// R2: a primary in `s` that loses its mirror grants itself tracking.
     SelfGrantedTracking,
     /// R2: one that has claimed, and whose row still says `r`, does.
@@ -140,24 +142,27 @@ impl Pair {
         let pid = process.pid;
         let passes = process.replica.may_write(LEASES_ARE_OVER) == Ok(Permit::Granted);
         let content = &w.nodes[node].disk;
+        // The next writer does not wait for the former's barrier.
+        let commits = matches!(process.job, Job::Idle | Job::Syncing { what: What::Commits(_), .. });
+        let is_free = passes && process.joining.is_none();
+        if commits && is_free && w.happened.commits < self.bounds.commits {
+            actions.push(Action::Log { node, pid });
+        }
         match process.job {
-            Job::Idle if passes && process.joining.is_none() => {
-                if w.happened.commits < self.bounds.commits {
-                    actions.push(Action::Log { node, pid });
-                }
+            Job::Idle if passes && process.noted > 0 => actions.push(Action::BeginSync { node, pid }),
+            Job::Idle if is_free => {
                 let logged = (0..crate::disk::BLOCKS).any(|block| content.now.logged(block));
                 let is_due = logged && !process.backfilled && content.now.log == content.durable.log;
                 if is_due && w.happened.checkpoints < self.bounds.checkpoints {
                     actions.push(Action::BeginCheckpoint { node, pid });
                 }
             }
-            Job::Logged(_) if passes => actions.push(Action::BeginSync { node, pid }),
             Job::Backfilling(left) if passes && left.contains(&true) => actions.push(Action::Backfill { node, pid }),
             Job::Backfilling(_) if passes => actions.push(Action::BeginSync { node, pid }),
             Job::Syncing { stage: SyncStage::Begun, .. } => actions.push(Action::SyncHere { node, pid }),
             Job::Syncing { stage: SyncStage::MapDue, .. } => actions.push(Action::SaveMap { node, pid }),
             Job::Syncing { stage: SyncStage::Here, .. } => actions.push(Action::EndSync { node, pid }),
-            Job::Idle | Job::Logged(_) | Job::Backfilling(_) => {}
+            Job::Idle | Job::Backfilling(_) => {}
         }
         if process.dialing.is_some() {
             actions.push(Action::Dial { node, pid });

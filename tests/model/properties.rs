@@ -76,7 +76,8 @@ fn every_difference_is_marked(w: &World) -> bool {
     let Some((node, process)) = acting(w) else { return true };
     let Ok(acting) = process.replica.acting() else { return true };
     let mirror = &w.nodes[1 - w.primary()].disk;
-    let explained = node.disk.map.as_ref().is_some_and(|map| map.binding.explains(mirror.meta.copy_state()).is_ok());
+    let map = node.disk.map.clone().map(|stored| node.disk.meta.map_in_force(stored));
+    let explained = map.is_some_and(|map| map.binding.explains(mirror.meta.copy_state()).is_ok());
     if !explained || process.report().map_unusable.is_some() {
         return true;
     }
@@ -99,6 +100,7 @@ fn idle_pair_is_identical(w: &World) -> bool {
     let Ok(acting) = process.replica.acting() else { return true };
     let quiet = acting.primary().mirroring() == Mirroring::InSync
         && process.job == Job::Idle
+        && process.noted == 0
         && acting.link().is_some_and(|link| link.queued_bytes() == 0 && link.unanswered_barriers() == 0)
         && w.links.iter().all(|c| c.to_mirror.is_empty() && c.to_primary.is_empty())
         && w.links.iter().any(|c| !c.preparing && !c.cut && !c.primary_done && !c.mirror_done);

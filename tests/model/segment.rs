@@ -30,7 +30,7 @@ impl Pair {
         let Some(process) = w.process_mut(node, pid) else { return false };
         process.replica.wrote(FileId::Wal, 0, &[log]);
         process.backfilled = false;
-        process.job = Job::Logged(commit);
+        process.noted |= crate::disk::bit(commit);
         true
     }
 
@@ -60,9 +60,9 @@ impl Pair {
     pub fn begin_sync(&self, w: &mut World, node: usize, pid: u8) -> bool {
         let Some(process) = w.process_mut(node, pid) else { return false };
         let (what, file) = match process.job {
-            Job::Logged(commit) => (What::Commit(commit), FileId::Wal),
+            Job::Idle => (What::Commits(std::mem::take(&mut process.noted)), FileId::Wal),
             Job::Backfilling(_) => (What::Checkpoint, FileId::Main),
-            Job::Idle | Job::Syncing { .. } => return false,
+            Job::Syncing { .. } => return false,
         };
         let Ok(ticket) = process.replica.sync_begins(file, Time::ZERO) else { return false };
         process.job = Job::Syncing { what, ticket, stage: SyncStage::Begun };
@@ -88,6 +88,7 @@ impl Pair {
 
     pub fn end_sync(&self, w: &mut World, node: usize, pid: u8) -> bool {
         let unasked = self.drops(Dropped::AcknowledgedOnLocalSync);
+        let beyond = self.drops(Dropped::AcknowledgedBeyondBarrier);
         let Some(process) = w.process_mut(node, pid) else { return false };
         let Job::Syncing { what, ticket, .. } = process.job else { return false };
         match process.replica.synced(ticket) {
@@ -100,8 +101,9 @@ impl Pair {
             process.replica.checkpoint(false);
             process.backfilled = true;
         }
-        if let What::Commit(commit) = what {
-            w.acknowledged |= crate::disk::bit(commit);
+        let late = if beyond { process.noted } else { 0 };
+        if let What::Commits(commits) = what {
+            w.acknowledged |= commits | late;
         }
         true
     }

@@ -87,6 +87,8 @@ pub struct Process {
     pub pid: u8,
     pub replica: Replica,
     pub job: Job,
+    /// Commits whose frames are in the log's file and that no round has taken up. Everybody sees them.
+    pub noted: u8,
     /// Everything in the log is in `main.db`: SQLite's next frame goes to the log's beginning.
     pub backfilled: bool,
     /// Orders that were sent and not yet read.
@@ -103,8 +105,6 @@ pub struct Process {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Job {
     Idle,
-    /// A commit's frame is in the log's file.
-    Logged(u8),
     /// A checkpoint still has to write these blocks.
     Backfilling([bool; crate::disk::BLOCKS]),
     Syncing {
@@ -116,7 +116,8 @@ pub enum Job {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum What {
-    Commit(u8),
+    /// One round of group commit: the commits whose frames were written before its barrier.
+    Commits(u8),
     Checkpoint,
 }
 
@@ -168,6 +169,7 @@ impl Process {
             pid,
             replica: Replica::nobody(meta),
             job: Job::Idle,
+            noted: 0,
             backfilled: false,
             orders: VecDeque::new(),
             joining: None,
@@ -267,7 +269,7 @@ pub fn directory(node: usize) -> Node {
         stamps: Vec::new(),
         touched: Vec::new(),
     };
-    let map = Some(TrackMap { binding: Binding::to(peer), dirty: DirtyMap::default() });
+    let map = Some(TrackMap { binding: Binding::to(peer), written_in: Epoch(1), dirty: DirtyMap::default() });
     let (now, durable) = Default::default();
     Node { disk: Disk { now, durable, meta, map }, processes: Vec::new(), last_pid: 0 }
 }

@@ -88,6 +88,24 @@ fn lines_at_the_prompt_share_variables_functions_and_imports() {
 }
 
 #[test]
+fn an_error_in_a_function_of_an_earlier_entry_names_that_entry() {
+    let mut bench = Bench::new(healthy());
+    let mut line = |text: &str| bench.session.eval_line(text);
+    assert!(line("let a = 1").is_ok());
+    assert!(line("fn f(m) {\n    m.nothing\n}").is_ok());
+    assert!(line("import \"std/recover_with_mirroring\" as p;").is_ok());
+    assert!(line("2 + 2").is_ok());
+    let error = line("let b = 1; f(#{})").expect_err("no such property");
+    assert_eq!(error.position.as_ref().map(ToString::to_string).as_deref(), Some("prompt:2:2:7"));
+    assert_eq!(error.source_line.as_deref(), Some("    m.nothing"));
+    let called = error.call_stack[0].called_at.as_ref().map(ToString::to_string);
+    assert_eq!(called.as_deref(), Some("prompt:1:12"));
+    let error = line("1 +\n  nothing").expect_err("no such variable");
+    assert_eq!(error.position.as_ref().map(ToString::to_string).as_deref(), Some("prompt:2:3"));
+    assert_eq!(error.source_line.as_deref(), Some("  nothing"));
+}
+
+#[test]
 fn an_error_that_is_thrown_again_keeps_its_code() {
     let mut bench = Bench::new(healthy());
     let error = bench.error("try { full_recover(#{ dbids: 5 }) } catch (e) { throw e; }");

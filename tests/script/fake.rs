@@ -82,6 +82,7 @@ pub fn healthy() -> State {
         time_ms: 1,
         recoveries: Vec::new(),
         warnings: Vec::new(),
+        maintenance: Vec::new(),
         fts_paused_until_ms: None,
     }
 }
@@ -210,7 +211,14 @@ impl Cluster for Fake {
     }
     fn probe(&self) -> Result<State, ClusterError> {
         self.called("probe".into());
-        Ok(Fake::state(self).clone())
+        let state = Fake::state(self).clone();
+        match state.coordinator.pid {
+            Some(_) => Ok(state),
+            None => {
+                let (cluster, cause, next) = (state.cluster, "nobody answers".into(), "segsh start DIR".into());
+                Err(ClusterError::Unreachable { cluster, cause, next })
+            }
+        }
     }
     fn apply(&self, plan: &Plan, wait: bool, observer: &mut dyn Observer) -> Result<Outcome, ClusterError> {
         let contents: Vec<String> = plan.steps.iter().map(|s| s.content.to_string()).collect();
@@ -231,6 +239,7 @@ impl Cluster for Fake {
     }
     fn sql(&self, target: SqlTarget, text: &str, params: &[Value]) -> Result<Rows, ClusterError> {
         self.called(format!("sql {target:?} {text} {params:?}"));
+        assert!(text != "panic", "a defect of the backend");
         if text == "bad" {
             return Err(ClusterError::Sql { sqlstate: "42601".into(), message: "syntax".into() });
         }
@@ -282,11 +291,16 @@ impl Cluster for Fake {
     fn pg_endpoint(&self) -> (String, u16) {
         ("127.0.0.1".into(), 0)
     }
-    fn restart_all(&self, mode: StopMode, _observer: &mut dyn Observer) -> Result<Outcome, ClusterError> {
+    fn restart_all(&self, mode: StopMode, observer: &mut dyn Observer) -> Result<Outcome, ClusterError> {
         self.called(format!("restart all {}", mode.word()));
         let mut state = Fake::state(self);
         let intent = Intent::Restart { selection: Selection::default(), mode };
         let made = plan(&state, &intent, 0);
+        if observer.progress(&Progressing { op: 0, elapsed_ms: 0, contents: Vec::new() }) == Control::Cancel {
+            drop(state);
+            let message = "the cluster is stopped, and was not started again".into();
+            return Ok(Outcome { op: None, message, ..self.outcome(&made, OutcomeStatus::Cancelled) });
+        }
         *state = state_after(&state, &made);
         drop(state);
         Ok(self.outcome(&made, OutcomeStatus::Done))
@@ -300,14 +314,23 @@ pub struct Person {
     pub printed: RefCell<Vec<String>>,
     pub noted: RefCell<Vec<String>>,
     pub told: Cell<usize>,
-    pub interrupted: Cell<bool>,
+    pub interrupted: Rc<Cell<bool>>,
+    /// Ctrl-C comes with the first look at an operation, and means to cancel it.
+    pub cancels: Cell<bool>,
     /// Raises the interrupt at this many looks at the flag.
     pub interrupt_at: Cell<Option<usize>>,
 }
 
-struct Watching;
+struct Watching {
+    cancels: bool,
+    interrupted: Rc<Cell<bool>>,
+}
 impl Observer for Watching {
     fn progress(&mut self, _now: &Progressing) -> Control {
+        if self.cancels {
+            self.interrupted.set(true);
+            return Control::Cancel;
+        }
         Control::KeepWatching
     }
 }
@@ -318,7 +341,10 @@ impl Ui for Person {
         self.answer.borrow().clone()
     }
     fn observer(&self, _plan: &Plan) -> Box<dyn Observer> {
-        Box::new(Watching)
+        Box::new(Watching { cancels: self.cancels.get(), interrupted: Rc::clone(&self.interrupted) })
+    }
+    fn follower(&self) -> Box<dyn Observer> {
+        Box::new(Watching { cancels: self.cancels.get(), interrupted: Rc::clone(&self.interrupted) })
     }
     fn ended(&self, _outcome: &Outcome) {
         self.told.set(self.told.get() + 1);
@@ -409,7 +435,8 @@ pub fn person() -> Rc<Person> {
         printed: RefCell::default(),
         noted: RefCell::default(),
         told: Cell::new(0),
-        interrupted: Cell::new(false),
+        interrupted: Rc::default(),
+        cancels: Cell::new(false),
         interrupt_at: Cell::new(None),
     })
 }

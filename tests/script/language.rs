@@ -94,6 +94,13 @@ fn every_caught_error_has_a_code() {
         ("throw 5", "thrown"),
         ("throw #{ message: \"m\" }", "thrown"),
         ("throw #{ code: \"mine\" }", "mine"),
+        ("throw true", "thrown"),
+        ("throw 1.5", "thrown"),
+        ("throw 'c'", "thrown"),
+        ("throw [1]", "thrown"),
+        ("throw ()", "thrown"),
+        ("throw #{}", "thrown"),
+        ("throw #{ a: 1 }", "thrown"),
         ("1 / 0", "arithmetic"),
         ("[1][7]", "array_bounds"),
         ("let m = #{}; m.x", "property_not_found"),
@@ -103,7 +110,60 @@ fn every_caught_error_has_a_code() {
     ] {
         let text = format!("let c = (); try {{ {body}; }} catch (e) {{ c = e.code; }} c");
         assert_eq!(bench.eval(&text), code, "{body}");
+        let text = format!("let c = (); try {{ {body}; }} catch (e) {{ c = type_of(e.message); }} c");
+        assert_eq!(bench.eval(&text), "string", "{body}");
     }
+    for body in ["throw true", "throw \"a\"", "throw #{ code: \"mine\" }", "1 / 0"] {
+        let text = format!("let c = (); try {{ {body}; }} catch (e) {{ c = `${{e.exit}} [${{e.next}}]`; }} c");
+        assert_eq!(bench.eval(&text), "1 []", "{body}");
+    }
+}
+
+#[test]
+fn a_record_never_quietly_differs_from_what_it_cannot_equal() {
+    let mut bench = Bench::new(healthy());
+    for text in [
+        "state().down == 0",
+        "state().down != 0",
+        "0 == state().down",
+        "state().segment(2) == \"sdw1\"",
+        "state() == state().segment(2)",
+        "state().content(2) == 2",
+        "recover(#{ raise: false }) == \"done\"",
+        "2 in [state().segment(2)]",
+    ] {
+        let error = bench.error(text);
+        assert_eq!(error.code, "unknown_value", "{text}: {}", error.message);
+    }
+    for text in [
+        "state().content(2).mirror != ()",
+        "() != state().content(2).mirror",
+        "state().segment(2) == state().segment(2)",
+        "state().segment(2) != state().segment(3)",
+        "state().segment(2) in [state().segment(3), state().segment(2)]",
+        "state().segment(2) in state().segments",
+        "state().segment(2).role in [state().segment(3).role]",
+        "\"p\" in [state().segment(2).role]",
+    ] {
+        assert_eq!(bench.eval(text), "true", "{text}");
+    }
+}
+
+#[test]
+fn a_value_used_in_its_own_method_is_an_error_that_says_what_to_do() {
+    let mut bench = Bench::new(healthy());
+    let error = bench.error("let a = [1, 2]; let f = |x| a.len(); a.retain(f)");
+    assert_eq!(error.code, "data_race", "{}", error.message);
+    assert!(error.message.contains("copy it first"), "{}", error.message);
+}
+
+#[test]
+fn a_line_beyond_those_that_are_counted_is_not_shown_as_another() {
+    let mut bench = Bench::new(healthy());
+    let text = format!("{}let m = #{{}}; m.x", "\n".repeat(70_000));
+    let error = bench.error(&text);
+    assert!(error.source_line.is_none(), "{error:?}");
+    assert!(error.message.contains("65535 or later"), "{}", error.message);
 }
 
 #[test]
@@ -195,4 +255,14 @@ fn every_entry_of_the_catalog_is_bound_in_every_form() {
             assert!(found, "{}({shown}) in {signatures:#?}", entry.full_name());
         }
     }
+}
+
+#[test]
+fn a_defect_below_a_function_is_an_error_that_names_it_and_ends_nothing_else() {
+    let mut bench = Bench::new(healthy());
+    let error = bench.error("sql(\"panic\")");
+    assert_eq!((error.code.as_str(), error.exit), ("internal", 1));
+    assert!(error.message.starts_with("sql() failed inside"), "{}", error.message);
+    assert_eq!(bench.eval("let c = (); try { sql(\"panic\") } catch (e) { c = e.code } c"), "internal");
+    assert_eq!(bench.eval("state().segments.len()"), "8", "the session goes on");
 }

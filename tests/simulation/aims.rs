@@ -71,7 +71,7 @@ impl When {
             When::CheckpointInCopy => is_checkpointing && is_copying && waits(&process.checkpointer),
             When::EmptiedAlone => process.emptied && phase == Phase::Tracking,
             When::EmptiedInCopy => process.emptied && is_copying && process.marks() > 0,
-            When::Commit => phase == Phase::InSync && waits(&process.writer),
+            When::Commit => phase == Phase::InSync && waits(&process.group.ops),
             When::Copy => is_copying,
             When::Claim => phase == Phase::InSync && task.is_some_and(|t| matches!(t, Task::Resync(_))),
             When::Suspended => phase == Phase::Suspended,

@@ -89,6 +89,8 @@ finds! {
     finds_blocks_cleared_before_the_union_is_durable: UnionNotDurable;
     finds_an_acknowledgement_before_the_mirrors_answer: AckBeforeMirror;
     finds_an_acknowledgement_before_the_local_sync: AckBeforeLocalSync;
+    finds_an_acknowledgement_of_a_commit_behind_the_barrier: AckBeyondBarrier;
+    finds_a_read_of_a_commit_that_is_not_durable: ReadBeforeDurable;
     finds_a_mirror_that_answers_without_a_sync: AnswerWithoutSync;
     finds_a_stranger_that_is_heard: StrangerHeard;
     finds_a_promotion_while_appliers_run: AppliersNotJoined;

@@ -87,12 +87,18 @@ impl Oracle {
         }
     }
 
-    /// A client was given the result of a read that began when `required` was acknowledged.
-    pub fn answered_read(&mut self, side: usize, found: u64, required: u64) {
+    /// A client was given the result of a read that began when `required` was acknowledged: what it has seen
+    /// stays as if it had been acknowledged.
+    pub fn answered_read(&mut self, side: usize, replica: &Replica, (found, required): (u64, u64), disk: &Disk) {
         if !self.holds(found, required) {
             self.broken(format!(
                 "side {side} answers a read from commit {found}, though {required} was acknowledged before it began"
             ));
+        }
+        self.durable("acting primary, which showed it", side, found, disk);
+        if !self.holds(self.last_acknowledged, found) {
+            self.last_acknowledged = self.last_acknowledged.max(found);
+            self.just = Some(Acknowledged { side, commit: found, in_sync: replica.phase() == Phase::InSync });
         }
     }
 }

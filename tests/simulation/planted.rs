@@ -9,6 +9,10 @@ pub enum Planted {
     AckBeforeMirror,
     /// A commit is acknowledged before the local file is synced.
     AckBeforeLocalSync,
+    /// A round of group commit acknowledges what was committed after its barrier was queued.
+    AckBeyondBarrier,
+    /// A read is answered before the commit that it saw is durable.
+    ReadBeforeDurable,
     /// The mirror answers a barrier without a sync.
     AnswerWithoutSync,
     /// What an earlier link's mirror says counts for the present one.
@@ -46,6 +50,8 @@ impl Planted {
         Planted::GrantWithoutMap,
         Planted::AckBeforeMirror,
         Planted::AckBeforeLocalSync,
+        Planted::AckBeyondBarrier,
+        Planted::ReadBeforeDurable,
         Planted::AnswerWithoutSync,
         Planted::StrangerHeard,
         Planted::AppliersNotJoined,

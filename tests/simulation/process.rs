@@ -10,7 +10,7 @@ use crate::mirror::Apply;
 use crate::oracle::Oracle;
 use crate::planted::Planted;
 use crate::random::Random;
-use crate::sessions::{Op, Read};
+use crate::sessions::{Group, Op, Read};
 use crate::trace::Trace;
 use crate::wire::{Connection, End};
 use segsh::core::pair::obey::Obedience;
@@ -25,6 +25,8 @@ pub enum Task {
     Obey,
     Open,
     Writer,
+    /// Whichever session leads a round of group commit.
+    Committer,
     Checkpointer,
     Reader,
     Leave,
@@ -155,6 +157,7 @@ pub struct Process {
     pub obeying: Option<(Order, Vec<usize>)>,
     pub database: Option<Database>,
     pub writer: VecDeque<Op>,
+    pub group: Group,
     pub checkpointer: VecDeque<Op>,
     pub read: Option<Read>,
     pub leaving: Option<(Leaving, VecDeque<Op>)>,
@@ -193,6 +196,7 @@ impl Process {
             obeying: None,
             database: None,
             writer: VecDeque::new(),
+            group: Group::default(),
             checkpointer: VecDeque::new(),
             read: None,
             leaving: None,
@@ -227,6 +231,7 @@ impl Process {
             Task::Obey => self.obey(a),
             Task::Open => self.open(a),
             Task::Writer => self.write(a),
+            Task::Committer => self.make_durable(a),
             Task::Checkpointer => self.checkpoint(a),
             Task::Reader => self.read(a),
             Task::Leave => self.leave(a),
@@ -366,10 +371,11 @@ impl Process {
             Ok(database) => {
                 a.oracle.opened(a.side, database.content.commit());
                 a.trace.say(a.now, || format!("{} serves commit {}", a.side, database.content.commit()));
+                self.group.noted = database.content.commit();
                 self.database = Some(database);
                 self.replica.serving();
                 self.checkpoints_from = a.now + a.random.between(0, a.habits.checkpoint_pause);
-                self.spawned.extend([Task::Writer, Task::Checkpointer, Task::Reader]);
+                self.spawned.extend([Task::Writer, Task::Committer, Task::Checkpointer, Task::Reader]);
                 self.announce();
             }
             Err(damage) => a.oracle.broken(format!("side {} opens damaged files: {damage}", a.side)),

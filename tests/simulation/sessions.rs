@@ -1,5 +1,5 @@
-//! SQLite's threads in a primary: one that writes, one that makes checkpoints, one that reads, and the
-//! last syncs of a process that leaves. Each storage operation goes the way the engine goes it.
+//! SQLite's threads in a primary: one that writes, one that makes commits durable while the next are
+//! written, one that makes checkpoints, one that reads, and the last syncs of a process that leaves. Each storage operation goes the way the engine goes it.
 
 use crate::database::{Database, PAGES_MAX, PAGES_MIN, Write};
 use crate::disk::Trouble;
@@ -26,10 +26,33 @@ pub enum Op {
     Backfill(u32, u64),
     /// Cut main.db to the pages that were copied, if nothing was committed since.
     CutMain(u64),
-    Committed(Box<Database>),
+    /// A commit's frames are written: everybody sees it, and nobody is told yet.
+    Noted(Box<Database>),
+    /// A round of group commit begins with its barrier.
+    Round,
+    /// Both sides have synced: what the round covers is acknowledged.
+    Acknowledge,
     Backfilled(u64),
     /// The log is emptied, if nothing was committed since.
     EmptyLog(u64),
+}
+
+/// Group commit, as the engine has it: one round at a time. Commits are told by their numbers.
+#[derive(Debug, Default)]
+pub struct Group {
+    /// The last commit that is written; at first what the files held, synced or not.
+    pub noted: u64,
+    /// The last commit that the barrier of the round under way covers.
+    covers: u64,
+    /// The last commit that is known to be durable.
+    durable: u64,
+    pub ops: VecDeque<Op>,
+}
+
+impl Group {
+    fn is_settled(&self) -> bool {
+        self.durable == self.noted
+    }
 }
 
 /// A statement that reads.
@@ -72,9 +95,18 @@ impl Process {
         let next = self.go_on(&mut ops, a);
         self.writer = ops;
         if self.writer.is_empty() {
-            Ok(next?.unwrap_or(Next::After(a.commit_pause())))
+            Ok(next?.unwrap_or(Next::After(self.pause(a))))
         } else {
             Ok(next?.unwrap_or(Next::After(20)))
+        }
+    }
+
+    /// Until the next commit: another session may write at once, or all of them only read for a while.
+    fn pause(&self, a: &mut Around) -> u64 {
+        match a.random.below(100) {
+            0..12 => a.random.between(20, 1_000),
+            12..17 => a.random.between(500_000, 6_000_000),
+            _ => a.commit_pause(),
         }
     }
 
@@ -107,7 +139,24 @@ impl Process {
         changed.iter().for_each(|page| after.versions[page - 1] = id);
         let (writes, next) = database.commit(&after, &changed);
         self.writer.extend(writes.into_iter().map(Op::Write));
-        self.writer.extend([Op::Sync(FileId::Wal), Op::Committed(Box::new(next))]);
+        self.writer.push_back(Op::Noted(Box::new(next)));
+    }
+
+    /// Leads one round after the other, while there is something that is not durable.
+    pub fn make_durable(&mut self, a: &mut Around) -> Result<Next, Death> {
+        if self.replica.fenced().is_some() {
+            return Ok(Next::Over);
+        }
+        if self.group.ops.is_empty() {
+            if self.group.is_settled() {
+                return Ok(Next::Wait(1_000_000));
+            }
+            self.group.ops.extend([Op::Round, Op::Acknowledge]);
+        }
+        let mut ops = std::mem::take(&mut self.group.ops);
+        let next = self.go_on(&mut ops, a);
+        self.group.ops = ops;
+        Ok(next?.unwrap_or(Next::After(a.random.between(20, 400))))
     }
 
     pub fn checkpoint(&mut self, a: &mut Around) -> Result<Next, Death> {
@@ -187,6 +236,18 @@ impl Process {
                     }
                 },
             },
+            Op::Round => match self.permit(a) {
+                Err(ended) => ended.into(),
+                Ok(false) => Came::Wait,
+                Ok(true) => match self.replica.sync_begins(FileId::Wal, self.time(a)) {
+                    Err(ended) => ended.into(),
+                    Ok(ticket) => {
+                        self.group.covers = self.group.noted;
+                        self.wakes = true;
+                        Came::Then(Op::SyncHere(FileId::Wal, ticket))
+                    }
+                },
+            },
             Op::SyncHere(_, ticket) if a.is(Planted::AckBeforeLocalSync) => Came::Then(Op::SyncThere(ticket)),
             Op::SyncHere(file, ticket) => match a.disk.sync(file) {
                 Ok(()) => Came::Then(Op::SyncMap(ticket)),
@@ -208,8 +269,17 @@ impl Process {
                 self.unsettled_pages = 0;
                 Came::Done
             }
-            Op::Committed(database) => {
-                a.oracle.acknowledged(a.side, &self.replica, database.content.commit(), a.disk);
+            Op::Acknowledge => {
+                let too_much = a.is(Planted::AckBeyondBarrier);
+                let commit = if too_much { self.group.noted } else { self.group.covers };
+                a.oracle.acknowledged(a.side, &self.replica, commit, a.disk);
+                self.group.durable = commit;
+                self.wakes = true;
+                Came::Done
+            }
+            Op::Noted(database) => {
+                self.group.noted = database.content.commit();
+                self.wakes = true;
                 let backfilled = self.database.as_ref().map_or(0, |d| d.backfilled);
                 let mut database = database;
                 database.backfilled = backfilled;
@@ -325,11 +395,14 @@ impl Process {
         }
         match read.found {
             None => read.found = Some(database.content.commit()),
+            Some(found) if found > self.group.durable && !a.is(Planted::ReadBeforeDurable) => {
+                return Ok(Next::Wait(50_000));
+            }
             Some(found) => {
                 if found != read.required {
                     a.trace.say(a.now, || format!("{} read {found}, required {}", a.side, read.required));
                 }
-                a.oracle.answered_read(a.side, found, read.required);
+                a.oracle.answered_read(a.side, &self.replica, (found, read.required), a.disk);
                 self.read = None;
                 return Ok(Next::After(a.random.between(1_000, if a.busy { 60_000 } else { 500_000 })));
             }
@@ -341,7 +414,7 @@ impl Process {
     pub fn leave(&mut self, a: &mut Around) -> Result<Next, Death> {
         let Some((how, mut ops)) = self.leaving.take() else { return Ok(Next::Over) };
         let phase = self.phase();
-        let quiet = self.writer.is_empty() || phase == Phase::Suspended;
+        let quiet = (self.writer.is_empty() && self.group.is_settled()) || phase == Phase::Suspended;
         if !quiet {
             self.leaving = Some((how, ops));
             return Ok(Next::Wait(20_000));

@@ -186,7 +186,11 @@ impl World {
             let mut disk = Disk::default();
             disk.write(FileId::Main, 0, &main).and_then(|()| disk.sync(FileId::Main)).expect("a new disk takes it");
             disk.meta = Some(Meta { peer: Some(state(1 - side)), epoch: Epoch(1), ..fresh_meta(side, state(side)) });
-            disk.map = Some(TrackMap { binding: Binding::to(state(1 - side)), dirty: DirtyMap::default() });
+            disk.map = Some(TrackMap {
+                binding: Binding::to(state(1 - side)),
+                written_in: Epoch(1),
+                dirty: DirtyMap::default(),
+            });
             self.sides[side] = Side { up: true, dirs: vec![disk], ..Side::default() };
         }
         self.return_coordinator();
@@ -417,6 +421,11 @@ impl World {
             self.copies += 1;
             let state = CopyState { copy: CopyId(self.copies), generation: Epoch(0) };
             disk.meta = Some(Meta { consistent: false, ..fresh_meta(side, state) });
+            disk.map = Some(TrackMap {
+                binding: Binding::to(state),
+                written_in: state.generation,
+                dirty: DirtyMap::default(),
+            });
         }
         let meta = disk.meta.clone().expect("an identity was just made");
         let mut process = Process::new(pid, dir, self.now, Replica::nobody(meta));
@@ -516,7 +525,7 @@ impl World {
             }
             None => {
                 let meta = disk.meta.as_ref().filter(|meta| meta.consistent && !meta.written_outside_checkpoint);
-                meta.and(disk.map.as_ref()).map(|map| map.binding.copy)
+                meta.and_then(|meta| Some(meta.map_in_force(disk.map.clone()?).binding.copy))
             }
         };
         let of = |copy: CopyId| theirs.dirs.iter().position(|d| d.meta.as_ref().is_some_and(|m| m.copy == copy));
@@ -529,7 +538,7 @@ impl World {
             Some(marked) => marked,
             None => {
                 let mut marked = disk.pages_named_now();
-                marked.union(&disk.map.as_ref()?.dirty);
+                marked.union(&disk.meta.as_ref()?.map_in_force(disk.map.clone()?).dirty);
                 (marked, false)
             }
         };

@@ -1,7 +1,7 @@
 //! A storage of plain files for the tests of the VFS and of the SQL sessions.
 #![allow(dead_code)]
 
-use segsh::engine::storage::{FileId, Storage, StorageError};
+use segsh::engine::storage::{FileId, Position, Storage, StorageError};
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,11 @@ pub struct FileStorage {
     pub disk_full: AtomicBool,
     pub fenced: AtomicBool,
     pub checkpoints: Mutex<Vec<bool>>,
+    /// What was met damaged, and where.
+    pub damaged: Mutex<Vec<(FileId, u64)>>,
     pub syncs: AtomicU64,
+    committed: AtomicU64,
+    durable: AtomicU64,
     suspended: Mutex<bool>,
     resumed: Condvar,
     sync_hold: Mutex<bool>,
@@ -49,7 +53,10 @@ impl FileStorage {
             disk_full: AtomicBool::new(false),
             fenced: AtomicBool::new(false),
             checkpoints: Mutex::default(),
+            damaged: Mutex::default(),
             syncs: AtomicU64::new(0),
+            committed: AtomicU64::new(0),
+            durable: AtomicU64::new(0),
             suspended: Mutex::new(false),
             resumed: Condvar::new(),
             sync_hold: Mutex::new(false),
@@ -78,6 +85,24 @@ impl FileStorage {
         *self.sync_hold.lock().unwrap() = on;
         self.sync_go.notify_all();
     }
+
+    fn sync_unless(&self, file: FileId, go_on: &dyn Fn() -> bool) -> Result<(), StorageError> {
+        let mut held = self.sync_hold.lock().unwrap();
+        while *held {
+            self.held_syncs.fetch_add(1, Ordering::SeqCst);
+            held = self.sync_go.wait_timeout(held, LOOK).unwrap().0;
+            self.held_syncs.fetch_sub(1, Ordering::SeqCst);
+            if !go_on() {
+                return Err(StorageError::GivenUp);
+            }
+        }
+        drop(held);
+        self.syncs.fetch_add(1, Ordering::SeqCst);
+        if self.fail_sync.load(Ordering::SeqCst) {
+            return Err(StorageError::Fenced("the mirror is lost".to_owned()));
+        }
+        self.file(file).sync_data().map_err(io)
+    }
 }
 
 fn io(e: std::io::Error) -> StorageError {
@@ -104,22 +129,31 @@ impl Storage for FileStorage {
     }
 
     fn sync(&self, file: FileId) -> Result<(), StorageError> {
-        let mut held = self.sync_hold.lock().unwrap();
-        while *held {
-            self.held_syncs.fetch_add(1, Ordering::SeqCst);
-            held = self.sync_go.wait(held).unwrap();
-            self.held_syncs.fetch_sub(1, Ordering::SeqCst);
+        self.sync_unless(file, &|| true)
+    }
+
+    fn commit(&self) -> Position {
+        Position(self.committed.fetch_add(1, Ordering::SeqCst) + 1)
+    }
+
+    fn position(&self) -> Position {
+        Position(self.committed.load(Ordering::SeqCst))
+    }
+
+    fn durable(&self, position: Position, go_on: &dyn Fn() -> bool) -> Result<(), StorageError> {
+        if self.durable.load(Ordering::SeqCst) < position.0 {
+            self.sync_unless(FileId::Wal, go_on)?;
+            self.durable.fetch_max(position.0, Ordering::SeqCst);
         }
-        drop(held);
-        self.syncs.fetch_add(1, Ordering::SeqCst);
-        if self.fail_sync.load(Ordering::SeqCst) {
-            return Err(StorageError::Fenced("the mirror is lost".to_owned()));
-        }
-        self.file(file).sync_data().map_err(io)
+        Ok(())
     }
 
     fn len(&self, file: FileId) -> Result<u64, StorageError> {
         Ok(self.file(file).metadata().map_err(io)?.len())
+    }
+
+    fn damaged(&self, file: FileId, block: u64) {
+        self.damaged.lock().unwrap().push((file, block));
     }
 
     fn checkpoint(&self, running: bool) {

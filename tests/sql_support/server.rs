@@ -1,7 +1,7 @@
 //! A server of SQL sessions in the test's own process, and its clients.
 
 use super::sql_support::{FileStorage, unique_name};
-use segsh::engine::storage::{Storage, StorageError};
+use segsh::engine::storage::{Position, Storage, StorageError};
 use segsh::segment::vfs::{self, Gate, Handle};
 use segsh::sql::{Client, Sessions, SqlError, SqlHost, Timeouts, WriteQueue, accept_unix, listen_unix, state};
 use std::path::Path;
@@ -42,6 +42,12 @@ impl SqlHost for Host {
     fn read_permit(&self, go_on: &dyn Fn() -> bool) -> Result<(), StorageError> {
         self.permits.fetch_add(1, Ordering::SeqCst);
         self.storage.read_permit(go_on)
+    }
+    fn position(&self) -> Position {
+        self.storage.position()
+    }
+    fn durable(&self, position: Position, go_on: &dyn Fn() -> bool) -> Result<(), StorageError> {
+        self.storage.durable(position, go_on)
     }
     fn server_version(&self) -> String {
         "15.0 (segsh test)".to_owned()

@@ -6,6 +6,7 @@
  *
  *     eio PATH          reads, writes, truncations and syncs beneath PATH fail with EIO
  *     enospc PATH       writes and truncations beneath PATH fail with ENOSPC
+ *     noroom PATH       writes beneath PATH that need a block which the file does not have fail with ENOSPC
  *     erofs PATH        writes, truncations, and opening for writing beneath PATH fail with EROFS
  *     hang PATH         reads, writes, truncations and syncs beneath PATH wait until the line is gone
  *     clock PID SECONDS the calendar of process PID, or of all when PID is 0, is shifted
@@ -116,6 +117,31 @@ static int fault(int fd, enum kind kind)
     return found;
 }
 
+/* Whether a write needs blocks that the file does not have, where a disk is full in earnest. Our files have
+ * no holes: what is allocated is what lies before. */
+static int lacks_room(int fd, off64_t at, size_t n)
+{
+    char path[PATH_MAX];
+    struct stat file;
+    if (!*(const volatile char *)table) return 0;
+    int saved = errno;
+    int lacks = 0;
+    if (fd_path(fd, path) && has("noroom", path) && fstat(fd, &file) == 0 && S_ISREG(file.st_mode)) {
+        if (at < 0) at = (fcntl(fd, F_GETFL) & O_APPEND) ? file.st_size : lseek64(fd, 0, SEEK_CUR);
+        lacks = at + (off64_t)n > (off64_t)file.st_blocks * 512;
+    }
+    errno = saved;
+    return lacks;
+}
+
+#define FAIL_IF_NO_ROOM(fd, at, n)                                                                           \
+    do {                                                                                                     \
+        if (lacks_room(fd, at, n)) {                                                                         \
+            errno = ENOSPC;                                                                                  \
+            return -1;                                                                                       \
+        }                                                                                                    \
+    } while (0)
+
 #define FAIL_IF_FAULTY(fd, kind)                                                                             \
     do {                                                                                                     \
         int found_ = fault(fd, kind);                                                                        \
@@ -143,6 +169,7 @@ ssize_t pwrite(int fd, const void *buf, size_t n, off_t at)
 {
     REAL(pwrite);
     FAIL_IF_FAULTY(fd, WRITING);
+    FAIL_IF_NO_ROOM(fd, at, n);
     return real(fd, buf, n, at);
 }
 
@@ -150,6 +177,7 @@ ssize_t pwrite64(int fd, const void *buf, size_t n, off64_t at)
 {
     REAL(pwrite64);
     FAIL_IF_FAULTY(fd, WRITING);
+    FAIL_IF_NO_ROOM(fd, at, n);
     return real(fd, buf, n, at);
 }
 
@@ -157,6 +185,7 @@ ssize_t write(int fd, const void *buf, size_t n)
 {
     REAL(write);
     FAIL_IF_FAULTY(fd, WRITING);
+    FAIL_IF_NO_ROOM(fd, -1, n);
     return real(fd, buf, n);
 }
 

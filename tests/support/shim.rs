@@ -18,6 +18,9 @@ pub enum Disk {
     Broken,
     /// Every write fails with ENOSPC; syncs succeed.
     Full,
+    /// Every write that needs a block which its file does not have fails with ENOSPC: what was set aside is
+    /// there to be used.
+    NoRoom,
     /// Every write, and every opening for writing, fails with EROFS; syncs succeed.
     ReadOnly,
     /// Nothing returns before it is healed.
@@ -29,6 +32,7 @@ impl Disk {
         match self {
             Disk::Broken => "eio",
             Disk::Full => "enospc",
+            Disk::NoRoom => "noroom",
             Disk::ReadOnly => "erofs",
             Disk::Hung => "hang",
         }
@@ -70,7 +74,7 @@ impl Shim {
 
     /// Every disk works again.
     pub fn heal(&self) {
-        let faults = [Disk::Broken, Disk::Full, Disk::ReadOnly, Disk::Hung].map(Disk::verb);
+        let faults = [Disk::Broken, Disk::Full, Disk::NoRoom, Disk::ReadOnly, Disk::Hung].map(Disk::verb);
         self.change(|lines| lines.retain(|l| !faults.iter().any(|f| l.starts_with(f))));
     }
 

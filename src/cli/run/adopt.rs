@@ -1,13 +1,14 @@
 //! `segsh adopt`: a catalog made again from what stopped segments keep.
 
 use super::super::{Exit, Invocation};
-use super::lifecycle::{failed, make_password_file};
-use super::local;
+use super::lifecycle::make_password_file;
+use super::tell::Tell;
 use crate::cluster::{Outcome, OutcomeStatus, SegmentOutcome};
 use crate::cluster_dir::{Adoption, survey};
 use crate::coordinator::{PASSWORD_FILE, create_adopted_catalog};
 use crate::core::ids::Dbid;
 use crate::core::transition::letters;
+use crate::script::Thrown;
 use crate::script::ui::Damage;
 use crate::shell::confirm::{Grant, is_yes, prompt};
 use crate::shell::render::adopt::{adopted, refused};
@@ -17,13 +18,16 @@ use std::time::Instant;
 
 /// Looks, shows, asks, and makes the catalog; the process's exit code.
 pub fn adopt(invocation: &Invocation, dirs: &[PathBuf], dry_run: bool, serve: &[i64]) -> i32 {
+    let tell = Tell::new(invocation);
     let began = Instant::now();
     let serve: Vec<Dbid> = serve.iter().copied().map(Dbid).collect();
     let adoption = match survey(dirs, &serve) {
         Ok(adoption) => adoption,
         Err(complaints) => {
-            eprint!("{}", refused(&complaints, &terminal::stderr_style()));
-            return Exit::Refused.process_code();
+            let said = refused(&complaints, &terminal::stderr_style());
+            eprint!("{said}");
+            let message = said.lines().map(str::trim).collect::<Vec<_>>().join("; ");
+            return tell.failure(Thrown::with_exit("refused", Exit::Refused.process_code(), message));
         }
     };
     let shown = adopted(
@@ -33,18 +37,17 @@ pub fn adopt(invocation: &Invocation, dirs: &[PathBuf], dry_run: bool, serve: &[
         &adoption.notes,
         &terminal::stdout_style(),
     );
-    if invocation.json {
-        println!("{}", document(&adoption));
-    } else if !invocation.quiet || dry_run {
-        print!("{shown}");
+    if !invocation.quiet || dry_run {
+        tell.text(&shown);
     }
+    let document = document(&adoption);
     if dry_run {
-        return Exit::Done.process_code();
+        return tell.value("adoption", document, Exit::Done.process_code());
     }
-    if let Err(code) = confirmed(invocation, adoption.handle().name(), !serve.is_empty()) {
+    if let Err(code) = confirmed(invocation, &tell, adoption.handle().name(), !serve.is_empty()) {
         return code;
     }
-    let owner = local::owner("");
+    let owner = super::owner::owner();
     let outcome = outcome(&adoption, began);
     let made = adoption.carry_out(&|adoption| {
         let config = adoption.handle().config();
@@ -57,30 +60,31 @@ pub fn adopt(invocation: &Invocation, dirs: &[PathBuf], dry_run: bool, serve: &[
         Ok(handle) => {
             eprintln!("{} has a catalog again: {}", handle.name(), outcome.message);
             eprintln!("next: segsh start {}", handle.dir().display());
-            Exit::Done.process_code()
+            tell.value("adoption", document, Exit::Done.process_code())
         }
-        Err(error) => failed(&error),
+        Err(error) => tell.dir_failed(&error),
     }
 }
 
 /// Asks as `destroy` does. `--yes` covers what the command line itself names; an override it must name.
-fn confirmed(invocation: &Invocation, name: &str, overrides: bool) -> Result<(), i32> {
+fn confirmed(invocation: &Invocation, tell: &Tell, name: &str, overrides: bool) -> Result<(), i32> {
     let policy = &invocation.policy;
     if policy.yes && (!overrides || policy.grants.contains(&Grant::Adopt)) {
         return Ok(());
     }
     if !terminal::is_interactive() {
         let flag = if overrides { "--yes=adopt" } else { "--yes" };
-        eprintln!("declined: making a catalog needs the cluster's name typed at a terminal, or {flag}");
-        return Err(Exit::Refused.process_code());
+        let message = format!("declined: making a catalog needs the cluster's name typed at a terminal, or {flag}");
+        return Err(tell.failed("declined", Exit::Refused, &message, flag));
     }
     let damage = Damage::TypeCluster(name.to_owned());
     match ask(&prompt(&damage)) {
         Typed::Line(line) if is_yes(&damage, &line) => Ok(()),
-        Typed::Interrupted => Err(Exit::Interrupted.process_code()),
+        Typed::Interrupted => {
+            Err(tell.failed("interrupted", Exit::Interrupted, "interrupted: nothing was changed", ""))
+        }
         Typed::Line(_) | Typed::Ended => {
-            eprintln!("declined: nothing was changed");
-            Err(Exit::Refused.process_code())
+            Err(tell.failed("declined", Exit::Refused, "declined: nothing was changed", ""))
         }
     }
 }
@@ -128,7 +132,7 @@ fn document(adoption: &Adoption) -> serde_json::Value {
         })
     });
     serde_json::json!({
-        "schema": 1, "kind": "adoption", "cluster": adoption.handle().name(), "rows": adoption.rows,
+        "cluster": adoption.handle().name(), "rows": adoption.rows,
         "contents": contents.collect::<Vec<_>>(), "notes": adoption.notes,
     })
 }

@@ -3,9 +3,10 @@
 use super::super::{Exit, Invocation, Shape};
 use super::local::{self, Directory, block_on};
 use super::session;
+use super::tell::Tell;
 use super::watched::watched;
 use crate::cluster::{Cluster, Observer, OutcomeStatus, SqlTarget, State};
-use crate::cluster_dir::{self, ClusterConfig, ClusterDirError, ClusterHandle, Demo, InitOptions};
+use crate::cluster_dir::{self, ClusterConfig, ClusterHandle, Demo, InitOptions};
 use crate::core::ids::Content;
 use crate::core::report::StopMode;
 use crate::core::row::Role;
@@ -27,27 +28,6 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
-
-pub(super) fn failed(error: &ClusterDirError) -> i32 {
-    eprintln!("{error}");
-    let next = error.next();
-    if !next.is_empty() {
-        eprintln!("next: {next}");
-    }
-    match error {
-        ClusterDirError::Missing { .. }
-        | ClusterDirError::NotACluster { .. }
-        | ClusterDirError::Moved { .. }
-        | ClusterDirError::File(_)
-        | ClusterDirError::Key(_)
-        | ClusterDirError::Coordinator(_)
-        | ClusterDirError::OtherRelease { .. }
-        | ClusterDirError::DidNotStart { .. } => Exit::Unreachable.process_code(),
-        ClusterDirError::Locked { .. } => Exit::Locked.process_code(),
-        ClusterDirError::Refused(_) => Exit::Refused.process_code(),
-        _ => Exit::ScriptError.process_code(),
-    }
-}
 
 fn owner_of(config: &SegmentConfig) -> Owner<'_> {
     Owner { cluster_id: &config.cluster_id, dbid: config.dbid, content: config.content, dir: &config.datadir }
@@ -108,23 +88,35 @@ fn plural(n: u32, noun: &str) -> String {
     count(usize::try_from(n).unwrap_or(usize::MAX), noun)
 }
 
-pub fn init(dir: &Path, shape: &Shape, drill: bool) -> i32 {
+pub fn init(invocation: &Invocation, dir: &Path, shape: &Shape, drill: bool) -> i32 {
+    let tell = Tell::new(invocation);
     let maker = Maker { mirrors: true, first: RefCell::default() };
     match cluster_dir::init(dir, &init_options(shape, drill), &|c| maker.make(c), &make_catalog) {
         Ok(handle) => {
             let size = format!("{} on {}", plural(shape.contents, "content"), plural(shape.hosts, "host"));
-            println!("cluster {} made: {size}, stopped", handle.name());
-            println!("next: segsh start {}", handle.dir().display());
-            Exit::Done.process_code()
+            tell.text(&format!("cluster {} made: {size}, stopped\n", handle.name()));
+            tell.text(&format!("next: segsh start {}\n", handle.dir().display()));
+            tell.value("cluster", cluster_json(&handle), Exit::Done.process_code())
         }
-        Err(error) => failed(&error),
+        Err(error) => tell.dir_failed(&error),
     }
+}
+
+/// A cluster that a command made, stopped or removed: it has no state to show.
+fn cluster_json(handle: &ClusterHandle) -> serde_json::Value {
+    let config = handle.config();
+    let contents = config.segments.iter().filter(|r| r.role == Role::Primary && r.content.0 >= 0).count();
+    serde_json::json!({
+        "cluster": handle.name(), "dir": handle.dir(), "contents": contents,
+        "hosts": config.hosts.iter().map(|h| h.name.as_str()).collect::<Vec<_>>(), "drill": config.drill,
+    })
 }
 
 /// What a lifecycle command works with.
 struct Work<'a> {
     directory: Directory,
     quiet: bool,
+    tell: Tell,
     observer: &'a mut dyn Observer,
     began: Instant,
     /// Segments that ran when it began.
@@ -150,15 +142,15 @@ fn running(handle: &ClusterHandle) -> usize {
 }
 
 fn lifecycle(invocation: &Invocation, dir: &Path, verb: &str, work: impl FnOnce(Work) -> i32) -> i32 {
+    let tell = Tell::new(invocation);
     let handle = match cluster_dir::open(dir) {
         Ok(handle) => handle,
-        Err(error) => return failed(&error),
+        Err(error) => return tell.dir_failed(&error),
     };
     let signals = match Signals::install() {
         Ok(signals) => signals,
         Err(error) => {
-            eprintln!("signals cannot be taken: {error}");
-            return Exit::ScriptError.process_code();
+            return tell.failed("io", Exit::ScriptError, &format!("signals cannot be taken: {error}"), "");
         }
     };
     let place = handle.dir().display();
@@ -170,8 +162,9 @@ fn lifecycle(invocation: &Invocation, dir: &Path, verb: &str, work: impl FnOnce(
     let ran = running(&handle);
     let mut observer = CommandWatch::new(signals, on_terminal, invocation.quiet, farewell);
     work(Work {
-        directory: Directory { handle, owner: local::owner("") },
+        directory: Directory { handle, owner: super::owner::owner() },
         quiet: invocation.quiet,
+        tell,
         observer: &mut observer,
         began: Instant::now(),
         ran,
@@ -186,9 +179,9 @@ pub fn start(invocation: &Invocation, dir: &Path) -> i32 {
                 if !work.quiet || outcome.status != OutcomeStatus::Done {
                     eprint!("{}", render::started(&work.whole(), &outcome, &terminal::stderr_style()));
                 }
-                outcome.status.exit()
+                work.tell.outcome(&outcome)
             }
-            Err(error) => failed(&error),
+            Err(error) => work.tell.dir_failed(&error),
         }
     })
 }
@@ -202,7 +195,7 @@ pub fn stop(invocation: &Invocation, dir: &Path, mode: StopMode) -> i32 {
                 if !work.quiet {
                     eprintln!("{} was stopped already", handle.name());
                 }
-                Exit::Done.process_code()
+                work.tell.value("cluster", cluster_json(handle), Exit::Done.process_code())
             }
             Ok(stopped) => {
                 let outcome = stopped.outcome.as_ref();
@@ -211,43 +204,45 @@ pub fn stop(invocation: &Invocation, dir: &Path, mode: StopMode) -> i32 {
                     let style = terminal::stderr_style();
                     eprint!("{}", render::stopped(&work.whole(), stopped.segments_killed, outcome, &style));
                 }
-                code
+                match outcome {
+                    Some(outcome) => work.tell.outcome(outcome),
+                    None => work.tell.value("cluster", cluster_json(handle), code),
+                }
             }
-            Err(error) => failed(&error),
+            Err(error) => work.tell.dir_failed(&error),
         }
     })
 }
 
 pub fn status(invocation: &Invocation, dir: &Path) -> i32 {
-    let cluster = match session::open(dir) {
+    let tell = Tell::new(invocation);
+    let cluster = match session::open(invocation, dir) {
         Ok(cluster) => cluster,
         Err(code) => return code,
     };
     let state = match cluster.state() {
         Ok(state) => state,
-        Err(error) => {
-            eprintln!("{error}");
-            return Exit::Unreachable.process_code();
-        }
+        Err(error) => return tell.failed("unreachable", Exit::Unreachable, &error.to_string(), ""),
     };
-    let text = if invocation.json {
-        format!("{}\n", state_json(&state))
-    } else {
-        Screens::new(terminal::stdout_style(), cluster.name()).state(&state)
-    };
-    // A reader that went away is no failure.
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    if state.coordinator.pid.is_some() { Exit::Done.process_code() } else { Exit::Unreachable.process_code() }
+    let exit = if state.coordinator.pid.is_some() { Exit::Done } else { Exit::Unreachable }.process_code();
+    if invocation.json {
+        // The bare state, as documented: what reads it knows no envelope.
+        tell.bare(&state_json(&state));
+        return exit;
+    }
+    tell.text(&Screens::new(terminal::stdout_style(), cluster.name()).state(&state));
+    tell.value("state", state_json(&state), exit)
 }
 
-pub fn destroy(_invocation: &Invocation, dir: &Path) -> i32 {
+pub fn destroy(invocation: &Invocation, dir: &Path) -> i32 {
+    let tell = Tell::new(invocation);
     let handle = match cluster_dir::open(dir) {
         Ok(handle) => handle,
-        Err(error) => return failed(&error),
+        Err(error) => return tell.dir_failed(&error),
     };
     if !terminal::is_interactive() {
-        eprintln!("declined: destroying {} needs its name typed at a terminal", handle.name());
-        return Exit::Refused.process_code();
+        let message = format!("declined: destroying {} needs its name typed at a terminal", handle.name());
+        return tell.failed("declined", Exit::Refused, &message, "");
     }
     let question = format!(
         "This kills every process of {} and removes {} with all its data.\nType {} to go on: ",
@@ -259,15 +254,12 @@ pub fn destroy(_invocation: &Invocation, dir: &Path) -> i32 {
         Typed::Line(line) if line.trim() == handle.name() => match cluster_dir::destroy(dir) {
             Ok(()) => {
                 eprintln!("{} is gone", handle.name());
-                Exit::Done.process_code()
+                tell.value("cluster", cluster_json(&handle), Exit::Done.process_code())
             }
-            Err(error) => failed(&error),
+            Err(error) => tell.dir_failed(&error),
         },
-        Typed::Interrupted => Exit::Interrupted.process_code(),
-        Typed::Line(_) | Typed::Ended => {
-            eprintln!("declined: nothing was changed");
-            Exit::Refused.process_code()
-        }
+        Typed::Interrupted => tell.failed("interrupted", Exit::Interrupted, "interrupted: nothing was changed", ""),
+        Typed::Line(_) | Typed::Ended => tell.failed("declined", Exit::Refused, "declined: nothing was changed", ""),
     }
 }
 
@@ -278,7 +270,7 @@ pub fn demo(invocation: &Invocation, shape: &Shape) -> i32 {
     }
     let program = match cluster_dir::this_program() {
         Ok(program) => program,
-        Err(error) => return failed(&error),
+        Err(error) => return Tell::new(invocation).dir_failed(&error),
     };
     let maker = Maker { mirrors: true, first: RefCell::default() };
     let size = format!("{} on {}", plural(shape.contents, "content"), plural(shape.hosts, "host"));
@@ -288,22 +280,22 @@ pub fn demo(invocation: &Invocation, shape: &Shape) -> i32 {
             let code = demo_session(invocation, demo.handle());
             match demo.end() {
                 Ok(()) => code,
-                Err(error) => failed(&error),
+                Err(error) => Tell::new(invocation).dir_failed(&error),
             }
         }
-        Err(error) => failed(&error),
+        Err(error) => Tell::new(invocation).dir_failed(&error),
     }
 }
 
 fn demo_session(invocation: &Invocation, handle: &ClusterHandle) -> i32 {
-    let directory = Directory { handle: handle.clone(), owner: local::owner("") };
+    let directory = Directory { handle: handle.clone(), owner: super::owner::owner() };
     match block_on(directory.start(&mut |_| ())) {
         Ok(outcome) if outcome.status == OutcomeStatus::Done => {}
         Ok(outcome) => {
             eprint!("{}", Screens::new(terminal::stderr_style(), handle.name()).outcome(&outcome));
             return outcome.status.exit();
         }
-        Err(error) => return failed(&error),
+        Err(error) => return Tell::new(invocation).dir_failed(&error),
     }
     let cluster = match local::connect(handle) {
         Ok(cluster) => cluster,

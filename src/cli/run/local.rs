@@ -1,13 +1,16 @@
 //! What the filerep backend needs of the cluster's directory.
 
-use super::watched::watched;
+use super::owner::owner;
+use super::watched::followed;
 use crate::backend::filerep::{Address, Filerep, Local};
 use crate::cluster::request::Owner;
-use crate::cluster::{ClusterError, Observer, Outcome, State};
+use crate::cluster::{ClusterError, Observer, Outcome, OutcomeStatus, State};
 use crate::cluster_dir::{self, ClusterDirError, ClusterHandle};
 use crate::core::report::StopMode;
 use crate::net::{Endpoint, Identity};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 /// The directory of a cluster on this machine.
 pub struct Directory {
@@ -30,22 +33,8 @@ pub fn connect(handle: &ClusterHandle) -> Result<Arc<Filerep>, String> {
         pg_port: config.coordinator.port,
         hosts,
     };
-    let directory = Directory { handle: handle.clone(), owner: owner("") };
-    Filerep::new(address, Box::new(directory), owner("")).map_err(|e| e.to_string())
-}
-
-/// Who asks: the real user behind a shared account, as far as the environment tells.
-pub fn owner(script: &str) -> Owner {
-    let variable = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
-    let user = variable("SUDO_USER").or_else(|| variable("LOGNAME")).or_else(|| variable("USER"));
-    let terminal = std::fs::read_link("/proc/self/fd/0").ok().filter(|p| p.starts_with("/dev"));
-    Owner {
-        user: user.unwrap_or_else(|| rustix::process::getuid().as_raw().to_string()),
-        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-        pid: std::process::id(),
-        terminal: terminal.map(|p| p.display().to_string()).unwrap_or_default(),
-        script: script.to_owned(),
-    }
+    let directory = Directory { handle: handle.clone(), owner: owner() };
+    Filerep::new(address, Box::new(directory), owner()).map_err(|e| e.to_string())
 }
 
 /// A cluster's lifecycle is driven on a runtime of its own: the session's may be in use.
@@ -61,8 +50,12 @@ pub fn block_on<T>(work: impl Future<Output = T>) -> T {
 
 impl Directory {
     pub async fn start(&self, watch: cluster_dir::Watch<'_>) -> Result<Outcome, ClusterDirError> {
+        self.start_by(self.owner.clone(), watch).await
+    }
+
+    async fn start_by(&self, owner: Owner, watch: cluster_dir::Watch<'_>) -> Result<Outcome, ClusterDirError> {
         let program = cluster_dir::this_program()?;
-        cluster_dir::start(&self.handle, &program, self.owner.clone(), watch).await
+        cluster_dir::start(&self.handle, &program, owner, watch).await
     }
 }
 
@@ -84,14 +77,40 @@ impl Local for Directory {
         block_on(cluster_dir::start_host(&self.handle, &program, host)).map(drop).map_err(|e| e.to_string())
     }
 
-    fn restart_all(&self, mode: StopMode, observer: &mut dyn Observer) -> Result<Outcome, ClusterError> {
-        let outcome = watched(observer, |watch| {
+    fn restart_all(&self, mode: StopMode, owner: &Owner, observer: &mut dyn Observer) -> Result<Outcome, ClusterError> {
+        let began = Instant::now();
+        let cancelled = Arc::new(AtomicBool::new(false));
+        let directory = Directory { handle: self.handle.clone(), owner: self.owner.clone() };
+        let owner = owner.clone();
+        let not_wanted = Arc::clone(&cancelled);
+        let restarted = followed(observer, &cancelled, move |watch| {
             block_on(async {
-                cluster_dir::stop(&self.handle, mode, self.owner.clone(), watch).await?;
-                self.start(watch).await
+                cluster_dir::stop(&directory.handle, mode, owner.clone(), watch).await?;
+                // Here and nowhere else there is something to cancel: a cluster that stands still.
+                if not_wanted.load(Ordering::SeqCst) {
+                    Ok(None)
+                } else {
+                    directory.start_by(owner, watch).await.map(Some)
+                }
             })
         });
-        let outcome = outcome.map_err(|e| cluster_error(&e))?;
-        Ok(Outcome { verb: "restart".into(), ..outcome })
+        let elapsed_ms = i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX);
+        let start = format!("segsh start {}", self.handle.dir().display());
+        let ended = |status, message: &str| Outcome {
+            verb: "restart".into(),
+            status,
+            op: None,
+            segments: Vec::new(),
+            refusals: Vec::new(),
+            elapsed_ms,
+            message: message.into(),
+            next: start.clone(),
+        };
+        match restarted {
+            None => Ok(ended(OutcomeStatus::Started, "the restart goes on as long as this shell does")),
+            Some(Ok(None)) => Ok(ended(OutcomeStatus::Cancelled, "the cluster is stopped, and was not started again")),
+            Some(Ok(Some(outcome))) => Ok(Outcome { verb: "restart".into(), ..outcome }),
+            Some(Err(error)) => Err(cluster_error(&error)),
+        }
     }
 }

@@ -1,15 +1,22 @@
 //! What the command line asks for, done: the rooms wired to each other.
 
 mod adopt;
+mod check;
 mod lifecycle;
 mod local;
+mod owner;
 mod servers;
 mod session;
+mod tell;
 mod watched;
 
+pub use tell::usage_document;
+
 use super::{Action, Exit, Invocation, find};
+use crate::script::Thrown;
 use crate::shell::{logging, terminal};
 use std::path::PathBuf;
+use tell::Tell;
 
 /// Carries out an invocation; the process's exit code.
 pub fn run(invocation: &Invocation) -> i32 {
@@ -38,7 +45,7 @@ fn log_to_file(process: &str) {
 fn person(invocation: &Invocation, action: &Action) -> i32 {
     match action {
         Action::Demo(shape) => lifecycle::demo(invocation, shape),
-        Action::Init { dir, shape, drill } => lifecycle::init(dir, shape, *drill),
+        Action::Init { dir, shape, drill } => lifecycle::init(invocation, dir, shape, *drill),
         Action::Start => with_cluster(invocation, lifecycle::start),
         Action::Stop { mode } => with_cluster(invocation, |i, dir| lifecycle::stop(i, dir, mode.stop_mode())),
         Action::Status => with_cluster(invocation, lifecycle::status),
@@ -48,10 +55,20 @@ fn person(invocation: &Invocation, action: &Action) -> i32 {
         Action::Prompt => with_cluster(invocation, session::prompt),
         Action::Script(source) => session::script(invocation, source),
         Action::Call(call) => session::call(invocation, call),
+        Action::Check { files } => check::check(invocation, files),
+        Action::Completions(shell) => written(&super::completions::script(*shell, &super::definition())),
+        Action::Reference => written(&crate::script::reference()),
+        Action::Apply { file } => session::apply(invocation, file),
         Action::Host(_) | Action::Segment(_) | Action::Coordinator(_) | Action::DemoKeeper(_) => {
             Exit::Usage.process_code()
         }
     }
+}
+
+/// A text for stdout; a reader that went away is no failure.
+fn written(text: &str) -> i32 {
+    crate::shell::output::Output::to_stdout().write(text);
+    Exit::Done.process_code()
 }
 
 /// The cluster that is named, by the flag or the environment.
@@ -63,29 +80,28 @@ fn directory(invocation: &Invocation) -> Result<Option<PathBuf>, i32> {
     let Some(target) = target(invocation) else { return Ok(None) };
     match find::directory(&target, find::names_dir().as_deref()) {
         Ok(dir) => Ok(Some(dir)),
-        Err(error) => {
-            eprintln!("{error}");
-            Err(Exit::Unreachable.process_code())
-        }
+        Err(error) => Err(Tell::new(invocation).failed("unreachable", Exit::Unreachable, &error.to_string(), "")),
     }
 }
 
 fn with_cluster(invocation: &Invocation, work: impl FnOnce(&Invocation, &std::path::Path) -> i32) -> i32 {
     match directory(invocation) {
         Ok(Some(dir)) => work(invocation, &dir),
-        Ok(None) => {
-            eprint!("{}", crate::shell::front::NO_CLUSTER);
-            Exit::Unreachable.process_code()
-        }
+        Ok(None) => no_cluster(invocation),
         Err(code) => code,
     }
+}
+
+fn no_cluster(invocation: &Invocation) -> i32 {
+    eprint!("{}", crate::shell::front::NO_CLUSTER);
+    let thrown = Thrown::with_exit("no_cluster", Exit::Unreachable.process_code(), "no cluster is named");
+    Tell::new(invocation).failure(thrown.next("segsh -c DIR, or SEGSH_CLUSTER=DIR"))
 }
 
 /// Bare `segsh` offers a demo to whoever can answer.
 fn without_cluster(invocation: &Invocation) -> i32 {
     if !terminal::is_interactive() {
-        eprint!("{}", crate::shell::front::NO_CLUSTER);
-        return Exit::Unreachable.process_code();
+        return no_cluster(invocation);
     }
     if !crate::shell::front::offers_demo() {
         return Exit::Done.process_code();

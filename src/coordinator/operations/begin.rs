@@ -22,7 +22,7 @@ pub enum Answer {
 impl From<Answer> for Reply {
     fn from(answer: Answer) -> Reply {
         match answer {
-            Answer::Begun { op, joined } => Reply::Begun { op, joined },
+            Answer::Begun { op, joined } => Reply::Begun { op, joined, owner: None },
             Answer::Refused(refusals) => Reply::Refused { refusals },
             Answer::Locked { op, owner, message } => Reply::Locked { op, owner, message },
             Answer::NothingToDo => Reply::Failed {
@@ -52,12 +52,17 @@ impl Operations {
         let mut joining = Vec::new();
         for target in &targets {
             match holder(&active, target.content) {
-                Some(other) if !is_like(kind, other.goal.kind) => return Ok(locked(other, target.content)),
+                Some(other) if !is_like(kind, other.goal.kind) => return Ok(self.locked(other, target.content)),
                 Some(_) => joining.push(target.content),
                 None => {}
             }
         }
         if let Some(refusal) = self.shared.stale(plan, &joining) {
+            return Ok(Answer::Refused(vec![refusal]));
+        }
+        if let GoalKind::Recover { .. } = kind
+            && let Some(refusal) = self.shared.in_maintenance(plan, &joining)
+        {
             return Ok(Answer::Refused(vec![refusal]));
         }
         self.begin_goal(kind, targets, jobs, owner)
@@ -114,7 +119,7 @@ impl Operations {
         for target in targets.iter_mut().filter(|t| !t.joined) {
             if let Some(holder) = holder(&active, target.content) {
                 if !is_like(kind, holder.goal.kind) {
-                    return Ok(locked(holder, target.content));
+                    return Ok(self.locked(holder, target.content));
                 }
                 target.joined = true;
                 target.revives =
@@ -143,13 +148,23 @@ impl Operations {
             Begun::Held(op) if is_like(kind, op.goal.kind) => self.begin_goal(kind, wanted, jobs, owner),
             Begun::Held(op) => {
                 let content = goal.targets.iter().map(|t| t.content).find(|c| op.goal.holds(*c));
-                Ok(locked(&op, content.unwrap_or(Content(0))))
+                Ok(self.locked(&op, content.unwrap_or(Content(0))))
             }
         }
     }
 }
 
 impl Shared {
+    /// A host that was put into maintenance since the plan was made.
+    fn in_maintenance(&self, plan: &Plan, joining: &[Content]) -> Option<Refusal> {
+        let maintained = self.board.read(crate::coordinator::board::Knowledge::maintained);
+        plan.steps.iter().filter(|step| !joining.contains(&step.content)).find_map(|step| {
+            let host = self.host_of(step.dbid);
+            let found = maintained.iter().find(|m| m.host == host)?;
+            Some(found.refusal(unix_ms(), step.content, step.dbid))
+        })
+    }
+
     /// Why a plan no longer fits; contents that are being worked on in the same way are not looked at.
     fn stale(&self, plan: &Plan, joining: &[Content]) -> Option<Refusal> {
         let refusal = |code, content, cause: String| Refusal {
@@ -199,19 +214,6 @@ fn starts_nothing(holder: &Operation, content: Content) -> bool {
         GoalKind::Restart { .. } | GoalKind::Start => stage == Some(Stage::Recovering),
         GoalKind::ForcePrimary => false,
     }
-}
-
-fn locked(holder: &Operation, content: Content) -> Answer {
-    let owner = holder.owner.clone();
-    let message = format!(
-        "content {content} is being changed by operation {} ({}) of {} on {}, pid {}",
-        holder.id,
-        holder.goal.kind.verb(),
-        owner.user,
-        owner.host,
-        owner.pid
-    );
-    Answer::Locked { op: holder.id, owner, message }
 }
 
 fn kind_of(intent: &Intent) -> (GoalKind, Option<usize>) {

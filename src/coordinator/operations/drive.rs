@@ -121,7 +121,7 @@ impl TargetDriver {
                     let came = self.carry_out(&target, step).await;
                     #[cfg(test)]
                     self.shared.store.doom.pass("after a step").await;
-                    if let Came::Failed(cause) = &came {
+                    if let Came::Failed(cause) | Came::Gone(cause) = &came {
                         tracing::warn!(op = self.live.id, content = target.content.0, cause, "a step failed");
                     }
                     // A name that could not be given is given later: nothing is worse for it meanwhile.
@@ -273,6 +273,7 @@ impl TargetDriver {
                     full_copy: *full_copy,
                     rate_bytes,
                     serving_copy: *serving_copy,
+                    copy_rate_bytes: None,
                     at_ms: unix_ms(),
                 };
                 return self.change(&change).await;
@@ -341,6 +342,7 @@ impl TargetDriver {
             {
                 Came::Stale
             }
+            Err(error @ HostError::Failed { failure: HostFailure::Gone { .. }, .. }) => Came::Gone(error.to_string()),
             Err(error) => Came::Failed(error.to_string()),
         }
     }
@@ -449,9 +451,8 @@ async fn host_step(
             // First of all, so that whatever is interrupted, nothing but a full copy can follow.
             host.remove_identity(&config.datadir).await?;
             host.remove_dir(&beside.datadir).await?;
-            if *sibling {
-                host.make_dir(&beside.datadir).await?;
-            }
+            // The one that is copied to may be gone, too.
+            host.make_dir(&of(*sibling).datadir).await?;
             Ok(Came::Fine)
         }
         Step::Exchange { .. } => {

@@ -7,6 +7,7 @@ mod begin;
 mod drive;
 mod outcome;
 mod stop;
+mod told;
 
 use super::audit::Audit;
 use super::board::Board;
@@ -17,8 +18,9 @@ use super::site::Site;
 use super::store::{Operation, Store, StoreError};
 use crate::cluster::request::Owner;
 use crate::cluster::{ContentProgress, Line, Outcome, Progressing};
+use crate::core::fts::Event;
 use crate::core::ids::{Content, Dbid};
-use crate::core::operation::{Goal, GoalKind, Stage, Target};
+use crate::core::operation::{Goal, GoalKind, Stage};
 use crate::core::report::Progress;
 use crate::core::row::SegmentRow;
 use std::collections::BTreeMap;
@@ -28,6 +30,31 @@ use std::time::Instant;
 use tokio::sync::watch;
 
 pub use begin::Answer;
+
+/// How a maintenance is begun.
+pub(super) const IN_MAINTENANCE_NEXT: &str = "maintenance(\"HOST\", \"30m\", \"why\")";
+
+/// What FTS has to know, before it decides anything, of the contents whose processes an earlier coordinator
+/// was stopping or starting. The word to decide again is lost with the coordinator that died after it had
+/// written down that all is started: then nobody is in a role yet, and FTS would wait for ever to see
+/// somebody.
+pub(super) fn taken_up(left: &[Operation]) -> Vec<(Content, Event)> {
+    let open = left.iter().flat_map(|o| o.goal.targets.iter().map(|t| (o.goal.kind, t)));
+    open.filter(|(_, target)| target.ended.is_none())
+        .filter_map(|(kind, target)| match (kind, target.stage) {
+            (GoalKind::Restart { .. } | GoalKind::Start, Stage::Stopping | Stage::Starting) => {
+                Some((target.content, Event::Hold(true)))
+            }
+            (GoalKind::Restart { .. } | GoalKind::Start, Stage::Recovering)
+            | (GoalKind::ForcePrimary, Stage::Starting)
+                if !target.joined =>
+            {
+                Some((target.content, Event::Release))
+            }
+            _ => None,
+        })
+        .collect()
+}
 
 /// Everything that operations work with.
 #[derive(Clone)]
@@ -55,6 +82,8 @@ pub(super) struct Live {
     pub started: Instant,
     pub started_ms: i64,
     goal: Mutex<Goal>,
+    /// Who follows it.
+    heard: Mutex<told::Heard>,
     /// The last progress of each target's copy.
     copies: Mutex<BTreeMap<Content, Progress>>,
     progress: watch::Sender<Progressing>,
@@ -112,34 +141,9 @@ impl Operations {
     }
 
     /// Goes on with what an earlier coordinator left, from where it stood.
-    pub fn resume(&self) -> Result<(), StoreError> {
-        for operation in self.shared.store.active()? {
-            for target in &operation.goal.targets {
-                if target.ended.is_none() {
-                    self.take_up(operation.goal.kind, target);
-                }
-            }
+    pub fn resume(&self, left: Vec<Operation>) {
+        for operation in left {
             self.run(operation);
-        }
-        Ok(())
-    }
-
-    /// What FTS is to do with a content whose processes an earlier coordinator was stopping or starting. The
-    /// word to decide again is lost with the coordinator that died after it had written down that all is
-    /// started: then nobody is in a role yet, and FTS would wait for ever to see somebody.
-    fn take_up(&self, kind: GoalKind, target: &Target) {
-        let prober = &self.shared.prober;
-        match (kind, target.stage) {
-            (GoalKind::Restart { .. } | GoalKind::Start, Stage::Stopping | Stage::Starting) => {
-                prober.hold(target.content, true);
-            }
-            (GoalKind::Restart { .. } | GoalKind::Start, Stage::Recovering)
-            | (GoalKind::ForcePrimary, Stage::Starting)
-                if !target.joined =>
-            {
-                prober.release(target.content);
-            }
-            _ => {}
         }
     }
 
@@ -219,6 +223,7 @@ impl Operations {
             started_ms: operation.started_ms,
             progress: watch::Sender::new(first_progress(operation.id, &operation.goal)),
             goal: Mutex::new(operation.goal),
+            heard: Mutex::default(),
             copies: Mutex::default(),
             outcome: watch::Sender::new(None),
             flags: watch::Sender::new(0),

@@ -27,18 +27,14 @@ pub(super) enum Tell {
 
 /// What a link tells.
 pub(super) enum Heard {
-    Message(Box<FromSegment>),
+    /// `answers` is when the question was put that this answers; what a segment says unasked, may be
+    /// older than any question.
+    Message { message: Box<FromSegment>, answers: Option<Instant> },
     /// `asked` is when the attempt began: what happened since, it cannot speak of.
-    Failed {
-        failure: Failure,
-        why: String,
-        asked: Instant,
-    },
+    Failed { failure: Failure, why: String, asked: Instant },
     /// This process could not even try, such as for want of file descriptors: that says nothing of the
     /// segment.
-    Hindered {
-        why: String,
-    },
+    Hindered { why: String, asked: Instant },
 }
 
 /// The near end of a link.
@@ -66,6 +62,8 @@ struct Runner {
     drains: BTreeMap<u64, oneshot::Sender<Result<(), String>>>,
     /// When the segment was last asked anything that has not been answered.
     asked: Instant,
+    /// When each probe of this connection was sent that has not been answered, by its number.
+    probes: BTreeMap<u64, Instant>,
 }
 
 /// Starts the link to a segment on the current runtime.
@@ -91,6 +89,7 @@ pub(super) fn start(
         seq: 0,
         drains: BTreeMap::new(),
         asked: Instant::now(),
+        probes: BTreeMap::new(),
     };
     tokio::spawn(runner.run());
     Link { order, kick, tell }
@@ -122,7 +121,7 @@ impl Runner {
             };
             failures += 1;
             let heard = match &ended {
-                NetError::Local(why) => Heard::Hindered { why: why.clone() },
+                NetError::Local(why) => Heard::Hindered { why: why.clone(), asked: self.asked },
                 other => Heard::Failed { failure: failure(other), why: other.to_string(), asked: self.asked },
             };
             if self.heard.send((self.dbid, heard)).is_err() {
@@ -148,6 +147,7 @@ impl Runner {
                 self.drains.insert(self.seq, reply);
             }
         }
+        self.probes.clear();
         for (_, reply) in std::mem::take(&mut self.drains) {
             let _ = reply.send(Err(format!("the connection ended: {because}")));
         }
@@ -223,6 +223,7 @@ impl Runner {
         }
         // A probe that is still unanswered keeps its own deadline.
         deadline.get_or_insert(Instant::now() + pace.timeout);
+        self.probes.insert(self.seq, Instant::now());
         self.send(to, &ToSegment::Probe { seq: self.seq, order }).await
     }
 
@@ -248,6 +249,7 @@ impl Runner {
     }
 
     fn take(&mut self, message: FromSegment) {
+        let mut answers = None;
         match &message {
             FromSegment::Drained { seq } => {
                 if let Some(reply) = self.drains.remove(seq) {
@@ -259,24 +261,58 @@ impl Runner {
                     let _ = reply.send(Err(message.clone()));
                 }
             }
-            FromSegment::Report { .. } => {}
+            FromSegment::Report { seq: Some(seq), .. } => {
+                // Probes are answered in their order; one that found a full outbox never is.
+                let later = self.probes.split_off(&(seq + 1));
+                answers = std::mem::replace(&mut self.probes, later).remove(seq);
+            }
+            FromSegment::Report { seq: None, .. } => {}
         }
-        let _ = self.heard.send((self.dbid, Heard::Message(Box::new(message))));
+        let _ = self.heard.send((self.dbid, Heard::Message { message: Box::new(message), answers }));
     }
 }
 
-/// What a network error is as a witness; [`NetError::Local`] is none, and counts as the mildest. A process that answers with another key or protocol is not
-/// the segment: the port counts as one that resets.
+/// What a network error is as a witness; [`NetError::Local`] is none, and counts as the mildest. A process
+/// that answers with another key is not the segment: the port counts as one that resets. One of another
+/// release may well be, and is no proof that the segment is gone.
 fn failure(error: &NetError) -> Failure {
     match error {
         NetError::Refused { .. } => Failure::Refused,
         NetError::Closed { .. } => Failure::Reset,
         NetError::Name { .. } | NetError::Route { .. } => Failure::HostSilent,
         NetError::Timeout { .. } | NetError::Local(_) => Failure::Timeout,
-        NetError::WrongKey
-        | NetError::WrongVersion { .. }
-        | NetError::WrongPeer { .. }
-        | NetError::WrongPurpose { .. }
-        | NetError::BadFrame(_) => Failure::Reset,
+        NetError::WrongVersion { ours, theirs } => Failure::OtherRelease { theirs: *theirs, ours: *ours },
+        NetError::WrongKey | NetError::WrongPeer { .. } | NetError::WrongPurpose { .. } | NetError::BadFrame(_) => {
+            Failure::Reset
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::ClusterKey;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    #[tokio::test]
+    async fn a_segment_of_another_release_is_heard_as_that_with_both_versions() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let to = Endpoint::new("127.0.0.1", listener.local_addr().expect("an address").port());
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut hello = [0; 64];
+                // Whoever asks may have left by now.
+                let _ = stream.read(&mut hello).await;
+                let _ = stream.write_all(b"\x89segsh\r\n\x09\0\0\0").await;
+            }
+        });
+        let me = Credentials::new(ClusterKey::from_bytes(&[1; 32]), Identity::Coordinator);
+        let pace = Pace { interval: Duration::from_secs(1), timeout: Duration::from_secs(20) };
+        let (_pace, paced) = watch::channel(pace);
+        let (tell, mut heard) = mpsc::unbounded_channel();
+        let _link = start(Dbid(2), to, me, paced, tell);
+        let Some((Dbid(2), Heard::Failed { failure, why, .. })) = heard.recv().await else { panic!("it was heard") };
+        assert_eq!(failure, Failure::OtherRelease { theirs: 9, ours: crate::net::VERSION });
+        assert!(why.contains("both sides must be the same release"), "{why}");
     }
 }

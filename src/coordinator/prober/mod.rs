@@ -13,6 +13,7 @@ use super::board::Board;
 use super::hostwatch::Glance;
 use super::store::{Store, StoreError};
 use crate::cluster::request::Owner;
+use crate::core::fts::Event;
 use crate::core::ids::{Content, Dbid};
 use crate::core::report::StopMode;
 use crate::core::row::SegmentRow;
@@ -80,6 +81,8 @@ pub struct Setup {
     pub owner: Owner,
     /// Told the id of each such goal.
     pub begun: mpsc::UnboundedSender<i64>,
+    /// What holds for contents that an operation was at work on when an earlier coordinator ended.
+    pub taken_up: Vec<(Content, Event)>,
 }
 
 /// The way to ask the prober.

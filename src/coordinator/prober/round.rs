@@ -3,15 +3,17 @@
 use super::link::{self, Heard, Link, Pace, Tell};
 use super::remarks::{self, Watch};
 use super::{Command, Setup, Sight};
+use crate::cluster::estimate::rate_of_all;
 use crate::coordinator::board::{ContentSeen, Failing};
 use crate::coordinator::clock::unix_ms;
 use crate::coordinator::site::Site;
 use crate::coordinator::store::{Change, Changed, ContentRow, Store, StoreError};
 use crate::core::fts::{self, Decision, Event, Failure, Fts, Patience};
 use crate::core::ids::{Content, Dbid, Epoch};
-use crate::core::report::{FromSegment, Order, PeerAddress, Report};
+use crate::core::report::{FromSegment, Order, PeerAddress, Report, Stage};
 use crate::core::row::{Member, Mode, PairRow, Pairing, SegmentRow, Status};
-use std::collections::BTreeMap;
+use crate::core::transition::{Event as Happening, Transition};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -19,15 +21,11 @@ const TICK: Duration = Duration::from_millis(100);
 /// How long a requested probe waits for what is undecided: three attempts, and some.
 const PROBE_LIMIT: Duration = Duration::from_secs(5);
 
-/// The last result of each segment, for requested probes and for telling silence.
-#[derive(Debug, Clone, Copy)]
-struct Last {
-    at: Instant,
-    silent: bool,
-}
-
+/// A requested probe: whoever asked wants to know what was true no earlier than that.
 struct Asked {
     at: Instant,
+    /// Whose answer to a question that was put since then is missing.
+    awaits: BTreeSet<Dbid>,
     reply: oneshot::Sender<()>,
 }
 
@@ -38,7 +36,8 @@ pub(super) struct Round {
     rows: BTreeMap<Dbid, SegmentRow>,
     extras: BTreeMap<Content, (bool, Option<u64>)>,
     links: BTreeMap<Dbid, Link>,
-    last: BTreeMap<Dbid, Last>,
+    /// Whose last result was silence.
+    silent: BTreeSet<Dbid>,
     asked: Vec<Asked>,
     patience: Patience,
     pace: watch::Sender<Pace>,
@@ -64,7 +63,7 @@ impl Round {
             contents: BTreeMap::new(),
             extras: BTreeMap::new(),
             links: BTreeMap::new(),
-            last: BTreeMap::new(),
+            silent: BTreeSet::new(),
             asked: Vec::new(),
             patience,
             pace: watch::Sender::new(pace),
@@ -80,6 +79,9 @@ impl Round {
         for content in contents {
             round.adopt(content);
         }
+        for (content, event) in std::mem::take(&mut round.setup.taken_up) {
+            round.step(content, event);
+        }
         Ok(round)
     }
 
@@ -88,7 +90,9 @@ impl Round {
         self.extras.insert(content.content, (content.full_copy, content.rate_bytes));
         self.contents.insert(
             content.content,
-            Fts::new(row, self.patience).knowing(content.serving_copy, content.quarantine.clone()),
+            Fts::new(row, self.patience)
+                .knowing(content.serving_copy, content.quarantine.clone())
+                .having_said(&content.last_event),
         );
         self.publish(&content, Vec::new());
     }
@@ -144,26 +148,30 @@ impl Round {
             return;
         };
         match what {
-            Heard::Message(message) => self.take_message(dbid, content, *message),
+            Heard::Message { message, answers } => {
+                self.take_message(dbid, content, *message);
+                if let Some(asked) = answers {
+                    self.answered(dbid, asked.into_std());
+                }
+            }
             // An attempt from before the segments were started says nothing about the new processes.
             Heard::Failed { asked, .. } if self.released.get(&content).is_some_and(|at| asked < *at) => {
                 self.kick(Some(dbid));
             }
-            Heard::Hindered { why } => {
+            Heard::Hindered { why, asked } => {
                 let why = format!("the coordinator itself can't connect: {why}");
-                let last = Last { at: Instant::now(), silent: true };
-                if self.last.insert(dbid, last).is_none_or(|before| !before.silent) {
+                if !self.silent.contains(&dbid) {
                     tracing::error!(dbid = dbid.0, why);
                 }
                 self.show_failure(dbid, Failure::Timeout, &why);
-                self.notice_silence();
+                self.notice_silence(dbid, true);
+                self.answered(dbid, asked.into_std());
             }
-            Heard::Failed { failure, why, .. } => {
-                let silent = matches!(failure, Failure::Timeout | Failure::HostSilent);
-                self.last.insert(dbid, Last { at: Instant::now(), silent });
+            Heard::Failed { failure, why, asked } => {
                 self.show_failure(dbid, failure, &why);
-                self.notice_silence();
+                self.notice_silence(dbid, matches!(failure, Failure::Timeout | Failure::HostSilent));
                 self.step(content, Event::Failed { dbid, failure, why });
+                self.answered(dbid, asked.into_std());
             }
         }
     }
@@ -174,8 +182,7 @@ impl Round {
                 tracing::warn!(dbid = dbid.0, "a report of another segment was dropped");
             }
             FromSegment::Report { report, .. } => {
-                self.last.insert(dbid, Last { at: Instant::now(), silent: false });
-                self.notice_silence();
+                self.notice_silence(dbid, false);
                 if self.contents.get(&content).is_some_and(|fts| fts.is_overtaken(&report)) {
                     return;
                 }
@@ -204,7 +211,7 @@ impl Round {
             }
             Command::Kick(dbid) => self.kick(dbid),
             Command::ProbeNow(reply) => {
-                self.asked.push(Asked { at: Instant::now(), reply });
+                self.asked.push(Asked { at: Instant::now(), awaits: self.rows.keys().copied().collect(), reply });
                 self.kick(None);
             }
             Command::Drain(dbid, reply) => match self.links.get(&dbid) {
@@ -333,6 +340,7 @@ impl Round {
             full_copy: false,
             rate_bytes: None,
             serving_copy: change.serving_copy,
+            copy_rate_bytes: self.copy_rate(&change.transition),
             at_ms: unix_ms(),
         });
         #[cfg(test)]
@@ -362,6 +370,17 @@ impl Round {
             let _ = self.setup.begun.send(op);
         }
         decisions
+    }
+
+    /// The rate of the copy that has made a pair equal, by its primary's own claim.
+    fn copy_rate(&self, transition: &Transition) -> Option<i64> {
+        if transition.event != Happening::InSync {
+            return None;
+        }
+        self.setup.board.read(|k| {
+            let report = k.segments.get(&transition.after.primary.dbid)?.report.as_ref()?;
+            report.progress.as_ref().filter(|p| p.stage == Stage::Claimed).and_then(rate_of_all)
+        })
     }
 
     /// Whether a test ends the coordinator here: this thread does nothing from here on.
@@ -419,9 +438,13 @@ impl Round {
     }
 
     /// A fault that makes every segment silent at once may be this side's own.
-    fn notice_silence(&mut self) {
-        let silent =
-            !self.rows.is_empty() && self.rows.keys().all(|dbid| self.last.get(dbid).is_some_and(|last| last.silent));
+    fn notice_silence(&mut self, dbid: Dbid, is_silent: bool) {
+        if is_silent {
+            self.silent.insert(dbid);
+        } else {
+            self.silent.remove(&dbid);
+        }
+        let silent = !self.rows.is_empty() && self.silent.len() == self.rows.len();
         self.said_silent &= silent;
         if std::mem::replace(&mut self.all_silent, silent) != silent {
             self.step_all(&Event::AllSilent(silent));
@@ -437,16 +460,22 @@ impl Round {
         }
     }
 
+    /// A segment has answered, or failed to answer, what it was asked then.
+    fn answered(&mut self, dbid: Dbid, when_asked: Instant) {
+        for asked in self.asked.iter_mut().filter(|asked| when_asked >= asked.at) {
+            asked.awaits.remove(&dbid);
+        }
+    }
+
     fn answer_probes(&mut self) {
         if self.asked.is_empty() {
             return;
         }
         let now = self.now_ms();
-        let undecided = self.contents.values().any(|fts| fts.is_undecided(now));
-        let oldest = self.rows.keys().map(|d| self.last.get(d).map(|l| l.at)).min().flatten();
+        let contents = &self.contents;
         let is_done = |asked: &Asked| {
-            let seen = oldest.is_some_and(|oldest| oldest >= asked.at);
-            (seen && !undecided) || asked.at.elapsed() >= PROBE_LIMIT
+            let all_seen = asked.awaits.is_empty() && !contents.values().any(|fts| fts.is_undecided(now));
+            all_seen || asked.at.elapsed() >= PROBE_LIMIT
         };
         let (done, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut self.asked).into_iter().partition(is_done);
         self.asked = waiting;

@@ -20,6 +20,8 @@ pub struct Change<'a> {
     pub rate_bytes: Option<u64>,
     /// The copy that serves from here on, if the change is made by one who knows it.
     pub serving_copy: Option<CopyId>,
+    /// For [`Event::InSync`]: bytes per second of the copy that made it so, if that could be measured.
+    pub copy_rate_bytes: Option<i64>,
     /// Now, in Unix milliseconds.
     pub at_ms: i64,
 }
@@ -123,8 +125,9 @@ fn write_beside(tx: &Transaction<'_>, change: &Change<'_>, serving: Epoch) -> ru
     if change.transition.rule.effect == Effect::Synchronize {
         tx.execute(
             "UPDATE segsh_content SET full_copy = 0, rate_bytes = NULL, must_copy_all = 0,
-                    single_copy_since_ms = NULL WHERE content = ?1",
-            [content],
+                    single_copy_since_ms = NULL, copy_rate_bytes = coalesce(?2, copy_rate_bytes)
+             WHERE content = ?1",
+            params![content, change.copy_rate_bytes],
         )?;
     }
     if matches!(after.primary.mode, Mode::ChangeTracking | Mode::Resynchronizing) {
@@ -173,6 +176,15 @@ fn write_history(tx: &Transaction<'_>, change: &Change<'_>) -> rusqlite::Result<
     }
     tracing::info!(content = after.content.0, epoch = after.epoch.0, row = letters(&after), reason = change.reason);
     Ok(())
+}
+
+/// A line about a content for which nothing can be decided, under the dbid of its acting primary: the rows
+/// may be impossible, and have none or two.
+pub(super) fn write_undecided(tx: &Transaction<'_>, content: Content, text: &str, at_ms: i64) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO gp_configuration_history (time, dbid, desc)
+               SELECT ?1, dbid, ?2 FROM gp_segment_configuration WHERE content = ?3
+               ORDER BY role = 'p' DESC, dbid LIMIT 1";
+    tx.execute(sql, params![timestamp(at_ms), format!("FTS: content {content}: {text}"), content.0]).map(drop)
 }
 
 /// Keeps the reason of a decision with what was seen, for the last thousand decisions.

@@ -5,7 +5,9 @@
 
 mod adopted;
 mod changes;
+mod maintenance;
 mod operations;
+mod room;
 mod schema;
 pub mod settings;
 
@@ -71,6 +73,8 @@ pub struct ContentRow {
     /// A full copy was begun and has not ended.
     pub must_copy_all: bool,
     pub single_copy_since_ms: Option<i64>,
+    /// Bytes per second of the last recovery that was large enough to tell.
+    pub copy_rate_bytes: Option<i64>,
     pub last_event: String,
     pub quarantine: Option<String>,
 }
@@ -186,7 +190,7 @@ impl Store {
     fn content_in(&self, db: &Connection, content: Content) -> Result<ContentRow, StoreError> {
         let members = self.at(segments(db, Some(content)))?;
         let sql = "SELECT epoch, serving_epoch, full_copy, rate_bytes, must_copy_all,
-                          single_copy_since_ms, last_event, quarantine, serving_copy
+                          single_copy_since_ms, last_event, quarantine, serving_copy, copy_rate_bytes
                    FROM segsh_content WHERE content = ?1";
         let row = db.query_row(sql, [content.0], |r| {
             Ok(ContentRow {
@@ -200,6 +204,7 @@ impl Store {
                 last_event: r.get(6)?,
                 quarantine: r.get(7)?,
                 serving_copy: copy(r, 8)?,
+                copy_rate_bytes: r.get(9)?,
             })
         });
         self.at(row.optional())?.ok_or(StoreError::NoContent(content))
@@ -245,6 +250,7 @@ impl Store {
         let tx = self.at(db.transaction_with_behavior(TransactionBehavior::Immediate))?;
         let sql = "UPDATE segsh_content SET quarantine = ?2, last_event = ?2 WHERE content = ?1";
         self.at(tx.execute(sql, params![content.0, reason]))?;
+        self.at(changes::write_undecided(&tx, content, &format!("quarantined: {reason}"), at_ms))?;
         self.at(changes::record(&tx, content, reason, evidence, at_ms))?;
         self.at(tx.commit())
     }
@@ -255,21 +261,20 @@ impl Store {
         self.at(self.lock().execute(sql, params![timestamp(at_ms), dbid.0, text])).map(drop)
     }
 
-    /// Records what was seen and decided nothing, such as a double fault.
+    /// Records what was seen and decided nothing, such as a double fault: in the history, too.
     pub fn note(&self, content: Content, text: &str, evidence: &[String], at_ms: i64) -> Result<(), StoreError> {
         let mut db = self.lock();
         let tx = self.at(db.transaction_with_behavior(TransactionBehavior::Immediate))?;
         let sql = "UPDATE segsh_content SET last_event = ?2 WHERE content = ?1";
         self.at(tx.execute(sql, params![content.0, text]))?;
+        self.at(changes::write_undecided(&tx, content, text, at_ms))?;
         self.at(changes::record(&tx, content, text, evidence, at_ms))?;
         self.at(tx.commit())
     }
 
     /// A line of the history that is about FTS itself: it stands under the coordinator's dbid.
     pub fn event(&self, text: &str, at_ms: i64) -> Result<(), StoreError> {
-        let sql = "INSERT INTO gp_configuration_history (time, dbid, desc)
-                   SELECT ?1, dbid, ?2 FROM gp_segment_configuration WHERE content = -1";
-        self.at(self.lock().execute(sql, params![timestamp(at_ms), text])).map(drop)
+        self.at(write_event(&self.lock(), text, at_ms)).map(drop)
     }
 
     /// The last decisions about a content with what was seen, oldest first.
@@ -304,6 +309,12 @@ impl Store {
     fn damaged(&self, what: impl Into<String>, why: impl ToString) -> StoreError {
         StoreError::Damaged { path: self.path.clone(), what: what.into(), why: why.to_string() }
     }
+}
+
+fn write_event(db: &Connection, text: &str, at_ms: i64) -> rusqlite::Result<usize> {
+    let sql = "INSERT INTO gp_configuration_history (time, dbid, desc)
+               SELECT ?1, dbid, ?2 FROM gp_segment_configuration WHERE content = -1";
+    db.execute(sql, params![timestamp(at_ms), text])
 }
 
 const BUSY: Duration = Duration::from_secs(10);

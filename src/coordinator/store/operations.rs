@@ -85,6 +85,20 @@ impl Store {
         found.map(|raw| self.parse(raw)).transpose()
     }
 
+    /// The operations that have not ended and the last so many that have, newest first.
+    pub fn recent(&self, last: usize) -> Result<Vec<Operation>, StoreError> {
+        let db = self.read();
+        let sql = "SELECT id, goal, owner, started_ms, ended_ms, outcome FROM segsh_operation
+                   WHERE ended_ms IS NULL OR id IN
+                     (SELECT id FROM segsh_operation WHERE ended_ms IS NOT NULL ORDER BY id DESC LIMIT ?1)
+                   ORDER BY id DESC";
+        let last = i64::try_from(last).unwrap_or(i64::MAX);
+        let rows = db
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.query_map([last], raw)?.collect::<rusqlite::Result<Vec<Raw>>>());
+        self.at(rows)?.into_iter().map(|raw| self.parse(raw)).collect()
+    }
+
     /// As if no operation had been left.
     #[cfg(test)]
     pub fn forget_operations(&self) {

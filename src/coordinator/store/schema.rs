@@ -32,6 +32,7 @@ CREATE TABLE segsh_content (
     must_copy_all        INTEGER NOT NULL DEFAULT 0,
     single_copy_since_ms INTEGER,
     serving_copy         TEXT,
+    copy_rate_bytes      INTEGER,
     last_event           TEXT NOT NULL DEFAULT '',
     quarantine           TEXT
 );
@@ -57,12 +58,19 @@ CREATE TABLE segsh_operation (
     outcome    TEXT
 );
 CREATE INDEX segsh_operation_active ON segsh_operation (id) WHERE ended_ms IS NULL;
+CREATE TABLE segsh_maintenance (
+    host     TEXT PRIMARY KEY,
+    since_ms INTEGER NOT NULL,
+    until_ms INTEGER NOT NULL,
+    owner    TEXT NOT NULL,
+    reason   TEXT NOT NULL
+);
 CREATE TABLE segsh_setting (
     name  TEXT PRIMARY KEY,
     value TEXT NOT NULL
 );
-PRAGMA user_version = 2;
+PRAGMA user_version = 4;
 ";
 
 /// The version that [`TABLES`] makes.
-pub(super) const VERSION: i64 = 2;
+pub(super) const VERSION: i64 = 4;

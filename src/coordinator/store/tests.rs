@@ -1,3 +1,4 @@
+use super::room::LOG_ROOM_BYTES;
 use super::*;
 use crate::core::operation::{GoalKind, Target};
 use crate::core::transition::{Event, Transition, apply, letters};
@@ -12,7 +13,7 @@ fn rows() -> Vec<SegmentRow> {
 }
 
 fn owner() -> Owner {
-    Owner { user: "u".into(), host: "h".into(), pid: 1, terminal: String::new(), script: String::new() }
+    Owner { user: "u".into(), host: "h".into(), pid: 1, ..Owner::default() }
 }
 
 fn store() -> (tempfile::TempDir, Store) {
@@ -32,6 +33,7 @@ fn change<'a>(transition: &'a Transition, recover: Option<(Dbid, &'a Owner)>) ->
         full_copy: false,
         rate_bytes: None,
         serving_copy: None,
+        copy_rate_bytes: None,
         at_ms: 1000,
     }
 }
@@ -152,4 +154,54 @@ fn a_timestamp_is_the_civil_date() {
     assert_eq!(timestamp(951_782_400_123), "2000-02-29 00:00:00.123+00");
     assert_eq!(timestamp(1_798_761_599_999), "2026-12-31 23:59:59.999+00");
     assert_eq!(timestamp(-1), "1969-12-31 23:59:59.999+00");
+}
+
+#[test]
+fn what_is_seen_and_decides_nothing_is_in_the_history_with_its_reason() {
+    let (_dir, store) = store();
+    store.note(Content(0), "double fault: both are gone", &["seen".into()], 5).unwrap();
+    store.quarantine(Content(0), "dbid 2 obeyed a later epoch", &[], 6).unwrap();
+    assert_eq!(
+        store.history().unwrap(),
+        ["FTS: content 0: double fault: both are gone", "FTS: content 0: quarantined: dbid 2 obeyed a later epoch"]
+    );
+    let about: Vec<i64> = query(&store.read(), "SELECT dbid FROM gp_configuration_history", |r| r.get(0)).unwrap();
+    assert_eq!(about, [2, 2], "the acting primary's");
+    // Whatever the rows say.
+    store.lock().execute("UPDATE gp_segment_configuration SET role = 'm' WHERE content = 0", []).unwrap();
+    store.note(Content(0), "double fault: again", &[], 7).unwrap();
+    assert_eq!(store.history().unwrap().len(), 3);
+}
+
+#[test]
+fn the_rate_of_the_last_copy_that_could_be_measured_outlives_the_coordinator() {
+    let (dir, store) = store();
+    let copy = |store: &Store, copy_rate_bytes| {
+        for event in [Event::MirrorLost, Event::RecoveryBegins, Event::InSync] {
+            let transition = apply(&pair_of(store), event).unwrap();
+            store.change(&Change { copy_rate_bytes, ..change(&transition, None) }).unwrap();
+        }
+    };
+    let rate = |store: &Store| store.content(Content(0)).unwrap().copy_rate_bytes;
+    copy(&store, None);
+    assert_eq!(rate(&store), None);
+    copy(&store, Some(50 << 20));
+    copy(&store, None);
+    let path = dir.path().join(CATALOG_FILE);
+    drop(store);
+    assert_eq!(rate(&Store::open(&path).unwrap()), Some(50 << 20), "a copy too small to tell changes nothing");
+}
+
+#[test]
+fn room_for_decisions_is_set_aside_and_kept_when_the_log_begins_anew() {
+    use std::os::unix::fs::MetadataExt;
+    let (dir, store) = store();
+    assert!(store.set_room_aside().unwrap(), "run the tests on a file system with fallocate");
+    let log = dir.path().join(format!("{CATALOG_FILE}-wal"));
+    let blocks = || std::fs::metadata(&log).unwrap().blocks() * 512;
+    assert!(blocks() >= LOG_ROOM_BYTES, "{}", blocks());
+    store.event("begins", 1).unwrap();
+    store.lock().query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(())).unwrap();
+    store.event("begins anew", 2).unwrap();
+    assert!(blocks() >= LOG_ROOM_BYTES, "{}", blocks());
 }

@@ -49,6 +49,7 @@ async fn a_quarantine_outlives_the_coordinator() {
         full_copy: false,
         rate_bytes: None,
         serving_copy: None,
+        copy_rate_bytes: None,
         at_ms: 0,
     };
     assert!(matches!(c.store.change(&change), Err(StoreError::Quarantined { .. })), "whoever asks for it");

@@ -13,6 +13,9 @@ const WORD_OF_THE_MIRROR_MS: u64 = 300;
 /// The pace at which a mirror is asked again.
 const ASK_AGAIN_MS: u64 = 50;
 
+/// How the reason of a double fault begins.
+pub(super) const DOUBLE_FAULT: &str = "double fault";
+
 /// What is known of a mirror when its primary is lost.
 enum Mirror {
     Ready,
@@ -280,7 +283,7 @@ impl Fts {
         if std::mem::replace(&mut self.said_double_fault, true) {
             return;
         }
-        let reason = format!("double fault: {why}");
+        let reason = format!("{DOUBLE_FAULT}: {why}");
         let evidence = self.grounds(now_ms);
         self.remember(now_ms, reason.clone());
         out.push(Decision::DoubleFault { reason, evidence });

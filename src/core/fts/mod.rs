@@ -186,6 +186,12 @@ impl Fts {
         Fts { serving_copy, quarantined, ..self }
     }
 
+    /// The same, going on where a former coordinator ended: a double fault that is the content's last event
+    /// is not said again.
+    pub fn having_said(self, last_event: &str) -> Fts {
+        Fts { said_double_fault: last_event.starts_with(decide::DOUBLE_FAULT), ..self }
+    }
+
     pub fn row(&self) -> &PairRow {
         &self.row
     }

@@ -1,6 +1,7 @@
 //! What the service knows of one segment: its last answer, or how attempts to reach it fail.
 
 use crate::core::report::Report;
+use std::borrow::Cow;
 
 /// How an attempt to reach a segment failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -13,15 +14,20 @@ pub enum Failure {
     Timeout,
     /// The host can't be reached at all.
     HostSilent,
+    /// A process answers that speaks another version of the protocol: it runs, and can't be understood.
+    OtherRelease { theirs: u16, ours: u16 },
 }
 
 impl Failure {
-    pub fn words(self) -> &'static str {
+    pub fn words(self) -> Cow<'static, str> {
         match self {
-            Failure::Refused => "port refuses connections",
-            Failure::Reset => "connection reset",
-            Failure::Timeout => "no answer in time",
-            Failure::HostSilent => "host not reachable",
+            Failure::Refused => "port refuses connections".into(),
+            Failure::Reset => "connection reset".into(),
+            Failure::Timeout => "no answer in time".into(),
+            Failure::HostSilent => "host not reachable".into(),
+            Failure::OtherRelease { theirs, ours } => {
+                format!("speaks protocol {theirs}, this coordinator {ours}").into()
+            }
         }
     }
 
@@ -76,11 +82,11 @@ impl Witness {
                     failing.attempts += 1;
                     failing.counted_ms = now_ms;
                 }
-                is_new.then(|| failure.words().to_string())
+                is_new.then(|| failure.words().into_owned())
             }
             None => {
                 self.failure = Some(Failing { since_ms: now_ms, failure, why, attempts: 1, counted_ms: now_ms });
-                Some(failure.words().to_string())
+                Some(failure.words().into_owned())
             }
         }
     }

@@ -184,6 +184,9 @@ pub struct Target {
     /// Processes started by this target, and what became of starts that failed.
     #[serde(skip)]
     pub started: BTreeMap<Dbid, Result<u32, String>>,
+    /// Data directories that their host does not find.
+    #[serde(skip)]
+    gone: Vec<Dbid>,
     /// Processes that were asked to stop.
     #[serde(skip)]
     pub asked_to_stop: Vec<Dbid>,
@@ -223,6 +226,7 @@ impl Target {
             ended: None,
             above: Epoch::default(),
             started: BTreeMap::new(),
+            gone: Vec::new(),
             asked_to_stop: Vec::new(),
             drained: false,
             undrained: None,
@@ -461,6 +465,8 @@ pub enum Came {
     Changed(Epoch),
     /// The row was another one: look again.
     Stale,
+    /// There is no data directory to start a process on; in words.
+    Gone(String),
     Failed(String),
 }
 
@@ -504,6 +510,10 @@ impl Target {
                 self.started.insert(*dbid, Ok(pid));
             }
             (Step::Start { dbid, .. }, Came::Failed(cause)) => {
+                self.started.insert(*dbid, Err(cause));
+            }
+            (Step::Start { dbid, .. }, Came::Gone(cause)) => {
+                self.gone.push(*dbid);
                 self.started.insert(*dbid, Err(cause));
             }
             (Step::Prepare { .. }, Came::Fine) => self.prepared = true,

@@ -340,6 +340,10 @@ impl Target {
                 Some(Ok(_)) => self.fail(format!("the process of dbid {dbid} ended before it was copied to")),
                 Some(Err(cause)) => {
                     let cause = format!("dbid {dbid} could not be started: {cause}");
+                    // Of a copy that is gone nothing is left to go on from.
+                    if self.gone.contains(&dbid) && !how.full {
+                        return self.refuse(Why::IncrementalImpossible, cause);
+                    }
                     self.fail(cause)
                 }
             };

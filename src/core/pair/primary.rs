@@ -93,6 +93,11 @@ impl Primary {
         map
     }
 
+    /// Whether marks were added since the map was last made durable.
+    pub fn map_changed(&self) -> bool {
+        self.map_changed
+    }
+
     /// The map was made durable as it stands.
     pub fn map_saved(&mut self) {
         self.map_changed = false;
@@ -107,8 +112,7 @@ impl Primary {
         match self.mirroring {
             Mirroring::Mirrorless | Mirroring::Suspended => Vec::new(),
             Mirroring::Tracking => {
-                self.dirty.mark(Run::touching(file, offset, len));
-                self.map_changed = true;
+                self.mark(Run::touching(file, offset, len));
                 Vec::new()
             }
             Mirroring::InSync => {
@@ -117,6 +121,14 @@ impl Primary {
             }
             Mirroring::Resync => self.wrote_in_resync(file, offset, len),
         }
+    }
+
+    /// Marks what was written while no mirror is told. Every recovery copies the whole log, so its marks
+    /// need no durable map.
+    fn mark(&mut self, run: Run) {
+        let before = self.dirty.count();
+        self.dirty.mark(run);
+        self.map_changed |= run.file == FileId::Main && self.dirty.count() != before;
     }
 
     fn wrote_in_resync(&mut self, file: FileId, offset: u64, len: u64) -> Vec<Range> {
@@ -147,8 +159,7 @@ impl Primary {
             Mirroring::Mirrorless | Mirroring::Suspended => false,
             Mirroring::Tracking => {
                 // Kept marked: a file that grows again over them has holes the mirror lacks.
-                self.dirty.mark(gone);
-                self.map_changed = true;
+                self.mark(gone);
                 false
             }
             Mirroring::InSync | Mirroring::Resync => {
@@ -166,6 +177,9 @@ impl Primary {
             // map still knows what the checkpoint wrote.
             Mirroring::Tracking if file == FileId::Main && self.map_changed => SyncNeeds::LocalAndMap,
             Mirroring::Tracking => SyncNeeds::Local,
+            // No mirror is promoted before the claim (R4), and what makes the claim true is a barrier
+            // behind this commit. A checkpoint waits: after it the log no longer names what it wrote.
+            Mirroring::Resync if file == FileId::Wal => SyncNeeds::Local,
             Mirroring::Resync | Mirroring::InSync => SyncNeeds::Both(self.barrier()),
             Mirroring::Suspended => unreachable!("the gate lets no sync begin while suspended"),
         }
@@ -301,6 +315,29 @@ mod tests {
         p.copied(Run { file: FileId::Main, first: 7, count: 1 });
         assert_eq!(p.dirty.count(), 0);
         assert!(p.possibly_different().is_dirty(FileId::Main, 7));
+    }
+
+    #[test]
+    fn before_the_claim_a_commit_waits_for_this_side_alone_and_a_checkpoint_for_both() {
+        let mut p = resync(&[]);
+        p.wrote(FileId::Wal, 0, 4096);
+        assert_eq!(p.sync(FileId::Wal), SyncNeeds::Local);
+        assert_eq!(p.sync(FileId::Main), SyncNeeds::Both(1));
+        p.claim();
+        assert_eq!(p.sync(FileId::Wal), SyncNeeds::Both(2));
+    }
+
+    #[test]
+    fn only_a_block_of_the_database_that_was_not_marked_before_makes_a_new_map_due() {
+        let mut p = Primary::alone(false, DirtyMap::default());
+        p.map_saved();
+        p.wrote(FileId::Wal, 0, 4096);
+        assert!(!p.map_changed(), "every recovery copies the whole log");
+        p.wrote(FileId::Main, 0, 4096);
+        assert!(p.map_changed());
+        p.map_saved();
+        p.wrote(FileId::Main, 100, 200);
+        assert!(!p.map_changed(), "the durable map names it");
     }
 
     #[test]

@@ -26,7 +26,7 @@ impl Drop for Blocked {
 }
 
 /// A pair of 12 MiB, primary 2 tracking in epoch 4, mirror 3 just started again.
-fn tracking() -> (Side, Side) {
+pub(super) fn tracking() -> (Side, Side) {
     let (a, b) = (Side::new(2, 3), Side::new(3, 2));
     serve_alone(&a, &b, 2);
     a.write(FileId::Main, 0, &vec![1; 12 << 20]);
@@ -159,7 +159,7 @@ fn a_copy_with_a_cap_below_the_floor_keeps_it() {
 }
 
 /// A mirror that answers everything, but from its claim on a sync only when told to.
-fn late_once_in_sync(of: &Side) -> (PeerAddress, Sender<()>) {
+pub(super) fn late_once_in_sync(of: &Side) -> (PeerAddress, Sender<()>) {
     let copy = load_meta(of.dir.path()).expect("meta").copy_state();
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let replication_port = listener.local_addr().expect("an address").port();

@@ -1,9 +1,12 @@
-//! The order in which a mirror's durable records change while it becomes one that may be promoted.
+//! Which durable records change while a mirror becomes one that may be promoted.
 
-use super::{Side, resynchronize, serve_alone};
+use super::{Side, order, resynchronize, serve_alone};
+use crate::core::pair::binding::Binding;
 use crate::core::report::Phase;
+use crate::core::row::Mode;
 use crate::core::track::FileId;
-use crate::engine::{MAP, META};
+use crate::engine::storage::Storage;
+use crate::engine::{MAP, META, load_map, load_meta};
 use rustix::fs::inotify::{self, CreateFlags, Reader, WatchFlags};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
@@ -31,20 +34,33 @@ impl Watch {
     }
 }
 
-/// A record is durable when its writer returns (`tests/crash/records.rs`), and one thread writes both, so
-/// the order of the names is the order on the disk.
+/// Nothing but the record says when the map of a copy in sync became empty: no map is written while commits
+/// wait for the claim, and the one that stands counts again as soon as it is written beside the new record.
 #[test]
-fn a_mirror_s_map_is_durable_before_the_marker_that_lets_it_be_promoted() {
+fn a_mirror_becomes_one_that_may_be_promoted_by_its_record_alone() {
     let (a, b) = (Side::new(2, 3), Side::new(3, 2));
     serve_alone(&a, &b, 2);
     a.write(FileId::Main, 0, &[7; 40_960]);
     a.commit();
-    let watch = Watch::on(b.dir.path());
+    let watches = [&a, &b].map(|side| Watch::on(side.dir.path()));
     resynchronize(&a, &b, 3, false);
     a.until("in sync", |r| r.phase == Phase::InSync);
-    let names = watch.renamed();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    assert!(names.ends_with(&[MAP, META]), "{names:?}");
-    let before = &names[..names.len() - 2];
-    assert!(before.contains(&META) && !before.contains(&MAP), "inconsistent first, and one map only: {names:?}");
+    let [ours, theirs] = watches.map(|watch| watch.renamed());
+    // The kernel tells neighbours of one name as one.
+    assert_eq!(theirs, [META], "the epoch, inconsistent, consistent");
+    assert_eq!(ours, [META, MAP, META], "the epoch, the union, in sync");
+    for side in [&a, &b] {
+        let (meta, stored) = (load_meta(side.dir.path()).expect("meta"), load_map(side.dir.path()).expect("a map"));
+        assert!(stored.written_in < meta.generation, "{stored:?}");
+        let map = meta.map_in_force(stored);
+        assert_eq!((map.binding, map.dirty.count()), (Binding::to(meta.peer.expect("in sync")), 0));
+    }
+    // What is written from now on is found again by the next process.
+    let b = Side::start(b.die(), 3);
+    a.until("suspended", |r| r.phase == Phase::Suspended);
+    a.engine.order(&order(4, &a, &b, Mode::ChangeTracking, &a, false)).expect("obeyed");
+    a.write(FileId::Main, 0, &[8; 4096]);
+    a.engine.sync(FileId::Main).expect("synced, and the map");
+    let map = load_meta(a.dir.path()).expect("meta").map_in_force(load_map(a.dir.path()).expect("a map"));
+    assert!(map.dirty.is_dirty(FileId::Main, 0));
 }

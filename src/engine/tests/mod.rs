@@ -1,6 +1,7 @@
 //! Two engines in one process, a real link between them, real files: the whole life of a pair.
 
 mod faults;
+mod group;
 mod markers;
 mod verify;
 
@@ -58,7 +59,8 @@ fn write_identity(dir: &Path, dbid: i64, peer: i64) {
     };
     super::create_files(dir).expect("files");
     save_meta(dir, &meta).expect("meta");
-    save_map(dir, &TrackMap { binding: Binding::to(state(peer)), dirty: DirtyMap::default() }).expect("map");
+    save_map(dir, &TrackMap { binding: Binding::to(state(peer)), written_in: Epoch(1), dirty: DirtyMap::default() })
+        .expect("map");
 }
 
 impl Side {

@@ -29,6 +29,19 @@ async fn an_unknown_database_is_3d000() {
 }
 
 #[tokio::test]
+async fn who_breaks_the_protocol_hears_it_in_the_segment_s_own_words_and_nobody_else_does() {
+    let stage = Stage::new().await;
+    let mut other = Client::new(&stage).await;
+    other.query("begin").await;
+    let mut simple = Client::new(&stage).await;
+    assert_eq!(simple.query("select violate").await, ["E 08P01", "end"]);
+    let mut extended = Client::new(&stage).await;
+    extended.write(&Extended::default().run("insert violate").sync()).await;
+    assert_eq!(extended.until_ready().await, ["1", "2", "E 08P01", "end"]);
+    assert_eq!(other.query("commit").await, ["C COMMIT", "Z I"]);
+}
+
+#[tokio::test]
 async fn several_queries_sent_at_once_are_answered_in_order() {
     let stage = Stage::new().await;
     let mut client = Client::new(&stage).await;

@@ -1,19 +1,125 @@
 //! The mutating calls: probe, plan, check, confirm, apply, and an outcome that throws unless done.
 
+use super::binding::api;
 use super::outcome::OutcomeRecord;
 use super::plan::{PlanRecord, joined_outcome};
 use crate::cluster::{
-    Control, Intent, Observer, Outcome, OutcomeStatus, Plan, Progressing, Refusal, State, plan, still_holds,
+    Control, Intent, Observer, Outcome, OutcomeStatus, Plan, Progressing, Refusal, State, plan, state_after,
+    still_holds,
 };
 use crate::core::report::StopMode;
-use crate::script::catalog;
+use crate::script::catalog::{
+    self, AFTER, COMPARE_RATE, CONTENTS, DBIDS, Entry, HOSTS, IN_PLACE, JOBS, MODE, OPTIONS, RAISE, RATE, STALL,
+    TIMEOUT, WAIT, entry,
+};
 use crate::script::context::{Context, now_ms};
 use crate::script::options::Options;
 use crate::script::thrown::{Thrower, Thrown};
 use crate::script::ui::{Answer, Damage};
-use rhai::Dynamic;
+use rhai::{Dynamic, Module};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
+
+/// What is bound here.
+pub(super) const ENTRIES: &[Entry] = &[
+    entry!(
+        "recover", &[&[], OPTIONS], "Outcome",
+        "Recovers what is down, incrementally, in place; waits until synchronized.",
+        "recover(#{ contents: [2] })",
+        options: &[CONTENTS, DBIDS, HOSTS, WAIT, TIMEOUT, STALL, RATE, JOBS, RAISE], changes: true
+    ),
+    entry!(
+        "full_recover", &[&[], OPTIONS], "Outcome",
+        "Copies everything anew to segments that are down. One that is up is refused.",
+        "full_recover(#{ dbids: 5 })",
+        options: &[CONTENTS, DBIDS, HOSTS, WAIT, TIMEOUT, STALL, RATE, JOBS, IN_PLACE, RAISE],
+        changes: true
+    ),
+    entry!(
+        "rebalance", &[&[], OPTIONS], "Outcome",
+        "Returns segments to their preferred roles: all or nothing. Running statements are cancelled.",
+        "rebalance()",
+        options: &[CONTENTS, DBIDS, HOSTS, WAIT, TIMEOUT, STALL, RAISE], changes: true
+    ),
+    entry!(
+        "restart", &[&[], OPTIONS], "Outcome",
+        "Stops and starts the cluster, or the segments of a selection.",
+        "restart(#{ mode: \"fast\", contents: 2 })",
+        options: &[CONTENTS, DBIDS, HOSTS, MODE, WAIT, TIMEOUT, STALL, RAISE], changes: true
+    ),
+    entry!(
+        "verify", &[&[], OPTIONS], "Outcome",
+        "Compares both copies of synchronized pairs, online, block by block. A difference throws `differs` (exit 9) \
+         and takes the pair out of sync; recover() then mends a mirror whose primary is sound.",
+        "verify(#{ contents: [2], rate: \"100 MiB/s\" })",
+        options: &[CONTENTS, DBIDS, HOSTS, WAIT, TIMEOUT, STALL, COMPARE_RATE, JOBS, RAISE], changes: true
+    ),
+    entry!(
+        "force_primary", &[OPTIONS], "Outcome",
+        "The last resort: a segment serves with the copy it holds, whatever the rows and records say. Promotes a \
+         mirror that lacks changes, accepts an unfit acting primary, lifts a quarantine. What may be lost is said.",
+        "force_primary(#{ dbids: 4 })",
+        options: &[DBIDS, WAIT, TIMEOUT, STALL, RAISE], changes: true
+    ),
+    entry!(
+        "plan_recover", &[&[], OPTIONS], "Plan", "What recover() would do. Nothing is changed.",
+        "let p = plan_recover(); print(p); p.apply()",
+        options: &[CONTENTS, DBIDS, HOSTS, RATE, JOBS, AFTER]
+    ),
+    entry!(
+        "plan_full_recover", &[&[], OPTIONS], "Plan", "What full_recover() would do.",
+        "plan_full_recover(#{ dbids: 5 })",
+        options: &[CONTENTS, DBIDS, HOSTS, RATE, JOBS, IN_PLACE, AFTER]
+    ),
+    entry!(
+        "plan_rebalance", &[&[], OPTIONS], "Plan", "What rebalance() would do.",
+        "plan_rebalance(#{ after: plan_recover() })",
+        options: &[CONTENTS, DBIDS, HOSTS, AFTER]
+    ),
+    entry!(
+        "plan_restart", &[&[], OPTIONS], "Plan", "What restart() would do.", "plan_restart()",
+        options: &[CONTENTS, DBIDS, HOSTS, MODE, AFTER]
+    ),
+    entry!(
+        "plan_verify", &[&[], OPTIONS], "Plan", "What verify() would do.", "plan_verify()",
+        options: &[CONTENTS, DBIDS, HOSTS, COMPARE_RATE, JOBS, AFTER]
+    ),
+    entry!(
+        "plan_force_primary", &[OPTIONS], "Plan", "What force_primary() would do, and what may be lost.",
+        "plan_force_primary(#{ dbids: 4 })", options: &[DBIDS, AFTER]
+    ),
+    entry!(
+        "confirm",
+        &[&["plan: Plan"]],
+        "()",
+        "Shows a plan and asks once; the calls that it holds then ask no more. Throws `declined`.",
+        "confirm(plan_recover())"
+    ),
+];
+
+pub(super) fn bind_all(module: &mut Module, context: &Rc<Context>) {
+    macro_rules! verb {
+        ($($name:literal, $plan:literal;)*) => {$(
+            api!(module, context, $name, 0, |c| change(c, $name, &Dynamic::UNIT));
+            api!(module, context, $name, 1, |c, o: Dynamic| change(c, $name, &o));
+            api!(module, context, $plan, 0, |c| planned(c, $plan, $name, &Dynamic::UNIT));
+            api!(module, context, $plan, 1, |c, o: Dynamic| planned(c, $plan, $name, &o));
+        )*};
+    }
+    verb! {
+        "recover", "plan_recover";
+        "full_recover", "plan_full_recover";
+        "rebalance", "plan_rebalance";
+        "restart", "plan_restart";
+        "verify", "plan_verify";
+    }
+    // An override names its segment: there is no form without.
+    api!(module, context, "force_primary", 0, |c, o: Dynamic| change(c, "force_primary", &o));
+    api!(module, context, "plan_force_primary", 0, |c, o: Dynamic| {
+        planned(c, "plan_force_primary", "force_primary", &o)
+    });
+    api!(module, context, "confirm", 0, |c, p: PlanRecord| { confirm(c, &p) });
+}
 
 /// Reads the options of a mutating call or of its `plan_` form into an intent.
 fn intent(verb: &str, options: &Options) -> Intent {
@@ -75,10 +181,9 @@ fn not_all_by_accident(function: &str, verb: &str, options: &Options) -> Thrower
 
 /// Every mutating call begins with a probe. A restart must work while nothing can probe.
 fn probe_or_last(context: &Context, verb: &str) -> Thrower<State> {
-    let cluster = context.cluster()?;
-    match cluster.probe() {
-        Err(_) if verb == "restart" => Ok(cluster.state()?),
-        probed => Ok(probed?),
+    match context.probe() {
+        Err(probe) if verb == "restart" && probe.code != "interrupted" => context.state(),
+        probed => probed,
     }
 }
 
@@ -87,15 +192,29 @@ pub(super) fn planned(context: &Context, function: &'static str, verb: &'static 
     let options = Options::read(function, catalog::options_of(function), argument)?;
     not_all_by_accident(function, verb, &options)?;
     let state = match options.plan("after") {
-        Some(before) => before
-            .after
-            .as_deref()
-            .cloned()
-            .ok_or_else(|| Thrown::script("bad_option", "a plan read from a file predicts no state to plan on"))?,
+        Some(before) => left_by(context, before)?,
         None => probe_or_last(context, verb)?,
     };
     let plan = made(&state, &intent(verb, &options), &options);
     Ok(Dynamic::from(PlanRecord::new(plan, &state)))
+}
+
+/// The state that a plan would leave. One that was read from a file knows it only from the state it
+/// was made from, so that must still stand.
+fn left_by(context: &Context, before: &PlanRecord) -> Thrower<State> {
+    if let Some(after) = &before.after {
+        return Ok(State::clone(after));
+    }
+    let mut state = context.probe()?;
+    if let Some(first) = before.plans.first()
+        && let Some(refusal) = still_holds(first, &state)
+    {
+        return Err(Thrown::outcome(&refused(first, vec![refusal])));
+    }
+    for plan in before.plans.iter() {
+        state = state_after(&state, plan);
+    }
+    Ok(state)
 }
 
 /// `plan.apply(options)`: refused when what the plan depends on has changed.
@@ -109,10 +228,21 @@ pub(super) fn apply(context: &Context, record: &PlanRecord, argument: &Dynamic) 
         // again from what the ones before have left, and must come out no larger.
         let plan = if index == 0 { made.clone() } else { again(made, &state) };
         let outcome = match still_holds(&plan, &state).filter(|_| !plan.is_empty()) {
-            Some(refusal) => refused(&plan, vec![refusal]),
-            None => run(context, &plan, &state, &how)?,
+            Some(refusal) => {
+                let refuses = Plan { refuses: true, refusals: vec![refusal.clone()], ..plan };
+                not_to_be(context, &refuses, &state);
+                refused(&refuses, vec![refusal])
+            }
+            None => {
+                // A person sees a whole sequence before its first step, and is asked once.
+                let asks = index == 0 && record.plans.len() > 1;
+                match if asks { ask_once(context, record, "apply")? } else { None } {
+                    Some(declined) => declined,
+                    None => run(context, &plan, &state, &how)?,
+                }
+            }
         };
-        let stop = outcome.status != OutcomeStatus::Done;
+        let stop = !matches!(outcome.status, OutcomeStatus::Done | OutcomeStatus::Planned);
         outcomes.push(OutcomeRecord(Rc::new(outcome)));
         if stop {
             break;
@@ -135,19 +265,29 @@ fn again(shown: &Plan, state: &State) -> Plan {
 
 /// `confirm(plan)`: asks once; the calls that the plan holds then ask no more.
 pub(super) fn confirm(context: &Context, record: &PlanRecord) -> Thrower {
+    match ask_once(context, record, "confirm")? {
+        None => Ok(Dynamic::UNIT),
+        Some(declined) => Err(Thrown::outcome(&declined)),
+    }
+}
+
+/// Asks for everything that a plan holds at once; an outcome when the answer was not yes.
+fn ask_once(context: &Context, record: &PlanRecord, verb: &str) -> Thrower<Option<Outcome>> {
     let plans: Vec<Plan> = record.plans.iter().filter(|p| !p.steps.is_empty()).cloned().collect();
     let name = context.cluster()?.name();
-    let Some(damage) = gravest(&plans, &name) else {
-        return Ok(Dynamic::UNIT);
+    let Some(damage) = gravest(&plans, &name).filter(|_| !context.grants_hold(&plans)) else {
+        return Ok(None);
     };
-    if !context.dry_run {
+    if context.dry_run {
+        context.ui.note(&format!("would ask: {}", damage.asks()));
+    } else {
         match context.ui.confirm_sequence(&plans, &damage) {
             Answer::Yes => {}
-            other => return Err(Thrown::outcome(&declined("confirm", other)?)),
+            other => return declined(verb, other).map(Some),
         }
     }
     context.grant(&plans);
-    Ok(Dynamic::UNIT)
+    Ok(None)
 }
 
 fn gravest(plans: &[Plan], cluster: &str) -> Option<Damage> {
@@ -160,9 +300,9 @@ fn gravest(plans: &[Plan], cluster: &str) -> Option<Damage> {
 }
 
 /// The options that say how a call runs, as opposed to on what.
-struct How {
+pub(super) struct How {
     wait: bool,
-    raise: bool,
+    pub(super) raise: bool,
     timeout: Option<Duration>,
     stall: Option<Duration>,
 }
@@ -182,6 +322,7 @@ impl From<&Options> for How {
 /// Takes a plan through check, confirmation and the coordinator.
 fn run(context: &Context, plan: &Plan, state: &State, how: &How) -> Thrower<Outcome> {
     if plan.refuses {
+        not_to_be(context, plan, state);
         return Ok(refused(plan, plan.refusals.clone()));
     }
     let restarts_all = matches!(&plan.intent, Intent::Restart { selection, .. } if selection.is_all());
@@ -191,8 +332,11 @@ fn run(context: &Context, plan: &Plan, state: &State, how: &How) -> Thrower<Outc
         context.told.replace(Some(outcome.clone()));
         return Ok(outcome);
     }
+    if let Some(veto) = super::hooks::before(context, plan, state)? {
+        return Ok(refused(plan, vec![veto]));
+    }
     if context.dry_run {
-        return Ok(dry(context, plan));
+        return Ok(dry(context, plan, state));
     }
     if let Some(outcome) = ask(context, plan, state, restarts_all)? {
         return Ok(outcome);
@@ -201,6 +345,7 @@ fn run(context: &Context, plan: &Plan, state: &State, how: &How) -> Thrower<Outc
     context.record(plan, &outcome);
     context.ui.ended(&outcome);
     context.told.replace(Some(outcome.clone()));
+    super::hooks::after(context, &outcome);
     Ok(outcome)
 }
 
@@ -227,14 +372,19 @@ fn ask(context: &Context, plan: &Plan, state: &State, restarts_all: bool) -> Thr
         // Also when no content can be planned: the processes of all of them are stopped.
         damage = Some(Damage::TypeCluster(state.cluster.clone()));
     }
+    context.confirmed.take();
     let Some(damage) = damage else {
         return Ok(None);
     };
     if context.use_grant(plan) {
+        context.confirmed.replace("confirm()".into());
         return Ok(None);
     }
     match context.ui.confirm(plan, &damage) {
-        Answer::Yes => Ok(None),
+        Answer::Yes => {
+            context.confirmed.replace(context.ui.confirmed());
+            Ok(None)
+        }
         other => declined(plan.verb(), other).map(Some),
     }
 }
@@ -246,19 +396,11 @@ fn carry_out(context: &Context, plan: &Plan, how: &How) -> Thrower<Outcome> {
         Intent::Restart { selection, mode } if selection.is_all() => cluster.restart_all(*mode, &mut observer),
         _ => cluster.apply(plan, how.wait, &mut observer),
     };
-    let mut outcome = result?;
-    if let Some(why) = observer.gave_up
-        && outcome.status == OutcomeStatus::Started
-    {
-        outcome.status = OutcomeStatus::Unknown;
-        outcome.message = format!("{why}; it goes on at the coordinator");
-        outcome.next = "wait_until(\"synchronized\")".into();
-    }
-    Ok(outcome)
+    Ok(observer.judged(result?))
 }
 
 /// An observer that gives up on time: it detaches, because the operation itself is not at fault.
-struct Deadlined {
+pub(super) struct Deadlined {
     inner: Box<dyn Observer>,
     began: Instant,
     timeout: Option<Duration>,
@@ -269,10 +411,22 @@ struct Deadlined {
 }
 
 impl Deadlined {
-    fn new(inner: Box<dyn Observer>, how: &How) -> Deadlined {
+    pub(super) fn new(inner: Box<dyn Observer>, how: &How) -> Deadlined {
         let now = Instant::now();
         let (timeout, stall) = (how.timeout, how.stall);
         Deadlined { inner, began: now, timeout, stall, seen: None, moved: now, gave_up: None }
+    }
+
+    /// The outcome, or that its end was not waited for.
+    pub(super) fn judged(self, mut outcome: Outcome) -> Outcome {
+        if let Some(why) = self.gave_up
+            && outcome.status == OutcomeStatus::Started
+        {
+            outcome.status = OutcomeStatus::Unknown;
+            outcome.message = format!("{why}; it goes on at the coordinator");
+            outcome.next = outcome.op.map_or("operations()".into(), |op| format!("attach({op})"));
+        }
+        outcome
     }
 
     /// A copy that only grows older has not moved.
@@ -302,10 +456,22 @@ impl Observer for Deadlined {
         }
         if self.gave_up.is_some() { Control::Detach } else { Control::KeepWatching }
     }
+
+    fn note(&mut self, text: &str) {
+        self.inner.note(text);
+    }
 }
 
-fn dry(context: &Context, plan: &Plan) -> Outcome {
-    context.ui.note(&context.renderer.plan(plan));
+/// A dry run remembers that it was refused, also when the script has caught it.
+fn not_to_be(context: &Context, plan: &Plan, state: &State) {
+    if context.dry_run {
+        context.rehearse(plan, state);
+    }
+}
+
+fn dry(context: &Context, plan: &Plan, state: &State) -> Outcome {
+    context.ui.planned(plan, &context.renderer.plan(plan));
+    context.rehearse(plan, state);
     Outcome {
         status: OutcomeStatus::Planned,
         refusals: plan.refusals.clone(),
@@ -352,9 +518,11 @@ fn declined(verb: &str, answer: Answer) -> Thrower<Outcome> {
 }
 
 /// Returns what is done and throws the rest, so that the next line never walks over a failure.
-fn finish(context: &Context, outcome: Outcome, raise: bool) -> Thrower {
+pub(super) fn finish(context: &Context, outcome: Outcome, raise: bool) -> Thrower {
     if outcome.status == OutcomeStatus::Cancelled && context.ui.interrupted() {
-        return Err(Thrown::interrupted());
+        // An operation's end was told with its number; what has none says here what it left behind.
+        let left = if outcome.op.is_some() { "" } else { outcome.message.as_str() };
+        return Err(Thrown::interrupted_saying(left).next(&outcome.next));
     }
     let returns = matches!(outcome.status, OutcomeStatus::Done | OutcomeStatus::Started | OutcomeStatus::Planned);
     if returns || !raise {

@@ -4,25 +4,67 @@
 //! gateway as any client does, remember what each insert was answered, and at the end everything is
 //! read back and compared.
 
+use super::binding::api;
 use super::fault::drill;
 use super::traffic::{Run, start};
 use crate::cluster::{Cluster, SqlTarget, Value as SqlValue};
 use crate::core::ids::Content;
+use crate::script::catalog::{Entry, entry};
 use crate::script::context::{Context, now_ms};
 use crate::script::record::{Field, Record, fields, optional, register as register_record};
 use crate::script::thrown::{Thrower, Thrown};
 use crate::script::units;
-use rhai::{Dynamic, Engine};
+use rhai::{Dynamic, Engine, Module};
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// What is bound here.
+pub(super) const ENTRIES: &[Entry] = &[
+    entry!(
+        "load", &[&["size: string"]], "Loaded", "Fills the contents of a drill cluster with data.",
+        "demo::load(\"256 MiB\")", namespace: "demo", changes: true
+    ),
+    entry!(
+        "traffic", &[&[]], "Traffic",
+        "Starts writers on every content, through the gateway, until stop() or the session's end.",
+        "let t = demo::traffic(); sleep(\"5s\"); print(t.stop())", namespace: "demo", changes: true
+    ),
+    entry!(
+        "report", &[&["traffic: Traffic"]], "TrafficReport", "The counts so far; it goes on.",
+        "demo::traffic().report()", method_of: "Traffic"
+    ),
+    entry!(
+        "stop", &[&["traffic: Traffic"]], "TrafficReport",
+        "Ends the writers, reads everything back, and says what was found and what was lost.",
+        "demo::traffic().stop().lost", method_of: "Traffic"
+    ),
+];
+
+pub(super) fn bind_all(module: &mut Module, context: &Rc<Context>) {
+    api!(module, context, "demo::load", 0, |c, s: Dynamic| {
+        let size = s.clone().into_string().map_err(|found| {
+            Thrown::script("bad_size", format!("demo::load() takes a size such as \"256 MiB\", not {found}"))
+        })?;
+        load(c, &size)
+    });
+    api!(module, context, "demo::traffic", 0, |c| traffic(c));
+}
+
+/// Methods belong to no namespace.
+pub(super) fn bind_methods(module: &mut Module, context: &Rc<Context>) {
+    api!(module, context, "traffic.report", 0, |_c, t: &mut TrafficRecord| report(t));
+    api!(module, context, "traffic.stop", 0, |c, t: &mut TrafficRecord| stop(c, t));
+}
 
 /// One row of `demo::load`, and so many rows a statement: a statement is about a mebibyte.
 const ROW_BYTES: i64 = 64 << 10;
 const ROWS_PER_STATEMENT: i64 = 16;
+/// A load that takes longer says so often how far it is.
+const TOLD_EVERY: Duration = Duration::from_secs(3);
 /// Ids read back in one statement.
 const PAGE: i64 = 10_000;
 
@@ -39,10 +81,10 @@ impl Record for Loaded {
     const NAME: &'static str = "Loaded";
     fn fields() -> Vec<Field<Self>> {
         fields! {
-            bytes: "data that was written" => |l| l.bytes;
-            rows: "rows of the table `segsh_load`, in all contents" => |l| l.rows;
-            contents: "contents that were written to" => |l| l.contents;
-            elapsed_ms: "how long it took" => |l| l.elapsed_ms;
+            bytes: "int", "data that was written" => |l| l.bytes;
+            rows: "int", "rows of the table `segsh_load`, in all contents" => |l| l.rows;
+            contents: "int", "contents that were written to" => |l| l.contents;
+            elapsed_ms: "int", "how long it took" => |l| l.elapsed_ms;
         }
     }
     fn text(&self, _context: &Context) -> String {
@@ -61,18 +103,47 @@ impl Record for Loaded {
 pub(super) fn load(context: &Context, size: &str) -> Thrower {
     let cluster = drill(context, "demo::load")?;
     let bytes = units::size_bytes(size).map_err(|e| Thrown::script("bad_size", e.to_string()))?;
+    if context.only_names(|| format!("demo::load({size:?})")) {
+        return Ok(Dynamic::from(Loaded { bytes: 0, rows: 0, contents: 0, elapsed_ms: 0 }));
+    }
     let began = Instant::now();
     let contents = contents(cluster)?;
     let each = bytes / (contents.len().max(1) as i64) / ROW_BYTES;
+    let mut told = Told { all: each * contents.len() as i64, done: 0, last: began };
     for content in &contents {
-        load_one(context, cluster, *content, each)?;
+        load_one(context, cluster, *content, each, &mut told)?;
     }
     let rows = each * contents.len() as i64;
     let contents = contents.len() as i64;
     Ok(Dynamic::from(Loaded { bytes: rows * ROW_BYTES, rows, contents, elapsed_ms: millis(began) }))
 }
 
-fn load_one(context: &Context, cluster: &Arc<dyn Cluster>, content: Content, rows: i64) -> Thrower<()> {
+/// What was said of a load that goes on, in rows.
+struct Told {
+    all: i64,
+    done: i64,
+    last: Instant,
+}
+
+impl Told {
+    /// So many rows more; a line for the person who waits, now and then.
+    fn more(&mut self, context: &Context, rows: i64) {
+        self.done += rows;
+        if self.done < self.all && self.last.elapsed() >= TOLD_EVERY {
+            self.last = Instant::now();
+            let mib = |rows: i64| (rows * ROW_BYTES) >> 20;
+            context.ui.note(&format!("loaded {} of {} MiB", mib(self.done), mib(self.all)));
+        }
+    }
+}
+
+fn load_one(
+    context: &Context,
+    cluster: &Arc<dyn Cluster>,
+    content: Content,
+    rows: i64,
+    told: &mut Told,
+) -> Thrower<()> {
     let target = || SqlTarget::Content(content);
     cluster.sql(target(), "create table if not exists segsh_load(data blob)", &[])?;
     let mut left = rows;
@@ -85,6 +156,7 @@ fn load_one(context: &Context, cluster: &Arc<dyn Cluster>, content: Content, row
         let text = format!("insert into segsh_load(data) values {}", values.join(", "));
         cluster.sql(target(), &text, &[])?;
         left -= now;
+        told.more(context, now);
     }
     Ok(())
 }
@@ -138,15 +210,15 @@ impl Record for TrafficReport {
     const NAME: &'static str = "TrafficReport";
     fn fields() -> Vec<Field<Self>> {
         fields! {
-            running: "whether the writers still write" => |t| t.running;
-            acknowledged: "inserts that were answered as done" => |t| t.acknowledged;
-            refused: "inserts that failed for certain" => |t| t.refused;
-            unknown: "inserts answered 08007, or not at all" => |t| t.unknown;
-            found: "acknowledged rows that are there, () before stop()" => |t| optional(t.found);
-            lost: "acknowledged rows that are not there, () before stop()" => |t| optional(t.lost);
-            wrong: "rows twice there, or there though refused, () before stop()" => |t| optional(t.wrong);
-            longest_wait_ms: "the longest time between two acknowledged inserts of a writer" => |t| t.longest_wait_ms;
-            elapsed_ms: "how long the writers wrote" => |t| t.elapsed_ms;
+            running: "bool", "whether the writers still write" => |t| t.running;
+            acknowledged: "int", "inserts that were answered as done" => |t| t.acknowledged;
+            refused: "int", "inserts that failed for certain" => |t| t.refused;
+            unknown: "int", "inserts answered 08007, or not at all" => |t| t.unknown;
+            found: "int?", "acknowledged rows that are there, () before stop()" => |t| optional(t.found);
+            lost: "int?", "acknowledged rows that are not there, () before stop()" => |t| optional(t.lost);
+            wrong: "int?", "rows twice there, or there though refused, () before stop()" => |t| optional(t.wrong);
+            longest_wait_ms: "int", "the longest time between two acknowledged inserts of a writer" => |t| t.longest_wait_ms;
+            elapsed_ms: "int", "how long the writers wrote" => |t| t.elapsed_ms;
         }
     }
     fn text(&self, _context: &Context) -> String {
@@ -174,7 +246,7 @@ impl Record for TrafficRecord {
     const NAME: &'static str = "Traffic";
     fn fields() -> Vec<Field<Self>> {
         fields! {
-            running: "whether the writers still write" => |t| t.0.run.borrow().is_some();
+            running: "bool", "whether the writers still write" => |t| t.0.run.borrow().is_some();
         }
     }
     fn text(&self, context: &Context) -> String {
@@ -199,6 +271,10 @@ impl Traffic {
 /// `demo::traffic()`: the running traffic of this session, or a new one.
 pub(super) fn traffic(context: &Context) -> Thrower {
     let cluster = drill(context, "demo::traffic")?;
+    if context.only_names(|| "demo::traffic()".into()) {
+        let idle = Traffic { run: RefCell::new(None), ended: RefCell::new(None) };
+        return Ok(Dynamic::from(TrafficRecord(Rc::new(idle))));
+    }
     if let Some(running) = context.traffic.borrow().as_ref()
         && running.run.borrow().is_some()
     {
@@ -226,7 +302,16 @@ pub(super) fn stop(context: &Context, record: &TrafficRecord) -> Thrower {
         return Ok(Dynamic::from(record.0.report()));
     };
     let mut report = run.report();
-    let writers = run.stop();
+    let writers = match run.stop(|| context.ui.interrupted()) {
+        Ok(writers) => writers,
+        Err(still_writing) => {
+            // They have been told to end; what they were answered can still be asked for.
+            record.0.run.replace(Some(still_writing));
+            return Err(Thrown::interrupted_saying(
+                "a writer still waits for an answer; stop() again reads everything back",
+            ));
+        }
+    };
     report.running = false;
     report.acknowledged = 0;
     report.refused = 0;

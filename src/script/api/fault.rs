@@ -1,12 +1,39 @@
 //! `fault::`: faults for drills. They exist on demo clusters and those made for drills.
 
+use super::binding::api;
 use super::state::SegmentRecord;
 use crate::cluster::{Cluster, Fault};
 use crate::core::ids::Dbid;
+use crate::script::catalog::{Entry, entry};
 use crate::script::context::Context;
 use crate::script::thrown::{Thrower, Thrown};
-use rhai::Dynamic;
+use rhai::{Dynamic, ImmutableString, Module};
+use std::rc::Rc;
 use std::sync::Arc;
+
+/// What is bound here.
+pub(super) const ENTRIES: &[Entry] = &[
+    entry!(
+        "kill", &[&["segment: Segment"]], "()", "SIGKILL of a segment's process; drill clusters only.",
+        "fault::kill(state().content(0).primary)", namespace: "fault", changes: true
+    ),
+    entry!(
+        "stop_host", &[&["host: string"]], "()",
+        "SIGKILL of a host's agent and of every segment on it; drill clusters only.",
+        "fault::stop_host(\"sdw1\")", namespace: "fault", changes: true
+    ),
+    entry!(
+        "start_host", &[&["host: string"]], "()",
+        "Starts a host's agent again; its segments stay down until recovered.",
+        "fault::start_host(\"sdw1\")", namespace: "fault", changes: true
+    ),
+];
+
+pub(super) fn bind_all(module: &mut Module, context: &Rc<Context>) {
+    api!(module, context, "fault::kill", 0, |c, s: Dynamic| { kill(c, &s) });
+    api!(module, context, "fault::stop_host", 0, |c, h: ImmutableString| { stop_host(c, &h) });
+    api!(module, context, "fault::start_host", 0, |c, h: ImmutableString| { start_host(c, &h) });
+}
 
 /// The cluster, when it is one for drills.
 pub(super) fn drill<'a>(context: &'a Context, function: &str) -> Thrower<&'a Arc<dyn Cluster>> {
@@ -25,6 +52,9 @@ pub(super) fn kill(context: &Context, target: &Dynamic) -> Thrower {
         return Err(not_a_segment(target));
     };
     let dbid: Dbid = segment.0.row.dbid;
+    if context.only_names(|| format!("fault::kill(state().segment({dbid}))")) {
+        return Ok(Dynamic::UNIT);
+    }
     cluster.fault(&Fault::Kill(dbid))?;
     Ok(Dynamic::UNIT)
 }
@@ -41,12 +71,18 @@ fn not_a_segment(target: &Dynamic) -> Thrown {
 
 /// `fault::stop_host(name)`.
 pub(super) fn stop_host(context: &Context, host: &str) -> Thrower {
-    drill(context, "fault::stop_host")?.fault(&Fault::StopHost(host.to_string()))?;
+    let cluster = drill(context, "fault::stop_host")?;
+    if !context.only_names(|| format!("fault::stop_host({host:?})")) {
+        cluster.fault(&Fault::StopHost(host.to_string()))?;
+    }
     Ok(Dynamic::UNIT)
 }
 
 /// `fault::start_host(name)`.
 pub(super) fn start_host(context: &Context, host: &str) -> Thrower {
-    drill(context, "fault::start_host")?.fault(&Fault::StartHost(host.to_string()))?;
+    let cluster = drill(context, "fault::start_host")?;
+    if !context.only_names(|| format!("fault::start_host({host:?})")) {
+        cluster.fault(&Fault::StartHost(host.to_string()))?;
+    }
     Ok(Dynamic::UNIT)
 }

@@ -25,16 +25,16 @@ impl Record for OutcomeRecord {
     const NAME: &'static str = "Outcome";
     fn fields() -> Vec<Field<Self>> {
         fields! {
-            verb: "the call" => |o| text(&o.0.verb);
-            status: "done, started, planned, partial, refused, unknown, cancelled, declined or differs" => |o| text(o.0.status.word());
-            exit: "the exit code it would give" => |o| i64::from(o.0.status.exit());
-            done: "whether everything asked for is done" => |o| o.0.status == crate::cluster::OutcomeStatus::Done;
-            op: "the coordinator's operation, or () when there was nothing to do" => |o| optional(o.0.op);
-            segments: "every segment's part" => |o| o.0.segments.iter().map(|s| Dynamic::from(SegmentOutcomeRecord(s.clone()))).collect::<Array>();
-            refusals: "what was left out, and why" => |o| o.0.refusals.iter().map(|r| Dynamic::from(RefusalRecord(r.clone()))).collect::<Array>();
-            elapsed_ms: "how long it took" => |o| o.0.elapsed_ms;
-            message: "one sentence" => |o| text(&o.0.message);
-            next: "the next step, as it would be typed" => |o| text(&o.0.next);
+            verb: "string", "the call" => |o| text(&o.0.verb);
+            status: "string", "done, started, planned, partial, refused, unknown, cancelled, declined or differs" => |o| text(o.0.status.word());
+            exit: "int", "the exit code it would give" => |o| i64::from(o.0.status.exit());
+            done: "bool", "whether everything asked for is done" => |o| o.0.status == crate::cluster::OutcomeStatus::Done;
+            op: "int?", "the coordinator's operation, or () when there was nothing to do" => |o| optional(o.0.op);
+            segments: "[SegmentOutcome]", "every segment's part" => |o| o.0.segments.iter().map(|s| Dynamic::from(SegmentOutcomeRecord(s.clone()))).collect::<Array>();
+            refusals: "[Refusal]", "what was left out, and why" => |o| o.0.refusals.iter().map(|r| Dynamic::from(RefusalRecord(r.clone()))).collect::<Array>();
+            elapsed_ms: "int", "how long it took" => |o| o.0.elapsed_ms;
+            message: "string", "one sentence" => |o| text(&o.0.message);
+            next: "string", "the next step, as it would be typed" => |o| text(&o.0.next);
         }
     }
     fn text(&self, context: &Context) -> String {
@@ -49,18 +49,18 @@ impl Record for SegmentOutcomeRecord {
     const NAME: &'static str = "SegmentOutcome";
     fn fields() -> Vec<Field<Self>> {
         fields! {
-            content: "its content" => |s| s.0.content.0;
-            dbid: "its number" => |s| s.0.dbid.0;
-            host: "its host" => |s| text(&s.0.host);
-            status: "how its part ended" => |s| text(s.0.status.word());
-            how: "incremental, full, switched, restarted or verified" => |s| text(&s.0.how);
-            copied_blocks: "blocks of 4 KiB copied" => |s| s.0.copied_blocks;
-            copied_bytes: "bytes copied" => |s| s.0.copied_bytes;
-            verified_bytes: "bytes compared" => |s| s.0.verified_bytes;
-            differing_blocks: "blocks of 4 KiB that differ" => |s| s.0.differing_blocks;
-            paused_us: "the pauses of reads and writes, in microseconds" => |s| s.0.paused_us.iter().map(|p| Dynamic::from(*p)).collect::<Array>();
-            pair: "the pair's health at the end" => |s| text(&s.0.pair);
-            note: "what is worth knowing" => |s| text(&s.0.note);
+            content: "int", "its content" => |s| s.0.content.0;
+            dbid: "int", "its number" => |s| s.0.dbid.0;
+            host: "string", "its host" => |s| text(&s.0.host);
+            status: "string", "how its part ended" => |s| text(s.0.status.word());
+            how: "string", "incremental, full, switched, restarted or verified" => |s| text(&s.0.how);
+            copied_blocks: "int", "blocks of 4 KiB copied" => |s| s.0.copied_blocks;
+            copied_bytes: "int", "bytes copied" => |s| s.0.copied_bytes;
+            verified_bytes: "int", "bytes compared" => |s| s.0.verified_bytes;
+            differing_blocks: "int", "blocks of 4 KiB that differ" => |s| s.0.differing_blocks;
+            paused_us: "[int]", "the pauses of reads and writes, in microseconds" => |s| s.0.paused_us.iter().map(|p| Dynamic::from(*p)).collect::<Array>();
+            pair: "string", "the pair's health at the end" => |s| text(&s.0.pair);
+            note: "string", "what is worth knowing" => |s| text(&s.0.note);
         }
     }
     fn text(&self, _context: &Context) -> String {

@@ -1,20 +1,51 @@
 //! `Plan`: what a change would do. It can be looked at, applied, saved and put in a sequence.
 
+use super::binding::api;
 use super::outcome::OutcomeRecord;
 use super::refusal::RefusalRecord;
 use crate::cluster::{Plan, State, saved, state_after};
 use crate::core::row::{PairRow, Role};
+use crate::script::catalog::{Entry, RAISE, STALL, TIMEOUT, WAIT, entry};
 use crate::script::context::Context;
 use crate::script::json;
 use crate::script::record::{Field, Record, fields, register as register_record};
 use crate::script::sequence::merged;
 use crate::script::thrown::{Thrower, Thrown};
-use rhai::{Array, Dynamic, Engine, ImmutableString, Map};
+use rhai::{Array, Dynamic, Engine, ImmutableString, Map, Module};
 use serde_json::Value;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use std::rc::Rc;
+
+/// What is bound here.
+pub(super) const ENTRIES: &[Entry] = &[
+    entry!(
+        "plan_sequence",
+        &[&["plans: array"]],
+        "Plan",
+        "Several plans as one, each made on the rows that the one before predicts.",
+        "let a = plan_recover(); plan_sequence([a, plan_rebalance(#{ after: a })])"
+    ),
+    entry!("load_plan", &[&["file: string"]], "Plan", "Reads a plan that was saved.", "load_plan(\"f\").apply()"),
+    entry!(
+        "apply", &[&["plan: Plan"], &["plan: Plan", "options: map"]], "Outcome",
+        "Applies a plan; refused when what it depends on has changed.", "plan_recover().apply()",
+        method_of: "Plan", options: &[WAIT, TIMEOUT, STALL, RAISE], changes: true
+    ),
+    entry!(
+        "save", &[&["plan: Plan", "file: string"]], "()", "Writes a plan to a file.",
+        "plan_recover().save(\"f\")", method_of: "Plan"
+    ),
+];
+
+pub(super) fn bind_all(module: &mut Module, context: &Rc<Context>) {
+    api!(module, context, "plan_sequence", 0, |_c, plans: Array| { sequence(&plans) });
+    api!(module, context, "load_plan", 0, |_c, file: ImmutableString| load(&file));
+    api!(module, context, "plan.apply", 0, |c, p: &mut PlanRecord| { super::change::apply(c, p, &Dynamic::UNIT) });
+    api!(module, context, "plan.apply", 1, |c, p: &mut PlanRecord, o: Dynamic| { super::change::apply(c, p, &o) });
+    api!(module, context, "plan.save", 0, |_c, p: &mut PlanRecord, file: ImmutableString| { save(p, &file) });
+}
 
 /// One plan, or several in their order.
 #[derive(Clone, PartialEq)]
@@ -85,18 +116,18 @@ impl Record for PlanRecord {
     const NAME: &'static str = "Plan";
     fn fields() -> Vec<Field<Self>> {
         fields! {
-            id: "four digits that name it" => |p| ImmutableString::from(p.shown().id);
-            state_id: "the fingerprint of the state it was made from" => |p| ImmutableString::from(p.shown().state_id);
-            verb: "the call it is of" => |p| p.plans.iter().map(Plan::verb).collect::<Vec<_>>().join(", ");
-            made_ms: "when it was made, Unix milliseconds" => |p| p.shown().made_ms;
-            steps: "what would be done" => |p| p.steps();
-            joined: "what is under way and would be waited for" => |p| json::to_dynamic(&json::plan_json(&p.shown())["joined"]);
-            refusals: "what is refused, and why" => |p| refusals(p);
-            refuses: "whether the whole call is refused" => |p| p.plans.iter().any(|p| p.refuses);
-            is_empty: "whether there is nothing to do" => |p| p.plans.iter().all(Plan::is_empty);
-            after: "the rows it predicts" => |p| p.after_rows();
-            notes: "worth knowing before saying yes" => |p| p.shown().notes.into_iter().map(Dynamic::from).collect::<Array>();
-            predicted: "how applying it would end" => |p| ImmutableString::from(p.shown().predicted().word());
+            id: "string", "four digits that name it" => |p| ImmutableString::from(p.shown().id);
+            state_id: "string", "the fingerprint of the state it was made from" => |p| ImmutableString::from(p.shown().state_id);
+            verb: "string", "the call it is of" => |p| p.plans.iter().map(Plan::verb).collect::<Vec<_>>().join(", ");
+            made_ms: "int", "when it was made, Unix milliseconds" => |p| p.shown().made_ms;
+            steps: "[map]", "what would be done" => |p| p.steps();
+            joined: "[map]", "what is under way and would be waited for" => |p| json::to_dynamic(&json::plan_json(&p.shown())["joined"]);
+            refusals: "[Refusal]", "what is refused, and why" => |p| refusals(p);
+            refuses: "bool", "whether the whole call is refused" => |p| p.plans.iter().any(|p| p.refuses);
+            is_empty: "bool", "whether there is nothing to do" => |p| p.plans.iter().all(Plan::is_empty);
+            after: "[map]", "the rows it predicts" => |p| p.after_rows();
+            notes: "[string]", "worth knowing before saying yes" => |p| p.shown().notes.into_iter().map(Dynamic::from).collect::<Array>();
+            predicted: "string", "how applying it would end" => |p| ImmutableString::from(p.shown().predicted().word());
         }
     }
     fn text(&self, context: &Context) -> String {

@@ -1,10 +1,34 @@
 //! `procedures()` and `procedure(name, options)`: the documented recoveries as modules.
 
+use super::binding::{Fallible, api, bind};
+use crate::script::catalog::{Entry, entry};
 use crate::script::context::Context;
 use crate::script::modules::procedure_docs;
 use crate::script::near::is_it;
 use crate::script::thrown::Thrown;
-use rhai::{Array, Dynamic, EvalAltResult, Map, NativeCallContext, Scope};
+use rhai::{Array, Dynamic, EvalAltResult, ImmutableString, Map, Module, NativeCallContext, Scope};
+use std::rc::Rc;
+
+/// What is bound here.
+pub(super) const ENTRIES: &[Entry] = &[
+    entry!("procedures", &[&[]], "[map]", "The procedures that can be run, each with its purpose.", "procedures()"),
+    entry!(
+        "procedure", &[&["name: string"], &["name: string", "options: map"]], "any",
+        "Runs a procedure: its run(options).", "procedure(\"recover_double_fault\")", changes: true
+    ),
+];
+
+pub(super) fn bind_all(module: &mut Module, context: &Rc<Context>) {
+    api!(module, context, "procedures", 0, |_c| Ok(list().into()));
+    let shared = Rc::clone(context);
+    bind(module, "procedure", 0, move |native: NativeCallContext, name: ImmutableString| -> Fallible {
+        run(&native, &shared, &name, Map::new())
+    });
+    let shared = Rc::clone(context);
+    bind(module, "procedure", 1, move |native: NativeCallContext, name: ImmutableString, options: Map| -> Fallible {
+        run(&native, &shared, &name, options)
+    });
+}
 
 /// `procedures()`.
 pub(super) fn list() -> Array {

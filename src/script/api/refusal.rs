@@ -16,12 +16,12 @@ impl Record for RefusalRecord {
     const NAME: &'static str = "Refusal";
     fn fields() -> Vec<Field<Self>> {
         fields! {
-            code: "the documented code; help(code) explains it" => |r| ImmutableString::from(r.0.code.code());
-            content: "the content, or ()" => |r| optional(r.0.content.map(|c| c.0));
-            dbid: "the segment, or ()" => |r| optional(r.0.dbid.map(|d| d.0));
-            host: "the host, or ()" => |r| optional(r.0.host.as_deref().map(ImmutableString::from));
-            cause: "what was seen" => |r| ImmutableString::from(r.0.cause.as_str());
-            next: "the next step, as it would be typed" => |r| ImmutableString::from(r.0.next.as_str());
+            code: "string", "the documented code; help(code) explains it" => |r| ImmutableString::from(r.0.code.code());
+            content: "int?", "the content, or ()" => |r| optional(r.0.content.map(|c| c.0));
+            dbid: "int?", "the segment, or ()" => |r| optional(r.0.dbid.map(|d| d.0));
+            host: "string?", "the host, or ()" => |r| optional(r.0.host.as_deref().map(ImmutableString::from));
+            cause: "string", "what was seen" => |r| ImmutableString::from(r.0.cause.as_str());
+            next: "string", "the next step, as it would be typed" => |r| ImmutableString::from(r.0.next.as_str());
         }
     }
     fn text(&self, context: &Context) -> String {

@@ -1,11 +1,14 @@
 //! A list of segments: a type of its own, so that it prints as a table and can be a target.
 
+use super::binding::{Fallible, bind};
 use super::state::SegmentRecord;
 use crate::cluster::Segment;
-use crate::script::context::{Context, guard};
+use crate::script::catalog::{Entry, entry};
+use crate::script::context::Context;
 use crate::script::json;
+use crate::script::record::{Field, Record, fields, register as register_record};
 use crate::script::thrown::Thrown;
-use rhai::{Array, Dynamic, Engine, EvalAltResult, FnPtr, ImmutableString, NativeCallContext};
+use rhai::{Array, Dynamic, Engine, EvalAltResult, FnPtr, Module, NativeCallContext};
 use serde_json::Value;
 use std::rc::Rc;
 
@@ -22,8 +25,15 @@ impl Segments {
         self.0.iter().map(|s| Dynamic::from(Self::record(s))).collect()
     }
 
-    pub fn json(&self) -> Value {
-        Value::Array(self.0.iter().map(json::segment_json).collect())
+    fn contents(&self) -> Array {
+        let mut contents: Vec<i64> = self.0.iter().map(|s| s.row.content.0).collect();
+        contents.sort_unstable();
+        contents.dedup();
+        contents.into_iter().map(Dynamic::from).collect()
+    }
+
+    fn holds(&self, segment: &SegmentRecord) -> bool {
+        self.0.iter().any(|s| s.row.dbid == segment.0.row.dbid)
     }
 
     fn at(&self, index: i64) -> Result<SegmentRecord, Box<EvalAltResult>> {
@@ -42,8 +52,6 @@ impl IntoIterator for Segments {
         self.0.iter().map(Self::record).collect::<Vec<_>>().into_iter()
     }
 }
-
-type Fallible<T> = Result<T, Box<EvalAltResult>>;
 
 fn filter(native: NativeCallContext, list: &mut Segments, f: FnPtr) -> Fallible<Segments> {
     let mut kept = Vec::new();
@@ -66,33 +74,64 @@ fn not_bool(name: &str, found: &str) -> Box<EvalAltResult> {
     Thrown::script("type_mismatch", message).into()
 }
 
+impl Record for Segments {
+    const NAME: &'static str = "Segments";
+    fn fields() -> Vec<Field<Self>> {
+        fields! {
+            len: "int", "how many there are" => |l| l.0.len() as i64;
+            is_empty: "bool", "whether there is none" => |l| l.0.is_empty();
+            dbids: "[int]", "their numbers" => |l| l.0.iter().map(|s| Dynamic::from(s.row.dbid.0)).collect::<Array>();
+            contents: "[int]", "their contents, each once" => |l| l.contents();
+        }
+    }
+    fn text(&self, context: &Context) -> String {
+        context.renderer.segments(&self.0)
+    }
+    fn json(&self) -> Value {
+        Value::Array(self.0.iter().map(json::segment_json).collect())
+    }
+}
+
+/// What is bound here.
+pub(super) const ENTRIES: &[Entry] = &[
+    entry!(
+        "filter", &[&["segments: Segments", "test: closure"]], "Segments", "The segments for which the closure is true.",
+        "state().segments.filter(|s| s.role == \"p\")", method_of: "Segments"
+    ),
+    entry!(
+        "map", &[&["segments: Segments", "change: closure"]], "array", "What the closure makes of every segment.",
+        "state().down.map(|s| s.host)", method_of: "Segments"
+    ),
+    entry!(
+        "contains", &[&["segments: Segments", "segment: Segment"]], "bool", "Whether a segment is among them; also `in`.",
+        "state().segment(5) in state().down", method_of: "Segments"
+    ),
+    entry!(
+        "len", &[&["segments: Segments"]], "int", "How many there are.", "state().down.len()", method_of: "Segments"
+    ),
+    entry!(
+        "is_empty", &[&["segments: Segments"]], "bool", "Whether there is none.", "state().down.is_empty()",
+        method_of: "Segments"
+    ),
+    entry!(
+        "to_array", &[&["segments: Segments"]], "[Segment]", "The segments as an array, which can be sorted and changed.",
+        "state().segments.to_array()", method_of: "Segments"
+    ),
+];
+
+/// Methods of the list.
+pub(super) fn bind_all(module: &mut Module, _context: &Rc<Context>) {
+    bind(module, "segments.filter", 0, filter);
+    bind(module, "segments.map", 0, map);
+    bind(module, "segments.contains", 0, |l: &mut Segments, s: SegmentRecord| l.holds(&s));
+    bind(module, "segments.len", 0, |l: &mut Segments| l.0.len() as i64);
+    bind(module, "segments.is_empty", 0, |l: &mut Segments| l.0.is_empty());
+    bind(module, "segments.to_array", 0, |l: &mut Segments| l.array());
+}
+
 /// Registers the list.
 pub(super) fn register(engine: &mut Engine, context: &Rc<Context>) {
-    engine.register_type_with_name::<Segments>("Segments");
+    register_record::<Segments>(engine, context);
     engine.register_iterator::<Segments>();
-    engine.register_get("len", |l: &mut Segments| l.0.len() as i64);
-    engine.register_fn("len", |l: &mut Segments| l.0.len() as i64);
-    engine.register_fn("is_empty", |l: &mut Segments| l.0.is_empty());
-    engine.register_get("is_empty", |l: &mut Segments| l.0.is_empty());
     engine.register_indexer_get(|l: &mut Segments, i: i64| l.at(i));
-    engine.register_fn("filter", filter);
-    engine.register_fn("map", map);
-    engine.register_fn("to_array", |l: &mut Segments| l.array());
-    engine.register_get("dbids", |l: &mut Segments| -> Array { l.0.iter().map(|s| s.row.dbid.0.into()).collect() });
-    engine.register_get("contents", |l: &mut Segments| -> Array {
-        let mut contents: Vec<i64> = l.0.iter().map(|s| s.row.content.0).collect();
-        contents.sort_unstable();
-        contents.dedup();
-        contents.into_iter().map(Dynamic::from).collect()
-    });
-    engine.register_fn("contains", |l: &mut Segments, s: SegmentRecord| l.0.iter().any(|x| x.row.dbid == s.0.row.dbid));
-    engine.register_fn("==", |a: Segments, b: Segments| a == b);
-    engine.register_fn("!=", |a: Segments, b: Segments| a != b);
-    engine.register_fn("to_json", |l: &mut Segments| l.json().to_string());
-    for name in ["to_string", "to_debug", "print", "debug"] {
-        let context = Rc::clone(context);
-        engine.register_fn(name, move |l: &mut Segments| -> Fallible<ImmutableString> {
-            guard(name, || Ok(context.renderer.segments(&l.0).trim_end().into()))
-        });
-    }
 }

@@ -1,17 +1,81 @@
 //! What belongs to the session rather than to the cluster: `help`, `exit`, `sleep`, `ping`,
 //! `setting`, and the fields that every caught error has.
 
+use super::binding::{Fallible, api, bind};
 use super::state::StateRecord;
 use crate::core::ids::Content;
+use crate::script::catalog::{Entry, entry};
 use crate::script::context::Context;
 use crate::script::error::code_of_builtin;
 use crate::script::help;
 use crate::script::json;
 use crate::script::thrown::{Thrower, Thrown};
 use crate::script::units;
-use rhai::{Dynamic, Engine, EvalAltResult, ImmutableString, Position};
+use rhai::{Dynamic, Engine, EvalAltResult, ImmutableString, Module, Position};
 use std::rc::Rc;
 use std::time::Duration;
+
+/// What is bound here.
+pub(super) const ENTRIES: &[Entry] = &[
+    entry!("ping", &[&["host: string"]], "map", "Whether a host's agent answers, and why not.", "ping(\"sdw2\").ok"),
+    entry!(
+        "setting",
+        &[&["name: string"], &["name: string", "value: any"]],
+        "string",
+        "Reads a setting of the cluster, or writes it durably.",
+        "setting(\"gp_fts_probe_interval\", \"1s\")"
+    ),
+    entry!(
+        "fts_pause", &[&[], &["time: string"]], "State",
+        "FTS promotes no mirror for this time, 10m when not given; it ends by itself.",
+        "fts_pause(\"10m\")", changes: true
+    ),
+    entry!(
+        "fts_resume", &[&[]], "State", "Ends a pause of FTS; a failover that waited for it happens now.",
+        "fts_resume()", changes: true
+    ),
+    entry!(
+        "evidence",
+        &[&["content: int"]],
+        "map",
+        "What FTS knows of a content now, saw in its last rounds, and decided from what.",
+        "evidence(2).decisions"
+    ),
+    entry!("args", &[&[]], "[string]", "The arguments after the script's name.", "args()[0]"),
+    entry!("exit", &[&[], &["code: int"]], "()", "Ends the script with this exit code; it can't be caught.", "exit(3)"),
+    entry!(
+        "help",
+        &[&[], &["subject: string"]],
+        "()",
+        "What there is: a function, a record, a refusal's code, a procedure.",
+        "help(\"recover\")"
+    ),
+];
+
+pub(super) fn bind_all(module: &mut Module, context: &Rc<Context>) {
+    api!(module, context, "ping", 0, |c, h: ImmutableString| { ping(c, &h) });
+    api!(module, context, "setting", 0, |c, n: ImmutableString| { setting(c, &n, None) });
+    api!(module, context, "setting", 1, |c, n: ImmutableString, v: Dynamic| { setting(c, &n, Some(&v)) });
+    api!(module, context, "fts_pause", 0, |c| fts_pause(c, None));
+    api!(module, context, "fts_pause", 1, |c, time: Dynamic| { fts_pause(c, Some(&time)) });
+    api!(module, context, "fts_resume", 0, |c| fts_resume(c));
+    api!(module, context, "evidence", 0, |c, n: i64| evidence(c, n));
+    api!(module, context, "args", 0, |c| args(c));
+    api!(module, context, "help", 0, |c| help(c, None));
+    api!(module, context, "help", 1, |c, s: ImmutableString| { help(c, Some(&s)) });
+    let shared = Rc::clone(context);
+    bind(module, "exit", 0, move || -> Fallible { exit(&shared, 0) });
+    let shared = Rc::clone(context);
+    bind(module, "exit", 1, move |code: Dynamic| -> Fallible {
+        let code = code
+            .as_int()
+            .map_err(|found| Thrown::script("type_mismatch", format!("exit() takes a number, not {found}")))?;
+        exit(&shared, code)
+    });
+}
+
+/// What a dry run assumes of a pause without a time: the coordinator's default is documented as 10m.
+const PAUSE_DEFAULT_MS: i64 = 600_000;
 
 /// `help()` and `help(subject)`: printed, as help is read and not computed with.
 pub(super) fn help(context: &Context, subject: Option<&str>) -> Thrower {
@@ -58,7 +122,13 @@ pub(super) fn setting(context: &Context, name: &str, value: Option<&Dynamic>) ->
         }
     });
     let value = value.transpose()?;
-    Ok(context.cluster()?.setting(name, value.as_deref())?.into())
+    let cluster = context.cluster()?;
+    if let Some(value) = &value
+        && context.only_names(|| format!("setting({name:?}, {value:?})"))
+    {
+        return Ok(value.clone().into());
+    }
+    Ok(cluster.setting(name, value.as_deref())?.into())
 }
 
 /// `fts_pause()` and `fts_pause("10m")`.
@@ -71,12 +141,27 @@ pub(super) fn fts_pause(context: &Context, time: Option<&Dynamic>) -> Thrower {
         units::duration_ms(&text).map_err(|e| Thrown::script("bad_time", e.to_string()))
     };
     let for_ms = time.map(read).transpose()?;
-    Ok(Dynamic::from(StateRecord(Rc::new(context.cluster()?.fts_pause(for_ms)?))))
+    let cluster = context.cluster()?;
+    let time = time.map(|t| format!("{:?}", t.to_string())).unwrap_or_default();
+    if context.only_names(|| format!("fts_pause({time})")) {
+        let mut state = context.state()?;
+        state.fts_paused_until_ms = Some(state.time_ms.saturating_add(for_ms.unwrap_or(PAUSE_DEFAULT_MS)));
+        context.imagine(state.clone());
+        return Ok(Dynamic::from(StateRecord(Rc::new(state))));
+    }
+    Ok(Dynamic::from(StateRecord(Rc::new(cluster.fts_pause(for_ms)?))))
 }
 
 /// `fts_resume()`.
 pub(super) fn fts_resume(context: &Context) -> Thrower {
-    Ok(Dynamic::from(StateRecord(Rc::new(context.cluster()?.fts_resume()?))))
+    let cluster = context.cluster()?;
+    if context.only_names(|| "fts_resume()".into()) {
+        let mut state = context.state()?;
+        state.fts_paused_until_ms = None;
+        context.imagine(state.clone());
+        return Ok(Dynamic::from(StateRecord(Rc::new(state))));
+    }
+    Ok(Dynamic::from(StateRecord(Rc::new(cluster.fts_resume()?))))
 }
 
 /// `evidence(content)`.
@@ -90,34 +175,50 @@ pub(super) fn args(context: &Context) -> Thrower {
     Ok(arguments.iter().map(|a| Dynamic::from(a.clone())).collect::<rhai::Array>().into())
 }
 
-/// Gives `code`, `exit`, `message` and `next` to whatever a script may catch: Rhai hands built-in
-/// errors over as maps without a code, and `throw "text"` as the text itself.
+/// Gives `code`, `exit`, `message` and `next` to whatever a script may catch: Rhai hands built-in errors over as maps without
+/// a code, and what a script throws as the value itself.
 pub(super) fn register_errors(engine: &mut Engine) {
-    engine.register_get("code", |_: &mut ImmutableString| ImmutableString::from("thrown"));
     engine.register_get("message", |text: &mut ImmutableString| text.clone());
-    engine.register_get("exit", |_: &mut ImmutableString| 1_i64);
-    engine.register_get("next", |_: &mut ImmutableString| ImmutableString::new());
-    engine.register_get("code", |_: &mut i64| ImmutableString::from("thrown"));
-    engine.register_get("message", |number: &mut i64| number.to_string());
-    engine.register_get("exit", |_: &mut i64| 1_i64);
-    engine.on_map_missing_property(|map, property, _| {
-        let missing = || {
-            let text = property.to_string();
-            Box::new(EvalAltResult::ErrorPropertyNotFound(text, Position::NONE))
-        };
-        let built_in = map.get("error").and_then(|e| e.clone().into_string().ok());
-        let Some(error) = built_in.filter(|_| map.contains_key("message")) else {
-            return match property {
-                // A map that the script itself threw without a code is an error like any other.
-                "code" if map.contains_key("message") => Ok(Dynamic::from("thrown").into()),
-                _ => Err(missing()),
-            };
-        };
-        match property {
-            "code" => Ok(Dynamic::from(code_of_builtin(&error)).into()),
-            "exit" => Ok(Dynamic::from(1_i64).into()),
-            "next" => Ok(Dynamic::from(String::new()).into()),
-            _ => Err(missing()),
-        }
+    register_thrown::<ImmutableString>(engine);
+    macro_rules! thrown_as_text {
+        ($($type:ty),*) => {$(
+            engine.register_get("message", |value: &mut $type| ImmutableString::from(value.to_string()));
+            register_thrown::<$type>(engine);
+        )*};
+    }
+    thrown_as_text!(i64, f64, bool, char);
+    engine.register_get("message", |_: &mut ()| ImmutableString::new());
+    register_thrown::<()>(engine);
+    engine.register_get("message", |list: &mut rhai::Array| {
+        ImmutableString::from(Dynamic::from(list.clone()).to_string())
     });
+    register_thrown::<rhai::Array>(engine);
+    engine.on_map_missing_property(|map, property, _| {
+        let fallback = error_property(map, property);
+        fallback
+            .map(Into::into)
+            .ok_or_else(|| Box::new(EvalAltResult::ErrorPropertyNotFound(property.to_string(), Position::NONE)))
+    });
+}
+
+/// The fields of a thrown value that says nothing of itself but its text.
+fn register_thrown<T: rhai::Variant + Clone>(engine: &mut Engine) {
+    engine.register_get("code", |_: &mut T| ImmutableString::from("thrown"));
+    engine.register_get("exit", |_: &mut T| 1_i64);
+    engine.register_get("next", |_: &mut T| ImmutableString::new());
+}
+
+/// What a map that was thrown has when it lacks the field itself. Nothing tells a thrown map from any other, so all maps
+/// have a `code`; the other fields only those that are errors by their own fields.
+fn error_property(map: &rhai::Map, property: &str) -> Option<Dynamic> {
+    let has = |key: &str| map.contains_key(key);
+    let built_in = map.get("error").and_then(|e| e.clone().into_string().ok()).filter(|_| has("message"));
+    let is_error = has("message") || has("code");
+    match property {
+        "code" => Some(built_in.map_or("thrown".to_string(), |error| code_of_builtin(&error)).into()),
+        "message" => Some(map.get("code").cloned().unwrap_or_else(|| Dynamic::from(map.clone()).to_string().into())),
+        "exit" if is_error => Some(Dynamic::from(1_i64)),
+        "next" if is_error => Some(Dynamic::from(String::new())),
+        _ => None,
+    }
 }

@@ -1,15 +1,77 @@
 //! `sql`, `sql_all` and the `Rows` they return.
 
+use super::binding::{Fallible, api, bind};
 use crate::cluster::{Rows, SqlTarget, Value as SqlValue};
 use crate::core::ids::Content;
+use crate::script::catalog::{Entry, entry};
 use crate::script::context::{Context, guard};
 use crate::script::json;
 use crate::script::near::is_it;
 use crate::script::record::{Field, Record, fields, register as register_record};
 use crate::script::thrown::{Thrower, Thrown};
-use rhai::{Array, Dynamic, Engine, EvalAltResult, ImmutableString};
+use rhai::{Array, Dynamic, Engine, ImmutableString, Module};
 use serde_json::Value;
 use std::rc::Rc;
+
+/// What is bound here.
+pub(super) const ENTRIES: &[Entry] = &[
+    entry!(
+        "sql",
+        &[
+            &["text: string"],
+            &["text: string", "parameters: array"],
+            &["content: int", "text: string"],
+            &["content: int", "text: string", "parameters: array"],
+        ],
+        "Rows",
+        "One statement on the catalog, or on a content's acting primary. NULL is ().",
+        "sql(2, \"select v from t where id = $1\", [7]).value()"
+    ),
+    entry!(
+        "sql_all",
+        &[&["text: string"], &["text: string", "parameters: array"]],
+        "Rows",
+        "Reads from every content; triggers a probe, and throws on a partial answer.",
+        "sql_all(\"select count(*) from t\")"
+    ),
+    entry!(
+        "one", &[&["rows: Rows"]], "SqlRow", "The only row; throws `not_one_row` when there are more or none.",
+        "sql(\"select v from t where id = $1\", [7]).one()[\"v\"]", method_of: "Rows"
+    ),
+    entry!(
+        "value", &[&["rows: Rows"]], "any", "The only value of the only row; throws when there are more or none.",
+        "sql(\"select count(*) from t\").value()", method_of: "Rows"
+    ),
+    entry!("len", &[&["rows: Rows"]], "int", "How many rows there are.", "sql(\"select 1\").len()", method_of: "Rows"),
+    entry!(
+        "is_empty", &[&["rows: Rows"]], "bool", "Whether there is no row.", "sql(\"select 1\").is_empty()",
+        method_of: "Rows"
+    ),
+    entry!(
+        "to_map", &[&["row: SqlRow"]], "map", "The row as a map of its columns.",
+        "sql(\"select 1 as one\").one().to_map().one", method_of: "SqlRow"
+    ),
+    entry!(
+        "to_json", &[&["row: SqlRow"]], "string", "The row as JSON, in the order of its columns.",
+        "sql(\"select 1 as one\").one().to_json()", method_of: "SqlRow"
+    ),
+];
+
+pub(super) fn bind_all(module: &mut Module, context: &Rc<Context>) {
+    use crate::cluster::SqlTarget::Catalog;
+    api!(module, context, "sql", 0, |c, t: ImmutableString| sql(c, Catalog, &t, &Array::new()));
+    api!(module, context, "sql", 1, |c, t: ImmutableString, p: Array| sql(c, Catalog, &t, &p));
+    api!(module, context, "sql", 2, |c, n: i64, t: ImmutableString| { sql(c, target(n), &t, &Array::new()) });
+    api!(module, context, "sql", 3, |c, n: i64, t: ImmutableString, p: Array| { sql(c, target(n), &t, &p) });
+    api!(module, context, "sql_all", 0, |c, t: ImmutableString| { sql_all(c, &t, &Array::new()) });
+    api!(module, context, "sql_all", 1, |c, t: ImmutableString, p: Array| sql_all(c, &t, &p));
+    api!(module, context, "rows.one", 0, |_c, r: &mut RowsRecord| r.one().map(Dynamic::from));
+    api!(module, context, "rows.value", 0, |_c, r: &mut RowsRecord| r.value());
+    bind(module, "rows.len", 0, |r: &mut RowsRecord| r.0.rows.len() as i64);
+    bind(module, "rows.is_empty", 0, |r: &mut RowsRecord| r.0.rows.is_empty());
+    bind(module, "sqlrow.to_map", 0, |r: &mut SqlRow| r.map());
+    bind(module, "sqlrow.to_json", 0, |r: &mut SqlRow| r.json().to_string());
+}
 
 /// Rows of a statement.
 #[derive(Clone, PartialEq)]
@@ -58,8 +120,32 @@ fn parameters(values: &Array) -> Thrower<Vec<SqlValue>> {
 
 /// `sql(text)` and `sql(content, text)`, each with parameters or without.
 pub(super) fn sql(context: &Context, target: SqlTarget, text: &str, values: &Array) -> Thrower {
-    let rows = context.cluster()?.sql(target, text, &parameters(values)?)?;
+    let cluster = context.cluster()?;
+    let values = parameters(values)?;
+    if !only_reads(text) && context.only_names(|| called(&target, text)) {
+        let nothing = Rows { columns: Vec::new(), rows: Vec::new(), affected: 0 };
+        return Ok(Dynamic::from(RowsRecord(Rc::new(nothing))));
+    }
+    let rows = cluster.sql(target, text, &values)?;
     Ok(Dynamic::from(RowsRecord(Rc::new(rows))))
+}
+
+/// Whether one statement only answers, as far as its words tell. What a dry run is not sure of it
+/// does not send.
+fn only_reads(text: &str) -> bool {
+    const READS: &[&str] = &["select", "values", "show", "explain", "with", "table"];
+    const WRITES: &[&str] = &["insert", "update", "delete", "replace", "into", "analyze"];
+    let text = text.trim().trim_end_matches(';').to_ascii_lowercase();
+    let mut words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|w| !w.is_empty());
+    let first = words.next().unwrap_or_default();
+    !text.contains(';') && READS.contains(&first) && !words.any(|w| WRITES.contains(&w))
+}
+
+fn called(target: &SqlTarget, text: &str) -> String {
+    match target {
+        SqlTarget::Catalog => format!("sql({text:?})"),
+        SqlTarget::Content(content) => format!("sql({content}, {text:?})"),
+    }
 }
 
 /// The target of `sql(2, …)`, the one place where a bare number is a content.
@@ -69,7 +155,13 @@ pub(super) fn target(content: i64) -> SqlTarget {
 
 /// `sql_all(text)`.
 pub(super) fn sql_all(context: &Context, text: &str, values: &Array) -> Thrower {
-    let rows = context.cluster()?.sql_all(text, &parameters(values)?)?;
+    let cluster = context.cluster()?;
+    let values = parameters(values)?;
+    if !only_reads(text) && context.only_names(|| format!("sql_all({text:?})")) {
+        let nothing = Rows { columns: Vec::new(), rows: Vec::new(), affected: 0 };
+        return Ok(Dynamic::from(RowsRecord(Rc::new(nothing))));
+    }
+    let rows = cluster.sql_all(text, &values)?;
     Ok(Dynamic::from(RowsRecord(Rc::new(rows))))
 }
 
@@ -146,9 +238,10 @@ impl Record for RowsRecord {
     const NAME: &'static str = "Rows";
     fn fields() -> Vec<Field<Self>> {
         fields! {
-            columns: "the columns' names, in their order" => |r| r.0.columns.iter().map(|c| Dynamic::from(c.clone())).collect::<Array>();
-            rows: "every row" => |r| r.clone().into_iter().map(Dynamic::from).collect::<Array>();
-            affected: "rows inserted, updated or deleted" => |r| r.0.affected;
+            columns: "[string]", "the columns' names, in their order" => |r| r.0.columns.iter().map(|c| Dynamic::from(c.clone())).collect::<Array>();
+            rows: "[SqlRow]", "every row" => |r| r.clone().into_iter().map(Dynamic::from).collect::<Array>();
+            len: "int", "how many rows there are" => |r| r.0.rows.len() as i64;
+            affected: "int", "rows inserted, updated or deleted" => |r| r.0.affected;
         }
     }
     fn text(&self, context: &Context) -> String {
@@ -159,18 +252,11 @@ impl Record for RowsRecord {
     }
 }
 
-type Fallible<T = Dynamic> = Result<T, Box<EvalAltResult>>;
-
 /// Registers the rows and the single row.
 pub(super) fn register(engine: &mut Engine, context: &Rc<Context>) {
     register_record::<RowsRecord>(engine, context);
     engine.register_iterator::<RowsRecord>();
-    engine.register_fn("len", |r: &mut RowsRecord| r.0.rows.len() as i64);
-    engine.register_get("len", |r: &mut RowsRecord| r.0.rows.len() as i64);
-    engine.register_fn("is_empty", |r: &mut RowsRecord| r.0.rows.is_empty());
     engine.register_indexer_get(|r: &mut RowsRecord, i: i64| -> Fallible<SqlRow> { guard("rows", || r.at(i)) });
-    engine.register_fn("one", |r: &mut RowsRecord| -> Fallible<SqlRow> { guard("one", || r.one()) });
-    engine.register_fn("value", |r: &mut RowsRecord| -> Fallible { guard("value", || r.value()) });
     register_row(engine);
 }
 
@@ -190,8 +276,6 @@ fn register_row(engine: &mut Engine) {
     });
     engine.register_fn("==", |a: SqlRow, b: SqlRow| a.map_eq(&b));
     engine.register_fn("!=", |a: SqlRow, b: SqlRow| !a.map_eq(&b));
-    engine.register_fn("to_map", |r: &mut SqlRow| r.map());
-    engine.register_fn("to_json", |r: &mut SqlRow| r.json().to_string());
     for name in ["to_string", "to_debug", "print", "debug"] {
         engine.register_fn(name, |r: &mut SqlRow| r.json().to_string());
     }

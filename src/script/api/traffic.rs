@@ -65,11 +65,18 @@ impl Run {
         }
     }
 
-    /// Ends the writers and returns what each was answered.
-    pub fn stop(mut self) -> Vec<Written> {
+    /// Ends the writers and returns what each was answered; the run itself when `interrupted` says so
+    /// while one still waits for an answer.
+    pub fn stop(mut self, interrupted: impl Fn() -> bool) -> Result<Vec<Written>, Run> {
         self.counters.stop.store(true, Ordering::Release);
+        while !self.threads.iter().all(JoinHandle::is_finished) {
+            if interrupted() {
+                return Err(self);
+            }
+            std::thread::sleep(PACE);
+        }
         // A writer that panicked has no answers to compare; the others still count.
-        self.threads.drain(..).filter_map(|t| t.join().ok()).collect()
+        Ok(self.threads.drain(..).filter_map(|t| t.join().ok()).collect())
     }
 }
 
@@ -239,7 +246,7 @@ mod tests {
         // Port 0 is never listened on, so every attempt fails at once.
         let run = start(&[Content(0)], ("127.0.0.1".into(), 0), 1).expect("thread");
         assert_eq!(run.report().acknowledged, 0);
-        let written = run.stop();
+        let written = run.stop(|| false).unwrap_or_default();
         assert_eq!(written.len(), 1);
         assert!(written[0].acknowledged.is_empty());
     }

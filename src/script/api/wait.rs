@@ -1,17 +1,52 @@
 //! `wait_until`: a wait with an end. It gives up on time, when nothing moves, and when what it waits
 //! for can't come by itself.
 
+use super::binding::{Fallible, api, bind};
 use super::state::StateRecord;
-use crate::cluster::{ContentState, PairHealth, State};
+use crate::cluster::{ContentState, Intent, PairHealth, Selection, State, plan, state_after};
 use crate::core::ids::Content;
-use crate::script::catalog;
-use crate::script::context::{Context, guard};
+use crate::script::catalog::{self, CONTENTS, Entry, STALL, TIMEOUT, entry};
+use crate::script::context::{Context, guard, now_ms};
 use crate::script::near::is_it;
 use crate::script::options::Options;
 use crate::script::thrown::{Thrower, Thrown};
-use rhai::{Dynamic, EvalAltResult, FnPtr, NativeCallContext};
+use rhai::{Dynamic, EvalAltResult, FnPtr, ImmutableString, Module, NativeCallContext};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
+
+/// What is bound here.
+pub(super) const ENTRIES: &[Entry] = &[
+    entry!(
+        "wait_until",
+        &[
+            &["condition: string"], &["condition: string", "options: map"],
+            &["condition: closure"], &["condition: closure", "options: map"],
+        ],
+        "State",
+        "Waits until \"synchronized\", \"operational\" or a closure over the state; returns that state. \
+         Throws `timed_out`, `stalled` or `cannot_happen` (exit 6).",
+        "wait_until(\"synchronized\", #{ timeout: \"10m\", stall: \"1m\" })",
+        options: &[CONTENTS, TIMEOUT, STALL]
+    ),
+    entry!("sleep", &[&["time: string"]], "()", "Waits; ends with Ctrl-C.", "sleep(\"5s\")"),
+];
+
+pub(super) fn bind_all(module: &mut Module, context: &Rc<Context>) {
+    api!(module, context, "wait_until", 0, |c, s: ImmutableString| { named(c, &s, &Dynamic::UNIT) });
+    api!(module, context, "wait_until", 1, |c, s: ImmutableString, o: Dynamic| { named(c, &s, &o) });
+    let shared = Rc::clone(context);
+    bind(module, "wait_until", 2, move |native: NativeCallContext, f: FnPtr| -> Fallible {
+        closure(&native, &shared, &f, &Dynamic::UNIT)
+    });
+    let shared = Rc::clone(context);
+    bind(module, "wait_until", 3, move |native: NativeCallContext, f: FnPtr, o: Dynamic| -> Fallible {
+        closure(&native, &shared, &f, &o)
+    });
+    api!(module, context, "sleep", 0, |c, time: Dynamic| { super::session::sleep(c, &time) });
+    // Rhai has a sleep of its own for numbers, which no Ctrl-C ends: these forms take its place.
+    api!(module, context, "sleep", 0, |c, time: i64| { super::session::sleep(c, &time.into()) });
+    api!(module, context, "sleep", 0, |c, time: f64| { super::session::sleep(c, &time.into()) });
+}
 
 /// Between two looks at the cluster.
 const POLL: Duration = Duration::from_millis(100);
@@ -89,22 +124,57 @@ pub(super) fn named(context: &Context, condition: &str, argument: &Dynamic) -> T
             .next(format!("conditions: {}, or a closure over the state", CONDITIONS.join(", "))));
     }
     let what = format!("\"{condition}\"");
+    if context.dry_run {
+        return rehearsed(context, condition, &options);
+    }
     let mut limits = Limits::new(&options);
-    let cluster = context.cluster()?;
     loop {
-        let state = cluster.state()?;
+        let state = seen_now(context)?;
         if holds(condition, &state, &options)? {
             return Ok(Dynamic::from(StateRecord(Rc::new(state))));
         }
         // What looks impossible may only be old news, so it is judged by a fresh probe.
         if never(&state, condition, &options).is_some()
-            && let Some(thrown) = never(&cluster.probe()?, condition, &options)
+            && let Some(thrown) = never(&context.probe()?, condition, &options)
         {
             return Err(thrown);
         }
         limits.check(&what, &state)?;
         context.sleep(POLL)?;
     }
+}
+
+/// The state as somebody sees it now. The last catalog of a coordinator that is gone proves nothing of
+/// now, and no wait changes it: then the probe's error ends the wait.
+fn seen_now(context: &Context) -> Thrower<State> {
+    let state = context.state()?;
+    if state.coordinator.pid.is_some() { Ok(state) } else { context.probe() }
+}
+
+/// Nothing moves in a dry run: what copies now is taken as copied, and nothing else is waited for.
+fn rehearsed(context: &Context, condition: &str, options: &Options) -> Thrower {
+    let now = seen_now(context)?;
+    let copied = copies_ended(&now, selected(&now, options)?);
+    let state = if condition == "synchronized" { copied } else { now.clone() };
+    if let Some(thrown) = never(&state, condition, options) {
+        return Err(thrown);
+    }
+    if !holds(condition, &state, options)? {
+        context.ui.note(&format!("would wait until {condition}"));
+    }
+    if state != now {
+        context.imagine(state.clone());
+    }
+    Ok(Dynamic::from(StateRecord(Rc::new(state))))
+}
+
+/// The state once every copy of these contents that is under way has ended well.
+fn copies_ended(state: &State, contents: Vec<&ContentState>) -> State {
+    let selection = Selection { contents: contents.iter().map(|c| c.content).collect(), ..Selection::default() };
+    let mut ended = plan(state, &Intent::Recover { selection, rate_bytes: None, jobs: None }, now_ms());
+    let joined: Vec<Content> = ended.joined.iter().map(|j| j.content).collect();
+    ended.after.retain(|row| joined.contains(&row.content));
+    state_after(state, &ended)
 }
 
 fn read(argument: &Dynamic) -> Thrower<Options> {
@@ -131,17 +201,17 @@ fn selected<'a>(state: &'a State, options: &Options) -> Thrower<Vec<&'a ContentS
     numbers.iter().map(find).collect()
 }
 
-/// Why pairs will not become synchronized by themselves: nobody copies, or nobody can.
+/// Why it will not become so by itself: nobody is at work, or nobody can be.
 fn never(state: &State, condition: &str, options: &Options) -> Option<Thrown> {
-    if condition != "synchronized" {
-        return None;
-    }
+    let operational = condition == "operational";
     let stuck = |c: &&&ContentState| match c.health {
-        PairHealth::DoubleFault | PairHealth::Quarantined => true,
-        PairHealth::ChangeTracking => c.operation.is_none(),
+        PairHealth::Quarantined => true,
+        // What restarts it is an operation, and makes it serve, though not yet synchronized.
+        PairHealth::DoubleFault => !operational || c.operation.is_none(),
+        PairHealth::ChangeTracking => !operational && c.operation.is_none(),
         _ => false,
     };
-    let contents = selected(state, options).ok()?;
+    let contents = if operational { state.contents.iter().collect() } else { selected(state, options).ok()? };
     let stuck = contents.iter().find(stuck)?;
     let next = match stuck.health {
         PairHealth::ChangeTracking => format!("recover(#{{ contents: [{}] }})", stuck.content),
@@ -149,7 +219,7 @@ fn never(state: &State, condition: &str, options: &Options) -> Option<Thrown> {
         _ => "state().rows".to_string(),
     };
     let message = format!(
-        "content {} is in {} and nothing is at work on it: it can't become synchronized by itself",
+        "content {} is in {} and nothing is at work on it: it can't become {condition} by itself",
         stuck.content,
         stuck.health.word()
     );
@@ -166,7 +236,7 @@ pub(super) fn closure(
     let options = guard("wait_until", || read(argument))?;
     let mut limits = Limits::new(&options);
     loop {
-        let state = Rc::new(guard("wait_until", || Ok(context.cluster()?.state()?))?);
+        let state = Rc::new(guard("wait_until", || context.state())?);
         let record = StateRecord(Rc::clone(&state));
         let answer: Dynamic = condition.call_within_context(native, (record.clone(),))?;
         let holds = answer.as_bool().map_err(|found| {
@@ -176,7 +246,15 @@ pub(super) fn closure(
         if holds {
             return Ok(Dynamic::from(record));
         }
+        if context.dry_run {
+            context.ui.note("would wait until a closure is true, which it is not yet");
+            return Ok(Dynamic::from(record));
+        }
         guard("wait_until", || {
+            if state.coordinator.pid.is_none() {
+                // It may have been what was waited for; when it was not, nothing can change any more.
+                context.probe()?;
+            }
             limits.check("a closure", &state)?;
             context.sleep(POLL)
         })?;

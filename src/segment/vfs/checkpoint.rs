@@ -99,8 +99,16 @@ impl Checkpointer {
     ) -> rusqlite::Result<Checkpointer> {
         let connection = open(vfs)?;
         let shared = Arc::new(Shared::default());
-        let mut worker =
-            Worker { connection, vfs: vfs.clone(), gate, config, evict, shared: Arc::clone(&shared), copied_to: 0 };
+        let mut worker = Worker {
+            connection,
+            vfs: vfs.clone(),
+            gate,
+            config,
+            evict,
+            shared: Arc::clone(&shared),
+            copied_to: 0,
+            failure: String::new(),
+        };
         let thread = std::thread::Builder::new()
             .name("checkpointer".to_owned())
             .spawn(move || worker.run())
@@ -143,6 +151,8 @@ struct Worker {
     shared: Arc<Shared>,
     /// The log's end at the last complete checkpoint.
     copied_to: u64,
+    /// How the last one failed; empty when it did not.
+    failure: String,
 }
 
 impl Worker {
@@ -159,10 +169,19 @@ impl Worker {
                     return;
                 }
             }
-            if let Err(e) = self.look() {
+            match self.look() {
+                Ok(()) => self.failure.clear(),
                 // The storage knows why, and ends the process if it must; a full disk passes.
-                tracing::warn!(error = %e, fault = ?super::take_fault(), "checkpoint failed");
+                Err(e) => self.tell(format!("{e} {:?}", super::take_fault())),
             }
+        }
+    }
+
+    /// A checkpoint that fails is tried again at once and for long: it is told once for each reason.
+    fn tell(&mut self, failure: String) {
+        if self.failure != failure {
+            tracing::warn!(failure, "checkpoint failed");
+            self.failure = failure;
         }
     }
 

@@ -3,7 +3,7 @@
 //! SQLite passes on a number only. The session that runs the statement runs its file operations on
 //! the same thread, so the words wait for it in a thread-local.
 
-use crate::engine::storage::StorageError;
+use crate::engine::storage::{FileId, StorageError};
 use rusqlite::ffi;
 use std::cell::RefCell;
 use thiserror::Error;
@@ -16,8 +16,8 @@ pub enum FileFault {
     /// One transaction would have outgrown the log.
     #[error("the transaction would outgrow the log's limit of {0} bytes")]
     LogCap(u64),
-    #[error("checksum mismatch in block {0} of main.db")]
-    Damage(u64),
+    #[error("checksum mismatch in block {} of {}", .1, .0.name())]
+    Damage(FileId, u64),
     #[error("{0}")]
     Misuse(String),
 }
@@ -39,7 +39,7 @@ pub(super) fn remember(fault: impl Into<FileFault>, io_code: i32) -> i32 {
         // I/O error too: its outcome is unknown.
         FileFault::Storage(StorageError::Full) if io_code != ffi::SQLITE_IOERR_FSYNC => ffi::SQLITE_FULL,
         FileFault::LogCap(_) => ffi::SQLITE_FULL,
-        FileFault::Damage(_) => ffi::SQLITE_IOERR_DATA,
+        FileFault::Damage(..) => ffi::SQLITE_IOERR_DATA,
         FileFault::Storage(_) | FileFault::Misuse(_) => io_code,
     };
     LAST.with(|last| *last.borrow_mut() = Some(fault));

@@ -5,7 +5,9 @@
 use super::checksum::{PAGE_SIZE, seal_page, verify_page};
 use super::fault::{FileFault, remember};
 use super::node::{Level, Node, ShmMask};
+use super::owed;
 use super::shm::Mapped;
+use crate::core::wal;
 use crate::engine::storage::{FileId, Storage};
 use rusqlite::ffi;
 use std::sync::atomic::Ordering;
@@ -13,6 +15,15 @@ use std::sync::{Arc, PoisonError};
 
 /// Bytes of the log's own header; writing it is how SQLite starts the log anew.
 const LOG_HEADER: u64 = 32;
+/// Bytes of the header of each of its frames, which SQLite writes by itself, before the frame's page.
+const FRAME_HEADER: usize = 24;
+
+/// Whether this is the header of a frame that ends a commit: that one says how many pages the database
+/// has then. `None` for what is no header of a frame.
+fn is_of_commit(data: &[u8]) -> Option<bool> {
+    let pages = data.get(4..8).filter(|_| data.len() == FRAME_HEADER)?;
+    Some(pages.iter().any(|byte| *byte != 0))
+}
 
 /// Where a checkpoint of this connection stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +42,9 @@ pub(super) struct OpenFile {
     mask: ShmMask,
     mapped: bool,
     checkpoint: Checkpoint,
+    /// Of the log: the last header of a frame that was written since the last sync, and everything after
+    /// it, is that of a commit.
+    commit_written: bool,
 }
 
 impl OpenFile {
@@ -43,6 +57,7 @@ impl OpenFile {
             mask: ShmMask::default(),
             mapped: false,
             checkpoint: Checkpoint::None,
+            commit_written: false,
         }
     }
 
@@ -62,11 +77,58 @@ impl OpenFile {
         match self.whole_page(buf.len(), offset) {
             Some(page) if verify_page(page, buf).is_err() => {
                 let block = offset / PAGE_SIZE as u64;
-                self.node.note_damage(block);
-                remember(FileFault::Damage(block), ffi::SQLITE_IOERR_DATA)
+                self.node.note_damage(FileId::Main, block);
+                remember(FileFault::Damage(FileId::Main, block), ffi::SQLITE_IOERR_DATA)
             }
-            _ => ffi::SQLITE_OK,
+            _ => match self.frame_of(buf.len(), offset) {
+                Some(frame) => self.check_frame(frame, buf),
+                None => ffi::SQLITE_OK,
+            },
         }
+    }
+
+    /// The frame of the log, when exactly its page is meant: that is how SQLite reads a page for a statement,
+    /// and for a checkpoint that is about to write it into `main.db`.
+    fn frame_of(&self, len: usize, offset: u64) -> Option<u64> {
+        if self.id != FileId::Wal {
+            return None;
+        }
+        wal::frame_of_page(offset, len as u64)
+    }
+
+    /// A page of the log is what was written there, or it goes nowhere: SQLite checks a frame when the log is
+    /// recovered and never again, and `main.db` would get the page under a new checksum.
+    fn check_frame(&self, frame: u64, page: &mut [u8]) -> i32 {
+        if self.frame_holds(frame, page) {
+            return ffi::SQLITE_OK;
+        }
+        // A transaction rewrites frames of its own in place, and their checksums only when it commits.
+        match self.node.is_committed(frame) {
+            Some(false) => return ffi::SQLITE_OK,
+            Some(true) => {}
+            None => return remember(FileFault::Damage(FileId::Wal, block_of(frame)), ffi::SQLITE_IOERR_DATA),
+        }
+        // Once more: what is committed does not change, so a second look can only clear it.
+        let again = self.storage.read(self.id, wal::frame_offset(frame) + wal::FRAME_HEADER_BYTES, page);
+        if again.is_ok_and(|read| read == page.len()) && self.frame_holds(frame, page) {
+            return ffi::SQLITE_OK;
+        }
+        let block = block_of(frame);
+        if self.node.note_damage(FileId::Wal, block) {
+            self.storage.damaged(FileId::Wal, block);
+        }
+        remember(FileFault::Damage(FileId::Wal, block), ffi::SQLITE_IOERR_DATA)
+    }
+
+    fn frame_holds(&self, frame: u64, page: &[u8]) -> bool {
+        let (mut before, mut header) = ([0; 8], [0; wal::FRAME_HEADER_BYTES as usize]);
+        let whole = |offset: u64, buf: &mut [u8]| {
+            let len = buf.len();
+            self.storage.read(self.id, offset, buf).is_ok_and(|read| read == len)
+        };
+        whole(wal::sum_before(frame), &mut before)
+            && whole(wal::frame_offset(frame), &mut header)
+            && wal::frame_holds(&before, &header, page)
     }
 
     /// The page number, when exactly one page of `main.db` is meant.
@@ -78,7 +140,7 @@ impl OpenFile {
         u32::try_from(offset / page + 1).ok()
     }
 
-    pub(super) fn write(&self, data: &[u8], offset: u64) -> i32 {
+    pub(super) fn write(&mut self, data: &[u8], offset: u64) -> i32 {
         let written = match self.id {
             FileId::Main => self.write_page(data, offset),
             FileId::Wal => self.write_log(data, offset),
@@ -103,7 +165,8 @@ impl OpenFile {
         Ok(self.storage.write(self.id, offset, &page)?)
     }
 
-    fn write_log(&self, data: &[u8], offset: u64) -> Result<(), FileFault> {
+    fn write_log(&mut self, data: &[u8], offset: u64) -> Result<(), FileFault> {
+        let commit_written = std::mem::take(&mut self.commit_written);
         let end = offset + data.len() as u64;
         let cap = self.node.log_cap.load(Ordering::Relaxed);
         if end > cap {
@@ -111,6 +174,7 @@ impl OpenFile {
         }
         self.storage.write(self.id, offset, data)?;
         let anew = offset == 0 && end == LOG_HEADER;
+        self.commit_written = !anew && is_of_commit(data).unwrap_or(commit_written);
         if anew || end > self.node.log_end() {
             self.node.set_log_end(end);
         }
@@ -129,7 +193,17 @@ impl OpenFile {
         }
     }
 
+    /// Waits for the barrier, except for the sync that ends a commit on a thread that owes the wait.
+    ///
+    /// That is the one right after a commit's last frame. The other two syncs of the log come after
+    /// something else, and are never put off: that of a new log's header, because frames that a crash
+    /// keeps without it would be read as the former log's; and that of a checkpoint, because `main.db` is
+    /// written next, and then the log begins anew.
     pub(super) fn sync(&mut self) -> i32 {
+        if std::mem::take(&mut self.commit_written) && owed::is_owing() {
+            owed::owe(self.storage.commit());
+            return ffi::SQLITE_OK;
+        }
         let synced = self.storage.sync(self.id);
         self.end_checkpoint();
         match synced {
@@ -212,6 +286,11 @@ impl OpenFile {
     pub(super) fn is_poisoned(&self) -> bool {
         self.node.poisoned.load(Ordering::Acquire)
     }
+}
+
+/// The block of the log in which a frame begins.
+fn block_of(frame: u64) -> u64 {
+    wal::frame_offset(frame) / PAGE_SIZE as u64
 }
 
 impl Drop for OpenFile {

@@ -2,8 +2,8 @@
 //!
 //! One VFS per process and database ([`register`]), one way to open a connection ([`open`]). WAL
 //! with the index on this process's heap, `synchronous=FULL`, no memory mapping, no other files; a
-//! checksum in every page of `main.db`. A commit is visible to readers only after the storage's
-//! `sync` of the log returned.
+//! checksum in every page of `main.db`. A commit is synced before anybody can see it, unless its
+//! thread owes the wait ([`owing`]).
 //!
 //! `methods` and `register` are SQLite's C interface; what they do stands in safe Rust in `file`
 //! and `node`.
@@ -16,6 +16,7 @@ mod file;
 mod gate;
 mod methods;
 mod node;
+mod owed;
 mod pragma;
 mod register;
 mod shm;
@@ -25,6 +26,7 @@ pub use checksum::{PAGE_SIZE, PageFault, RESERVED, seal_page, verify_page};
 pub use fault::{FileFault, take_fault};
 pub use gate::{Closed, Gate, Pass};
 pub use node::Committed;
+pub use owed::{owes, owing, take_owed};
 
 use crate::engine::storage::{FileId, Storage, StorageError};
 use rusqlite::config::DbConfig;
@@ -134,7 +136,12 @@ pub fn with_vacuum_allowed<T>(connection: &Connection, body: impl FnOnce() -> T)
 impl Handle {
     /// Blocks of `main.db` (4 KiB, from 0) that failed their checksum since the process started.
     pub fn damage(&self) -> Vec<u64> {
-        self.registration.node.damage()
+        self.registration.node.damage(FileId::Main)
+    }
+
+    /// Pages in either file that failed their checksum since the process started.
+    pub fn damaged_pages(&self) -> u64 {
+        FileId::ALL.into_iter().map(|file| self.registration.node.damage(file).len() as u64).sum()
     }
 
     /// The committed part of the log, by the index that readers go by; `None` while that changes.

@@ -1,6 +1,7 @@
 //! What the connections of one database share: the locks, the WAL index, and what was found.
 
 use super::shm::Regions;
+use crate::engine::storage::FileId;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -32,6 +33,9 @@ struct FileLocks {
     exclusive: bool,
 }
 
+/// How often the WAL index is looked at before it can't say.
+const INDEX_LOOKS: usize = 1_000;
+
 /// Slots of the WAL index's locks.
 pub(super) const SHM_SLOTS: usize = 8;
 
@@ -47,7 +51,7 @@ pub(super) struct Node {
     files: Mutex<FileLocks>,
     shm: Mutex<ShmLocks>,
     pub(super) regions: Mutex<Regions>,
-    damage: Mutex<BTreeSet<u64>>,
+    damage: Mutex<BTreeSet<(FileId, u64)>>,
     /// Where the live part of the log ends; behind it lies what an earlier round left.
     log_end: AtomicU64,
     pub(super) log_cap: AtomicU64,
@@ -184,14 +188,29 @@ impl Node {
         drop(locked(&self.shm));
     }
 
-    pub(super) fn note_damage(&self, block: u64) {
-        if locked(&self.damage).insert(block) {
-            tracing::error!(block, "page checksum mismatch in main.db");
+    /// True when nothing was known of it before.
+    pub(super) fn note_damage(&self, file: FileId, block: u64) -> bool {
+        let is_new = locked(&self.damage).insert((file, block));
+        if is_new {
+            tracing::error!(block, file = file.name(), "page checksum mismatch");
         }
+        is_new
     }
 
-    pub(super) fn damage(&self) -> Vec<u64> {
-        locked(&self.damage).iter().copied().collect()
+    pub(super) fn damage(&self, file: FileId) -> Vec<u64> {
+        locked(&self.damage).iter().filter(|(in_file, _)| *in_file == file).map(|(_, block)| *block).collect()
+    }
+
+    /// Whether a frame of the log is committed; `None` when the index can't say.
+    pub(super) fn is_committed(&self, frame: u64) -> Option<bool> {
+        for _ in 0..INDEX_LOOKS {
+            match self.committed() {
+                Some(committed) => return Some(frame < u64::from(committed.frames)),
+                // A writer is just about to change it, which takes a moment.
+                None => std::thread::yield_now(),
+            }
+        }
+        None
     }
 
     /// What the WAL index says of the log's committed part.

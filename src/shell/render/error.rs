@@ -117,7 +117,8 @@ fn wider(style: &Style, painted: bool, lead: &str) -> Style {
     Style { width: style.width + extra, ..style.clone() }
 }
 
-fn pointer(at: &Position, source: Option<&str>, style: &Style) -> String {
+/// The line of a script with the place in it marked.
+pub(in crate::shell) fn pointer(at: &Position, source: Option<&str>, style: &Style) -> String {
     let mut text = format!("  --> {at}\n");
     let Some(source) = source else { return text };
     let number = at.line.to_string();

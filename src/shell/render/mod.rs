@@ -18,6 +18,7 @@ pub mod rows;
 pub mod screens;
 pub mod segments;
 pub mod state;
+pub mod why;
 
 #[cfg(test)]
 pub(crate) mod samples;

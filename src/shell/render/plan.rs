@@ -37,9 +37,10 @@ pub fn render(plan: &Plan, damage: &PlanDamage, style: &Style) -> String {
 /// `plan 9f3c   recover, incrementally, in place   made 03:14:20 from state a81e`
 fn head(plan: &Plan, style: &Style) -> String {
     let made = clock(plan.made_ms, style);
+    let state: String = plan.state_id.chars().take(4).collect();
     Para::new(&format!("plan {}", plan.id), 1)
         .unit(3, &format!("{}, {}", plan.verb(), how(&plan.intent)), Paint::Strong)
-        .unit(3, &format!("made {made} from state {}", plan.state_id), Paint::Dim)
+        .unit(3, &format!("made {made} from state {state}"), Paint::Dim)
         .render(style)
 }
 
@@ -247,8 +248,11 @@ fn asks(damage: &PlanDamage) -> String {
 }
 
 fn next(plan: &Plan, style: &Style) -> String {
-    let steps: &[&str] =
-        if plan.refuses || plan.is_empty() { &["state()"] } else { &["p.apply()", "p.save(\"FILE\")"] };
+    let steps: &[&str] = if plan.refuses || plan.is_empty() {
+        &["state()"]
+    } else {
+        &["p.apply()", "p.save(\"FILE\")", "p.diff(other)"]
+    };
     let mut para = Para::new("next: ", 6);
     for (i, step) in steps.iter().enumerate() {
         para = para.unit(if i == 0 { 0 } else { 3 }, step, Paint::Code);

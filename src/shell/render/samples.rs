@@ -79,6 +79,7 @@ pub fn healthy() -> State {
         time_ms: NOW,
         recoveries: Vec::new(),
         warnings: Vec::new(),
+        maintenance: Vec::new(),
         fts_paused_until_ms: None,
     }
 }

@@ -1,8 +1,8 @@
 //! All renderers with one style: what the prompt, the batch and `print(...)` share.
 
 use super::error::ErrorView;
-use super::{Style, error, outcome, plan, refusal, rows, segments, state};
-use crate::cluster::{Outcome, Plan, Refusal, Rows, Segment, State};
+use super::{Style, error, outcome, plan, refusal, rows, segments, state, why};
+use crate::cluster::{Outcome, Plan, Refusal, Rows, Segment, State, Why};
 
 /// The screens of one session, for one stream.
 #[derive(Debug, Clone)]
@@ -61,6 +61,11 @@ impl Screens {
     /// The rows of an SQL statement.
     pub fn rows(&self, value: &Rows) -> String {
         rows::render(value, &self.style)
+    }
+
+    /// An explanation.
+    pub fn why(&self, value: &Why) -> String {
+        why::render(value, &self.style)
     }
 
     /// The error screen.

@@ -4,7 +4,7 @@ use super::format::{age_ms, blocks, bytes, contents, count, elapsed_ms, percent,
 use super::layout::{Cell, Para, Table, columns};
 use super::{Paint, Style};
 use crate::cluster::estimate::left_ms;
-use crate::cluster::{ContentState, HostState, PairHealth, Segment, State, Warning};
+use crate::cluster::{ContentState, HostState, MaintenanceInfo, PairHealth, Segment, State, Warning};
 use crate::core::ids::Content;
 use crate::core::row::{Role, Status};
 
@@ -246,12 +246,24 @@ fn notes(state: &State, style: &Style) -> String {
         }
     }
     text.extend(state.warnings.iter().map(|w| warning_note(w, style)));
+    text.extend(state.maintenance.iter().map(|m| maintenance_note(m, state, style)));
     if let Some(until) = state.fts_paused_until_ms {
         let left = remaining_ms(until - state.time_ms);
         let until = when(until, state.time_ms, style);
         text.push_str(&format!(" FTS is paused until {until} ({left} left): no failover happens before.\n"));
     }
     text
+}
+
+fn maintenance_note(maintenance: &MaintenanceInfo, state: &State, style: &Style) -> String {
+    let lead = format!(" host {}  ", maintenance.host);
+    let left = remaining_ms(maintenance.until_ms - state.time_ms);
+    let until = when(maintenance.until_ms, state.time_ms, style);
+    let MaintenanceInfo { owner, reason, .. } = maintenance;
+    Para::new(&lead, columns(&lead))
+        .words(&format!("in maintenance until {until} ({left} left), by {}: {reason}.", owner.user))
+        .words("Nothing is recovered to it.")
+        .render(style)
 }
 
 fn warning_note(warning: &Warning, style: &Style) -> String {

@@ -5,6 +5,7 @@ use super::recovery::Recovery;
 use super::{ACK_DEADLINE, COPY_QUEUE_BYTES, Effect, NotActing, Part, READ_LEASE, Replica, Time};
 use crate::core::format::TrackMap;
 use crate::core::frame::Frame;
+use crate::core::ids::Epoch;
 use crate::core::pair::binding::Binding;
 use crate::core::pair::primary::{Mirroring, Primary, Range, SyncNeeds};
 use crate::core::report::{MirrorLoss, Progress};
@@ -96,14 +97,14 @@ impl Acting {
     }
 
     /// The map as it is made durable.
-    pub(super) fn map(&self) -> Option<TrackMap> {
-        Some(TrackMap { binding: self.binding?, dirty: self.primary.possibly_different() })
+    pub(super) fn map(&self, generation: Epoch) -> Option<TrackMap> {
+        Some(TrackMap { binding: self.binding?, written_in: generation, dirty: self.primary.possibly_different() })
     }
 
-    /// Makes the map durable, if there is one.
-    pub(super) fn save_map(&mut self) -> Vec<Effect> {
+    /// Makes the map durable, if there is one, beside a record of this generation.
+    pub(super) fn save_map(&mut self, generation: Epoch) -> Vec<Effect> {
         self.primary.map_saved();
-        self.map().map(Effect::SaveMap).into_iter().collect()
+        self.map(generation).map(Effect::SaveMap).into_iter().collect()
     }
 
     pub fn primary(&self) -> &Primary {
@@ -192,7 +193,8 @@ impl Replica {
 
     /// The local file is synced: what else has to be made durable here before the sync is over.
     pub fn synced_here(&mut self) -> Result<Vec<Effect>, NotActing> {
-        Ok(self.acting_mut()?.save_map())
+        let generation = self.meta.generation;
+        Ok(self.acting_mut()?.save_map(generation))
     }
 
     /// Whether a sync whose local part is done may be acknowledged (R2).

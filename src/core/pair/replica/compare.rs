@@ -167,7 +167,7 @@ impl Replica {
         if let Some(link) = &mut acting.link {
             link.push(Frame::Differs);
         }
-        let map = acting.save_map();
+        let map = acting.save_map(self.meta.generation);
         let mut effects = Vec::new();
         // The record first: with the map alone a recovery would copy what nobody has judged.
         if self.meta.soundness == Soundness::Sound {
@@ -186,6 +186,26 @@ impl Replica {
     /// The blocks in which the mirror may differ.
     pub fn differing(&self) -> Result<DirtyMap, NotActing> {
         Ok(self.acting()?.primary.possibly_different())
+    }
+
+    /// Whether a damage met on this side is best met by its end: its mirror holds what was written.
+    pub fn may_give_way(&self) -> bool {
+        let in_sync = self.acting().is_ok_and(|acting| acting.primary.mirroring() == Mirroring::InSync);
+        in_sync && self.meta.soundness == Soundness::Sound
+    }
+
+    /// A committed part of this side's files is not what was written there: nothing is copied from here any
+    /// more, and no mirror may come to be in sync with it.
+    pub fn met_damage(&mut self, why: String) -> Result<Vec<Effect>, NotActing> {
+        self.acting()?;
+        if matches!(self.meta.soundness, Soundness::Damaged { .. }) {
+            return Ok(Vec::new());
+        }
+        if self.acting()?.primary.mirroring() == Mirroring::Resync {
+            self.lose_mirror(MirrorLoss::LinkClosed(format!("what would be copied is damaged: {why}")));
+        }
+        self.meta.soundness = Soundness::Damaged { why };
+        Ok(vec![self.save_meta()])
     }
 
     /// This side was judged: what is damaged, or nothing. Counts only while a judgement is due.

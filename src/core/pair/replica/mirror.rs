@@ -4,11 +4,9 @@
 //! link and joins whoever applies (R3).
 
 use super::{Effect, Files, Part, Replica, Time};
-use crate::core::format::TrackMap;
 use crate::core::frame::{Frame, Manifest, Open};
-use crate::core::pair::binding::Binding;
 use crate::core::report::{CopyState, Soundness};
-use crate::core::track::{DirtyMap, FileId};
+use crate::core::track::FileId;
 use thiserror::Error;
 
 /// A mirror, or a fresh process that waits for its link.
@@ -146,7 +144,7 @@ impl Replica {
             }
             (Turn::Data, Frame::Consistent { copy }) => {
                 let mut effects = applier.sync();
-                effects.extend(self.become_consistent(copy));
+                effects.push(self.become_consistent(copy));
                 effects.push(Effect::Answer(Frame::IsConsistent));
                 Ok(effects)
             }
@@ -180,7 +178,7 @@ impl Replica {
         let mut unusable = (self.meta.written_outside_checkpoint)
             .then(|| "main.db of this copy was written outside a checkpoint".to_owned());
         // A former primary may have found that its mirror differs, and have died before the row said so.
-        match files.map() {
+        match files.map().map(|stored| self.meta.map_in_force(stored)) {
             Ok(map) => contribution.union(&map.dirty),
             Err(why) if self.meta.soundness != Soundness::Sound => unusable = unusable.or(Some(why)),
             Err(_) => {}
@@ -194,9 +192,9 @@ impl Replica {
         })
     }
 
-    /// The marker of R4: from here on this copy may be promoted. The map first: a marker without the
-    /// map it belongs to could be served with an older one.
-    fn become_consistent(&mut self, primary: CopyState) -> [Effect; 2] {
+    /// The marker of R4: from here on this copy may be promoted. It makes the map empty, see
+    /// `Meta::map_in_force`.
+    fn become_consistent(&mut self, primary: CopyState) -> Effect {
         let meta = &mut self.meta;
         meta.consistent = true;
         meta.generation = meta.epoch;
@@ -204,8 +202,7 @@ impl Replica {
         meta.written_outside_checkpoint = false;
         meta.touched.clear();
         meta.soundness = Soundness::Sound;
-        let map = TrackMap { binding: Binding::to(primary), dirty: DirtyMap::default() };
-        [Effect::SaveMap(map), self.save_meta()]
+        self.save_meta()
     }
 
     /// The link of this applier is over. It writes nothing more, but counts until

@@ -299,7 +299,7 @@ impl Replica {
         let mut dirty = DirtyMap::default();
         let (mut binding, mut map_unusable) = (None, None);
         if !mirrorless {
-            match files.map() {
+            match files.map().map(|stored| self.meta.map_in_force(stored)) {
                 Ok(map) => (binding, dirty) = (Some(map.binding), map.dirty),
                 Err(why) => map_unusable = Some(why),
             }
@@ -308,15 +308,17 @@ impl Replica {
             }
             dirty.union(&files.pages_named_by_log().map_err(Refused)?);
         }
-        self.act(epoch, Acting::alone(mirrorless, dirty, binding, map_unusable))
+        let mut acting = Acting::alone(mirrorless, dirty, binding, map_unusable);
+        let mut effects = acting.save_map(self.meta.generation);
+        effects.extend(self.act(epoch, acting));
+        Ok(effects)
     }
 
-    /// Takes on the acting primary's role: the map, then the epoch, then SQLite.
-    fn act(&mut self, epoch: Epoch, mut acting: Acting) -> Result<Vec<Effect>, Refused> {
-        let mut effects = acting.save_map();
-        effects.extend([self.store_acting_epoch(epoch), Effect::Serve]);
+    /// Takes on the acting primary's role, when its map is durable: the epoch, then SQLite.
+    fn act(&mut self, epoch: Epoch, acting: Acting) -> [Effect; 2] {
+        let effect = self.store_acting_epoch(epoch);
         self.part = Part::Acting(Box::new(acting));
-        Ok(effects)
+        [effect, Effect::Serve]
     }
 
     /// R3, in its order: close the link; stop and join the appliers; store the higher epoch durably;
@@ -333,7 +335,9 @@ impl Replica {
         };
         let mut acting = Acting::alone(false, DirtyMap::default(), Some(Binding::to(peer)), None);
         acting.serves_from = serves_from;
-        self.act(epoch, acting)
+        // The marker says that it is empty; see `Meta::map_in_force`.
+        acting.primary.map_saved();
+        Ok(self.act(epoch, acting).into())
     }
 
     /// Declared lost: nothing of an earlier link is applied any more.
@@ -357,7 +361,7 @@ impl Replica {
             acting.recovery = None;
             acting.progress = None;
             acting.lost = None;
-            effects.extend(acting.save_map());
+            effects.extend(acting.save_map(self.meta.generation));
             acting.primary.tracking_granted();
         }
         effects.push(self.store_acting_epoch(epoch));

@@ -21,8 +21,12 @@ use crate::core::report::{CopyState, MirrorLoss, Order, PeerAddress, Progress, S
 use crate::core::track::{BLOCK_BYTES, DirtyMap, FileId, Run};
 use std::time::Duration;
 
-/// Bytes copied between two syncs of the mirror, so that none of them outlasts the ack deadline.
+/// Bytes copied between two syncs of the mirror: few at first, so that none of them outlasts the ack
+/// deadline on a slow disk, and more while they are answered promptly.
 const COPY_SYNC_BYTES: u64 = 8 << 20;
+const COPY_SYNC_BYTES_MAX: u64 = 64 << 20;
+/// An answer that takes no longer than this is prompt; one that takes twice as long is late.
+const PROMPT: Duration = Duration::from_millis(125);
 
 /// One recovery of one mirror.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -32,7 +36,44 @@ pub struct Recovery {
     full_copy: bool,
     rate_bytes: Option<u64>,
     began: Time,
+    syncs: CopySyncs,
     step: Step,
+}
+
+/// The mirror's syncs of what is copied.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct CopySyncs {
+    /// Bytes to be copied before the next.
+    every: u64,
+    /// Copied since the last was asked for.
+    unsynced: u64,
+    /// When the last was asked for, until it is answered.
+    asked: Option<Time>,
+}
+
+impl CopySyncs {
+    fn new() -> CopySyncs {
+        CopySyncs { every: COPY_SYNC_BYTES, unsynced: 0, asked: None }
+    }
+
+    fn is_due(&self) -> bool {
+        self.unsynced >= self.every
+    }
+
+    fn asked(&mut self, now: Time) {
+        (self.unsynced, self.asked) = (0, Some(now));
+    }
+
+    /// Every barrier so far is answered: how long the last one took says how much the next may cover.
+    fn answered(&mut self, now: Time) {
+        let Some(asked) = self.asked.take() else { return };
+        let took = now.saturating_sub(asked);
+        if took <= PROMPT {
+            self.every = (self.every * 2).min(COPY_SYNC_BYTES_MAX);
+        } else if took > 2 * PROMPT {
+            self.every = (self.every / 2).max(COPY_SYNC_BYTES);
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -40,7 +81,7 @@ enum Step {
     Greeting,
     AwaitManifest,
     AwaitBegun { mirror: CopyState },
-    Copying { mirror: CopyState, unsynced_bytes: u64 },
+    Copying { mirror: CopyState },
     Settling { mirror: CopyState, barrier: Barrier },
     Claiming { mirror: CopyState, since: Time, files_synced: bool },
     Claimed,
@@ -100,6 +141,7 @@ impl Recovery {
             full_copy: order.full_copy,
             rate_bytes: order.rate_bytes.filter(|rate| *rate > 0),
             began: now,
+            syncs: CopySyncs::new(),
             step: Step::Greeting,
         }
     }
@@ -172,7 +214,7 @@ impl Replica {
 
     /// The union of both sides' contributions, durable here before a block is cleared anywhere.
     fn unite(&mut self, id: LinkId, manifest: &Manifest, files: &dyn Files) -> Result<Vec<Effect>, Broken> {
-        let touched_here = self.meta.touched.clone();
+        let (touched_here, generation) = (self.meta.touched.clone(), self.meta.generation);
         let (acting, epoch) = self.recovering(id)?;
         let full_copy = acting.recovery.as_ref().is_some_and(|r| r.full_copy);
         let mut union = DirtyMap::default();
@@ -207,7 +249,7 @@ impl Replica {
         if full_copy {
             acting.map_unusable = None;
         }
-        let effects = acting.save_map();
+        let effects = acting.save_map(generation);
         if let Some(progress) = &mut acting.progress {
             progress.total_blocks = acting.primary.dirty().count();
             progress.files_created = manifest.lengths.iter().filter(|l| l.is_none()).count() as u64;
@@ -223,6 +265,7 @@ impl Replica {
         files: &dyn Files,
         now: Time,
     ) -> Result<Vec<Effect>, Broken> {
+        let generation = self.meta.generation;
         let (acting, _) = self.recovering(id)?;
         let mut link = Link::new(now);
         for file in FileId::ALL {
@@ -230,12 +273,12 @@ impl Replica {
         }
         // What was marked since the union was saved: from here on a checkpoint's sync saves no map,
         // and after it the log may no longer name those blocks.
-        let effects = acting.save_map();
+        let effects = if acting.primary.map_changed() { acting.save_map(generation) } else { Vec::new() };
         acting.primary.resync_begins();
         acting.link = Some(link);
         let total_blocks = acting.primary.dirty().count();
         if let (Some(recovery), Some(progress)) = (&mut acting.recovery, &mut acting.progress) {
-            recovery.step = Step::Copying { mirror, unsynced_bytes: 0 };
+            recovery.step = Step::Copying { mirror };
             progress.stage = Stage::DataCopy;
             progress.total_blocks = total_blocks;
             progress.elapsed_ms = millis(now.saturating_sub(recovery.began));
@@ -283,22 +326,25 @@ impl Replica {
         let (Some(recovery), Some(link)) = (&mut acting.recovery, &mut acting.link) else {
             return Err(Broken::Superseded);
         };
-        let Step::Copying { mirror, unsynced_bytes, .. } = &mut recovery.step else {
+        let Step::Copying { mirror } = recovery.step else {
             return Err(Broken::Superseded);
         };
-        let sync_due = *unsynced_bytes >= COPY_SYNC_BYTES;
+        if unanswered == 0 {
+            recovery.syncs.answered(now);
+        }
+        let sync_due = recovery.syncs.is_due();
         if queued > COPY_QUEUE_BYTES || (sync_due && unanswered > 0) {
             return Ok(Work::Wait(ACK_DEADLINE));
         }
         if sync_due {
-            *unsynced_bytes = 0;
+            recovery.syncs.asked(now);
             link.push_barrier(acting.primary.barrier(), now);
         }
         if let Some(run) = acting.primary.next_copy(DATA_BYTES_MAX / BLOCK_BYTES) {
             return Ok(Work::Copy(run));
         }
         // The mirror syncs what was copied while writes go on, so that the last barrier is a small one.
-        let (mirror, barrier) = (*mirror, acting.primary.barrier());
+        let barrier = acting.primary.barrier();
         link.push_barrier(barrier, now);
         recovery.step = Step::Settling { mirror, barrier };
         Ok(Work::Wait(ACK_DEADLINE))
@@ -314,9 +360,7 @@ impl Replica {
             link.push(Frame::Data { file: run.file, offset: run.first * BLOCK_BYTES, bytes });
         }
         let Some(recovery) = &mut acting.recovery else { return Err(Stranger) };
-        if let Step::Copying { unsynced_bytes, .. } = &mut recovery.step {
-            *unsynced_bytes += read;
-        }
+        recovery.syncs.unsynced += read;
         if let Some(progress) = &mut acting.progress {
             progress.copied_blocks = progress.total_blocks.saturating_sub(left);
             progress.elapsed_ms = millis(now.saturating_sub(recovery.began));
@@ -359,7 +403,7 @@ impl Replica {
         }
     }
 
-    /// This side's durable record of being in sync: the marker, then a fresh map for the next time.
+    /// This side's durable record of being in sync. It makes the map empty, see `Meta::map_in_force`.
     pub fn record(&mut self, id: LinkId) -> Result<Vec<Effect>, Stranger> {
         let (acting, epoch) = self.recovering(id)?;
         let Some(Step::Claiming { mirror, .. }) = acting.recovery.as_ref().map(|r| r.step.clone()) else {
@@ -368,7 +412,7 @@ impl Replica {
         let peer = CopyState { copy: mirror.copy, generation: epoch };
         acting.binding = Some(Binding::to(peer));
         acting.map_unusable = None;
-        let map = acting.save_map();
+        acting.primary.map_saved();
         let meta = &mut self.meta;
         meta.touched.clear();
         meta.soundness = Soundness::Sound;
@@ -376,9 +420,7 @@ impl Replica {
         meta.peer = Some(peer);
         meta.consistent = true;
         meta.written_outside_checkpoint = false;
-        let mut effects = vec![self.save_meta()];
-        effects.extend(map);
-        Ok(effects)
+        Ok(vec![self.save_meta()])
     }
 
     /// The record of being in sync is durable: this is the claim, never withdrawn (R2).

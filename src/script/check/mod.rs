@@ -1,0 +1,412 @@
+//! The light check before every run: unknown functions, wrong numbers of arguments, unknown options, and scripts that
+//! redefine the API. What it finds would otherwise be found at three in the morning, half way.
+
+mod arguments;
+mod warnings;
+
+use super::catalog::catalog;
+use super::error::{ErrorKind, Pos, ScriptError};
+use super::modules::Resolver;
+use super::near::is_it;
+use super::scan;
+use super::thrown::Thrown;
+use rhai::{AST, ASTNode, Engine, Expr, FnCallExpr, FuncInfo, Position, Scope, Stmt};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What the language itself knows and never registers.
+const BUILT_IN: &[&str] =
+    &["Fn", "call", "curry", "is_def_var", "is_def_fn", "is_shared", "type_of", "print", "debug", "import", "this"];
+
+/// Whether a finding keeps a script from running.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    Error,
+    /// It runs, and probably not as meant.
+    Warning,
+}
+
+impl Severity {
+    /// `error` or `warning`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        }
+    }
+}
+
+/// Something wrong with a script.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    pub severity: Severity,
+    /// `unknown_function`, `wrong_arity`, `unknown_option`, `shadows_api`, `module`, `syntax` ...: `help(code)` explains it.
+    pub code: String,
+    pub message: String,
+    pub position: Option<Pos>,
+    /// The text of that line.
+    pub source_line: Option<String>,
+    pub next: String,
+    /// The options that the function has, when one was unknown.
+    pub options: Vec<String>,
+}
+
+impl Finding {
+    /// A text that does not compile.
+    pub(super) fn of(error: ScriptError) -> Finding {
+        Finding {
+            severity: Severity::Error,
+            code: error.code,
+            message: error.message,
+            position: error.position,
+            source_line: error.source_line,
+            next: error.next,
+            options: error.options,
+        }
+    }
+
+    /// One entry of `findings` of `segsh check --json`.
+    pub fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "severity": self.severity.word(), "code": self.code, "message": self.message,
+            "position": self.position.as_ref().map(Pos::to_json), "source_line": self.source_line,
+            "next": self.next, "options": self.options,
+        })
+    }
+
+    /// The error that keeps a script from running. `count` are all that were found.
+    pub(super) fn into_error(self, count: usize) -> ScriptError {
+        let kind = if matches!(self.code.as_str(), "syntax" | "unknown_variable" | "unknown_namespace") {
+            ErrorKind::Syntax
+        } else {
+            ErrorKind::Check
+        };
+        let more = match count {
+            0 | 1 => String::new(),
+            n => format!(" ({} more: segsh check)", n - 1),
+        };
+        let mut thrown = Thrown::script(&self.code, format!("{}{more}", self.message)).next(self.next);
+        thrown.options = self.options;
+        let mut error = ScriptError::new(kind, thrown);
+        error.source_line = self.source_line;
+        error.position = self.position;
+        error
+    }
+}
+
+/// Names and the numbers of parameters they take; a method counts its object.
+type Known = BTreeMap<String, BTreeSet<usize>>;
+
+/// What a check needs beside the text.
+#[derive(Clone, Copy)]
+pub(super) struct Surroundings<'a> {
+    pub engine: &'a Engine,
+    pub resolver: &'a Resolver,
+    /// Variables that are there already.
+    pub scope: &'a Scope<'static>,
+    /// Functions that are there already.
+    pub known: &'a AST,
+}
+
+struct Checker<'a> {
+    engine: &'a Engine,
+    resolver: &'a Resolver,
+    file: &'a str,
+    text: &'a str,
+    functions: Known,
+    /// What is in a namespace, by its name; `None` when the module can't be looked into.
+    namespaces: BTreeMap<String, Option<Known>>,
+    /// The namespaces of the API, which an import must not hide.
+    own_namespaces: BTreeSet<String>,
+    /// Variables, parameters and keys of maps: any of them may hold a closure that is called.
+    values: BTreeSet<String>,
+    /// Methods that are called, with the numbers of their arguments.
+    called_methods: BTreeSet<(String, usize)>,
+    /// The files of modules that were looked into already.
+    seen: BTreeSet<String>,
+    findings: Vec<Finding>,
+}
+
+/// Checks a text that compiles, and the modules that it imports. Errors come before warnings, each in the text's order.
+pub(super) fn check_text(around: Surroundings, file: &str, text: &str) -> Vec<Finding> {
+    let mut findings = checked(around, file, text, BTreeSet::new()).0;
+    findings
+        .sort_by_key(|f| (f.severity, f.position.as_ref().map(|p| (p.file != file, p.file.clone(), p.line, p.col))));
+    findings
+}
+
+fn checked(around: Surroundings, file: &str, text: &str, seen: BTreeSet<String>) -> (Vec<Finding>, BTreeSet<String>) {
+    let Some(ast) = tree(text) else {
+        return (Vec::new(), seen);
+    };
+    let namespaces = namespaces(around.engine);
+    let mut checker = Checker {
+        engine: around.engine,
+        resolver: around.resolver,
+        file,
+        text,
+        functions: registered(around.engine),
+        own_namespaces: namespaces.keys().cloned().collect(),
+        namespaces,
+        values: around.scope.iter().map(|(name, ..)| name.to_string()).collect(),
+        called_methods: BTreeSet::new(),
+        seen,
+        findings: Vec::new(),
+    };
+    for function in around.known.iter_functions().chain(ast.iter_functions()) {
+        let arity = function.params.len();
+        let forms = checker.functions.entry(function.name.to_string()).or_default();
+        // A script function can be called as a method too, its object being `this`.
+        forms.extend([arity, arity + 1]);
+        checker.values.extend(function.params.iter().map(|p| (*p).to_string()));
+    }
+    ast.walk(&mut |path| {
+        path.last().into_iter().for_each(|node| checker.collect(node));
+        true
+    });
+    checker.shadows(&ast, file, text);
+    ast.walk(&mut |path| {
+        checker.judge(path);
+        true
+    });
+    checker.switches();
+    (checker.findings, checker.seen)
+}
+
+/// The text as it was written: the optimizer would throw dead code away before it could be looked at.
+fn tree(text: &str) -> Option<AST> {
+    let mut bare = Engine::new_raw();
+    bare.set_optimization_level(rhai::OptimizationLevel::None);
+    bare.set_max_expr_depths(0, 0);
+    bare.compile(text).ok()
+}
+
+fn registered(engine: &Engine) -> Known {
+    let mut known = Known::new();
+    let pairs = engine.collect_fn_metadata(
+        None,
+        |info: FuncInfo| info.namespace.is_empty().then(|| (info.metadata.name.to_string(), info.metadata.num_params)),
+        true,
+    );
+    for (name, arity) in pairs {
+        known.entry(name).or_default().insert(arity);
+    }
+    known
+}
+
+fn namespaces(engine: &Engine) -> BTreeMap<String, Option<Known>> {
+    let mut found: BTreeMap<String, Option<Known>> = BTreeMap::new();
+    let triples = engine.collect_fn_metadata(
+        None,
+        |info: FuncInfo| {
+            let namespace = info.namespace.to_string();
+            (!namespace.is_empty()).then(|| (namespace, info.metadata.name.to_string(), info.metadata.num_params))
+        },
+        true,
+    );
+    for (namespace, name, arity) in triples {
+        let known = found.entry(namespace).or_insert_with(|| Some(Known::new()));
+        if let Some(known) = known {
+            known.entry(name).or_default().insert(arity);
+        }
+    }
+    found
+}
+
+impl Checker<'_> {
+    fn find(&mut self, code: &str, message: String, at: Position, next: String) {
+        let place = at.line().map(|line| (line, at.position().unwrap_or(1)));
+        let finding = finding(Severity::Error, code, message, next);
+        self.add(finding, place);
+    }
+
+    fn warn(&mut self, code: &str, message: String, at: Position, next: &str) {
+        let place = at.line().map(|line| (line, at.position().unwrap_or(1)));
+        let finding = finding(Severity::Warning, code, message, next.to_string());
+        self.add(finding, place);
+    }
+
+    /// Notes a finding at a line and a column of this text.
+    fn add(&mut self, found: Finding, place: Option<(usize, usize)>) {
+        self.findings.push(placed(found, self.file, self.text, place));
+    }
+
+    /// A script function of an API name would quietly take its place: a plain function's always, a method's where the
+    /// script calls that method.
+    fn shadows(&mut self, ast: &AST, file: &str, text: &str) {
+        let own: BTreeSet<(String, usize)> =
+            ast.iter_functions().map(|f| (f.name.to_string(), f.params.len())).collect();
+        for (name, arity) in own {
+            let of_api = catalog().iter().filter(|e| e.namespace.is_empty() && e.name == name);
+            let shadowed = of_api.filter(|e| {
+                let as_method = |form: &&[&str]| form.len() == arity + 1;
+                e.method_of.is_empty()
+                    || (e.forms.iter().any(|f| as_method(f)) && self.called_methods.contains(&(name.clone(), arity)))
+            });
+            let Some(entry) = shadowed.into_iter().next() else { continue };
+            let message = format!("fn {name}() would take the place of the API's {}()", entry.full_name());
+            let found = finding(Severity::Error, "shadows_api", message, "give it another name".into());
+            let place = scan::definitions(text, &name).into_iter().next();
+            self.findings.push(placed(found, file, text, place));
+        }
+    }
+
+    /// What may be called beside functions.
+    fn collect(&mut self, node: &ASTNode) {
+        match node {
+            ASTNode::Stmt(Stmt::Var(var, ..)) => {
+                self.values.insert(var.0.name.to_string());
+            }
+            ASTNode::Stmt(Stmt::For(parts, _)) => {
+                self.values.insert(parts.0.name.to_string());
+            }
+            ASTNode::Stmt(Stmt::Import(import, at)) => self.import(&import.0, &import.1.name, *at),
+            ASTNode::Expr(Expr::Map(entries, _)) => {
+                self.values.extend(entries.0.iter().map(|(key, _)| key.name.to_string()));
+            }
+            ASTNode::Expr(Expr::Property(property, _)) => {
+                self.values.insert(property.2.to_string());
+            }
+            ASTNode::Expr(Expr::MethodCall(call, _)) => {
+                self.called_methods.insert((call.name.to_string(), call.args.len()));
+            }
+            _ => {}
+        }
+    }
+
+    fn import(&mut self, path: &Expr, alias: &str, at: Position) {
+        if self.own_namespaces.contains(alias) {
+            let message = format!("`import … as {alias}` would take the place of the API's {alias}::");
+            self.find("shadows_api", message, at, "give it another name".into());
+        }
+        let Expr::StringConstant(path, _) = path else {
+            self.namespaces.insert(alias.to_string(), None);
+            return;
+        };
+        let known = match self.resolver.compile(self.engine, path) {
+            Ok(module) => {
+                self.module(path, &module);
+                let mut known = Known::new();
+                for function in module.iter_functions() {
+                    let forms = known.entry(function.name.to_string()).or_default();
+                    forms.insert(function.params.len());
+                }
+                Some(known)
+            }
+            Err(error) => {
+                let error = ScriptError::runtime(*error, self.file, &Default::default(), &[]);
+                self.find("module", error.message, at, error.next);
+                None
+            }
+        };
+        self.namespaces.insert(alias.to_string(), known);
+    }
+
+    /// What a module's own functions do is checked as the script is, each file once. The built-in ones are tested.
+    fn module(&mut self, path: &str, module: &AST) {
+        let Ok((file, text)) = self.resolver.source(path) else { return };
+        if path.starts_with("std/") || !self.seen.insert(file.clone()) {
+            return;
+        }
+        let around =
+            Surroundings { engine: self.engine, resolver: self.resolver, scope: &Scope::new(), known: &AST::empty() };
+        let (findings, seen) = checked(around, &file, &text, std::mem::take(&mut self.seen));
+        self.seen = seen;
+        self.findings.extend(findings);
+        // A module is called from outside, so its methods may be shadowed by the script's calls too.
+        self.shadows(module, &file, &text);
+        self.findings.dedup();
+    }
+
+    fn judge(&mut self, path: &[ASTNode]) {
+        let Some(node) = path.last() else { return };
+        match node {
+            ASTNode::Expr(Expr::FnCall(call, at)) | ASTNode::Stmt(Stmt::FnCall(call, at)) => {
+                self.call(call, call.args.len(), *at, false);
+                self.arguments(call, false);
+                self.comparison(call, *at);
+            }
+            ASTNode::Expr(Expr::MethodCall(call, at)) => {
+                self.call(call, call.args.len() + 1, *at, true);
+                self.arguments(call, true);
+            }
+            ASTNode::Expr(expr) => self.literal(expr),
+            ASTNode::Stmt(statement) => self.capture(statement, path),
+            _ => {}
+        }
+    }
+
+    fn call(&mut self, call: &FnCallExpr, arity: usize, at: Position, method: bool) {
+        let name = call.name.as_str();
+        if call.op_token.is_some() || BUILT_IN.contains(&name) || name.starts_with("anon$") {
+            return;
+        }
+        if !call.namespace.is_empty() {
+            let namespace = call.namespace.to_string();
+            self.qualified(namespace.trim_end_matches("::"), name, arity, at);
+            return;
+        }
+        match self.functions.get(name) {
+            Some(forms) if forms.contains(&arity) => {}
+            // A closure in a variable or in a map is called by the name it is kept under.
+            _ if self.values.contains(name) => {}
+            Some(forms) => {
+                let message = wrong_arity(name, forms, arity, method);
+                self.find("wrong_arity", message, at, format!("help(\"{name}\")"));
+            }
+            None => {
+                // The API first, so that `stat` means `state` and not a range's `start`.
+                let own = catalog().iter().filter(|e| e.namespace.is_empty()).map(|e| e.name);
+                let near = is_it(name, own.chain(self.functions.keys().map(String::as_str)));
+                let kind = if method { "method" } else { "function" };
+                let message = format!("there is no {kind} `{name}`{near}");
+                self.find("unknown_function", message, at, "help()".into());
+            }
+        }
+    }
+
+    fn qualified(&mut self, namespace: &str, name: &str, arity: usize, at: Position) {
+        let full = format!("{namespace}::{name}");
+        match self.namespaces.get(namespace) {
+            Some(None) => {}
+            None => {
+                // The root alone is known to the compiler: `fault::nope::x()` would fail when it is reached.
+                let root = namespace.split("::").next().unwrap_or(namespace);
+                if self.own_namespaces.contains(root) {
+                    let message = format!("there is no namespace `{namespace}`");
+                    self.find("unknown_namespace", message, at, "help()".into());
+                }
+            }
+            Some(Some(known)) => match known.get(name) {
+                Some(forms) if forms.contains(&arity) => {}
+                Some(forms) => {
+                    let message = wrong_arity(&full, forms, arity, false);
+                    self.find("wrong_arity", message, at, format!("help(\"{full}\")"));
+                }
+                None => {
+                    let near = is_it(name, known.keys().map(String::as_str));
+                    let message = format!("there is no function `{full}`{near}");
+                    self.find("unknown_function", message, at, "help()".into());
+                }
+            },
+        }
+    }
+}
+
+fn finding(severity: Severity, code: &str, message: String, next: String) -> Finding {
+    Finding { severity, code: code.to_string(), message, position: None, source_line: None, next, options: Vec::new() }
+}
+
+/// The finding at its place in a file.
+fn placed(mut found: Finding, file: &str, text: &str, place: Option<(usize, usize)>) -> Finding {
+    if let Some((line, col)) = place {
+        found.source_line = text.lines().nth(line.saturating_sub(1)).map(str::to_string);
+        found.position = Some(Pos { file: file.to_string(), line, col });
+    }
+    found
+}
+
+fn wrong_arity(name: &str, forms: &BTreeSet<usize>, arity: usize, method: bool) -> String {
+    let less = usize::from(method);
+    let forms: Vec<String> = forms.iter().map(|f| f.saturating_sub(less).to_string()).collect();
+    format!("{name}() takes {} arguments, not {}", forms.join(" or "), arity - less)
+}
