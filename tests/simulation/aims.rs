@@ -178,7 +178,7 @@ pub const SCHEMES: &[&[Aim]] = {
         // A primary that serves alone dies amid a checkpoint: only its log knows which pages it wrote.
         &[aim(Now, Death, Mirror), aim(CheckpointAlone, Death, Acting)],
         // A primary in sync dies amid a checkpoint, and comes back as the mirror.
-        &[aim(Checkpoint, Death, Acting)],
+        &[aim(Checkpoint, Kill, Acting)],
         // A primary that nobody reaches goes on, and its mirror takes over amid its writes.
         &[aim(Commit, Unreachable, Acting)],
         // A machine that stood still wakes up after its mirror took over, and does not hear of it yet.

@@ -46,6 +46,7 @@ impl Habits {
             checkpoint_page: random.between(100, 1_500),
             checkpoint_pause: 2_500_000,
             checkpoint_frames: random.between(4, 12),
+            commit_pause: (150_000, 250_000),
             ..Habits::draw(random)
         }
     }

@@ -46,10 +46,6 @@ pub enum Planted {
 }
 
 impl Planted {
-    /// Not seen to be found within the seeds of the test command: these worlds are too kind to them. The
-    /// model (`tests/model`) has a counterexample for most.
-    pub const NOT_FOUND_YET: &'static [Planted] = &[Planted::GrantWithoutMap, Planted::UnionNotDurable];
-
     pub const ALL: &'static [Planted] = &[
         Planted::GrantWithoutMap,
         Planted::AckBeforeMirror,

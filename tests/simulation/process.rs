@@ -172,6 +172,8 @@ pub struct Process {
     pub appliers: BTreeMap<usize, Apply>,
     pub unjoined: Vec<usize>,
     pub ended: BTreeSet<usize>,
+    /// Whoever makes checkpoints sleeps until then, in microseconds of the world.
+    pub checkpoints_from: u64,
     /// Pages that a checkpoint has written and not synced.
     pub unsettled_pages: u32,
     /// The last step emptied the log.
@@ -206,6 +208,7 @@ impl Process {
             appliers: BTreeMap::new(),
             unjoined: Vec::new(),
             ended: BTreeSet::new(),
+            checkpoints_from: 0,
             unsettled_pages: 0,
             emptied: false,
         }
@@ -371,6 +374,7 @@ impl Process {
                 self.group.noted = database.content.commit();
                 self.database = Some(database);
                 self.replica.serving();
+                self.checkpoints_from = a.now + a.random.between(0, a.habits.checkpoint_pause);
                 self.spawned.extend([Task::Writer, Task::Committer, Task::Checkpointer, Task::Reader]);
                 self.announce();
             }

@@ -165,6 +165,9 @@ impl Process {
         }
         if self.checkpointer.is_empty() {
             let Some(database) = &self.database else { return Ok(Next::Over) };
+            if a.now < self.checkpoints_from {
+                return Ok(Next::After(self.checkpoints_from - a.now));
+            }
             if database.frames - database.backfilled < a.habits.checkpoint_frames || self.leaving.is_some() {
                 let pause = if database.frames > 100 { 20_000 } else { a.habits.checkpoint_pause };
                 return Ok(Next::After(a.random.between(5_000, pause)));
