@@ -204,7 +204,9 @@ fn call_of(entry: &'static Entry, matches: &ArgMatches) -> Call {
             None => call,
         };
     }
-    call = call.dry(is_plan || is_set(matches, "dry_run")).checked(is_set(matches, "check"));
+    // Without a plan of its own it is rehearsed like any line of the session, by the flag that all commands share.
+    let is_dry = planned(&name).is_some() && is_set(matches, "dry_run");
+    call = call.dry(is_plan || is_dry).checked(is_set(matches, "check"));
     // A plan has nothing to wait for, so it knows fewer options.
     let known = if call.dry_run { planned(&name).map_or(entry.options, |p| p.options) } else { entry.options };
     for option in known.iter().filter(|o| has_flag(o)) {

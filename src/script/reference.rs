@@ -13,7 +13,7 @@ pub fn reference() -> String {
     let mut text = String::from(
         "# Script reference\n\n<!-- Printed by `segsh reference`; a test compares. -->\n\n\
          Every function, record and code of the script API. `help(\"NAME\")` says the same at the prompt, and\n\
-         `segsh NAME --help` on the command line. A type with `?` may be `()` instead; `[T]` is an array of `T`.\n",
+         `segsh NAME --help` on the command line.\n",
     );
     text.push_str("\n## Functions\n");
     for entry in catalog().iter().filter(|e| e.method_of.is_empty()) {

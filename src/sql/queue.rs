@@ -98,15 +98,14 @@ impl WriteQueue {
 impl Drop for WriteTurn {
     fn drop(&mut self) {
         let mut line = self.queue.lock();
-        match line.waiting.pop_front_if(|first| !first.is_patient()) {
-            Some(first) => {
-                line.called = Some(first.ticket);
-                first.bell.notify_all();
-            }
-            None => {
-                line.held = false;
-                line.ring_if_free();
-            }
+        if line.waiting.front().is_some_and(|first| !first.is_patient())
+            && let Some(first) = line.waiting.pop_front()
+        {
+            line.called = Some(first.ticket);
+            first.bell.notify_all();
+        } else {
+            line.held = false;
+            line.ring_if_free();
         }
     }
 }

@@ -156,9 +156,9 @@ fn a_locks_text_names_a_living_process_or_nobody() {
 fn a_saved_plan_comes_back_or_says_why_not() {
     let text = saved::encode(&[samples::a_plan()]).expect("it has a JSON form");
     assert_eq!(saved::decode(&text).ok(), Some(vec![samples::a_plan()]));
-    let other = text.replacen("\"schema\": 1", "\"schema\": 9", 1);
+    let other = text.replacen("\"schema\": 2", "\"schema\": 9", 1);
     let said = saved::decode(&other).expect_err("another schema").to_string();
-    assert!(said.contains("schema 9") && said.contains("schema 1"), "{said}");
+    assert!(said.contains("schema 9") && said.contains("schema 2"), "{said}");
     mutate(FILES * 5, |mutation| {
         let bytes = mutation.of(&[text.clone().into_bytes()], |_| ());
         let Ok(changed) = String::from_utf8(bytes) else { return };

@@ -225,11 +225,11 @@ fn a_saved_plan_of_another_schema_is_refused_with_both() {
     let file = file.to_str().expect("a plain name");
     cluster.script(&format!("plan_recover().save({file:?})")).ok();
     change(Path::new(file), |bytes| {
-        let text = String::from_utf8_lossy(bytes).replacen("\"schema\": 1", "\"schema\": 9", 1);
+        let text = String::from_utf8_lossy(bytes).replacen("\"schema\": 2", "\"schema\": 9", 1);
         *bytes = text.into_bytes();
     });
     let ran = cluster.script(&format!("load_plan({file:?})")).exits(1);
-    says_all(&ran, &["schema 9", "schema 1", "plan.json"]);
+    says_all(&ran, &["schema 9", "schema 2", "plan.json"]);
 }
 
 #[test]

@@ -64,7 +64,10 @@ fn nothing_is_left_to_be_done_in_the_code() {
 
 #[test]
 fn a_file_holds_one_concept() {
-    let long = files::all().into_iter().map(|p| (files::read(&p).lines().count(), p));
+    // What is printed from tables has as many lines as these.
+    let is_written = |text: &str| !text.contains("<!-- Printed by `segsh reference`");
+    let texts = files::all().into_iter().map(|p| (files::read(&p), p)).filter(|(text, _)| is_written(text));
+    let long = texts.map(|(text, p)| (text.lines().count(), p));
     let findings = long.filter(|(n, _)| *n > LINES_MAX).map(|(n, p)| format!("{p} has {n} lines")).collect();
     expect_none("No file of ours is longer than 800 lines.", findings);
 }

@@ -240,7 +240,7 @@ impl Checker<'_> {
             let shadowed = of_api.filter(|e| {
                 let as_method = |form: &&[&str]| form.len() == arity + 1;
                 e.method_of.is_empty()
-                    || (e.forms.iter().any(|f| as_method(f)) && self.called_methods.contains(&(name.clone(), arity)))
+                    || (e.forms.iter().any(as_method) && self.called_methods.contains(&(name.clone(), arity)))
             });
             let Some(entry) = shadowed.into_iter().next() else { continue };
             let message = format!("fn {name}() would take the place of the API's {}()", entry.full_name());
