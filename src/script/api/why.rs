@@ -18,7 +18,7 @@ use std::rc::Rc;
 /// What is bound here.
 pub(super) const ENTRIES: &[Entry] = &[entry!(
     "why",
-    &[&[], &["subject: string"]],
+    &[&[], &["subject: any"]],
     "Why",
     "Explains what is wrong with \"content 2\", \"dbid 5\", a host or a verb, or with everything: what is seen, \
      the evidence, what stands in the way of which call, and the next step.",
