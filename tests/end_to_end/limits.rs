@@ -157,10 +157,10 @@ fn a_slow_mirror_costs_bounded_memory_and_is_warned_of_before_it_is_lost() {
                 })
             })
             .collect();
-        // A mirror that runs one tenth of the time: late with every answer, and never late enough to be lost.
+        // A mirror that runs one seventh of the time: late with every answer, and never late enough to be lost.
         for _ in 0..8 {
             processes::stop(mirror);
-            std::thread::sleep(Duration::from_millis(500));
+            std::thread::sleep(Duration::from_millis(300));
             assert!(processes::resume(mirror));
             std::thread::sleep(Duration::from_millis(50));
         }
