@@ -34,4 +34,5 @@ mod proxy;
 mod recovery;
 mod shell;
 mod terminal;
+mod utilities;
 mod verify;

@@ -4,6 +4,7 @@ mod binding;
 pub mod change;
 pub mod demo;
 pub mod fault;
+pub mod gp;
 pub mod hooks;
 pub mod maintenance;
 pub mod operations;
@@ -26,6 +27,7 @@ use super::letters;
 use super::record::{FieldDoc, Record, docs};
 use crate::core::row::{Mode, Role, Status};
 use demo::{Loaded, TrafficRecord, TrafficReport};
+use gp::UtilityRecord;
 use maintenance::MaintenanceRecord;
 use operations::{AuditRecord, OperationRecord};
 use outcome::{OutcomeRecord, SegmentOutcomeRecord};
@@ -59,6 +61,7 @@ pub(super) const ENTRIES: &[&[Entry]] = &[
     hooks::ENTRIES,
     why::ENTRIES,
     plan_diff::ENTRIES,
+    gp::ENTRIES,
 ];
 
 /// Every record of the API: what is missing here has neither JSON nor help.
@@ -86,6 +89,7 @@ macro_rules! records {
             MaintenanceRecord,
             WhyRecord,
             PlanDiffRecord,
+            UtilityRecord,
             Segments,
         )
     };
@@ -105,6 +109,7 @@ pub fn register(engine: &mut Engine, context: &Rc<Context>) {
     maintenance::register(engine, context);
     why::register(engine, context);
     plan_diff::register(engine, context);
+    gp::register(engine, context);
     session::register_errors(engine);
 
     let mut plain = Module::new();
@@ -123,6 +128,7 @@ pub fn register(engine: &mut Engine, context: &Rc<Context>) {
         hooks::bind_all,
         why::bind_all,
         plan_diff::bind_all,
+        gp::bind_all,
     ] {
         bind_all(&mut plain, context);
     }
@@ -170,6 +176,8 @@ pub(super) fn kind(value: &Dynamic) -> &'static str {
         "refusal"
     } else if value.is::<WhyRecord>() {
         "why"
+    } else if value.is::<UtilityRecord>() {
+        "utility"
     } else {
         "value"
     }
