@@ -161,9 +161,10 @@ impl World {
                 }
             }
             (Kind::Stuck, _) => {
-                let until = self.now + self.random.between(2_500_000, 6_500_000);
+                let until = self.now + self.random.between(2_500_000, 12_000_000);
                 self.wire.values_mut().for_each(|c| c.stick(End::Primary, until));
             }
+            (Kind::Release, _) => self.release(),
             (Kind::Unreachable, _) => {
                 self.sides[side].silent_until = until.max(self.now + self.random.below(5_000_000));
             }
@@ -189,6 +190,19 @@ impl World {
             }
             (Kind::Slow, _) => self.delay = self.random.between(100, 30_000),
             _ => {}
+        }
+    }
+
+    /// What mirrors have answered arrives now, whatever it waits for.
+    fn release(&mut self) {
+        let now = self.now;
+        self.wire.values_mut().for_each(|c| c.release(End::Primary, now));
+        for side in 0..2 {
+            let Some(process) = &self.sides[side].process else { continue };
+            let pid = process.pid;
+            let hears = |task: &Task| matches!(task, Task::Receive(_) | Task::Resync(_));
+            let tasks: Vec<Task> = process.tasks.keys().filter(|task| hears(task)).copied().collect();
+            tasks.into_iter().for_each(|task| self.schedule(side, pid, task, 20, false));
         }
     }
 

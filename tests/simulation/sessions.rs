@@ -267,6 +267,7 @@ impl Process {
             Op::Checkpointing(running) => {
                 self.replica.checkpoint(running);
                 self.unsettled_pages = 0;
+                self.straddles &= !running;
                 Came::Done
             }
             Op::Acknowledge => {
