@@ -176,9 +176,10 @@ const fn aim(when: When, kind: Kind, whom: Whom) -> Aim {
 }
 
 /// The first so many of these have to do with what a log does not name any more, the next so many with
-/// what nobody has written out of it again.
+/// what nobody has written out of it again, and then with what a mirror has not done yet.
 pub const OF_FORGETFUL_WORLDS: usize = 3;
 pub const OF_SLEEPY_WORLDS: usize = 1;
+pub const OF_PRESSING_WORLDS: usize = 1;
 
 /// Sequences of faults, each aimed at its moment once those before it have come.
 pub const SCHEMES: &[&[Aim]] = {
