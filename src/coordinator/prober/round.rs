@@ -212,7 +212,7 @@ impl Round {
             }
             Command::Kick(dbid) => self.kick(dbid),
             Command::ProbeNow(reply) => {
-                self.asked.push(Asked { at: Instant::now(), awaits: self.rows.keys().copied().collect(), reply });
+                self.asked.push(Asked { at: Instant::now(), awaits: self.segments.keys().copied().collect(), reply });
                 self.kick(None);
             }
             Command::Drain(dbid, reply) => match self.links.get(&dbid) {
