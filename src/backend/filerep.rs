@@ -6,8 +6,8 @@
 use super::interrupt::Interrupt;
 use crate::cluster::request::{Owner, Reply, Request};
 use crate::cluster::{
-    Acting, AuditLine, AuditQuery, Cluster, ClusterError, Control, Evidence, Fault, HEARTBEAT_EVERY_MS, InterruptFlag,
-    Observer, OperationInfo, Outcome, PingResult, Plan, Progressing, Rows, SqlTarget, State, Value,
+    Acting, AuditLine, AuditQuery, Cluster, ClusterError, Control, Evidence, Fault, HEARTBEAT_EVERY_MS, Intent,
+    InterruptFlag, Observer, OperationInfo, Outcome, PingResult, Plan, Progressing, Rows, SqlTarget, State, Value,
 };
 use crate::core::ids::Content;
 use crate::core::report::StopMode;
@@ -162,6 +162,13 @@ impl Filerep {
         Ok(reply)
     }
 
+    /// A smart stop waits until every session has left: this shell's own would wait for itself.
+    fn leave_for(&self, mode: StopMode) {
+        if mode == StopMode::Smart {
+            self.runtime.block_on(self.sql.end_sessions());
+        }
+    }
+
     fn state_from(&self, reply: Reply) -> Result<State, ClusterError> {
         match reply {
             Reply::State { state } => Ok(*state),
@@ -305,6 +312,9 @@ impl Cluster for Filerep {
     }
 
     fn apply(&self, plan: &Plan, wait: bool, observer: &mut dyn Observer) -> Result<Outcome, ClusterError> {
+        if let Intent::Restart { mode, .. } = &plan.intent {
+            self.leave_for(*mode);
+        }
         let began = Instant::now();
         let request = Request::Begin { plan: Box::new(plan.clone()), owner: self.owner_of(&plan.id) };
         let op = match self.ask(&request)? {
@@ -457,6 +467,7 @@ impl Cluster for Filerep {
     fn restart_all(&self, mode: StopMode, observer: &mut dyn Observer) -> Result<Outcome, ClusterError> {
         // The connection that is kept leads to a coordinator that is about to end.
         drop(self.take_idle());
+        self.leave_for(mode);
         self.local.restart_all(mode, &self.owner_of(""), observer)
     }
 

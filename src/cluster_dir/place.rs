@@ -12,7 +12,7 @@ pub(super) const MAX_HOSTS: u16 = 200;
 
 const PG_PORT: u16 = 5432;
 const CONTROL_PORT: u16 = 5433;
-const AGENT_PORT: u16 = 5001;
+pub(super) const AGENT_PORT: u16 = 5001;
 const PRIMARY_PORT: u16 = 6002;
 const MIRROR_PORT: u16 = 7002;
 const PRIMARY_LINK_PORT: u16 = 8002;
@@ -52,6 +52,7 @@ pub(super) fn hosts(prefix: Prefix, count: u16, dir: &Path) -> Vec<HostEntry> {
                 address: prefix.address(last),
                 agent_port: AGENT_PORT,
                 name,
+                roots: Vec::new(),
             }
         })
         .collect()
