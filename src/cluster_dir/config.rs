@@ -3,6 +3,7 @@
 //! runs. What else changes is in the coordinator's catalog.
 
 use crate::core::row::SegmentRow;
+use crate::net::Endpoint;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -63,4 +64,16 @@ pub struct HostEntry {
     /// Directories beside it that segments may be placed in: the first is where new ones go.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub roots: Vec<PathBuf>,
+}
+
+impl HostEntry {
+    /// Where its data directories may be, the place for a new one first.
+    pub fn data_roots(&self) -> Vec<PathBuf> {
+        self.roots.iter().chain([&self.dir]).cloned().collect()
+    }
+
+    /// Where its agent listens.
+    pub fn agent(&self) -> Endpoint {
+        Endpoint::new(self.address.clone(), self.agent_port)
+    }
 }

@@ -23,7 +23,7 @@ const MIRROR_LINK_PORT: u16 = 9002;
 pub(super) struct Prefix(pub u8, pub u8);
 
 impl Prefix {
-    fn address(self, last: u8) -> String {
+    pub(super) fn address(self, last: u8) -> String {
         format!("127.{}.{}.{last}", self.0, self.1)
     }
 }

@@ -40,10 +40,11 @@ pub fn this_program() -> Result<PathBuf, ClusterDirError> {
 /// for that one host may be gone. A coordinator that is there and does not answer is an error.
 pub async fn start_processes(handle: &ClusterHandle, program: &Path) -> Result<Processes, ClusterDirError> {
     ensure_socket_dir(handle.config())?;
-    let agents = handle.config().hosts.iter().map(|host| ensure_agent(handle, program, &host.name));
+    let hosts = handle.hosts()?;
+    let agents = hosts.iter().map(|host| ensure_agent(handle, program, &host.name));
     let started = futures::future::join_all(agents).await;
     let mut processes = Processes::default();
-    for (host, started) in handle.config().hosts.iter().zip(started) {
+    for (host, started) in hosts.iter().zip(started) {
         match started {
             Ok(true) => processes.agents_started.push(host.name.clone()),
             Ok(false) => {}
@@ -56,7 +57,7 @@ pub async fn start_processes(handle: &ClusterHandle, program: &Path) -> Result<P
 
 /// Starts a host's agent unless it answers; true when it was started. A host that a drill has dead stays dead.
 pub(super) async fn ensure_agent(handle: &ClusterHandle, program: &Path, name: &str) -> Result<bool, ClusterDirError> {
-    let dir = handle.host_entry(name)?.dir.clone();
+    let dir = handle.host_entry(name)?.dir;
     let agent = handle.host(name, &handle.credentials(Identity::Client)?)?;
     if dir.join(STOPPED_FILE).exists() && holder(&dir).is_none() {
         return Err(ClusterDirError::HostStopped { name: name.into() });

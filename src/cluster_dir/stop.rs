@@ -58,7 +58,7 @@ pub async fn stop(
     await_coordinators_end(handle, mode).await?;
     let mut stopped = Stopped { outcome: None, agents: 0, segments_killed: 0 };
     let mut silent = Vec::new();
-    for host in &handle.config().hosts {
+    for host in handle.hosts()? {
         match stop_agent(handle, &host.name).await {
             Ok((agents, killed)) => {
                 stopped.agents += agents;
