@@ -6,6 +6,7 @@ pub mod demo;
 pub mod fault;
 pub mod gp;
 pub mod hooks;
+pub mod hosts;
 pub mod maintenance;
 pub mod operations;
 pub mod outcome;
@@ -61,6 +62,7 @@ pub(super) const ENTRIES: &[&[Entry]] = &[
     hooks::ENTRIES,
     why::ENTRIES,
     plan_diff::ENTRIES,
+    hosts::ENTRIES,
     gp::ENTRIES,
 ];
 
@@ -128,6 +130,7 @@ pub fn register(engine: &mut Engine, context: &Rc<Context>) {
         hooks::bind_all,
         why::bind_all,
         plan_diff::bind_all,
+        hosts::bind_all,
         gp::bind_all,
     ] {
         bind_all(&mut plain, context);
