@@ -12,8 +12,19 @@ use std::sync::LazyLock;
 
 /// Functions that are about the session itself; `run` is the command for `procedure`, and `segsh help` the one for `help`. The
 /// utilities read their own command lines.
-pub const NO_COMMANDS: &[&str] =
-    &["args", "confirm", "exit", "help", "plan_sequence", "procedure", "sleep", "gpstate", "gprecoverseg"];
+pub const NO_COMMANDS: &[&str] = &[
+    "args",
+    "confirm",
+    "exit",
+    "help",
+    "plan_sequence",
+    "procedure",
+    "sleep",
+    "gpstate",
+    "gprecoverseg",
+    "gpstop",
+    "gpstart",
+];
 
 /// Options without a flag: a plan is a value of the session, and how an outcome is told is the exit code's business.
 pub fn has_flag(option: &OptionDoc) -> bool {

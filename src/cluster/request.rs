@@ -132,9 +132,22 @@ pub enum Request {
     Stop {
         mode: StopMode,
         owner: Owner,
+        /// A segment that was asked to stop and has not after so many milliseconds is killed.
+        #[serde(default)]
+        within_ms: Option<u64>,
     },
     /// The hosts in `cluster.json` are others than before: read it again. Then the state.
     HostsChanged {
+        owner: Owner,
+    },
+    /// The coordinator alone ends; the segments go on.
+    StopCoordinator {
+        owner: Owner,
+    },
+    /// How many clients the front serves.
+    Sessions,
+    /// Read the password file of the front again.
+    Reload {
         owner: Owner,
     },
 }
@@ -180,6 +193,9 @@ pub enum Reply {
     },
     Audit {
         lines: Vec<AuditLine>,
+    },
+    Sessions {
+        count: i64,
     },
     Ok,
     /// The request itself can't be answered, with a next step.

@@ -347,7 +347,10 @@ pub fn requests() -> Vec<Request> {
         Request::Setting { name: "gp_fts_probe_interval".into(), value: Some("1s".into()), owner: None },
         Request::Kill { dbid: Dbid(2), owner: Some(owner()) },
         Request::Start { owner: owner() },
-        Request::Stop { mode: StopMode::Immediate, owner: owner() },
+        Request::Stop { mode: StopMode::Immediate, owner: owner(), within_ms: Some(120_000) },
+        Request::StopCoordinator { owner: owner() },
+        Request::Sessions,
+        Request::Reload { owner: owner() },
         Request::HostsChanged { owner: owner() },
     ]
 }
