@@ -104,7 +104,9 @@ impl Pg {
 
     /// How many sessions of this shell are open.
     pub fn open(&self) -> usize {
-        self.clients.try_lock().map_or(0, |clients| clients.values().filter(|c| !c.is_closed()).count())
+        self.clients
+            .try_lock()
+            .map_or(0, |clients| clients.values().filter(|session| !session.client.is_closed()).count())
     }
 
     async fn client(&self, database: &str) -> Result<Arc<Client>, PgError> {

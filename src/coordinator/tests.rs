@@ -420,7 +420,7 @@ async fn a_stop_leaves_the_rows_and_nothing_runs() {
     let c = started(&cluster).await;
     let (now, _) =
         tokio::sync::watch::channel(crate::cluster::Progressing { op: 0, elapsed_ms: 0, contents: Vec::new() });
-    let outcome = c.operations.stop_all(StopMode::Fast, &now).await;
+    let outcome = c.operations.stop_all(StopMode::Fast, None, &now).await;
     assert_eq!(outcome.status, OutcomeStatus::Done, "{outcome:?}");
     assert!(cluster.world.lock().procs.is_empty());
     assert_eq!(row(&c), "p,s,u / m,s,u");

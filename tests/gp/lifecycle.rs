@@ -2,7 +2,6 @@
 
 use crate::conditions;
 use segsh::cluster::{Outcome, OutcomeStatus, SegmentOutcome, State, done};
-use segsh::gp::line::Line;
 use segsh::gp::page::Page;
 use segsh::gp::{gpstart, gpstop, split_words};
 
