@@ -12,6 +12,7 @@ use super::scan;
 use super::thrown::Thrown;
 use rhai::{AST, ASTNode, Engine, Expr, FnCallExpr, FuncInfo, Position, Scope, Stmt};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 /// What the language itself knows and never registers.
 const BUILT_IN: &[&str] =
@@ -191,6 +192,12 @@ fn registered(engine: &Engine) -> Known {
         known.entry(name).or_default().insert(arity);
     }
     known
+}
+
+/// Whether a function of this name is the language's own, whatever it takes.
+pub fn is_of_the_language(name: &str) -> bool {
+    static NAMES: LazyLock<BTreeSet<String>> = LazyLock::new(|| registered(&Engine::new()).into_keys().collect());
+    BUILT_IN.contains(&name) || NAMES.contains(name)
 }
 
 fn namespaces(engine: &Engine) -> BTreeMap<String, Option<Known>> {
