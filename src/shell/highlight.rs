@@ -56,7 +56,7 @@ pub fn colored(line: &str, cursor: usize, style: &Style, is_own: &dyn Fn(&str) -
 }
 
 fn is_function(name: &str) -> bool {
-    script::catalog().iter().any(|e| e.method_of.is_empty() && e.full_name() == name)
+    script::catalog().iter().any(|e| e.method_of.is_empty() && e.is_typed(name))
 }
 
 /// Whether a word is called and is nothing that could be: no function of the API or of the language, and no

@@ -176,7 +176,7 @@ mod tests {
             owner: Owner::default(),
             reason: "disk swap".into(),
         };
-        assert_eq!(shown(vec![on("sdw2", 29 * 60_000)]), "demo [sdw2 in maintenance 29m]> ");
+        assert_eq!(shown(vec![on("sdw2", 29 * 60_000)]), "demo [sdw2 in maintenance 29m00s]> ");
         assert_eq!(shown(vec![on("sdw1", 1000), on("sdw2", 1000)]), "demo [2 hosts in maintenance]> ");
         assert_eq!(shown(vec![on("sdw2", 0)]), "demo> ", "it is over");
     }

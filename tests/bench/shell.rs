@@ -92,7 +92,7 @@ fn psql_command(psql: &Path, cluster: &Cluster) -> Command {
 fn screens(bench: &mut Bench, healthy: &State, broken: &State) {
     let rounds = if bench.quick { 20 } else { 100 };
     let screens = Screens::new(Style { color: true, ..Style::default() }, "bench");
-    let measured = |work: &dyn Fn() -> usize| (0..rounds).map(|_| timed(|| drop(black_box(work())))).collect();
+    let measured = |work: &dyn Fn() -> usize| (0..rounds).map(|_| timed(|| _ = black_box(work()))).collect();
     let n = 2 * CONTENTS;
     let row = |what: &str, samples: Samples| {
         let row = Row::new("shell", format!("state() of {n} segments, {what}"), Unit::Seconds, samples);
