@@ -93,7 +93,7 @@ fn a_command_at_a_terminal_asks_as_the_prompt_does_and_a_no_is_exit_4() {
         (&["-e", "recover()"][..], REVERSIBLE),
         (&["recover"], REVERSIBLE),
         (&["--yes", "-e", "restart()"], "to go on: "),
-        (&["--yes=restart", "full-recover"], "to go on: "),
+        (&["--yes=restart", "-e", "full_recover()"], "to go on: "),
     ] {
         let mut terminal = at_terminal(arguments);
         terminal.expect(question);

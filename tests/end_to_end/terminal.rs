@@ -132,8 +132,8 @@ fn the_colon_commands_shape_what_is_shown() {
     terminal.expect("(dry run)> ");
     terminal.answers("restart()", "planned");
     terminal.answers(":dry", "calls act again");
-    terminal.answers("maintenance(\"sdw2\", \"30m\", \"disk swap\")", "[sdw2 in maintenance ");
     terminal.answers("setting(\"segsh_production\", \"on\")", "(production)> ");
+    terminal.answers("maintenance(\"sdw2\", \"30m\", \"disk swap\")", "(production) [sdw2 in maintenance ");
     terminal.type_line("quit");
     terminal.expect_end();
 }
