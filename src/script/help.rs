@@ -21,7 +21,12 @@ pub fn overview() -> String {
     for (name, doc) in procedure_docs() {
         text.push_str(&item(&format!(" {name:<28} "), &doc));
     }
-    text.push_str("help(\"State\") lists a record's fields, help(\"no_space\") explains a refusal,\nhelp(\"5\") an exit code; help(\"copy\") finds what speaks of it.\n");
+    // What stands last is what a person sees.
+    text.push_str(
+        "help(\"State\") lists a record's fields, help(\"no_space\") explains a refusal,\n\
+         help(\"5\") an exit code; help(\"copy\") finds what speaks of it.\n\
+         begin with state(), why() and recover(): what changes anything asks first.\n",
+    );
     text
 }
 

@@ -147,7 +147,7 @@ fn backslash(word: &str) -> Entry {
 fn bare_name(word: &str) -> Option<Entry> {
     // What people look for under this name is what `state()` shows.
     let word = if word == "status" { "state" } else { word };
-    let function = script::catalog().iter().find(|e| e.method_of.is_empty() && e.full_name() == word)?;
+    let function = script::catalog().iter().find(|e| e.method_of.is_empty() && e.is_typed(word))?;
     let without_arguments = function.forms.iter().any(|form| form.is_empty());
     let plan = format!("plan_{word}");
     Some(match (function.changes, without_arguments) {
@@ -180,7 +180,7 @@ fn statement(first: &str, rest: &str, word: &str) -> Option<Entry> {
     if rest.starts_with('-') && !rest.starts_with("--") || rest.starts_with(['*', '[']) {
         return None;
     }
-    let function = script::catalog().iter().find(|e| e.method_of.is_empty() && e.full_name() == first)?;
+    let function = script::catalog().iter().find(|e| e.method_of.is_empty() && e.is_typed(first))?;
     Some(Entry::Say(format!(
         "{first} is a function: its arguments stand in parentheses.\nnext: {}     more: help(\"{first}\")",
         call(function, rest)
@@ -226,7 +226,7 @@ fn utility(word: &str) -> Option<Entry> {
 /// `recover(only: [2])`: options are one map, under their own names.
 fn named_arguments(word: &str) -> Option<Entry> {
     let (name, rest) = word.split_once('(')?;
-    let function = script::catalog().iter().find(|e| e.method_of.is_empty() && e.full_name() == name.trim())?;
+    let function = script::catalog().iter().find(|e| e.method_of.is_empty() && e.is_typed(name.trim()))?;
     let inside = rest.strip_suffix(')').unwrap_or(rest).trim();
     let (key, value) = inside.split_once(':')?;
     let is_name = !key.is_empty() && key.trim().chars().all(|c| c.is_alphanumeric() || c == '_');

@@ -327,6 +327,7 @@ mod tests {
             }
             Ok(Evaluated { json: text.into(), exit: number("exit"), ..Evaluated::default() })
         }
+        fn rehearse(&mut self, _: bool) {}
         fn run_source(&mut self, _: &str, text: &str, _: &[String]) -> Result<Evaluated, Box<Failure>> {
             self.eval_line(text)
         }

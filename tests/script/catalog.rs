@@ -71,6 +71,16 @@ fn every_method_that_completion_offers_is_one_that_can_be_called() {
 }
 
 #[test]
+fn a_name_is_told_from_every_other_without_making_a_text_of_it() {
+    for entry in catalog() {
+        let name = entry.full_name();
+        let same: Vec<String> = catalog().iter().filter(|e| e.is_typed(&name)).map(|e| e.full_name()).collect();
+        let equal: Vec<String> = catalog().iter().map(|e| e.full_name()).filter(|other| *other == name).collect();
+        assert_eq!(same, equal, "{name}");
+    }
+}
+
+#[test]
 fn a_built_in_function_of_an_api_name_takes_no_call_from_it() {
     let plain: BTreeSet<&str> =
         catalog().iter().filter(|e| e.namespace.is_empty() && e.method_of.is_empty()).map(|e| e.name).collect();
