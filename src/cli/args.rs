@@ -129,6 +129,15 @@ pub enum Command {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
+    /// Run the test_ functions of a site library, each by itself, on a demo cluster or a drill cluster (exit 9)
+    Test {
+        /// The library's folder, or one module of it
+        #[arg(value_name = "DIR")]
+        path: PathBuf,
+        /// Only tests whose name holds one of these
+        #[arg(value_name = "NAME")]
+        filters: Vec<String>,
+    },
     /// Print the completion script of a shell
     Completions {
         /// Whose

@@ -73,6 +73,11 @@ pub enum Action {
     Check {
         files: Vec<PathBuf>,
     },
+    /// A library's tests, run on a cluster for drills.
+    Test {
+        path: PathBuf,
+        filters: Vec<String>,
+    },
     /// The script API as a document.
     Reference,
     /// A shell's completion script.
@@ -197,6 +202,7 @@ fn settle(invocation: &mut Invocation) -> Result<(), clap::Error> {
             Ok(())
         }
         Action::Script(_) | Action::Apply { .. } => Ok(()),
+        Action::Test { .. } if !dry_run => Ok(()),
         Action::Prompt | Action::Demo(_) if limited || ndjson => {
             Err(usage("--timeout and --ndjson are for a script, -e or a command, not for a prompt"))
         }
@@ -261,6 +267,7 @@ fn action(command: Command, cluster: &mut Option<String>) -> Result<Action, clap
         Command::DemoKeeper(raw) => Action::DemoKeeper(raw.args),
         Command::Script(words) => Action::Script(script(words)?),
         Command::Check { files } => Action::Check { files },
+        Command::Test { path, filters } => Action::Test { path, filters },
         Command::Reference => Action::Reference,
         Command::Completions { shell } => Action::Completions(shell),
         Command::Run { procedure, targets, dry_run } => {

@@ -132,7 +132,7 @@ impl Resolver {
 }
 
 /// Modules may import modules and name constants for others; nothing that acts.
-fn is_harmless(statement: &Stmt) -> bool {
+pub(super) fn is_harmless(statement: &Stmt) -> bool {
     matches!(statement, Stmt::Import(..) | Stmt::Export(..) | Stmt::Noop(..))
 }
 

@@ -26,6 +26,7 @@ pub mod run;
 pub mod signals;
 pub mod snapshot;
 pub mod startup;
+pub mod suite;
 pub mod terminal;
 pub mod ui;
 pub mod watch;

@@ -6,7 +6,7 @@ use super::session;
 use super::tell::Tell;
 use super::watched::watched;
 use crate::cluster::{Cluster, Observer, OutcomeStatus, SqlTarget, State};
-use crate::cluster_dir::{self, ClusterConfig, ClusterHandle, Demo, InitOptions};
+use crate::cluster_dir::{self, ClusterConfig, ClusterDirError, ClusterHandle, Demo, InitOptions};
 use crate::core::ids::Content;
 use crate::core::report::StopMode;
 use crate::core::row::Role;
@@ -268,14 +268,9 @@ pub fn demo(invocation: &Invocation, shape: &Shape) -> i32 {
         eprintln!("the demo needs Linux: its hosts are addresses of 127.0.0.0/8");
         return Exit::Usage.process_code();
     }
-    let program = match cluster_dir::this_program() {
-        Ok(program) => program,
-        Err(error) => return Tell::new(invocation).dir_failed(&error),
-    };
-    let maker = Maker { mirrors: true, first: RefCell::default() };
     let size = format!("{} on {}", plural(shape.contents, "content"), plural(shape.hosts, "host"));
     eprintln!("starting a demo cluster: {size} ...");
-    match Demo::create(&program, init_options(shape, true), &|c| maker.make(c), &make_catalog) {
+    match make_demo(shape) {
         Ok(demo) => {
             let code = demo_session(invocation, demo.handle());
             match demo.end() {
@@ -284,6 +279,23 @@ pub fn demo(invocation: &Invocation, shape: &Shape) -> i32 {
             }
         }
         Err(error) => Tell::new(invocation).dir_failed(&error),
+    }
+}
+
+/// A demo cluster of this shape with its keeper, not started.
+pub(super) fn make_demo(shape: &Shape) -> Result<Demo, ClusterDirError> {
+    let program = cluster_dir::this_program()?;
+    let maker = Maker { mirrors: true, first: RefCell::default() };
+    Demo::create(&program, init_options(shape, true), &|c| maker.make(c), &make_catalog)
+}
+
+/// Starts a demo whole, or says why it did not.
+pub(super) fn start_demo(handle: &ClusterHandle) -> Result<(), String> {
+    let directory = Directory { handle: handle.clone(), owner: super::owner::owner() };
+    match block_on(directory.start(&mut |_| ())) {
+        Ok(outcome) if outcome.status == OutcomeStatus::Done => Ok(()),
+        Ok(outcome) => Err(outcome.message),
+        Err(error) => Err(error.to_string()),
     }
 }
 

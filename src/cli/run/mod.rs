@@ -8,6 +8,7 @@ mod owner;
 mod servers;
 mod session;
 mod tell;
+mod test;
 mod watched;
 
 pub use tell::usage_document;
@@ -56,6 +57,7 @@ fn person(invocation: &Invocation, action: &Action) -> i32 {
         Action::Script(source) => session::script(invocation, source),
         Action::Call(call) => session::call(invocation, call),
         Action::Check { files } => check::check(invocation, files),
+        Action::Test { path, filters } => test::test(invocation, path, filters),
         Action::Completions(shell) => written(&super::completions::script(*shell, &super::definition())),
         Action::Reference => written(&crate::script::reference()),
         Action::Apply { file } => session::apply(invocation, file),

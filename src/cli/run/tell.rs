@@ -34,6 +34,11 @@ impl Tell {
         }
     }
 
+    /// Something that happened; only `--ndjson` tells it.
+    pub fn event(&self, name: &str, fields: Value) {
+        self.output.event(name, fields);
+    }
+
     /// A document as it is, for what has a form of its own.
     pub fn bare(&self, document: &Value) {
         self.output.write(&format!("{document}\n"));

@@ -252,7 +252,7 @@ fn vetoed(cause: String, at: &str) -> Refusal {
 /// Tells the hooks how a change ended.
 pub(super) fn after(context: &Context, outcome: &Outcome) {
     for hook in wanted(context, When::After, &outcome.verb) {
-        let record = Dynamic::from(OutcomeRecord(Rc::new(outcome.clone())));
+        let record = Dynamic::from(OutcomeRecord::new(outcome.clone()));
         if let Err(error) = call(context, &hook, record)
             && !context.must_end()
         {

@@ -1,7 +1,9 @@
 //! The API, one file a noun. Everything a script can call is bound here, from the catalog's entry.
 
+pub mod assertion;
 mod binding;
 pub mod change;
+pub mod checks;
 pub mod demo;
 pub mod fault;
 pub mod hooks;
@@ -25,6 +27,7 @@ use super::context::Context;
 use super::letters;
 use super::record::{FieldDoc, Record, docs};
 use crate::core::row::{Mode, Role, Status};
+use checks::CheckRecord;
 use demo::{Loaded, TrafficRecord, TrafficReport};
 use maintenance::MaintenanceRecord;
 use operations::{AuditRecord, OperationRecord};
@@ -59,6 +62,8 @@ pub(super) const ENTRIES: &[&[Entry]] = &[
     hooks::ENTRIES,
     why::ENTRIES,
     plan_diff::ENTRIES,
+    assertion::ENTRIES,
+    checks::ENTRIES,
 ];
 
 /// Every record of the API: what is missing here has neither JSON nor help.
@@ -86,6 +91,7 @@ macro_rules! records {
             MaintenanceRecord,
             WhyRecord,
             PlanDiffRecord,
+            CheckRecord,
             Segments,
         )
     };
@@ -105,6 +111,7 @@ pub fn register(engine: &mut Engine, context: &Rc<Context>) {
     maintenance::register(engine, context);
     why::register(engine, context);
     plan_diff::register(engine, context);
+    checks::register(engine, context);
     session::register_errors(engine);
 
     let mut plain = Module::new();
@@ -123,6 +130,8 @@ pub fn register(engine: &mut Engine, context: &Rc<Context>) {
         hooks::bind_all,
         why::bind_all,
         plan_diff::bind_all,
+        assertion::bind_all,
+        checks::bind_all,
     ] {
         bind_all(&mut plain, context);
     }

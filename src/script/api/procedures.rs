@@ -1,7 +1,7 @@
 //! `procedures()` and `procedure(name, options)`: the documented recoveries as modules.
 
 use super::binding::{Fallible, api, bind};
-use crate::script::catalog::{Entry, entry};
+use crate::script::catalog::{Damage, Entry, entry};
 use crate::script::context::Context;
 use crate::script::modules::procedure_docs;
 use crate::script::near::is_it;
@@ -14,7 +14,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry!("procedures", &[&[]], "[map]", "The procedures that can be run, each with its purpose.", "procedures()"),
     entry!(
         "procedure", &[&["name: string"], &["name: string", "options: map"]], "any",
-        "Runs a procedure: its run(options).", "procedure(\"recover_double_fault\")", changes: true
+        "Runs a procedure: its run(options).", "procedure(\"recover_double_fault\")", changes: true, damage: Damage::AsItsCalls
     ),
 ];
 
