@@ -14,8 +14,12 @@ pub const NOTHING_TO_DO: &str = "nothing to do";
 pub fn without_step(state: &State, plan: &Plan) -> Vec<SegmentOutcome> {
     let mut lines: Vec<SegmentOutcome> = Vec::new();
     for refusal in &plan.refusals {
-        let named = refusal.dbid.and_then(|dbid| state.segment(dbid));
-        let Some(segment) = named.or_else(|| usual(state, &plan.intent, refusal.content?)) else { continue };
+        // A refusal names who is to blame, which may be the other member; the line is of the one that was meant.
+        let by_dbid = || state.segment(refusal.dbid?).map(|s| s.row.content);
+        let Some(segment) = refusal.content.or_else(by_dbid).and_then(|content| meant(state, &plan.intent, content))
+        else {
+            continue;
+        };
         let why = format!("{}: {}", refusal.code.code(), refusal.cause);
         match lines.iter_mut().find(|line| line.dbid == segment.row.dbid) {
             Some(line) => line.note = format!("{}; {why}", line.note),
@@ -60,14 +64,18 @@ pub fn as_planned(state: &State, plan: &Plan) -> Vec<SegmentOutcome> {
 fn named<'a>(state: &'a State, plan: &Plan) -> Vec<&'a Segment> {
     let selection = plan.intent.selection();
     let by_dbid = selection.dbids.iter().filter_map(|dbid| state.segment(*dbid));
-    let by_content = selection.contents.iter().filter_map(|content| usual(state, &plan.intent, *content));
+    let by_content = selection.contents.iter().filter_map(|content| meant(state, &plan.intent, *content));
     // A plan that is refused as a whole, by a hook or because it is stale, still has its steps.
     let by_step = plan.steps.iter().filter(|_| plan.refuses).filter_map(|step| state.segment(step.dbid));
     by_step.chain(by_dbid).chain(by_content).collect()
 }
 
-/// The segment that a call is about when only its content is named.
-fn usual<'a>(state: &'a State, intent: &Intent, content: Content) -> Option<&'a Segment> {
+/// The segment of a content that a call is about: the one that it names, else the usual one.
+fn meant<'a>(state: &'a State, intent: &Intent, content: Content) -> Option<&'a Segment> {
+    let named = intent.selection().dbids.iter().filter_map(|dbid| state.segment(*dbid));
+    if let Some(segment) = named.into_iter().find(|s| s.row.content == content) {
+        return Some(segment);
+    }
     let primary = || state.acting(content, Role::Primary);
     match intent {
         Intent::Restart { .. } => primary(),

@@ -133,6 +133,11 @@ pub enum Request {
         mode: StopMode,
         owner: Owner,
     },
+    /// A change that was refused or declined before it was asked for: it is only written down.
+    NotDone {
+        outcome: Outcome,
+        owner: Owner,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -43,7 +43,7 @@ pub const TRAPS: &[(&str, &str)] = &[
     ("shadowing", "a function or an import's name that would take the place of the API's: error shadows_api."),
     (
         "caught_errors",
-        "every caught error has code, exit, message and next: the API's, the language's own, and what a script throws.",
+        "whatever is caught has code, exit, message and next: what the API throws, what the language does, and what a script does.",
     ),
     ("try_is_a_statement", "try has no value: set a variable in it."),
     ("panic", "a defect inside a function of the API is an error internal, and the session goes on."),

@@ -144,3 +144,26 @@ fn a_check_says_what_the_call_would_be_refused_with() {
     assert!(error.code == "unknown_subject" && error.message.contains("is it `rebalance`?"), "{error}");
     assert_eq!(Bench::new(healthy()).error("check(\"force_primary\")").code, "bad_option");
 }
+
+#[test]
+fn what_is_refused_or_declined_before_it_is_asked_for_is_written_down() {
+    use segsh::script::ui::Answer;
+    let mut state = healthy();
+    state.lose_mirror(0);
+    let written = |text: &str, answer: Answer, dry_run: bool| {
+        let mut bench = Bench::with(state.clone(), None, dry_run);
+        bench.person.answer.replace(answer);
+        let _ = bench.session.run_source("t", text);
+        bench.fake.not_done.lock().expect("written").clone()
+    };
+    assert_eq!(written("recover(#{ dbids: 99 })", Answer::Yes, false), ["recover refused"]);
+    assert_eq!(written("recover(#{ dbids: 99, raise: false })", Answer::Yes, false), ["recover refused"]);
+    assert_eq!(written("before(\"*\", |p| { throw 1 }); recover()", Answer::Yes, false), ["recover refused"]);
+    assert_eq!(written("let p = plan_recover(); recover(); p.apply()", Answer::Yes, false), ["recover refused"]);
+    assert_eq!(written("recover()", Answer::No, false), ["recover declined"]);
+    assert_eq!(written("confirm(plan_recover())", Answer::No, false), ["confirm declined"]);
+    let none: [&str; 0] = [];
+    assert_eq!(written("recover()", Answer::Yes, false), none, "the coordinator writes it down");
+    assert_eq!(written("plan_recover(#{ dbids: 99 })", Answer::Yes, false), none, "a plan asks for nothing");
+    assert_eq!(written("recover(#{ dbids: 99 })", Answer::Yes, true), none, "nor does a dry run");
+}

@@ -13,6 +13,7 @@ use crate::core::row::Role;
 use crate::hosts::SegmentConfig;
 use crate::script::json::state_json;
 use crate::segment::identity::{Owner, create_content};
+use crate::shell::output::say;
 use crate::shell::render::Screens;
 use crate::shell::render::format::count;
 use crate::shell::render::lifecycle::{self as render, Whole};
@@ -177,7 +178,7 @@ pub fn start(invocation: &Invocation, dir: &Path) -> i32 {
         match started {
             Ok(outcome) => {
                 if !work.quiet || outcome.status != OutcomeStatus::Done {
-                    eprint!("{}", render::started(&work.whole(), &outcome, &terminal::stderr_style()));
+                    say(&render::started(&work.whole(), &outcome, &terminal::stderr_style()));
                 }
                 work.tell.outcome(&outcome)
             }
@@ -193,7 +194,7 @@ pub fn stop(invocation: &Invocation, dir: &Path, mode: StopMode) -> i32 {
         match stopped {
             Ok(stopped) if stopped.was_stopped() => {
                 if !work.quiet {
-                    eprintln!("{} was stopped already", handle.name());
+                    say(&format!("{} was stopped already", handle.name()));
                 }
                 work.tell.value("cluster", cluster_json(handle), Exit::Done.process_code())
             }
@@ -202,7 +203,7 @@ pub fn stop(invocation: &Invocation, dir: &Path, mode: StopMode) -> i32 {
                 let code = outcome.map_or(Exit::Done.process_code(), |o| o.status.exit());
                 if !work.quiet || code != Exit::Done.process_code() || stopped.segments_killed > 0 {
                     let style = terminal::stderr_style();
-                    eprint!("{}", render::stopped(&work.whole(), stopped.segments_killed, outcome, &style));
+                    say(&render::stopped(&work.whole(), stopped.segments_killed, outcome, &style));
                 }
                 match outcome {
                     Some(outcome) => work.tell.outcome(outcome),
@@ -253,7 +254,7 @@ pub fn destroy(invocation: &Invocation, dir: &Path) -> i32 {
     match ask(&question) {
         Typed::Line(line) if line.trim() == handle.name() => match cluster_dir::destroy(dir) {
             Ok(()) => {
-                eprintln!("{} is gone", handle.name());
+                say(&format!("{} is gone", handle.name()));
                 tell.value("cluster", cluster_json(&handle), Exit::Done.process_code())
             }
             Err(error) => tell.dir_failed(&error),
@@ -265,11 +266,11 @@ pub fn destroy(invocation: &Invocation, dir: &Path) -> i32 {
 
 pub fn demo(invocation: &Invocation, shape: &Shape) -> i32 {
     if !cfg!(target_os = "linux") {
-        eprintln!("the demo needs Linux: its hosts are addresses of 127.0.0.0/8");
+        say("the demo needs Linux: its hosts are addresses of 127.0.0.0/8");
         return Exit::Usage.process_code();
     }
     let size = format!("{} on {}", plural(shape.contents, "content"), plural(shape.hosts, "host"));
-    eprintln!("starting a demo cluster: {size} ...");
+    say(&format!("starting a demo cluster: {size} ..."));
     match make_demo(shape) {
         Ok(demo) => {
             let code = demo_session(invocation, demo.handle());
@@ -304,7 +305,7 @@ fn demo_session(invocation: &Invocation, handle: &ClusterHandle) -> i32 {
     match block_on(directory.start(&mut |_| ())) {
         Ok(outcome) if outcome.status == OutcomeStatus::Done => {}
         Ok(outcome) => {
-            eprint!("{}", Screens::new(terminal::stderr_style(), handle.name()).outcome(&outcome));
+            say(&Screens::new(terminal::stderr_style(), handle.name()).outcome(&outcome));
             return outcome.status.exit();
         }
         Err(error) => return Tell::new(invocation).dir_failed(&error),
@@ -314,7 +315,7 @@ fn demo_session(invocation: &Invocation, handle: &ClusterHandle) -> i32 {
     let (cluster, watched) = match connected {
         Ok(both) => both,
         Err(error) => {
-            eprintln!("{error}");
+            say(&error.to_string());
             return Exit::Unreachable.process_code();
         }
     };

@@ -15,6 +15,7 @@ pub use tell::usage_document;
 
 use super::{Action, Exit, Invocation, find};
 use crate::script::Thrown;
+use crate::shell::output::say;
 use crate::shell::{logging, terminal};
 use std::path::PathBuf;
 use tell::Tell;
@@ -39,7 +40,7 @@ fn log_to_file(process: &str) {
     if let Some(directory) = logging::directory()
         && let Err(error) = logging::install(&directory, process)
     {
-        eprintln!("no log is written to {}: {error}", directory.display());
+        say(&format!("no log is written to {}: {error}", directory.display()));
     }
 }
 
@@ -95,7 +96,7 @@ fn with_cluster(invocation: &Invocation, work: impl FnOnce(&Invocation, &std::pa
 }
 
 fn no_cluster(invocation: &Invocation) -> i32 {
-    eprint!("{}", crate::shell::front::NO_CLUSTER);
+    say(crate::shell::front::NO_CLUSTER);
     let thrown = Thrown::with_exit("no_cluster", Exit::Unreachable.process_code(), "no cluster is named");
     Tell::new(invocation).failure(thrown.next("segsh -c DIR, or SEGSH_CLUSTER=DIR"))
 }

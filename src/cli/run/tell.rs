@@ -6,7 +6,7 @@ use crate::cluster_dir::ClusterDirError;
 use crate::script::Thrown;
 use crate::script::json::outcome_json;
 use crate::shell::document::{envelope, failure};
-use crate::shell::output::Output;
+use crate::shell::output::{Output, say};
 use serde_json::{Value, json};
 
 /// Says how a command ended, once. A reader of stdout that went away is no failure.
@@ -79,9 +79,9 @@ impl Tell {
 
     /// Says on stderr what kept a command from being done, and in the document.
     pub fn failed(&self, code: &str, exit: Exit, message: &str, next: &str) -> i32 {
-        eprintln!("{message}");
+        say(message);
         if !next.is_empty() {
-            eprintln!("next: {next}");
+            say(&format!("next: {next}"));
         }
         self.failure(Thrown::with_exit(code, exit.process_code(), message).next(next))
     }

@@ -232,7 +232,7 @@ pub(super) fn apply(context: &Context, record: &PlanRecord, argument: &Dynamic) 
             Some(refusal) => {
                 let refuses = Plan { refuses: true, refusals: vec![refusal.clone()], ..plan };
                 not_to_be(context, &refuses, &state);
-                refused(&refuses, &state)
+                noted(context, refused(&refuses, &state), &refuses.id)
             }
             None => {
                 // A person sees a whole sequence before its first step, and is asked once.
@@ -284,7 +284,10 @@ fn ask_once(context: &Context, record: &PlanRecord, verb: &str) -> Thrower<Optio
     } else {
         match context.ui.confirm_sequence(&plans, &damage) {
             Answer::Yes => {}
-            other => return declined(verb, other).map(Some),
+            other => {
+                let id = plans.first().map(|p| p.id.as_str()).unwrap_or_default();
+                return declined(verb, other).map(|outcome| Some(noted(context, outcome, id)));
+            }
         }
     }
     context.grant(&plans);
@@ -324,7 +327,7 @@ impl From<&Options> for How {
 fn run(context: &Context, plan: &Plan, state: &State, how: &How) -> Thrower<Outcome> {
     if plan.refuses {
         not_to_be(context, plan, state);
-        return Ok(refused(plan, state));
+        return Ok(noted(context, refused(plan, state), &plan.id));
     }
     let restarts_all = matches!(&plan.intent, Intent::Restart { selection, .. } if selection.is_all());
     if plan.is_empty() && !restarts_all {
@@ -336,7 +339,7 @@ fn run(context: &Context, plan: &Plan, state: &State, how: &How) -> Thrower<Outc
     if let Some(veto) = super::hooks::before(context, plan, state)? {
         let refuses = Plan { refuses: true, refusals: vec![veto.clone()], ..plan.clone() };
         not_to_be(context, &refuses, state);
-        return Ok(refused(&refuses, state));
+        return Ok(noted(context, refused(&refuses, state), &plan.id));
     }
     if context.dry_run {
         return Ok(dry(context, plan, state));
@@ -399,7 +402,7 @@ fn ask(context: &Context, plan: &Plan, state: &State, restarts_all: bool) -> Thr
             context.confirmed.replace(context.ui.confirmed());
             Ok(None)
         }
-        other => declined(plan.verb(), other).map(Some),
+        other => declined(plan.verb(), other).map(|outcome| Some(noted(context, outcome, &plan.id))),
     }
 }
 
@@ -481,6 +484,16 @@ fn not_to_be(context: &Context, plan: &Plan, state: &State) {
     if context.dry_run {
         context.rehearse(plan, state);
     }
+}
+
+/// A change that somebody wanted and that was not begun is in the audit log, too.
+fn noted(context: &Context, outcome: Outcome, plan: &str) -> Outcome {
+    if !context.dry_run
+        && let Ok(cluster) = context.cluster()
+    {
+        cluster.not_done(&outcome, plan);
+    }
+    outcome
 }
 
 fn dry(context: &Context, plan: &Plan, state: &State) -> Outcome {
