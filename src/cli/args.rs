@@ -146,12 +146,15 @@ pub enum Command {
     /// Print docs/script-reference.md
     #[command(hide = true)]
     Reference,
-    /// Run a documented procedure
+    /// Run a documented procedure, or one of the site's
     Run {
         /// Its name; procedures() lists them
         procedure: String,
         #[command(flatten)]
         targets: Targets,
+        /// An option of the procedure; may be repeated, and of one name makes a list
+        #[arg(long = "set", value_name = "NAME=VALUE", value_parser = parse_setting)]
+        set: Vec<(String, String)>,
         /// Show the plan and change nothing
         #[arg(long)]
         dry_run: bool,

@@ -270,8 +270,12 @@ fn action(command: Command, cluster: &mut Option<String>) -> Result<Action, clap
         Command::Test { path, filters } => Action::Test { path, filters },
         Command::Reference => Action::Reference,
         Command::Completions { shell } => Action::Completions(shell),
-        Command::Run { procedure, targets, dry_run } => {
-            Action::Call(Call::procedure(&procedure).targets(&targets).dry(dry_run))
+        Command::Run { procedure, targets, set, dry_run } => {
+            let call = Call::procedure(&procedure).targets(&targets);
+            if let Some((twice, _)) = set.iter().find(|(name, _)| call.has(name)) {
+                return Err(usage(&format!("`{twice}` is given twice: by its own flag and by --set")));
+            }
+            Action::Call(call.set(&set).dry(dry_run))
         }
     })
 }

@@ -12,8 +12,19 @@ use std::sync::LazyLock;
 
 /// Functions that are about the session itself; `run` is the command for `procedure`, `segsh help` the one for `help`,
 /// and `segsh check` is about scripts.
-pub const NO_COMMANDS: &[&str] =
-    &["args", "assert", "assert_equal", "check", "confirm", "exit", "help", "plan_sequence", "procedure", "sleep"];
+pub const NO_COMMANDS: &[&str] = &[
+    "args",
+    "assert",
+    "assert_equal",
+    "check",
+    "check_options",
+    "confirm",
+    "exit",
+    "help",
+    "plan_sequence",
+    "procedure",
+    "sleep",
+];
 
 /// Options without a flag: a plan is a value of the session, and how an outcome is told is the exit code's business.
 pub fn has_flag(option: &OptionDoc) -> bool {

@@ -317,3 +317,14 @@ fn a_test_run_names_its_library_and_what_is_chosen_of_it() {
     assert_eq!(parse_exit(&refused("test")), Exit::Usage);
     assert_eq!(parse_exit(&refused("test site --dry-run")), Exit::Usage);
 }
+
+#[test]
+fn a_procedure_takes_options_of_its_own() {
+    let line = "run replace_host --set host=sdw2 --set to=sdw9 --set in_place=true --contents 1";
+    assert_eq!(
+        rhai(line),
+        r#"procedure("replace_host", #{ contents: [1], "host": "sdw2", "to": "sdw9", "in_place": true })"#
+    );
+    assert!(refused("run p --contents 1 --set contents=2").to_string().contains("given twice"));
+    assert_eq!(parse_exit(&refused("run p --set contents")), Exit::Usage);
+}

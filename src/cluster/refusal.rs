@@ -51,7 +51,7 @@ refusal_codes! {
     OtherCluster = "other_cluster",
         "The plan was made for another cluster. Name that one with -c, or make a plan for this one: plan_recover() and so on.";
     Vetoed = "vetoed",
-        "A hook of the site has not let the change pass, or has failed: what it said is the cause, and where it stands is the next step. Hooks are registered by before(...), in hooks.rhai of the site's folder too.";
+        "A hook of the site has not let the change pass, or has failed: what it said is the cause, and where it stands is the next step. Hooks are registered by before(...), in hooks.rhai of the site's folder too: help(\"before\").";
     InMaintenance = "in_maintenance",
         "Somebody works on the segment's host, so nothing is recovered to it. It ends by itself; maintenance() lists who, why and until when, maintenance(\"HOST\", \"0s\", \"done\") ends it.";
     Stopping = "stopping",

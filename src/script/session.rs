@@ -163,8 +163,8 @@ impl Session {
 
     /// Runs `run(options)` of a procedure: `segsh run NAME`.
     pub fn run_procedure(&mut self, name: &str, options: Map) -> Result<ScriptValue, Box<ScriptError>> {
-        let text =
-            super::api::procedures::call_text(name).map_err(|thrown| ScriptError::new(ErrorKind::Api, thrown))?;
+        let text = super::api::procedures::call_text(&self.context, name)
+            .map_err(|thrown| ScriptError::new(ErrorKind::Api, thrown))?;
         self.begin(name, &text);
         let mut scope = Scope::new();
         scope.push_constant("options", options);

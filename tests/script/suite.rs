@@ -216,6 +216,23 @@ fn ctrl_c_ends_the_test_that_runs_and_begins_no_other() {
 }
 
 #[test]
+fn tests_without_a_cluster_are_not_run_and_the_reason_is_told_once() {
+    struct Nobody;
+    impl Clusters for Nobody {
+        fn fresh(&mut self) -> Result<Arc<dyn Cluster>, String> {
+            Err("the demo's keeper did not start".into())
+        }
+    }
+    let dir = library(&[("m.rhai", "fn test_a() { }\nfn test_b() { }\n")]);
+    let suite = Suite::read(dir.path(), &[]).expect("a library");
+    let report = suite.run(&mut Nobody, &Signals::unattached(), &mut |_| ());
+    assert!(report.had_no_cluster() && !report.is_good());
+    let summary = report.summary(&Style::default());
+    assert_eq!(summary.matches("keeper did not start").count(), 1, "{summary}");
+    assert!(report.tests.iter().all(|t| t.text(&Style::default()).trim_end().ends_with("no cluster")));
+}
+
+#[test]
 fn a_cluster_on_which_something_is_wrong_is_not_fit_to_begin_on() {
     use crate::fake::Break;
     assert_eq!(unfit(&healthy()), None);

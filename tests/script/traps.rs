@@ -201,3 +201,18 @@ fn every_trap_that_is_told_is_proven_and_every_code_in_it_has_help() {
     let help = segsh::script::help_about("traps").expect("help about them");
     assert!(TRAPS.iter().all(|(name, _)| help.contains(name)), "{help}");
 }
+
+#[test]
+fn every_refusal_code_is_documented_with_its_cause_and_a_step_that_can_be_typed() {
+    use segsh::cluster::RefusalCode;
+    let reference = segsh::script::reference();
+    for code in RefusalCode::ALL {
+        let explain = code.explain();
+        let sentences = explain.split_inclusive(['.', ':', ';']).filter(|s| s.trim().len() > 1).count();
+        assert!(sentences >= 2, "{} says a cause and a next step: {explain}", code.code());
+        let typed = ["()", "(#{", "(\"", "(N)", "segsh "];
+        assert!(typed.iter().any(|t| explain.contains(t)), "{} names what can be typed: {explain}", code.code());
+        assert!(segsh::script::help_about(code.code()).is_ok_and(|text| text.starts_with(code.code())));
+        assert!(reference.contains(&format!("| `{}` | {explain}", code.code())), "{}", code.code());
+    }
+}

@@ -75,7 +75,7 @@ fn exit(report: &Report) -> Exit {
     match report {
         Report { timed_out: true, .. } => Exit::Unknown,
         Report { interrupted: true, .. } => Exit::Interrupted,
-        Report { no_cluster: Some(_), .. } => Exit::Unreachable,
+        report if report.had_no_cluster() => Exit::Unreachable,
         report if report.is_good() => Exit::Done,
         _ => Exit::CheckFailed,
     }

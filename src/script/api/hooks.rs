@@ -82,6 +82,11 @@ pub(in crate::script) struct Hooks {
 }
 
 impl Hooks {
+    /// Where modules and procedures are found.
+    pub(in crate::script) fn resolver(&self) -> Option<Resolver> {
+        self.resolver.borrow().clone()
+    }
+
     /// A hook runs.
     fn runs(&self) -> bool {
         self.until.get().is_some()

@@ -28,6 +28,8 @@ use std::time::Instant;
 use thiserror::Error;
 use ui::TestUi;
 
+/// Why a test is not run for which there is no cluster; the reason of that is told once.
+const NO_CLUSTER: &str = "no cluster";
 /// Folders within folders are looked into so deep.
 const DEPTH_MAX: usize = 8;
 
@@ -126,8 +128,8 @@ impl Suite {
                         Ended::not_run(test.name(), &test.function.position, signals.why().into())
                     }
                     Err(why) => {
-                        report.no_cluster = Some(why.clone());
-                        Ended::not_run(test.name(), &test.function.position, why)
+                        report.no_cluster = Some(why);
+                        Ended::not_run(test.name(), &test.function.position, NO_CLUSTER.into())
                     }
                 },
             };
@@ -148,7 +150,7 @@ impl Suite {
         if self.modules.iter().any(|m| m.name == test.module && has_errors(m)) {
             return Some("its module has errors".into());
         }
-        report.no_cluster.clone()
+        report.no_cluster.is_some().then(|| NO_CLUSTER.to_string())
     }
 
     fn run_one(&self, test: &Test, cluster: Arc<dyn Cluster>, signals: &Signals) -> Ended {

@@ -3,7 +3,7 @@
 use crate::script::Pos;
 use crate::shell::check::Checked;
 use crate::shell::evaluator::Failure;
-use crate::shell::render::layout::two_ended;
+use crate::shell::render::layout::{Para, two_ended};
 use crate::shell::render::{Paint, Style, error};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -133,12 +133,17 @@ impl Report {
         self.tests.iter().filter(|t| t.verdict() == verdict).count()
     }
 
+    /// Whether not even the first test had a cluster to run on.
+    pub fn had_no_cluster(&self) -> bool {
+        self.no_cluster.is_some() && self.count(Verdict::NotRun) == self.tests.len()
+    }
+
     /// Whether every test passed and nothing is wrong with a module.
     pub fn is_good(&self) -> bool {
         self.count(Verdict::Passed) == self.tests.len() && self.checked.errors() == 0
     }
 
-    /// The last line.
+    /// The last line, and why there was no cluster if so.
     pub fn summary(&self, style: &Style) -> String {
         let tests = match self.tests.len() {
             1 => "1 test".to_string(),
@@ -152,7 +157,11 @@ impl Report {
         }
         let left = format!("{tests}: {}", parts.join(", "));
         let paint = if self.is_good() { Paint::Good } else { Paint::Bad };
-        two_ended(&style.paint(paint, &left), &seconds(self.elapsed_ms), EDGE, style)
+        let mut text = two_ended(&style.paint(paint, &left), &seconds(self.elapsed_ms), EDGE, style);
+        if let Some(why) = &self.no_cluster {
+            text.push_str(&Para::new("no cluster: ", 2).words(why).render(style));
+        }
+        text
     }
 
     /// `value` of the document.
@@ -160,7 +169,7 @@ impl Report {
         let checked = self.checked.to_json();
         json!({
             "folder": self.folder, "passed": self.count(Verdict::Passed), "failed": self.count(Verdict::Failed),
-            "not_run": self.count(Verdict::NotRun), "elapsed_ms": self.elapsed_ms,
+            "not_run": self.count(Verdict::NotRun), "elapsed_ms": self.elapsed_ms, "no_cluster": self.no_cluster,
             "files": checked["files"], "errors": checked["errors"], "warnings": checked["warnings"],
             "findings": checked["findings"], "tests": self.tests.iter().map(Ended::to_json).collect::<Vec<_>>(),
         })
