@@ -20,6 +20,7 @@ const PARAMETERS: &[(&str, &str)] = &[
     ("hook", "a closure over the plan (before) or the outcome (after)"),
     ("host", "a host's name, as state() shows it"),
     ("id", "an operation's number, as operations() shows it"),
+    ("add_host.name", "the new host's name"),
     ("known", "the names of the options that there are"),
     ("check_options.name", "the procedure's name, for the message"),
     ("check_options.options", "what the procedure was given"),

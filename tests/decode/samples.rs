@@ -346,6 +346,7 @@ pub fn requests() -> Vec<Request> {
         Request::Start { owner: owner() },
         Request::Stop { mode: StopMode::Immediate, owner: owner() },
         Request::NotDone { outcome: outcome(), owner: owner() },
+        Request::HostsChanged { owner: owner() },
     ]
 }
 

@@ -7,6 +7,7 @@ pub mod checks;
 pub mod demo;
 pub mod fault;
 pub mod hooks;
+pub mod hosts;
 pub mod maintenance;
 pub mod operations;
 pub mod outcome;
@@ -64,6 +65,7 @@ pub(super) const ENTRIES: &[&[Entry]] = &[
     plan_diff::ENTRIES,
     assertion::ENTRIES,
     checks::ENTRIES,
+    hosts::ENTRIES,
 ];
 
 /// Every record of the API: what is missing here has neither JSON nor help.
@@ -132,6 +134,7 @@ pub fn register(engine: &mut Engine, context: &Rc<Context>) {
         plan_diff::bind_all,
         assertion::bind_all,
         checks::bind_all,
+        hosts::bind_all,
     ] {
         bind_all(&mut plain, context);
     }
