@@ -56,7 +56,7 @@ pub const TRAPS: &[(&str, &str)] = &[
         "several_lines",
         "an entry of the prompt goes on in the next line while a bracket, a string or a comment is open.",
     ),
-    ("line_65535", "lines beyond 65535 are not counted: an error there says so."),
+    ("line_65535", "lines beyond 65535 are not counted: what fails there says so."),
     ("first_line", "#! in a script's first line is a comment."),
     ("exit_code", "a script that fails ends with its error's exit code, and never with 0."),
     ("waiting", "sleep(), wait_until() and every call that waits for the cluster end with Ctrl-C."),

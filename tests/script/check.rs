@@ -55,6 +55,7 @@ fn literal_values_that_no_form_takes_are_found_and_the_others_pass() {
         "let n = 2; recover(#{ contents: n, dbids: [n, 3] })",
         "let o = #{ contents: 1 }; recover(o)",
         "sql(2, \"select 1\"); sql(\"select $1\", [1]); sql(2, \"select $1\", [1])",
+        "procedure(\"heal\", #{ content: 2 })",
         "setting(\"a\", 5); setting(\"a\", \"b\")",
         "fault::kill(state().segment(2)); exit(3); sleep(\"5s\")",
         "let f = |s| true; wait_until(f); wait_until(|s| s.operational, #{ timeout: \"1m\" })",

@@ -232,7 +232,7 @@ pub(super) fn apply(context: &Context, record: &PlanRecord, argument: &Dynamic) 
             Some(refusal) => {
                 let refuses = Plan { refuses: true, refusals: vec![refusal.clone()], ..plan };
                 not_to_be(context, &refuses, &state);
-                noted(context, refused(&refuses, &state), &refuses.id)
+                noted(context, refused(&refuses, &state), &refuses.id, Some(&state))
             }
             None => {
                 // A person sees a whole sequence before its first step, and is asked once.
@@ -286,7 +286,7 @@ fn ask_once(context: &Context, record: &PlanRecord, verb: &str) -> Thrower<Optio
             Answer::Yes => {}
             other => {
                 let id = plans.first().map(|p| p.id.as_str()).unwrap_or_default();
-                return declined(verb, other).map(|outcome| Some(noted(context, outcome, id)));
+                return declined(verb, other).map(|outcome| Some(noted(context, outcome, id, None)));
             }
         }
     }
@@ -327,7 +327,7 @@ impl From<&Options> for How {
 fn run(context: &Context, plan: &Plan, state: &State, how: &How) -> Thrower<Outcome> {
     if plan.refuses {
         not_to_be(context, plan, state);
-        return Ok(noted(context, refused(plan, state), &plan.id));
+        return Ok(noted(context, refused(plan, state), &plan.id, Some(state)));
     }
     let restarts_all = matches!(&plan.intent, Intent::Restart { selection, .. } if selection.is_all());
     if plan.is_empty() && !restarts_all {
@@ -339,7 +339,7 @@ fn run(context: &Context, plan: &Plan, state: &State, how: &How) -> Thrower<Outc
     if let Some(veto) = super::hooks::before(context, plan, state)? {
         let refuses = Plan { refuses: true, refusals: vec![veto.clone()], ..plan.clone() };
         not_to_be(context, &refuses, state);
-        return Ok(noted(context, refused(&refuses, state), &plan.id));
+        return Ok(noted(context, refused(&refuses, state), &plan.id, Some(state)));
     }
     if context.dry_run {
         return Ok(dry(context, plan, state));
@@ -402,7 +402,7 @@ fn ask(context: &Context, plan: &Plan, state: &State, restarts_all: bool) -> Thr
             context.confirmed.replace(context.ui.confirmed());
             Ok(None)
         }
-        other => declined(plan.verb(), other).map(|outcome| Some(noted(context, outcome, &plan.id))),
+        other => declined(plan.verb(), other).map(|outcome| Some(noted(context, outcome, &plan.id, Some(state)))),
     }
 }
 
@@ -487,8 +487,11 @@ fn not_to_be(context: &Context, plan: &Plan, state: &State) {
 }
 
 /// A change that somebody wanted and that was not begun is in the audit log, too.
-fn noted(context: &Context, outcome: Outcome, plan: &str) -> Outcome {
-    if !context.dry_run
+fn noted(context: &Context, outcome: Outcome, plan: &str, state: Option<&State>) -> Outcome {
+    // Where the coordinator was not there a moment ago, nobody waits for it only to say so.
+    let answers = state.is_none_or(|s| s.coordinator.pid.is_some());
+    if answers
+        && !context.dry_run
         && let Ok(cluster) = context.cluster()
     {
         cluster.not_done(&outcome, plan);

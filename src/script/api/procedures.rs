@@ -29,7 +29,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         &[&["name: string", "options: map", "known: array"]],
         "()",
         "For procedures of your own: throws `unknown_option`, with the near miss, when an option is none of those known.",
-        "check_options(\"heal\", options, [\"contents\", \"host\"])"
+        "check_options(\"heal\", #{ host: \"sdw2\" }, [\"contents\", \"host\"])"
     ),
 ];
 
