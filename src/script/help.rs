@@ -213,6 +213,7 @@ pub const ERROR_CODES: &[(&str, &str)] = &[
     ("unknown_operation", "there is no operation of that number; operations() lists them. Exit 1."),
     ("unreadable", "a script can't be read. Exit 2 of `segsh check`, else 1."),
     ("assertion", "assert() or assert_equal() found something else than it demands. Exit 1."),
+    ("not_a_module", "a warning of segsh check: a file that begins with //! has statements outside of functions."),
     ("not_a_test", "segsh test: a function is named test_… and can't be run as one. Exit 9."),
 ];
 

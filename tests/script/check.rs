@@ -113,6 +113,7 @@ fn warnings_name_quiet_traps_and_keep_nothing_from_running() {
         ("let n = 9223372036854775808; print(n)", "big_number"),
         ("if \"1\" == 1 { print(1) }", "never_equal"),
         ("let all = []; for i in 0..3 { all.push(|| i) }", "shared_variable"),
+        ("//! A module.\n\nfn f() { 1 }\nprint(f());", "not_a_module"),
     ] {
         let found = findings(text);
         assert_eq!((found.len(), found.first().map(|f| f.code.as_str())), (1, Some(code)), "{text}: {found:#?}");
@@ -121,6 +122,8 @@ fn warnings_name_quiet_traps_and_keep_nothing_from_running() {
     }
     for text in [
         "let x = 1; print(`is ${x}`)",
+        "//! A module.\nimport \"std/recover_double_fault\" as p;\nfn f() { 1 }",
+        "// A script.\nprint(1);",
         "print(\"costs $5 {now}\")",
         "let n = 9223372036854775807; let f = 1e30; let g = 2.0",
         "let x = 1; if x == \"1\" { }",

@@ -236,7 +236,8 @@ fn tests_without_a_cluster_are_not_run_and_the_reason_is_told_once() {
 fn a_cluster_on_which_something_is_wrong_is_not_fit_to_begin_on() {
     use crate::fake::Break;
     assert_eq!(unfit(&healthy()), None);
-    let broken: [(&str, fn(&mut segsh::cluster::State)); 4] = [
+    type Change = fn(&mut segsh::cluster::State);
+    let broken: [(&str, Change); 4] = [
         ("down", |s| s.lose_mirror(0)),
         ("preferred", |s| s.swap(0)),
         ("host", |s| s.host_down("sdw1")),

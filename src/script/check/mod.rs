@@ -169,6 +169,7 @@ fn checked(around: Surroundings, file: &str, text: &str, seen: BTreeSet<String>)
         true
     });
     checker.switches();
+    checker.module_statements(&ast);
     (checker.findings, checker.seen)
 }
 
