@@ -209,6 +209,10 @@ pub const ERROR_CODES: &[(&str, &str)] = &[
     ("variable_exists", "a variable of that name is there already. Exit 1."),
     ("variable_not_found", "no variable is visible under that name. Exit 1."),
     ("usage", "the command line is wrong. Exit 2."),
+    (
+        "utility_failed",
+        "a utility of Greenplum was not carried out; `exit` is its own exit code: 1 part of it is not done, 2, or 4 declined.",
+    ),
     ("in_hook", "a hook looks at a plan or an outcome; it changes nothing itself. Exit 1."),
     ("unknown_operation", "there is no operation of that number; operations() lists them. Exit 1."),
     ("unreadable", "a script can't be read. Exit 2 of `segsh check`, else 1."),

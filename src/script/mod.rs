@@ -27,6 +27,7 @@ mod thrown;
 mod types;
 pub mod ui;
 mod units;
+mod utility;
 
 pub use api::record_docs;
 pub use catalog::{Entry, catalog, find};

@@ -317,7 +317,8 @@ impl Session {
 
     /// The value as a person reads it; `None` for unit, which is silent.
     pub fn render(&self, value: &Dynamic) -> Option<String> {
-        if value.is_unit() {
+        // A utility has said its lines already.
+        if value.is_unit() || value.is::<super::api::gp::UtilityRecord>() {
             return None;
         }
         if let Ok(text) = value.clone().into_string() {

@@ -36,4 +36,5 @@ mod recovery;
 mod refusals;
 mod shell;
 mod terminal;
+mod utilities;
 mod verify;

@@ -21,6 +21,7 @@ const RECORDS: &[(&str, &str)] = &[
     ("Traffic", "demo::traffic()"),
     ("TrafficReport", "demo::traffic().report()"),
     ("Role", "state().segments[0].role"),
+    ("Utility", "gpstate()"),
 ];
 
 #[test]
