@@ -10,20 +10,24 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-/// Functions that are about the session itself; `run` is the command for `procedure`, and `segsh help` the one for `help`. The
-/// utilities read their own command lines.
+/// Functions that are about the session itself; `run` is the command for `procedure`, `segsh help` the one for `help`,
+/// and `segsh check` is about scripts. The utilities read their own command lines.
 pub const NO_COMMANDS: &[&str] = &[
     "args",
+    "assert",
+    "assert_equal",
+    "check",
+    "check_options",
     "confirm",
     "exit",
+    "gpstate",
+    "gprecoverseg",
+    "gpstart",
+    "gpstop",
     "help",
     "plan_sequence",
     "procedure",
     "sleep",
-    "gpstate",
-    "gprecoverseg",
-    "gpstop",
-    "gpstart",
 ];
 
 /// Options without a flag: a plan is a value of the session, and how an outcome is told is the exit code's business.

@@ -136,6 +136,11 @@ pub enum Request {
         #[serde(default)]
         within_ms: Option<u64>,
     },
+    /// A change that was refused or declined before it was asked for: it is only written down.
+    NotDone {
+        outcome: Outcome,
+        owner: Owner,
+    },
     /// The hosts in `cluster.json` are others than before: read it again. Then the state.
     HostsChanged {
         owner: Owner,

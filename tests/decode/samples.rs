@@ -351,6 +351,7 @@ pub fn requests() -> Vec<Request> {
         Request::StopCoordinator { owner: owner() },
         Request::Sessions,
         Request::Reload { owner: owner() },
+        Request::NotDone { outcome: outcome(), owner: owner() },
         Request::HostsChanged { owner: owner() },
     ]
 }

@@ -9,6 +9,7 @@ use crate::cluster_dir::{self, ClusterDirError, ClusterHandle};
 use crate::coordinator::RESTRICTED_FILE;
 use crate::core::report::StopMode;
 use crate::net::{Endpoint, Identity};
+use crate::shell::output::say;
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,7 +43,7 @@ pub fn block_on<T>(work: impl Future<Output = T>) -> T {
     match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(work),
         Err(error) => {
-            eprintln!("the system gave no runtime: {error}");
+            say(&format!("the system gave no runtime: {error}"));
             std::process::exit(super::Exit::ScriptError.process_code())
         }
     }
