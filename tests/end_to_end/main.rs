@@ -27,6 +27,7 @@ mod lifecycle;
 mod limits;
 mod network;
 mod newcomer;
+mod over_ssh;
 mod overrides;
 mod pause;
 mod postgres;
