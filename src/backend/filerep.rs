@@ -6,11 +6,11 @@
 use super::interrupt::Interrupt;
 use crate::cluster::request::{Owner, Reply, Request};
 use crate::cluster::{
-    Acting, AuditLine, AuditQuery, Cluster, ClusterError, Control, Evidence, Fault, HEARTBEAT_EVERY_MS, InterruptFlag,
-    Observer, OperationInfo, Outcome, PingResult, Plan, Progressing, Rows, SqlTarget, State, Value,
+    Acting, AuditLine, AuditQuery, Cluster, ClusterError, Control, Evidence, Fault, HEARTBEAT_EVERY_MS, Intent,
+    InterruptFlag, Observer, OperationInfo, Outcome, PingResult, Plan, Progressing, Rows, SqlTarget, State, Value,
 };
 use crate::core::ids::Content;
-use crate::core::report::StopMode;
+use crate::core::report::{Stage, StopMode};
 use crate::net::{self, Credentials, Endpoint, Framed, Identity, NetError, Purpose};
 use std::future::Future;
 use std::path::PathBuf;
@@ -218,6 +218,13 @@ impl Filerep {
         })
     }
 
+    fn hold(&self, content: Content, stage: Option<Stage>) -> Result<(), ClusterError> {
+        match self.ask(&Request::Hold { content, stage, owner: self.owner() })? {
+            Reply::Ok => Ok(()),
+            other => Err(unexpected(other)),
+        }
+    }
+
     /// Says that the operation's follower is still there. What fails here is found out by following itself.
     async fn beat(&self, op: i64) {
         let request = Request::Alive { op, owner: self.owner() };
@@ -306,6 +313,10 @@ impl Cluster for Filerep {
 
     fn apply(&self, plan: &Plan, wait: bool, observer: &mut dyn Observer) -> Result<Outcome, ClusterError> {
         let began = Instant::now();
+        if let Intent::Restart { mode: StopMode::Smart, .. } = &plan.intent {
+            let contents: Vec<Content> = plan.steps.iter().map(|step| step.content).collect();
+            self.runtime.block_on(self.sql.leave(Some(&contents)));
+        }
         let request = Request::Begin { plan: Box::new(plan.clone()), owner: self.owner_of(&plan.id) };
         let op = match self.ask(&request)? {
             Reply::Begun { op, joined, owner } => {
@@ -340,7 +351,7 @@ impl Cluster for Filerep {
     fn sql_all(&self, text: &str, params: &[Value]) -> Result<Rows, ClusterError> {
         // A distributed query triggers a probe, and refuses while a content can't answer.
         let state = self.probe()?;
-        if let Some(content) = state.double_fault().first() {
+        if let Some(content) = state.contents.iter().find(|c| c.health.is_unserved()).map(|c| c.content) {
             return Err(ClusterError::Sql {
                 sqlstate: "57P03".into(),
                 message: format!("content {content} has no segment that can serve; a partial answer is no answer"),
@@ -443,6 +454,8 @@ impl Cluster for Filerep {
         match fault {
             Fault::StopHost(host) => local(self.local.stop_host(host)),
             Fault::StartHost(host) => local(self.local.start_host(host)),
+            Fault::Hold(content, stage) => self.hold(*content, Some(*stage)),
+            Fault::Release(content) => self.hold(*content, None),
             Fault::Kill(dbid) => match self.ask(&Request::Kill { dbid: *dbid, owner: Some(self.owner()) })? {
                 Reply::Ok => Ok(()),
                 other => Err(unexpected(other)),
@@ -457,6 +470,7 @@ impl Cluster for Filerep {
     fn restart_all(&self, mode: StopMode, observer: &mut dyn Observer) -> Result<Outcome, ClusterError> {
         // The connection that is kept leads to a coordinator that is about to end.
         drop(self.take_idle());
+        self.runtime.block_on(self.sql.leave(None));
         self.local.restart_all(mode, &self.owner_of(""), observer)
     }
 

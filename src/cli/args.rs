@@ -143,6 +143,9 @@ pub enum Command {
         procedure: String,
         #[command(flatten)]
         targets: Targets,
+        /// An option of the procedure's own; a comma makes a list; may be repeated
+        #[arg(long = "set", value_name = "NAME=VALUE", value_parser = parse_setting)]
+        set: Vec<(String, String)>,
         /// Show the plan and change nothing
         #[arg(long)]
         dry_run: bool,
@@ -176,6 +179,9 @@ pub struct Shape {
     /// A setting to begin with; may be repeated
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = parse_setting)]
     pub settings: Vec<(String, String)>,
+    /// One copy of everything: a segment that is lost makes the cluster nonoperational
+    #[arg(long)]
+    pub no_mirrors: bool,
 }
 
 fn parse_setting(text: &str) -> Result<(String, String), String> {

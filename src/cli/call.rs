@@ -52,7 +52,7 @@ pub struct Call {
     /// Its arguments in their order, each already as Rhai.
     arguments: Vec<String>,
     /// Its options, each already as Rhai.
-    options: Vec<(&'static str, String)>,
+    options: Vec<(String, String)>,
     /// Only the plan is made and shown.
     pub dry_run: bool,
     /// `state --check`: exit 9 when anything is not as it should be.
@@ -89,7 +89,21 @@ impl Call {
     /// Adds an option whose value is already Rhai.
     #[must_use]
     pub fn option(mut self, name: &'static str, value: String) -> Call {
-        self.options.push((name, value));
+        self.options.push((name.to_string(), value));
+        self
+    }
+
+    /// Adds options that were typed as `NAME=VALUE`: a text, or with commas a list of texts.
+    #[must_use]
+    pub fn set(mut self, typed: &[(String, String)]) -> Call {
+        for (name, value) in typed {
+            let value = match value.contains(',') {
+                true => format!("[{}]", value.split(',').map(|v| quoted(v.trim())).collect::<Vec<_>>().join(", ")),
+                false => quoted(value),
+            };
+            // In quotes every name is a key, and none is anything else.
+            self.options.push((quoted(name), value));
+        }
         self
     }
 
@@ -101,14 +115,14 @@ impl Call {
             format!("[{}]", list.join(", "))
         };
         if !targets.contents.is_empty() {
-            self.options.push(("contents", numbers(&targets.contents)));
+            self.options.push(("contents".to_string(), numbers(&targets.contents)));
         }
         if !targets.dbids.is_empty() {
-            self.options.push(("dbids", numbers(&targets.dbids)));
+            self.options.push(("dbids".to_string(), numbers(&targets.dbids)));
         }
         if !targets.hosts.is_empty() {
             let list: Vec<String> = targets.hosts.iter().map(|h| quoted(h)).collect();
-            self.options.push(("hosts", format!("[{}]", list.join(", "))));
+            self.options.push(("hosts".to_string(), format!("[{}]", list.join(", "))));
         }
         self
     }
@@ -129,7 +143,7 @@ impl Call {
 
     /// Whether an option was given.
     pub fn has(&self, option: &str) -> bool {
-        self.options.iter().any(|(name, _)| *name == option)
+        self.options.iter().any(|(name, _)| name == option)
     }
 
     /// The call as Rhai.
@@ -202,6 +216,9 @@ mod tests {
         assert_eq!(call.source(), "recover(#{ contents: [3, 4], hosts: [\"sdw1\"] })");
         assert_eq!(Call::new("state").source(), "state()");
         assert_eq!(Call::procedure("p").source(), "procedure(\"p\")");
+        let typed = [("host".to_string(), "sdw2".to_string()), ("to".to_string(), "sdw3, sdw4".to_string())];
+        let call = Call::procedure("p").set(&typed);
+        assert_eq!(call.source(), "procedure(\"p\", #{ \"host\": \"sdw2\", \"to\": [\"sdw3\", \"sdw4\"] })");
         let call = Call::new("sql").argument("2".into()).argument("\"select 1\"".into());
         assert_eq!(call.source(), "sql(2, \"select 1\")");
     }
@@ -218,9 +235,12 @@ mod tests {
 
     #[test]
     fn nothing_on_the_command_line_escapes_its_string() {
+        let engine = rhai::Engine::new_raw();
+        let typed = [("\"): 1 }); exit(0); (#{ \"".to_string(), "\"); exit(0); (\"".to_string())];
+        let source = Call::procedure("p").set(&typed).source();
+        assert!(engine.compile(&source).is_ok(), "{source}");
         let call = Call::new("recover").option("rate", quoted("\"); exit(0); (\"\\\n"));
         let source = call.source();
-        let engine = rhai::Engine::new_raw();
         let tree = engine.compile(&source);
         assert!(tree.is_ok(), "{source}");
         assert_eq!(source, r#"recover(#{ rate: "\"); exit(0); (\"\\\n" })"#);

@@ -263,8 +263,8 @@ fn action(command: Command, cluster: &mut Option<String>) -> Result<Action, clap
         Command::Check { files } => Action::Check { files },
         Command::Reference => Action::Reference,
         Command::Completions { shell } => Action::Completions(shell),
-        Command::Run { procedure, targets, dry_run } => {
-            Action::Call(Call::procedure(&procedure).targets(&targets).dry(dry_run))
+        Command::Run { procedure, targets, set, dry_run } => {
+            Action::Call(Call::procedure(&procedure).targets(&targets).set(&set).dry(dry_run))
         }
     })
 }

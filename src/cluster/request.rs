@@ -11,7 +11,7 @@ use super::refusal::Refusal;
 use super::state::State;
 use super::work::{AuditLine, AuditQuery, OperationInfo};
 use crate::core::ids::{Content, Dbid};
-use crate::core::report::StopMode;
+use crate::core::report::{Stage, StopMode};
 use serde::{Deserialize, Serialize};
 
 /// Who began an operation, and on what: shown to a second administrator, written to the audit log.
@@ -131,6 +131,12 @@ pub enum Request {
     /// Stop every segment, primaries first, then the coordinator itself.
     Stop {
         mode: StopMode,
+        owner: Owner,
+    },
+    /// A content's recovery waits at this stage, or with `None` is released; drill clusters only.
+    Hold {
+        content: Content,
+        stage: Option<Stage>,
         owner: Owner,
     },
 }

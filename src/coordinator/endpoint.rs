@@ -5,8 +5,8 @@ use super::clock::unix_ms;
 use super::operations::{Answer, Watching};
 use crate::cluster::request::{Owner, Reply, Request};
 use crate::cluster::{AuditQuery, Outcome, OutcomeStatus, Plan, Progressing, done};
-use crate::core::ids::Dbid;
-use crate::core::report::StopMode;
+use crate::core::ids::{Content, Dbid};
+use crate::core::report::{Stage, StopMode};
 use crate::net::{Framed, NetError, Purpose, accept};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +17,9 @@ use tokio::sync::watch;
 const PROVE_WITHIN: Duration = Duration::from_secs(2);
 /// So many operations or lines of the audit log are told at a time.
 const TOLD_MAX: usize = 1_000;
+/// An acting primary says within this time that it has taken a drill's hold; meanwhile it is told again.
+const HELD_WITHIN: Duration = Duration::from_secs(3);
+const TELL_HOLD_EVERY: Duration = Duration::from_millis(500);
 /// Watchers are told at most this often.
 const TELL_EVERY: Duration = Duration::from_millis(50);
 
@@ -103,6 +106,7 @@ impl Coordinator {
                 Err(error) => failed(error),
             },
             Request::Kill { dbid, owner } => self.kill(dbid, owner.as_ref()).await,
+            Request::Hold { content, stage, owner } => self.hold(content, stage, &owner).await,
             Request::Start { owner } => return self.start_all(framed, &owner).await,
             Request::Stop { mode, owner } => return self.stop_all(framed, mode, &owner).await,
         };
@@ -190,6 +194,49 @@ impl Coordinator {
         }
         self.prober.kick(None);
         Reply::Ok
+    }
+
+    /// A drill's hold on the recovery of a content, or its end.
+    async fn hold(&self, content: Content, stage: Option<Stage>, owner: &Owner) -> Reply {
+        let failed_with = |message: String| Reply::Failed { message, next: "state()".into() };
+        if !self.site.drill {
+            return failed_with("faults are injected only on drill clusters".into());
+        }
+        let primary = match self.store.content(content).map(|row| row.pair) {
+            Ok(Ok(pair)) => pair.primary.dbid,
+            Ok(Err(why)) => return failed_with(why),
+            Err(error) => return failed(error),
+        };
+        if !self.told_to_hold(primary, stage).await {
+            return failed_with(format!("acting primary dbid {primary} of content {content} does not answer"));
+        }
+        let (verb, what) = match stage {
+            Some(stage) => ("hold", format!("content {content}: {}", stage.word())),
+            None => ("release", format!("content {content}")),
+        };
+        self.audit.append(0, owner, unix_ms(), &done(verb, what));
+        Reply::Ok
+    }
+
+    /// Whether its acting primary has taken it.
+    async fn told_to_hold(&self, primary: Dbid, stage: Option<Stage>) -> bool {
+        let is_taken = || {
+            let held = self.board.read(|k| k.answer(primary).map(|r| r.held.map(|held| held.stage)));
+            held == Some(stage)
+        };
+        let tell = async {
+            loop {
+                self.prober.hold_recovery(primary, stage);
+                let again = tokio::time::Instant::now() + TELL_HOLD_EVERY;
+                while tokio::time::Instant::now() < again {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                    if is_taken() {
+                        return;
+                    }
+                }
+            }
+        };
+        tokio::time::timeout(HELD_WITHIN, tell).await.is_ok()
     }
 
     /// Sends progress until the operation has ended.

@@ -218,6 +218,7 @@ impl World {
             verification: None,
             soundness: Soundness::Sound,
             damaged_pages: 0,
+            held: None,
         };
         let serving = tokio::spawn(serve(self.clone(), config.dbid, listener)).abort_handle();
         let proc = Proc {
@@ -465,6 +466,8 @@ async fn converse(world: World, dbid: Dbid, stream: TcpStream) {
                     world.lock().judge(dbid);
                     None
                 }
+                // Its recoveries have no stages.
+                Ok(ToSegment::Hold { .. }) => None,
                 Err(_) => return,
             },
             _ = news.changed() => None,

@@ -225,6 +225,24 @@ pub struct Report {
     /// Pages of main.db that failed their checksum when they were read, since the process started.
     #[serde(default)]
     pub damaged_pages: u64,
+    /// Where a drill holds its recovery, or will hold the next one.
+    #[serde(default)]
+    pub held: Option<HeldAt>,
+}
+
+impl Report {
+    /// Whether this is the claim whose news a drill holds back: it is told only to who asks.
+    pub fn is_held_back(&self) -> bool {
+        self.phase == Phase::InSync && self.held == Some(HeldAt { stage: Stage::Claimed, reached: true })
+    }
+}
+
+/// A drill's hold on a recovery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldAt {
+    pub stage: Stage,
+    /// The recovery has come there, and waits.
+    pub reached: bool,
 }
 
 /// Coordinator to segment, on the control connection.
@@ -245,6 +263,9 @@ pub enum ToSegment {
     EndVerify { seq: u64, op: i64 },
     /// Judge this side's own data, if that is not done yet: the report says what came of it.
     Judge { seq: u64 },
+    /// A drill: recoveries wait at this stage, or with `None` nothing is held any more. The report says
+    /// what holds.
+    Hold { seq: u64, stage: Option<Stage> },
 }
 
 /// Segment to coordinator. `seq` is `None` in a pushed report.

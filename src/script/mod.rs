@@ -35,7 +35,7 @@ pub use context::OpRecord;
 pub use error::{ErrorKind, Frame, Pos, ScriptError};
 pub use help::{ERROR_CODES, EXIT_CODES, about as help_about, overview as help_overview, subjects as help_subjects};
 pub use incomplete::is_incomplete;
-pub use modules::procedure_docs;
+pub use modules::{procedure_docs, std_docs};
 pub use options::{Kind, OptionDoc};
 pub use record::FieldDoc;
 pub use reference::reference;

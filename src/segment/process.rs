@@ -6,7 +6,7 @@
 use super::control::{self, Orders};
 use super::database::Database;
 use super::identity::{self, Owner};
-use crate::core::report::{FromSegment, Order, PeerAddress, Phase, Report, StopMode};
+use crate::core::report::{FromSegment, Order, PeerAddress, Phase, Report, Stage, StopMode};
 use crate::engine::storage::StorageError;
 use crate::engine::{Connector, Engine, EngineError, RecordError};
 use crate::hosts::{self, DirLock, LockError, SegmentConfig};
@@ -170,6 +170,13 @@ impl Segment {
         }
     }
 
+    /// A drill's hold, or with `None` its end.
+    pub fn hold(&self, stage: Option<Stage>) {
+        if let Err(error) = self.engine.hold_recovery(stage) {
+            tracing::warn!(%error, ?stage, "nothing is held here");
+        }
+    }
+
     /// Opens SQLite on the files this process may now write, and takes sessions.
     pub fn open_database(&self) -> Result<(), super::database::DatabaseError> {
         self.database.open()?;
@@ -244,6 +251,8 @@ impl Segment {
     /// Rebalance: quiet, synced on both sides, gone. A primary whose mirror was lost meanwhile goes
     /// on instead: it holds the only copy.
     pub async fn drain(self: Arc<Segment>, seq: u64, out: mpsc::Sender<FromSegment>) {
+        // What is held keeps commits from ending.
+        self.hold(None);
         let answer = match self.clone().quiet().await {
             Ok(Phase::InSync) => FromSegment::Drained { seq },
             Ok(phase) => {
@@ -263,6 +272,7 @@ impl Segment {
 
     /// A planned stop of the process.
     pub async fn stop(self: Arc<Segment>, seq: u64, mode: StopMode, out: mpsc::Sender<FromSegment>) {
+        self.hold(None);
         if mode == StopMode::Smart {
             self.database.wait_for_sessions().await;
         }

@@ -3,7 +3,7 @@
 use super::VerifyRequest;
 use crate::core::fts::Failure;
 use crate::core::ids::Dbid;
-use crate::core::report::{FromSegment, Order, StopMode, ToSegment};
+use crate::core::report::{FromSegment, Order, Stage, StopMode, ToSegment};
 use crate::net::{Credentials, Endpoint, FrameReceiver, FrameSender, Framed, Identity, NetError, Purpose, connect};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,6 +23,8 @@ pub(super) enum Tell {
     Drain(oneshot::Sender<Result<(), String>>),
     Stop(StopMode),
     Verify(VerifyRequest),
+    /// A drill's hold, or its end.
+    Hold(Option<Stage>),
 }
 
 /// What a link tells.
@@ -239,6 +241,7 @@ impl Runner {
             Tell::Verify(VerifyRequest::Begin { op, rate_bytes }) => ToSegment::Verify { seq, op, rate_bytes },
             Tell::Verify(VerifyRequest::End { op }) => ToSegment::EndVerify { seq, op },
             Tell::Verify(VerifyRequest::Judge) => ToSegment::Judge { seq },
+            Tell::Hold(stage) => ToSegment::Hold { seq, stage },
         };
         self.send(to, &message).await
     }

@@ -15,7 +15,7 @@ use super::store::{Store, StoreError};
 use crate::cluster::request::Owner;
 use crate::core::fts::Event;
 use crate::core::ids::{Content, Dbid};
-use crate::core::report::StopMode;
+use crate::core::report::{Stage, StopMode};
 use crate::core::row::SegmentRow;
 use crate::net::Credentials;
 use std::sync::Arc;
@@ -31,6 +31,8 @@ pub(super) enum Command {
     Release(Content),
     Kick(Option<Dbid>),
     ProbeNow(oneshot::Sender<()>),
+    /// A drill's hold of an acting primary's recovery, or its end.
+    HoldRecovery(Dbid, Option<Stage>),
     Drain(Dbid, oneshot::Sender<Result<(), String>>),
     Stop(Dbid, StopMode),
     Verify(Dbid, VerifyRequest),
@@ -144,6 +146,11 @@ impl Prober {
     /// Asks an acting primary about its data; its reports say what comes of it.
     pub fn verify(&self, dbid: Dbid, request: VerifyRequest) {
         self.send(Command::Verify(dbid, request));
+    }
+
+    /// Tells an acting primary a drill's hold, or its end; its reports say what holds.
+    pub fn hold_recovery(&self, dbid: Dbid, stage: Option<Stage>) {
+        self.send(Command::HoldRecovery(dbid, stage));
     }
 
     /// The settings were written: read them again.

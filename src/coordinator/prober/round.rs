@@ -229,6 +229,11 @@ impl Round {
                     let _ = link.tell.send(Tell::Verify(request));
                 }
             }
+            Command::HoldRecovery(dbid, stage) => {
+                if let Some(link) = self.links.get(&dbid) {
+                    let _ = link.tell.send(Tell::Hold(stage));
+                }
+            }
             Command::SettingsChanged => match read_settings(&self.setup.store) {
                 Ok((patience, pace)) => {
                     self.patience = patience;

@@ -92,6 +92,8 @@ enum Step {
 pub enum Work {
     /// Nothing before something changes, or this time has passed.
     Wait(Duration),
+    /// A drill holds it at this stage: nothing before it is released.
+    Held,
     /// Read this run of the local files, or as much of its beginning as the copy's pace allows now, and
     /// give it to [`Replica::copied`], under one lock.
     Copy(Run),
@@ -144,6 +146,10 @@ impl Recovery {
             syncs: CopySyncs::new(),
             step: Step::Greeting,
         }
+    }
+
+    pub(super) fn is_before_greeting(&self) -> bool {
+        self.step == Step::Greeting
     }
 }
 
@@ -310,6 +316,10 @@ impl Replica {
                 if !self.recovering(id)?.0.primary.is_answered(barrier) {
                     return Ok(Work::Wait(ACK_DEADLINE));
                 }
+                if self.comes_to(Stage::FlatFiles) {
+                    self.suspend_for_flat_files();
+                    return Ok(Work::Held);
+                }
                 self.begin_claim(id, mirror, now)
             }
             Step::Claiming { files_synced: false, .. } => Ok(Work::SyncFiles),
@@ -320,6 +330,10 @@ impl Replica {
 
     /// Stage 2, online: runs of up to 1 MiB, until no block is dirty.
     fn copy_work(&mut self, id: LinkId, now: Time) -> Result<Work, Broken> {
+        // Also with nothing left to copy: that is what the next stage begins with.
+        if self.comes_to(Stage::DataCopy) {
+            return Ok(Work::Held);
+        }
         let link = self.link_mut(id)?;
         let (queued, unanswered) = (link.queued_bytes(), link.unanswered_barriers());
         let (acting, _) = self.recovering(id)?;
@@ -371,7 +385,7 @@ impl Replica {
     /// Stages 3 and 4: the second suspension. When it ends, both sides are durably consistent.
     fn begin_claim(&mut self, id: LinkId, mirror: CopyState, now: Time) -> Result<Work, Broken> {
         let copy = self.meta.copy;
-        self.gate_closed = true;
+        self.suspend_for_flat_files();
         let (acting, epoch) = self.recovering(id)?;
         let (Some(recovery), Some(link)) = (&mut acting.recovery, &mut acting.link) else {
             return Err(Broken::Superseded);
@@ -379,10 +393,17 @@ impl Replica {
         link.push_barrier(acting.primary.barrier(), now);
         link.push(Frame::Consistent { copy: CopyState { copy, generation: epoch } });
         recovery.step = Step::Claiming { mirror, since: now, files_synced: false };
-        if let Some(progress) = &mut acting.progress {
+        Ok(Work::SyncFiles)
+    }
+
+    /// Reads and writes wait from here on.
+    fn suspend_for_flat_files(&mut self) {
+        self.gate_closed = true;
+        if let Part::Acting(acting) = &mut self.part
+            && let Some(progress) = &mut acting.progress
+        {
             progress.stage = Stage::FlatFiles;
         }
-        Ok(Work::SyncFiles)
     }
 
     /// The local files are synced, while the gate is closed.
@@ -437,6 +458,7 @@ impl Replica {
             progress.elapsed_ms = millis(now.saturating_sub(recovery.began));
         }
         self.gate_closed = false;
+        self.comes_to(Stage::Claimed);
         Ok(())
     }
 }
