@@ -17,9 +17,8 @@ use tokio::sync::watch;
 const PROVE_WITHIN: Duration = Duration::from_secs(2);
 /// So many operations or lines of the audit log are told at a time.
 const TOLD_MAX: usize = 1_000;
-/// An acting primary says within this time that it has taken a drill's hold; meanwhile it is told again.
+/// An acting primary says within this time that it has taken a drill's hold.
 const HELD_WITHIN: Duration = Duration::from_secs(3);
-const TELL_HOLD_EVERY: Duration = Duration::from_millis(500);
 /// Watchers are told at most this often.
 const TELL_EVERY: Duration = Duration::from_millis(50);
 
@@ -207,8 +206,9 @@ impl Coordinator {
             Ok(Err(why)) => return failed_with(why),
             Err(error) => return failed(error),
         };
-        if !self.told_to_hold(primary, stage).await {
-            return failed_with(format!("acting primary dbid {primary} of content {content} does not answer"));
+        let told = tokio::time::timeout(HELD_WITHIN, self.prober.hold_recovery(primary, stage)).await;
+        if let Err(why) = told.unwrap_or_else(|_| Err("no answer".into())) {
+            return failed_with(format!("acting primary dbid {primary} of content {content} did not take it: {why}"));
         }
         let (verb, what) = match stage {
             Some(stage) => ("hold", format!("content {content}: {}", stage.word())),
@@ -216,27 +216,6 @@ impl Coordinator {
         };
         self.audit.append(0, owner, unix_ms(), &done(verb, what));
         Reply::Ok
-    }
-
-    /// Whether its acting primary has taken it.
-    async fn told_to_hold(&self, primary: Dbid, stage: Option<Stage>) -> bool {
-        let is_taken = || {
-            let held = self.board.read(|k| k.answer(primary).map(|r| r.held.map(|held| held.stage)));
-            held == Some(stage)
-        };
-        let tell = async {
-            loop {
-                self.prober.hold_recovery(primary, stage);
-                let again = tokio::time::Instant::now() + TELL_HOLD_EVERY;
-                while tokio::time::Instant::now() < again {
-                    tokio::time::sleep(Duration::from_millis(10)).await;
-                    if is_taken() {
-                        return;
-                    }
-                }
-            }
-        };
-        tokio::time::timeout(HELD_WITHIN, tell).await.is_ok()
     }
 
     /// Sends progress until the operation has ended.

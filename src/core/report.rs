@@ -280,6 +280,10 @@ pub enum FromSegment {
     Drained {
         seq: u64,
     },
+    /// The hold is taken, or its end.
+    Held {
+        seq: u64,
+    },
     /// The order can't be followed now, and why.
     Failed {
         seq: u64,

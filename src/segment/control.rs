@@ -49,7 +49,13 @@ async fn read(
             ToSegment::Verify { op, rate_bytes, .. } => segment.engine().verify(op, rate_bytes),
             ToSegment::EndVerify { op, .. } => segment.engine().end_verify(op),
             ToSegment::Judge { .. } => segment.judge(),
-            ToSegment::Hold { stage, .. } => segment.hold(stage),
+            ToSegment::Hold { seq, stage } => {
+                let answer = match segment.engine().hold_recovery(stage) {
+                    Ok(()) => FromSegment::Held { seq },
+                    Err(error) => FromSegment::Failed { seq, message: error.to_string() },
+                };
+                let _ = out.try_send(answer);
+            }
         }
     }
 }
@@ -60,7 +66,7 @@ async fn answer_to(segment: &Arc<Segment>, order: Option<Order>) -> Report {
     let report = segment.report().await;
     let holds_back = report.held.is_some_and(|held| held.stage == Stage::Claimed);
     if report.is_held_back() {
-        segment.hold(None);
+        segment.release();
     }
     let Some(order) = order else { return report };
     segment.hear(order);

@@ -6,7 +6,7 @@
 use super::control::{self, Orders};
 use super::database::Database;
 use super::identity::{self, Owner};
-use crate::core::report::{FromSegment, Order, PeerAddress, Phase, Report, Stage, StopMode};
+use crate::core::report::{FromSegment, Order, PeerAddress, Phase, Report, StopMode};
 use crate::engine::storage::StorageError;
 use crate::engine::{Connector, Engine, EngineError, RecordError};
 use crate::hosts::{self, DirLock, LockError, SegmentConfig};
@@ -170,10 +170,10 @@ impl Segment {
         }
     }
 
-    /// A drill's hold, or with `None` its end.
-    pub fn hold(&self, stage: Option<Stage>) {
-        if let Err(error) = self.engine.hold_recovery(stage) {
-            tracing::warn!(%error, ?stage, "nothing is held here");
+    /// What a drill holds is held no longer.
+    pub fn release(&self) {
+        if let Err(error) = self.engine.hold_recovery(None) {
+            tracing::debug!(%error, "nothing is held here");
         }
     }
 
@@ -252,7 +252,7 @@ impl Segment {
     /// on instead: it holds the only copy.
     pub async fn drain(self: Arc<Segment>, seq: u64, out: mpsc::Sender<FromSegment>) {
         // What is held keeps commits from ending.
-        self.hold(None);
+        self.release();
         let answer = match self.clone().quiet().await {
             Ok(Phase::InSync) => FromSegment::Drained { seq },
             Ok(phase) => {
@@ -272,7 +272,7 @@ impl Segment {
 
     /// A planned stop of the process.
     pub async fn stop(self: Arc<Segment>, seq: u64, mode: StopMode, out: mpsc::Sender<FromSegment>) {
-        self.hold(None);
+        self.release();
         if mode == StopMode::Smart {
             self.database.wait_for_sessions().await;
         }

@@ -173,6 +173,7 @@ pub fn from_segment() -> Vec<FromSegment> {
     vec![
         FromSegment::Report { seq: None, report: Box::new(report) },
         FromSegment::Drained { seq: 4 },
+        FromSegment::Held { seq: 6 },
         FromSegment::Failed { seq: 5, message: "not now".into() },
     ]
 }

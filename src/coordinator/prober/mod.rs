@@ -32,7 +32,7 @@ pub(super) enum Command {
     Kick(Option<Dbid>),
     ProbeNow(oneshot::Sender<()>),
     /// A drill's hold of an acting primary's recovery, or its end.
-    HoldRecovery(Dbid, Option<Stage>),
+    HoldRecovery(Dbid, Option<Stage>, oneshot::Sender<Result<(), String>>),
     Drain(Dbid, oneshot::Sender<Result<(), String>>),
     Stop(Dbid, StopMode),
     Verify(Dbid, VerifyRequest),
@@ -148,9 +148,11 @@ impl Prober {
         self.send(Command::Verify(dbid, request));
     }
 
-    /// Tells an acting primary a drill's hold, or its end; its reports say what holds.
-    pub fn hold_recovery(&self, dbid: Dbid, stage: Option<Stage>) {
-        self.send(Command::HoldRecovery(dbid, stage));
+    /// Tells an acting primary a drill's hold, or its end; returns when it has taken it.
+    pub async fn hold_recovery(&self, dbid: Dbid, stage: Option<Stage>) -> Result<(), String> {
+        let (reply, done) = oneshot::channel();
+        self.send(Command::HoldRecovery(dbid, stage, reply));
+        done.await.unwrap_or_else(|_| Err("the prober has ended".into()))
     }
 
     /// The settings were written: read them again.

@@ -27,6 +27,9 @@ impl Replica {
     /// [`Replica::release`]. The hold is over, too, with the recovery that came to it.
     pub fn hold(&mut self, stage: Stage) -> Result<(), NotActing> {
         self.acting()?;
+        if self.hold.is_some_and(|hold| hold.stage == stage) {
+            return Ok(());
+        }
         self.release();
         self.hold = Some(Hold { stage, reached: false });
         let waits_to_greet = self.acting()?.recovery.as_ref().is_some_and(|r| r.is_before_greeting());

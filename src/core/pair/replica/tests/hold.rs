@@ -112,7 +112,7 @@ fn a_recovery_waits_at_each_stage_for_as_long_as_it_is_held_and_no_deadline_coun
     assert_eq!(p.held(), reached(Stage::DataCopy));
     assert!(!p.waits(), "the copy is online");
     p.a_minute_passes(link);
-    assert_eq!(p.work(link), Work::HeldAt, "with nothing left to copy, too");
+    assert_eq!(p.work(link), Work::Held, "with nothing left to copy, too");
 
     p.replica.hold(Stage::FlatFiles).expect("it acts");
     assert_eq!(p.work(link), Work::Wait(ACK_DEADLINE), "the last barrier");
