@@ -30,6 +30,8 @@ const OBSERVE_EVERY: Duration = Duration::from_millis(100);
 pub trait Local: Send + Sync {
     /// The state by the last catalog, for a coordinator that is down.
     fn last_state(&self) -> Result<State, String>;
+    /// Every host by its name, with its agent's endpoint, as of now: one may have joined meanwhile.
+    fn agents(&self) -> Result<Vec<(String, Endpoint)>, String>;
     fn stop_host(&self, host: &str) -> Result<(), String>;
     fn start_host(&self, host: &str) -> Result<(), String>;
     /// Stops the whole cluster and starts it again, on behalf of `owner`; the start's outcome.
@@ -46,8 +48,6 @@ pub struct Address {
     pub credentials: Credentials,
     pub socket_dir: PathBuf,
     pub pg_port: u16,
-    /// Every host by its name, with its agent's endpoint.
-    pub hosts: Vec<(String, Endpoint)>,
 }
 
 /// A cluster with segsh's own engine.
@@ -371,8 +371,10 @@ impl Cluster for Filerep {
     }
 
     fn ping(&self, host: &str) -> Result<PingResult, ClusterError> {
-        let Some((_, endpoint)) = self.address.hosts.iter().find(|(name, _)| name == host) else {
-            let names: Vec<&str> = self.address.hosts.iter().map(|(n, _)| n.as_str()).collect();
+        let agents =
+            self.local.agents().map_err(|message| ClusterError::Invalid { message, next: "state()".into() })?;
+        let Some((_, endpoint)) = agents.iter().find(|(name, _)| name == host) else {
+            let names: Vec<&str> = agents.iter().map(|(n, _)| n.as_str()).collect();
             return Err(ClusterError::Invalid {
                 message: format!("there is no host `{host}` in {}", self.address.name),
                 next: format!("its hosts are {}", names.join(", ")),

@@ -2,6 +2,7 @@
 //! what changes is in the coordinator's catalog.
 
 use crate::core::row::SegmentRow;
+use crate::net::Endpoint;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -59,4 +60,11 @@ pub struct HostEntry {
     pub agent_port: u16,
     /// Its directory.
     pub dir: PathBuf,
+}
+
+impl HostEntry {
+    /// Where its agent listens.
+    pub fn agent(&self) -> Endpoint {
+        Endpoint::new(self.address.clone(), self.agent_port)
+    }
 }

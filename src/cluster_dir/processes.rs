@@ -36,23 +36,18 @@ pub fn this_program() -> Result<PathBuf, ClusterDirError> {
 /// process. A process that is there and does not answer is an error that names it.
 pub async fn start_processes(handle: &ClusterHandle, program: &Path) -> Result<Processes, ClusterDirError> {
     ensure_socket_dir(handle.config())?;
-    let agents = handle.config().hosts.iter().map(|host| ensure_agent(handle, program, &host.name));
+    let hosts = handle.hosts()?;
+    let agents = hosts.iter().map(|host| ensure_agent(handle, program, &host.name));
     let started = futures::future::try_join_all(agents).await?;
-    let agents_started = handle
-        .config()
-        .hosts
-        .iter()
-        .zip(started)
-        .filter(|(_, started)| *started)
-        .map(|(host, _)| host.name.clone())
-        .collect();
+    let agents_started = hosts.iter().zip(started).filter(|(_, started)| *started).map(|(host, _)| host.name.clone());
+    let agents_started = agents_started.collect();
     let coordinator_started = ensure_coordinator(handle, program).await?;
     Ok(Processes { agents_started, coordinator_started })
 }
 
 /// Starts a host's agent unless it answers; true when it was started.
 pub(super) async fn ensure_agent(handle: &ClusterHandle, program: &Path, name: &str) -> Result<bool, ClusterDirError> {
-    let dir = handle.host_entry(name)?.dir.clone();
+    let dir = handle.host_entry(name)?.dir;
     let agent = handle.host(name, &handle.credentials(Identity::Client)?)?;
     let server = Server {
         what: format!("the agent of host {name}"),

@@ -55,7 +55,7 @@ pub async fn stop(
     }
     await_coordinators_end(handle, mode).await?;
     let mut stopped = Stopped { outcome: None, agents: 0, segments_killed: 0 };
-    for host in &handle.config().hosts {
+    for host in handle.hosts()? {
         let (agents, killed) = stop_agent(handle, &host.name).await?;
         stopped.agents += agents;
         stopped.segments_killed += killed;

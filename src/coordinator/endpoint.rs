@@ -176,13 +176,13 @@ impl Coordinator {
             let message = "faults are injected only on drill clusters".into();
             return Reply::Failed { message, next: next() };
         }
-        let Some(row) = self.segments.iter().find(|r| r.dbid == dbid) else {
+        let Some(row) = self.places.row(dbid) else {
             return Reply::Failed { message: format!("there is no segment dbid {dbid}"), next: next() };
         };
-        let Some(host) = self.hosts.get(&row.hostname) else {
+        let Some(host) = self.places.host(&row.hostname) else {
             return Reply::Failed { message: format!("there is no host {}", row.hostname), next: next() };
         };
-        let config = self.site.segment_config(row);
+        let config = self.site.segment_config(&row);
         for datadir in [config.on_new_copy().datadir, config.datadir] {
             if let Err(error) = host.kill_segment(&datadir).await {
                 return Reply::Failed { message: error.to_string(), next: next() };

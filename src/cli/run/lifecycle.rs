@@ -142,9 +142,9 @@ impl Work<'_> {
     }
 }
 
-/// How many segments have a process.
+/// How many segments have a process, as far as that can be said.
 fn running(handle: &ClusterHandle) -> usize {
-    handle.config().segments.iter().filter(|row| row.content.0 >= 0 && handle.segment_pid(row).is_some()).count()
+    handle.running_segments().unwrap_or_default()
 }
 
 fn lifecycle(invocation: &Invocation, dir: &Path, verb: &str, work: impl FnOnce(Work) -> i32) -> i32 {

@@ -21,8 +21,6 @@ pub struct Directory {
 /// A cluster by its directory, connected lazily.
 pub fn connect(handle: &ClusterHandle) -> Result<Arc<Filerep>, String> {
     let config = handle.config();
-    let hosts =
-        (config.hosts.iter()).map(|h| (h.name.clone(), Endpoint::new(h.address.clone(), h.agent_port))).collect();
     let address = Address {
         name: handle.name().to_owned(),
         dir: handle.dir().to_owned(),
@@ -31,7 +29,6 @@ pub fn connect(handle: &ClusterHandle) -> Result<Arc<Filerep>, String> {
         credentials: handle.credentials(Identity::Client).map_err(|e| e.to_string())?,
         socket_dir: config.socket_dir.clone(),
         pg_port: config.coordinator.port,
-        hosts,
     };
     let directory = Directory { handle: handle.clone(), owner: owner() };
     Filerep::new(address, Box::new(directory), owner()).map_err(|e| e.to_string())
@@ -66,6 +63,11 @@ fn cluster_error(error: &ClusterDirError) -> ClusterError {
 impl Local for Directory {
     fn last_state(&self) -> Result<State, String> {
         crate::coordinator::last_state(&self.handle).map_err(|e| e.to_string())
+    }
+
+    fn agents(&self) -> Result<Vec<(String, Endpoint)>, String> {
+        let hosts = self.handle.hosts().map_err(|e| e.to_string())?;
+        Ok(hosts.into_iter().map(|host| (host.name.clone(), host.agent())).collect())
     }
 
     fn stop_host(&self, host: &str) -> Result<(), String> {

@@ -48,12 +48,18 @@ impl Replica {
         }
     }
 
-    /// Whether the recovery of this link may connect to its mirror and greet it.
-    pub fn may_greet(&self, id: LinkId) -> Result<Permit, Stranger> {
-        if !self.is_current(id) {
-            return Err(Stranger);
+    /// Whether the recovery of this link may connect to its mirror now and greet it. Once it may, it is past
+    /// this place.
+    pub fn may_greet(&mut self, id: LinkId) -> Result<Permit, Stranger> {
+        let held = self.is_held_at(Stage::Preparation);
+        let recovery = self.step_mut(id)?;
+        if held {
+            return Ok(Permit::Wait(ACK_DEADLINE));
         }
-        Ok(if self.is_held_at(Stage::Preparation) { Permit::Wait(ACK_DEADLINE) } else { Permit::Granted })
+        if recovery.is_before_greeting() {
+            recovery.dials();
+        }
+        Ok(Permit::Granted)
     }
 
     /// A recovery has come to this stage; true when it is held there.

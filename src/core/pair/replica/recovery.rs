@@ -79,6 +79,8 @@ impl CopySyncs {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Step {
     Greeting,
+    /// The connection is being made: from here on there are deadlines.
+    Dialling,
     AwaitManifest,
     AwaitBegun { mirror: CopyState },
     Copying { mirror: CopyState },
@@ -148,8 +150,13 @@ impl Recovery {
         }
     }
 
+    /// Nobody has been dialled yet.
     pub(super) fn is_before_greeting(&self) -> bool {
         self.step == Step::Greeting
+    }
+
+    pub(super) fn dials(&mut self) {
+        self.step = Step::Dialling;
     }
 }
 
@@ -182,7 +189,7 @@ impl Replica {
         }
     }
 
-    fn step_mut(&mut self, id: LinkId) -> Result<&mut Recovery, Stranger> {
+    pub(super) fn step_mut(&mut self, id: LinkId) -> Result<&mut Recovery, Stranger> {
         self.recovering(id)?.0.recovery.as_mut().ok_or(Stranger)
     }
 
@@ -274,13 +281,14 @@ impl Replica {
         let generation = self.meta.generation;
         let (acting, _) = self.recovering(id)?;
         let mut link = Link::new(now);
-        for file in FileId::ALL {
-            link.push(Frame::SetLen { file, len: files.len(file).map_err(closed)? });
+        let lengths = [files.len(FileId::Main).map_err(closed)?, files.len(FileId::Wal).map_err(closed)?];
+        for (file, len) in FileId::ALL.into_iter().zip(lengths) {
+            link.push(Frame::SetLen { file, len });
         }
         // What was marked since the union was saved: from here on a checkpoint's sync saves no map,
         // and after it the log may no longer name those blocks.
         let effects = if acting.primary.map_changed() { acting.save_map(generation) } else { Vec::new() };
-        acting.primary.resync_begins();
+        acting.primary.resync_begins(lengths);
         acting.link = Some(link);
         let total_blocks = acting.primary.dirty().count();
         if let (Some(recovery), Some(progress)) = (&mut acting.recovery, &mut acting.progress) {
@@ -310,7 +318,7 @@ impl Replica {
     pub fn work(&mut self, id: LinkId, now: Time) -> Result<Work, Broken> {
         let recovery = self.step_mut(id)?;
         match recovery.step.clone() {
-            Step::Greeting | Step::AwaitManifest | Step::AwaitBegun { .. } => Ok(Work::Wait(ACK_DEADLINE)),
+            Step::Greeting | Step::Dialling | Step::AwaitManifest | Step::AwaitBegun { .. } => Ok(Work::Wait(ACK_DEADLINE)),
             Step::Copying { .. } => self.copy_work(id, now),
             Step::Settling { mirror, barrier } => {
                 if !self.recovering(id)?.0.primary.is_answered(barrier) {
