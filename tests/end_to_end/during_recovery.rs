@@ -88,10 +88,12 @@ fn a_recovery_is_seen_at_each_stage_while_everything_else_goes_on() {
     for wire in [&mut other, &mut session] {
         wire.run("create table t(id int, v text)");
     }
+    // In pages that nothing else is written to.
+    session.run("create table before(v text)");
     let mirror = cluster.status().pair(0).mirror;
     processes::kill(mirror.running());
     cluster.wait_for_pair(0, TRACKING, secs(20));
-    session.run(&format!("insert into t values (1, '{}')", marked("tracked-")));
+    session.run(&format!("insert into before values ('{}')", marked("tracked-")));
 
     hold(&cluster, "preparation");
     cluster.eval_yes("recover(#{ contents: 0, wait: false })").ok();

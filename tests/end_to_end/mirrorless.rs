@@ -24,8 +24,10 @@ fn without_mirrors_a_lost_segment_makes_the_cluster_nonoperational_until_a_resta
         cluster.eval("state()").says("NOT OPERATIONAL").says("DOWN, no mirror").says("recover_without_mirroring");
     assert!(!said.stdout.contains("DOUBLE FAULT"), "{}", said.stdout);
     assert_eq!(cluster.script("print(state().lost); print(state().double_fault)").ok().stdout, "[0]\n[]\n");
+    wait_for("the history to say so", secs(20), || {
+        cluster.history(lost.dbid).iter().any(|line| line.contains("not operational: "))
+    });
     let told = cluster.history(lost.dbid);
-    assert!(told.iter().any(|line| line.contains("not operational: ")), "{told:?}");
     assert!(!told.iter().any(|line| line.contains("double fault")), "{told:?}");
     cluster.eval_yes("recover()").exits(4).says("not_operational").says("recover_without_mirroring");
     cluster.script(r#"sql_all("select 1")"#).exits(1).says("57P03");

@@ -82,10 +82,21 @@ enum Step {
     /// The connection is being made: from here on there are deadlines.
     Dialling,
     AwaitManifest,
-    AwaitBegun { mirror: CopyState },
-    Copying { mirror: CopyState },
-    Settling { mirror: CopyState, barrier: Barrier },
-    Claiming { mirror: CopyState, since: Time, files_synced: bool },
+    AwaitBegun {
+        mirror: CopyState,
+    },
+    Copying {
+        mirror: CopyState,
+    },
+    Settling {
+        mirror: CopyState,
+        barrier: Barrier,
+    },
+    Claiming {
+        mirror: CopyState,
+        since: Time,
+        files_synced: bool,
+    },
     Claimed,
 }
 
@@ -318,7 +329,9 @@ impl Replica {
     pub fn work(&mut self, id: LinkId, now: Time) -> Result<Work, Broken> {
         let recovery = self.step_mut(id)?;
         match recovery.step.clone() {
-            Step::Greeting | Step::Dialling | Step::AwaitManifest | Step::AwaitBegun { .. } => Ok(Work::Wait(ACK_DEADLINE)),
+            Step::Greeting | Step::Dialling | Step::AwaitManifest | Step::AwaitBegun { .. } => {
+                Ok(Work::Wait(ACK_DEADLINE))
+            }
             Step::Copying { .. } => self.copy_work(id, now),
             Step::Settling { mirror, barrier } => {
                 if !self.recovering(id)?.0.primary.is_answered(barrier) {
