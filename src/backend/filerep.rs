@@ -7,7 +7,8 @@ use super::interrupt::Interrupt;
 use crate::cluster::request::{Owner, Reply, Request};
 use crate::cluster::{
     Acting, AuditLine, AuditQuery, Cluster, ClusterError, Control, Evidence, Fault, HEARTBEAT_EVERY_MS, Intent,
-    InterruptFlag, Observer, OperationInfo, Outcome, PingResult, Plan, Progressing, Rows, SqlTarget, State, Value,
+    InterruptFlag, NewHost, Observer, OperationInfo, Outcome, PingResult, Plan, Progressing, Rows, SqlTarget, State,
+    Value,
 };
 use crate::core::ids::Content;
 use crate::core::report::{Stage, StopMode};
@@ -32,6 +33,8 @@ pub trait Local: Send + Sync {
     fn last_state(&self) -> Result<State, String>;
     /// Every host by its name, with its agent's endpoint, as of now: one may have joined meanwhile.
     fn agents(&self) -> Result<Vec<(String, Endpoint)>, String>;
+    /// Adds a host to the directory, and brings its agent up.
+    fn add_host(&self, host: &NewHost) -> Result<(), ClusterError>;
     fn stop_host(&self, host: &str) -> Result<(), String>;
     fn start_host(&self, host: &str) -> Result<(), String>;
     /// Stops the whole cluster and starts it again, on behalf of `owner`; the start's outcome.
@@ -160,6 +163,13 @@ impl Filerep {
         let reply = within(exchange(&mut connection, request)).await.map_err(|e| self.unreachable(&e))?;
         self.keep(connection);
         Ok(reply)
+    }
+
+    /// A smart stop waits until every session has left: this shell's own would wait for itself.
+    fn leave_for(&self, mode: StopMode) {
+        if mode == StopMode::Smart {
+            self.runtime.block_on(self.sql.end_sessions());
+        }
     }
 
     fn state_from(&self, reply: Reply) -> Result<State, ClusterError> {
@@ -312,11 +322,10 @@ impl Cluster for Filerep {
     }
 
     fn apply(&self, plan: &Plan, wait: bool, observer: &mut dyn Observer) -> Result<Outcome, ClusterError> {
-        let began = Instant::now();
-        if let Intent::Restart { mode: StopMode::Smart, .. } = &plan.intent {
-            let contents: Vec<Content> = plan.steps.iter().map(|step| step.content).collect();
-            self.runtime.block_on(self.sql.leave(Some(&contents)));
+        if let Intent::Restart { mode, .. } = &plan.intent {
+            self.leave_for(*mode);
         }
+        let began = Instant::now();
         let request = Request::Begin { plan: Box::new(plan.clone()), owner: self.owner_of(&plan.id) };
         let op = match self.ask(&request)? {
             Reply::Begun { op, joined, owner } => {
@@ -446,6 +455,16 @@ impl Cluster for Filerep {
         self.state_from(self.ask(&request)?)
     }
 
+    fn add_host(&self, host: &NewHost) -> Result<State, ClusterError> {
+        let added = self.local.add_host(host);
+        // Also when the agent did not come up: the host stands in the file, and everybody else reads that.
+        let told = match self.ask(&Request::HostsChanged { owner: self.owner() }) {
+            Err(ClusterError::Unreachable { .. }) => self.local.last_state().map_err(|e| self.unreachable(&e)),
+            answered => answered.and_then(|reply| self.state_from(reply)),
+        };
+        added.and(told)
+    }
+
     fn fault(&self, fault: &Fault) -> Result<(), ClusterError> {
         if !self.address.drill {
             return Err(ClusterError::NotDrill);
@@ -472,7 +491,7 @@ impl Cluster for Filerep {
     fn restart_all(&self, mode: StopMode, observer: &mut dyn Observer) -> Result<Outcome, ClusterError> {
         // The connection that is kept leads to a coordinator that is about to end.
         drop(self.take_idle());
-        self.runtime.block_on(self.sql.leave(None));
+        self.leave_for(mode);
         self.local.restart_all(mode, &self.owner_of(""), observer)
     }
 

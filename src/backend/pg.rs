@@ -9,7 +9,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
-use tokio::task::JoinHandle;
 use tokio_postgres::types::{Format, IsNull, ToSql, Type};
 use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
 
@@ -17,13 +16,13 @@ use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
 pub struct Pg {
     socket_dir: PathBuf,
     port: u16,
-    sessions: Mutex<HashMap<String, Session>>,
+    clients: Mutex<HashMap<String, Session>>,
 }
 
-/// A client, and the task that carries its messages until it is dropped.
+/// A session that is kept, and the task that carries it.
 struct Session {
     client: Arc<Client>,
-    connection: JoinHandle<()>,
+    connection: tokio::task::JoinHandle<()>,
 }
 
 #[derive(Debug)]
@@ -39,8 +38,6 @@ pub enum PgError {
 
 /// How long a statement that was asked to end is waited for.
 const CANCEL_WITHIN: Duration = Duration::from_secs(2);
-/// How long a session that is given up may take to say goodbye.
-const FAREWELL_WITHIN: Duration = Duration::from_secs(1);
 /// `query_canceled`: the statement was undone.
 const CANCELED: &str = "57014";
 
@@ -92,12 +89,22 @@ fn parameter(value: &Value) -> (Text, Type) {
 
 impl Pg {
     pub fn new(socket_dir: PathBuf, port: u16) -> Pg {
-        Pg { socket_dir, port, sessions: Mutex::new(HashMap::new()) }
+        Pg { socket_dir, port, clients: Mutex::new(HashMap::new()) }
+    }
+
+    /// Ends every session that is kept: a smart stop waits for sessions to leave, and these are its own caller's.
+    pub async fn end_sessions(&self) {
+        let sessions: Vec<Session> = self.clients.lock().await.drain().map(|(_, session)| session).collect();
+        for Session { client, connection } in sessions {
+            drop(client);
+            // The server is told by the connection's own end; one that hangs has nobody to tell.
+            let _ = tokio::time::timeout(CANCEL_WITHIN, connection).await;
+        }
     }
 
     async fn client(&self, database: &str) -> Result<Arc<Client>, PgError> {
-        let mut sessions = self.sessions.lock().await;
-        if let Some(session) = sessions.get(database).filter(|s| !s.client.is_closed()) {
+        let mut clients = self.clients.lock().await;
+        if let Some(session) = clients.get(database).filter(|s| !s.client.is_closed()) {
             return Ok(session.client.clone());
         }
         let (client, connection) = Config::new()
@@ -120,24 +127,8 @@ impl Pg {
             }
         });
         let client = Arc::new(client);
-        sessions.insert(database.to_owned(), Session { client: client.clone(), connection });
+        clients.insert(database.to_owned(), Session { client: client.clone(), connection });
         Ok(client)
-    }
-
-    /// Ends our own sessions with these contents, or with everything: who waits for the sessions to leave
-    /// must not wait for his own. What such a session had begun and not committed is undone.
-    pub async fn leave(&self, contents: Option<&[Content]>) {
-        let wanted = contents.map(|all| all.iter().map(database_of).collect::<Vec<_>>());
-        let mut sessions = self.sessions.lock().await;
-        let names: Vec<String> =
-            sessions.keys().filter(|name| wanted.as_ref().is_none_or(|w| w.contains(name))).cloned().collect();
-        for session in names.iter().filter_map(|name| sessions.remove(name)) {
-            drop(session.client);
-            // Only while somebody waits does the task run that says goodbye.
-            if tokio::time::timeout(FAREWELL_WITHIN, session.connection).await.is_err() {
-                tracing::debug!("a session was left without a farewell");
-            }
-        }
     }
 
     /// Runs a statement to its end, or to Ctrl-C: then the server is asked to cancel it.
@@ -150,7 +141,7 @@ impl Pg {
     ) -> Result<Rows, PgError> {
         let database = match target {
             SqlTarget::Catalog => "postgres".to_owned(),
-            SqlTarget::Content(content) => database_of(content),
+            SqlTarget::Content(Content(n)) => format!("content{n}"),
         };
         let Some(client) = interrupt.or(self.client(&database)).await else {
             return Err(PgError::Interrupted(String::new()));
@@ -177,16 +168,12 @@ impl Pg {
             // It ended by itself before it could be cancelled: that is an answer.
             Ok(ended) => ended,
             Err(_) => {
-                self.sessions.lock().await.remove(&database);
+                self.clients.lock().await.remove(&database);
                 let left = "the statement was asked to end and has not answered; its session is closed";
                 Err(PgError::Interrupted(left.into()))
             }
         }
     }
-}
-
-fn database_of(content: &Content) -> String {
-    format!("content{content}")
 }
 
 /// One statement that only answers: it goes by the extended protocol, which brings types. Everything

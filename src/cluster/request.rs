@@ -133,6 +133,10 @@ pub enum Request {
         mode: StopMode,
         owner: Owner,
     },
+    /// The hosts in `cluster.json` are others than before: read it again. Then the state.
+    HostsChanged {
+        owner: Owner,
+    },
     /// A content's recovery waits at this stage, or with `None` is released; drill clusters only.
     Hold {
         content: Content,

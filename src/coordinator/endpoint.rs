@@ -108,6 +108,10 @@ impl Coordinator {
             Request::Hold { content, stage, owner } => self.hold(content, stage, &owner).await,
             Request::Start { owner } => return self.start_all(framed, &owner).await,
             Request::Stop { mode, owner } => return self.stop_all(framed, mode, &owner).await,
+            Request::HostsChanged { owner } => match self.hosts_changed(&owner).await {
+                Ok(()) => self.state_reply(),
+                Err(error) => Reply::Failed { message: error.to_string(), next: error.next() },
+            },
         };
         framed.send(&reply).await
     }

@@ -56,20 +56,3 @@ fn without_mirrors_a_lost_segment_makes_the_cluster_nonoperational_until_a_resta
     let again = cluster.status();
     assert_eq!(again.segments.iter().find(|s| s.content == 1).expect("content 1").pid, pid, "nothing to do");
 }
-
-#[test]
-fn a_smart_restart_does_not_wait_for_the_sessions_of_the_shell_that_asks() {
-    let cluster = Cluster::new(1);
-    let code = r#"
-        sql(0, "create table t(id int)");
-        sql(0, "begin");
-        restart(#{ contents: 0, mode: "smart", timeout: "20s" });
-        print(sql(0, "select count(*) from t").value());
-        restart(#{ mode: "smart", timeout: "30s" });
-        print(sql(0, "select count(*) from t").value());
-    "#;
-    let file = cluster.place().file("smart.rhai", code);
-    let dir = cluster.dir().to_str().expect("a plain name");
-    let ran = cluster.place().segsh(&["--yes=restart", "-c", dir, file.to_str().expect("a plain name")]);
-    assert_eq!(ran.ok().stdout, "0\n0\n");
-}

@@ -79,6 +79,7 @@ fn init_options(shape: &Shape, drill: bool) -> InitOptions {
         contents: u16::try_from(shape.contents).unwrap_or(u16::MAX),
         hosts: u16::try_from(shape.hosts).unwrap_or(u16::MAX),
         mirrors: !shape.no_mirrors,
+        spare_hosts: u16::try_from(shape.spare_hosts).unwrap_or(u16::MAX),
         drill,
         settings: shape.settings.iter().cloned().collect(),
         ..InitOptions::default()
@@ -89,10 +90,16 @@ fn plural(n: u32, noun: &str) -> String {
     count(usize::try_from(n).unwrap_or(usize::MAX), noun)
 }
 
-/// `4 contents on 2 hosts, no mirrors`.
+/// `4 contents on 2 hosts, 1 spare host`, `4 contents on 2 hosts, no mirrors`.
 fn size(shape: &Shape) -> String {
-    let mirrors = if shape.no_mirrors { ", no mirrors" } else { "" };
-    format!("{} on {}{mirrors}", plural(shape.contents, "content"), plural(shape.hosts, "host"))
+    let mut size = format!("{} on {}", plural(shape.contents, "content"), plural(shape.hosts, "host"));
+    if shape.spare_hosts > 0 {
+        size.push_str(&format!(", {}", plural(shape.spare_hosts, "spare host")));
+    }
+    if shape.no_mirrors {
+        size.push_str(", no mirrors");
+    }
+    size
 }
 
 pub fn init(invocation: &Invocation, dir: &Path, shape: &Shape, drill: bool) -> i32 {
