@@ -4,7 +4,7 @@
 //! answered at once: what came of it is pushed, and the order comes again with the next probe.
 
 use super::process::Segment;
-use crate::core::report::{FromSegment, Order, Report, Stage, ToSegment};
+use crate::core::report::{FromSegment, Order, Report, ToSegment};
 use crate::engine::Then;
 use crate::net::{FrameReceiver, FrameSender, Framed, NetError, Stream};
 use std::sync::Arc;
@@ -50,7 +50,7 @@ async fn read(
             ToSegment::EndVerify { op, .. } => segment.engine().end_verify(op),
             ToSegment::Judge { .. } => segment.judge(),
             ToSegment::Hold { seq, stage } => {
-                let answer = match segment.engine().hold_recovery(stage) {
+                let answer = match segment.hold(stage) {
                     Ok(()) => FromSegment::Held { seq },
                     Err(error) => FromSegment::Failed { seq, message: error.to_string() },
                 };
@@ -63,14 +63,17 @@ async fn read(
 /// Hears the order that a probe brings, and reports. While a drill holds a claim back, who asked before it
 /// was made is told what was so then; who asks after it is told the truth, and with that it is out.
 async fn answer_to(segment: &Arc<Segment>, order: Option<Order>) -> Report {
-    let report = segment.report().await;
-    let holds_back = report.held.is_some_and(|held| held.stage == Stage::Claimed);
-    if report.is_held_back() {
+    let early = if segment.holds_claim() { Some(segment.report().await) } else { None };
+    if early.as_ref().is_some_and(Report::is_held_back) {
         segment.release();
     }
-    let Some(order) = order else { return report };
-    segment.hear(order);
-    if holds_back { report } else { segment.report().await }
+    if let Some(order) = order {
+        segment.hear(order);
+    }
+    match early {
+        Some(report) => report,
+        None => segment.report().await,
+    }
 }
 
 /// Writes answers, and a report whenever something changed that nobody asked about.
