@@ -245,6 +245,34 @@ fn what_only_a_full_copy_can_mend_is_asked_for_and_what_is_lost_is_said() {
     assert_eq!(cluster.status().pair(1).letters(), SYNCHRONIZED, "the others are recovered all the same");
 }
 
+/// The host of an acting primary stays dead over the restart: named, the rest serves, and nothing is lost when it
+/// is back.
+#[test]
+fn a_double_fault_whose_host_is_still_dead_is_named_and_ends_recovered_when_the_host_is_back() {
+    let cluster = Cluster::new(2);
+    for content in [0, 1] {
+        cluster.content(content).run("create table kept(id bigint)");
+    }
+    let pair = cluster.status().pair(0);
+    processes::kill(pair.mirror.running());
+    cluster.wait_for_pair(0, TRACKING, secs(20));
+    cluster.content(0).run("insert into kept values (1)");
+    cluster.script(&format!("fault::stop_host(\"{}\")", pair.primary.host)).ok();
+    await_double_fault(&cluster);
+
+    let ran = cluster.segsh(&["run", "recover_double_fault", "--yes=restart"]).exits(5);
+    let ran = ran.says("content 0 is not served").says(&format!("fault::start_host(\"{}\")", pair.primary.host));
+    assert!(!ran.stderr.contains("content 1 is not served"), "{}", ran.stderr);
+    cluster.content(1).run("insert into kept values (1)");
+
+    cluster.script(&format!("fault::start_host(\"{}\")", pair.primary.host)).ok();
+    cluster.segsh(&["run", "recover_double_fault", "--yes"]).ok();
+    assert!(cluster.status().is_synchronized());
+    for content in [0, 1] {
+        assert_eq!(cluster.content(content).number("select count(*) from kept"), 1);
+    }
+}
+
 /// The documents' three tables, at the stages that they name.
 #[test]
 fn recovery_process_prints_the_status_tables_of_the_document() {
