@@ -208,6 +208,7 @@ mod tests {
             soundness: Soundness::Sound,
             damaged_pages: 0,
             held: None,
+            release: String::new(),
         }
     }
 

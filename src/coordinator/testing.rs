@@ -218,6 +218,7 @@ impl World {
             soundness: Soundness::Sound,
             damaged_pages: 0,
             held: None,
+            release: String::new(),
         };
         let serving = tokio::spawn(serve(self.clone(), config.dbid, listener)).abort_handle();
         let proc = Proc {

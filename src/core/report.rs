@@ -8,6 +8,9 @@ use super::ids::{Content, CopyId, Dbid, Epoch};
 use super::row::PairRow;
 use serde::{Deserialize, Serialize};
 
+/// The release of this program: what a segment says that it runs.
+pub const RELEASE: &str = env!("CARGO_PKG_VERSION");
+
 /// Where a peer takes its replication link.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PeerAddress {
@@ -228,6 +231,9 @@ pub struct Report {
     /// Where a drill holds its recovery, or will hold the next one.
     #[serde(default)]
     pub held: Option<HeldAt>,
+    /// The release that it runs; empty from one that did not say so yet.
+    #[serde(default)]
+    pub release: String,
 }
 
 impl Report {

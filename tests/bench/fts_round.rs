@@ -154,6 +154,7 @@ fn report(row: &SegmentRow) -> Report {
         soundness: Soundness::Sound,
         damaged_pages: 0,
         held: None,
+        release: String::new(),
     }
 }
 

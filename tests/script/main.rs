@@ -14,3 +14,4 @@ mod plans;
 mod procedures;
 mod records;
 mod rehearsals;
+mod utilities;

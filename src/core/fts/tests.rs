@@ -57,6 +57,7 @@ fn report(dbid: Dbid, phase: Phase) -> Report {
         soundness: Soundness::Sound,
         damaged_pages: 0,
         held: None,
+        release: String::new(),
     }
 }
 

@@ -23,7 +23,7 @@ use super::primary::Mirroring;
 use crate::core::format::{Meta, Stamp, TrackMap};
 use crate::core::frame::Frame;
 use crate::core::ids::Epoch;
-use crate::core::report::{CopyState, Order, PeerAddress, Phase, Report, Soundness, Stage};
+use crate::core::report::{CopyState, Order, PeerAddress, Phase, RELEASE, Report, Soundness, Stage};
 use crate::core::track::{DirtyMap, FileId};
 use crate::core::verify::Chunk;
 pub use acting::{Acting, Batch, Permit, Stranger, Synced, Ticket};
@@ -423,6 +423,7 @@ impl Replica {
             soundness: meta.soundness.clone(),
             damaged_pages: 0,
             held: self.hold.map(Hold::report),
+            release: RELEASE.into(),
         };
         match &self.part {
             Part::Nobody => report.ready = meta.consistent && around.files_stand,
