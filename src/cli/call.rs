@@ -93,20 +93,6 @@ impl Call {
         self
     }
 
-    /// Adds options that were typed as `NAME=VALUE`: a text, or with commas a list of texts.
-    #[must_use]
-    pub fn set(mut self, typed: &[(String, String)]) -> Call {
-        for (name, value) in typed {
-            let value = match value.contains(',') {
-                true => format!("[{}]", value.split(',').map(|v| quoted(v.trim())).collect::<Vec<_>>().join(", ")),
-                false => quoted(value),
-            };
-            // In quotes every name is a key, and none is anything else.
-            self.options.push((quoted(name), value));
-        }
-        self
-    }
-
     /// Adds what was selected.
     #[must_use]
     pub fn targets(mut self, targets: &Targets) -> Call {
@@ -115,14 +101,32 @@ impl Call {
             format!("[{}]", list.join(", "))
         };
         if !targets.contents.is_empty() {
-            self.options.push(("contents".to_string(), numbers(&targets.contents)));
+            self.options.push(("contents".into(), numbers(&targets.contents)));
         }
         if !targets.dbids.is_empty() {
-            self.options.push(("dbids".to_string(), numbers(&targets.dbids)));
+            self.options.push(("dbids".into(), numbers(&targets.dbids)));
         }
         if !targets.hosts.is_empty() {
             let list: Vec<String> = targets.hosts.iter().map(|h| quoted(h)).collect();
-            self.options.push(("hosts".to_string(), format!("[{}]", list.join(", "))));
+            self.options.push(("hosts".into(), format!("[{}]", list.join(", "))));
+        }
+        self
+    }
+
+    /// Adds a procedure's own options, as texts; what is given several times is a list.
+    #[must_use]
+    pub fn set(mut self, pairs: &[(String, String)]) -> Call {
+        for (at, (name, _)) in pairs.iter().enumerate() {
+            if pairs[..at].iter().any(|(before, _)| before == name) {
+                continue;
+            }
+            let values: Vec<String> =
+                pairs.iter().filter(|(n, _)| n == name).map(|(_, value)| literal(value)).collect();
+            let value = match values.as_slice() {
+                [one] => one.clone(),
+                several => format!("[{}]", several.join(", ")),
+            };
+            self.options.push((quoted(name), value));
         }
         self
     }
@@ -155,7 +159,7 @@ impl Call {
         let name = &self.function;
         match (&self.procedure, self.dry_run) {
             (Some(procedure), true) => {
-                let module = quoted(&format!("std/{procedure}"));
+                let module = quoted(&format!("procedure/{procedure}"));
                 let options = if options.is_empty() { "#{}" } else { &options };
                 format!("import {module} as the_procedure; the_procedure::plan({options})")
             }
@@ -182,6 +186,15 @@ impl Call {
     fn options(&self) -> Option<String> {
         let list: Vec<String> = self.options.iter().map(|(name, value)| format!("{name}: {value}")).collect();
         (!list.is_empty()).then(|| format!("#{{ {} }}", list.join(", ")))
+    }
+}
+
+/// A value as it is written on a command line: a number or a truth where it reads as one, else a text.
+fn literal(text: &str) -> String {
+    match (text.parse::<i64>(), text) {
+        (Ok(number), _) => number.to_string(),
+        (Err(_), "true" | "false") => text.to_string(),
+        (Err(_), _) => quoted(text),
     }
 }
 
@@ -216,11 +229,16 @@ mod tests {
         assert_eq!(call.source(), "recover(#{ contents: [3, 4], hosts: [\"sdw1\"] })");
         assert_eq!(Call::new("state").source(), "state()");
         assert_eq!(Call::procedure("p").source(), "procedure(\"p\")");
-        let typed = [("host".to_string(), "sdw2".to_string()), ("to".to_string(), "sdw3, sdw4".to_string())];
-        let call = Call::procedure("p").set(&typed);
-        assert_eq!(call.source(), "procedure(\"p\", #{ \"host\": \"sdw2\", \"to\": [\"sdw3\", \"sdw4\"] })");
         let call = Call::new("sql").argument("2".into()).argument("\"select 1\"".into());
         assert_eq!(call.source(), "sql(2, \"select 1\")");
+    }
+
+    #[test]
+    fn a_procedure_s_own_options_are_texts_numbers_and_lists() {
+        let pairs = [("to", "sdw3"), ("host", "a"), ("jobs", "2"), ("host", "b"), ("x\"y", "true")];
+        let pairs = pairs.map(|(name, value)| (name.to_string(), value.to_string()));
+        let expected = r#"procedure("p", #{ "to": "sdw3", "host": ["a", "b"], "jobs": 2, "x\"y": true })"#;
+        assert_eq!(Call::procedure("p").set(&pairs).source(), expected);
     }
 
     #[test]
@@ -229,18 +247,15 @@ mod tests {
         assert_eq!(call.source(), "plan_recover(#{ jobs: 2 })");
         assert_eq!(
             Call::procedure("p").dry(true).source(),
-            "import \"std/p\" as the_procedure; the_procedure::plan(#{})"
+            "import \"procedure/p\" as the_procedure; the_procedure::plan(#{})"
         );
     }
 
     #[test]
     fn nothing_on_the_command_line_escapes_its_string() {
-        let engine = rhai::Engine::new_raw();
-        let typed = [("\"): 1 }); exit(0); (#{ \"".to_string(), "\"); exit(0); (\"".to_string())];
-        let source = Call::procedure("p").set(&typed).source();
-        assert!(engine.compile(&source).is_ok(), "{source}");
         let call = Call::new("recover").option("rate", quoted("\"); exit(0); (\"\\\n"));
         let source = call.source();
+        let engine = rhai::Engine::new_raw();
         let tree = engine.compile(&source);
         assert!(tree.is_ok(), "{source}");
         assert_eq!(source, r#"recover(#{ rate: "\"); exit(0); (\"\\\n" })"#);

@@ -23,6 +23,7 @@ mod hung;
 mod in_flight;
 mod interrupts;
 mod kill_loop;
+mod library;
 mod lifecycle;
 mod limits;
 mod mirrorless;

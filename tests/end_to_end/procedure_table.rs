@@ -76,7 +76,7 @@ fn a_procedure_in_another_situation_than_its_own_begins_no_operation() {
     for procedure in PROCEDURES {
         begins_nothing(&cluster, &[procedure]).ok();
     }
-    begins_nothing(&cluster, &["recover_double_fault", "--set", "contents=2"]).exits(1).says("no option contents");
+    begins_nothing(&cluster, &["recover_double_fault", "--set", "contents=2"]).exits(1).says("no option `contents`");
 
     let mirror = cluster.status().pair(1).mirror;
     processes::kill(mirror.running());

@@ -23,11 +23,8 @@ impl Checker<'_> {
         // Two records may have a method of one name, and which one is meant is known only when it runs.
         let (Some(entry), None) = (entries.next(), entries.next()) else { return };
         let forms = || entry.forms.iter().filter(|f| f.len() == arity);
-        let has_options = forms().all(|f| f.last() == Some(&"options: map"));
-        // A function that has none of its own hands them on: what they mean only that one can tell.
-        if has_options && entry.options.is_empty() {
-            return;
-        }
+        // A procedure's options are its own: the catalog does not know them.
+        let has_options = !entry.options.is_empty() && forms().all(|f| f.last() == Some(&"options: map"));
         if has_options && let Some(last) = call.args.last() {
             return self.options(entry, last);
         }
