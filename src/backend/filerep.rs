@@ -11,7 +11,7 @@ use crate::cluster::{
     State, StopHow, Value,
 };
 use crate::core::ids::Content;
-use crate::core::report::StopMode;
+use crate::core::report::{Stage, StopMode};
 use crate::hosts::{Host, HostError};
 use crate::net::{self, Credentials, Endpoint, Framed, Identity, NetError, Purpose};
 use std::future::Future;
@@ -234,6 +234,13 @@ impl Filerep {
         })
     }
 
+    fn hold(&self, content: Content, stage: Option<Stage>) -> Result<(), ClusterError> {
+        match self.ask(&Request::Hold { content, stage, owner: self.owner() })? {
+            Reply::Ok => Ok(()),
+            other => Err(unexpected(other)),
+        }
+    }
+
     /// Says that the operation's follower is still there. What fails here is found out by following itself.
     async fn beat(&self, op: i64) {
         let request = Request::Alive { op, owner: self.owner() };
@@ -374,7 +381,7 @@ impl Cluster for Filerep {
     fn sql_all(&self, text: &str, params: &[Value]) -> Result<Rows, ClusterError> {
         // A distributed query triggers a probe, and refuses while a content can't answer.
         let state = self.probe()?;
-        if let Some(content) = state.double_fault().first() {
+        if let Some(content) = state.contents.iter().find(|c| c.health.is_unserved()).map(|c| c.content) {
             return Err(ClusterError::Sql {
                 sqlstate: "57P03".into(),
                 message: format!("content {content} has no segment that can serve; a partial answer is no answer"),
@@ -493,6 +500,8 @@ impl Cluster for Filerep {
         match fault {
             Fault::StopHost(host) => local(self.local.stop_host(host)),
             Fault::StartHost(host) => local(self.local.start_host(host)),
+            Fault::Hold(content, stage) => self.hold(*content, Some(*stage)),
+            Fault::Release(content) => self.hold(*content, None),
             Fault::Kill(dbid) => match self.ask(&Request::Kill { dbid: *dbid, owner: Some(self.owner()) })? {
                 Reply::Ok => Ok(()),
                 other => Err(unexpected(other)),

@@ -194,6 +194,9 @@ pub struct Shape {
     /// A setting to begin with; may be repeated
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = parse_setting)]
     pub settings: Vec<(String, String)>,
+    /// One copy of everything: a segment that is lost makes the cluster nonoperational
+    #[arg(long)]
+    pub no_mirrors: bool,
 }
 
 fn parse_setting(text: &str) -> Result<(String, String), String> {

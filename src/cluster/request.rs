@@ -11,7 +11,7 @@ use super::refusal::Refusal;
 use super::state::State;
 use super::work::{AuditLine, AuditQuery, OperationInfo};
 use crate::core::ids::{Content, Dbid};
-use crate::core::report::StopMode;
+use crate::core::report::{Stage, StopMode};
 use serde::{Deserialize, Serialize};
 
 /// Who began an operation, and on what: shown to a second administrator, written to the audit log.
@@ -153,6 +153,12 @@ pub enum Request {
     Sessions,
     /// Read the password file of the front again.
     Reload {
+        owner: Owner,
+    },
+    /// A content's recovery waits at this stage, or with `None` is released; drill clusters only.
+    Hold {
+        content: Content,
+        stage: Option<Stage>,
         owner: Owner,
     },
 }

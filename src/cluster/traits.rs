@@ -7,7 +7,7 @@ use super::plan::Plan;
 use super::state::State;
 use super::work::{AuditLine, AuditQuery, OperationInfo};
 use crate::core::ids::{Content, Dbid};
-use crate::core::report::StopMode;
+use crate::core::report::{Stage, StopMode};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -86,6 +86,10 @@ pub enum Fault {
     StopHost(String),
     /// Start the host's agent again; its segments stay down until recovered.
     StartHost(String),
+    /// The content's recovery, or its next one, waits at this stage.
+    Hold(Content, Stage),
+    /// What waits there goes on.
+    Release(Content),
 }
 
 /// A host that is to join the cluster.

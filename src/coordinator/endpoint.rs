@@ -5,8 +5,8 @@ use super::clock::unix_ms;
 use super::operations::{Answer, Watching};
 use crate::cluster::request::{Owner, Reply, Request};
 use crate::cluster::{AuditQuery, Outcome, OutcomeStatus, Plan, Progressing, done};
-use crate::core::ids::Dbid;
-use crate::core::report::StopMode;
+use crate::core::ids::{Content, Dbid};
+use crate::core::report::{Stage, StopMode};
 use crate::net::{Framed, NetError, Purpose, accept};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +17,8 @@ use tokio::sync::watch;
 const PROVE_WITHIN: Duration = Duration::from_secs(2);
 /// So many operations or lines of the audit log are told at a time.
 const TOLD_MAX: usize = 1_000;
+/// An acting primary says within this time that it has taken a drill's hold.
+const HELD_WITHIN: Duration = Duration::from_secs(3);
 /// Watchers are told at most this often.
 const TELL_EVERY: Duration = Duration::from_millis(50);
 
@@ -103,6 +105,7 @@ impl Coordinator {
                 Err(error) => failed(error),
             },
             Request::Kill { dbid, owner } => self.kill(dbid, owner.as_ref()).await,
+            Request::Hold { content, stage, owner } => self.hold(content, stage, &owner).await,
             Request::NotDone { outcome, owner } => {
                 self.audit.append(0, &owner, unix_ms(), &outcome);
                 Reply::Ok
@@ -207,6 +210,29 @@ impl Coordinator {
             self.audit.append(0, owner, unix_ms(), &done("kill", format!("dbid {dbid} on {}", row.hostname)));
         }
         self.prober.kick(None);
+        Reply::Ok
+    }
+
+    /// A drill's hold on the recovery of a content, or its end.
+    async fn hold(&self, content: Content, stage: Option<Stage>, owner: &Owner) -> Reply {
+        let failed_with = |message: String| Reply::Failed { message, next: "state()".into() };
+        if !self.site.drill {
+            return failed_with("faults are injected only on drill clusters".into());
+        }
+        let primary = match self.store.content(content).map(|row| row.pair) {
+            Ok(Ok(pair)) => pair.primary.dbid,
+            Ok(Err(why)) => return failed_with(why),
+            Err(error) => return failed(error),
+        };
+        let told = tokio::time::timeout(HELD_WITHIN, self.prober.hold_recovery(primary, stage)).await;
+        if let Err(why) = told.unwrap_or_else(|_| Err("no answer".into())) {
+            return failed_with(format!("acting primary dbid {primary} of content {content} did not take it: {why}"));
+        }
+        let (verb, what) = match stage {
+            Some(stage) => ("hold", format!("content {content}: {}", stage.word())),
+            None => ("release", format!("content {content}")),
+        };
+        self.audit.append(0, owner, unix_ms(), &done(verb, what));
         Reply::Ok
     }
 

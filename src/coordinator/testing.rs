@@ -223,6 +223,7 @@ impl World {
             verification: None,
             soundness: Soundness::Sound,
             damaged_pages: 0,
+            held: None,
             release: String::new(),
         };
         let serving = tokio::spawn(serve(self.clone(), config.dbid, listener)).abort_handle();
@@ -471,6 +472,8 @@ async fn converse(world: World, dbid: Dbid, stream: TcpStream) {
                     world.lock().judge(dbid);
                     None
                 }
+                // Its recoveries have no stages.
+                Ok(ToSegment::Hold { .. }) => None,
                 Err(_) => return,
             },
             _ = news.changed() => None,

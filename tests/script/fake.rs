@@ -76,6 +76,7 @@ pub fn healthy() -> State {
                 copy_rate_bytes: None,
                 operation: None,
                 single_copy_since_ms: None,
+                held: None,
                 last_event: String::new(),
                 quarantine: None,
             })
@@ -99,6 +100,10 @@ pub trait Break {
     fn fail_over(&mut self, content: i64);
     fn break_both(&mut self, content: i64);
     fn host_down(&mut self, host: &str);
+    /// The same contents, with a single copy each.
+    fn without_mirrors(&mut self);
+    /// The only segment of a content without a mirror is gone.
+    fn lose_only(&mut self, content: i64);
     fn swap(&mut self, content: i64);
     fn detail(&mut self, content: i64) -> &mut ContentState;
     fn member(&mut self, content: i64, role: Role) -> &mut Segment;
@@ -145,6 +150,16 @@ impl Break for State {
         let primary = self.member(content, Role::Primary);
         primary.alive = Alive { alive: false, pid: None, cause: "process gone".into(), age_ms: 300 };
         self.detail(content).health = PairHealth::DoubleFault;
+    }
+    fn without_mirrors(&mut self) {
+        self.segments.retain(|s| s.row.role == Role::Primary);
+        self.contents.iter_mut().for_each(|c| c.health = PairHealth::NoMirror);
+    }
+    fn lose_only(&mut self, content: i64) {
+        let only = self.member(content, Role::Primary);
+        only.alive = Alive { alive: false, pid: None, cause: "process gone".into(), age_ms: 300 };
+        self.detail(content).health = PairHealth::Lost;
+        self.detail(content).last_event = "not operational: primary is lost; the content has no mirror".into();
     }
     fn host_down(&mut self, host: &str) {
         let host = self.hosts.iter_mut().find(|h| h.host == host).expect("host");

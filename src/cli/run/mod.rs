@@ -112,5 +112,6 @@ fn without_cluster(invocation: &Invocation) -> i32 {
     if !crate::shell::front::offers_demo() {
         return Exit::Done.process_code();
     }
-    lifecycle::demo(invocation, &super::Shape { contents: 4, hosts: 2, spare_hosts: 0, settings: Vec::new() })
+    let shape = super::Shape { contents: 4, hosts: 2, spare_hosts: 0, settings: Vec::new(), no_mirrors: false };
+    lifecycle::demo(invocation, &shape)
 }
