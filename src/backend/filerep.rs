@@ -12,6 +12,7 @@ use crate::cluster::{
 };
 use crate::core::ids::Content;
 use crate::core::report::{Stage, StopMode};
+use crate::hosts::{Host, HostError};
 use crate::net::{self, Credentials, Endpoint, Framed, Identity, NetError, Purpose};
 use std::future::Future;
 use std::path::PathBuf;
@@ -31,8 +32,8 @@ const OBSERVE_EVERY: Duration = Duration::from_millis(100);
 pub trait Local: Send + Sync {
     /// The state by the last catalog, for a coordinator that is down.
     fn last_state(&self) -> Result<State, String>;
-    /// Every host by its name, with its agent's endpoint, as of now: one may have joined meanwhile.
-    fn agents(&self) -> Result<Vec<(String, Endpoint)>, String>;
+    /// Every host with its address and the way to ask it, as of now: one may have joined meanwhile.
+    fn hosts(&self) -> Result<Vec<(String, Arc<dyn Host>)>, String>;
     /// Adds a host to the directory, and brings its agent up.
     fn add_host(&self, host: &NewHost) -> Result<(), ClusterError>;
     fn stop_host(&self, host: &str) -> Result<(), String>;
@@ -395,28 +396,25 @@ impl Cluster for Filerep {
     }
 
     fn ping(&self, host: &str) -> Result<PingResult, ClusterError> {
-        let agents =
-            self.local.agents().map_err(|message| ClusterError::Invalid { message, next: "state()".into() })?;
-        let Some((_, endpoint)) = agents.iter().find(|(name, _)| name == host) else {
-            let names: Vec<&str> = agents.iter().map(|(n, _)| n.as_str()).collect();
+        let hosts = self.local.hosts().map_err(|message| ClusterError::Invalid { message, next: "state()".into() })?;
+        let Some((address, asked)) = hosts.iter().find(|(_, known)| known.name() == host) else {
+            let names: Vec<&str> = hosts.iter().map(|(_, known)| known.name()).collect();
             return Err(ClusterError::Invalid {
                 message: format!("there is no host `{host}` in {}", self.address.name),
                 next: format!("its hosts are {}", names.join(", ")),
             });
         };
         let began = Instant::now();
-        let expected = Identity::Host(host.to_owned());
-        let connecting =
-            net::connect(endpoint, &self.address.credentials, Purpose::Host, Some(&expected), CONNECT_DEADLINE);
-        let Some(answered) = self.runtime.block_on(self.interrupt.or(connecting)) else {
+        let Some(answered) = self.runtime.block_on(self.interrupt.or(asked.ping())) else {
             return Err(ClusterError::Interrupted { left: String::new() });
         };
-        let (ok, cause, message) = match &answered {
+        let (ok, cause, message) = match answered {
             Ok(_) => (true, String::new(), "answers".to_owned()),
-            Err(error) => (false, error.cause().to_owned(), error.to_string()),
+            Err(HostError::Unreachable { cause, .. }) => (false, cause.cause().to_owned(), cause.to_string()),
+            Err(HostError::Failed { failure, .. }) => (false, "stopped".to_owned(), failure.to_string()),
         };
         let rtt_us = ok.then(|| began.elapsed().as_micros() as i64);
-        Ok(PingResult { host: host.to_owned(), address: endpoint.address.clone(), ok, rtt_us, cause, message })
+        Ok(PingResult { host: host.to_owned(), address: address.clone(), ok, rtt_us, cause, message })
     }
 
     fn setting(&self, name: &str, value: Option<&str>) -> Result<String, ClusterError> {

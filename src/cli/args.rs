@@ -162,6 +162,9 @@ pub enum Command {
     /// A host's agent
     #[command(hide = true, disable_help_flag = true)]
     Host(Raw),
+    /// One request to a host, from whoever is logged in there
+    #[command(hide = true, disable_help_flag = true)]
+    HostDo(Raw),
     /// A segment process
     #[command(hide = true, disable_help_flag = true)]
     Segment(Raw),

@@ -98,6 +98,7 @@ pub enum Action {
     },
     /// Processes of segsh itself, with their own arguments.
     Host(Vec<OsString>),
+    HostDo(Vec<OsString>),
     Segment(Vec<OsString>),
     Coordinator(Vec<OsString>),
     DemoKeeper(Vec<OsString>),
@@ -107,7 +108,7 @@ impl Action {
     /// The name of the log file of such a process.
     pub fn process(&self) -> &'static str {
         match self {
-            Action::Host(_) => "host",
+            Action::Host(_) | Action::HostDo(_) => "host",
             Action::Segment(_) => "segment",
             Action::Coordinator(_) => "coordinator",
             Action::DemoKeeper(_) => "demo-keeper",
@@ -293,6 +294,7 @@ fn action(command: Command, cluster: &mut Option<String>) -> Result<Action, clap
         Command::Apply { file } => Action::Apply { file },
         Command::Adopt { dirs, dry_run, serve } => Action::Adopt { dirs, dry_run, serve },
         Command::Host(raw) => Action::Host(raw.args),
+        Command::HostDo(raw) => Action::HostDo(raw.args),
         Command::Segment(raw) => Action::Segment(raw.args),
         Command::Coordinator(raw) => Action::Coordinator(raw.args),
         Command::DemoKeeper(raw) => Action::DemoKeeper(raw.args),

@@ -101,6 +101,23 @@ pub struct NewHost {
     pub address: Option<String>,
     /// Directories for its segments beside the host's own; the first is where new ones go.
     pub roots: Vec<PathBuf>,
+    /// How it is reached; `None` is a host of this machine.
+    pub ssh: Option<SshLogin>,
+}
+
+/// How a host that joins is reached over SSH.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SshLogin {
+    /// The directory for all that is ours there.
+    pub dir: PathBuf,
+    /// Whose account; `None` is the name of whoever asks.
+    pub user: Option<String>,
+    /// The port of its `sshd`; `None` is 22.
+    pub port: Option<u16>,
+    /// Files of private keys, tried after the agent's; none is those that OpenSSH would take.
+    pub keys: Vec<PathBuf>,
+    /// The file of known hosts; `None` is the user's own.
+    pub known_hosts: Option<PathBuf>,
 }
 
 /// What `ping(host)` found.
@@ -111,7 +128,8 @@ pub struct PingResult {
     pub ok: bool,
     /// Round trip in microseconds; `None` when there was no answer.
     pub rtt_us: Option<i64>,
-    /// `name`, `route`, `refused`, `timeout`, `login`, or empty.
+    /// `name`, `route`, `refused`, `timeout`, `login`, `stopped` by a drill; over SSH also `host_key_unknown`,
+    /// `host_key_changed`, `program`; empty when it answers.
     pub cause: String,
     pub message: String,
 }

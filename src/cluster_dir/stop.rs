@@ -8,7 +8,7 @@ use super::teardown::kill_and_fence;
 use crate::cluster::request::{Owner, Request};
 use crate::cluster::{Outcome, OutcomeStatus, done};
 use crate::core::report::StopMode;
-use crate::hosts::{FenceError, Host, HostError, ProcessId, data_dirs, fence, holder};
+use crate::hosts::{FenceError, HostError, ProcessId, data_dirs, fence, holder};
 use crate::net::{Identity, NetError};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -148,6 +148,9 @@ async fn stop_agent(handle: &ClusterHandle, name: &str) -> Result<(usize, usize)
     let entry = handle.host_entry(name)?;
     let agent = handle.host(name, &handle.credentials(Identity::Client)?)?;
     match agent.stop(true).await {
+        // There is no agent, and nobody on this machine knows what runs there.
+        Ok(killed) if entry.ssh.is_some() => Ok((0, killed as usize)),
+        Err(error) if entry.ssh.is_some() => Err(error.into()),
         Ok(killed) => {
             // It ends by itself; one that does not is made to.
             await_end(&entry.dir, AGENT_END_WITHIN).await;

@@ -33,7 +33,7 @@ mod tests;
 use crate::cluster::request::Owner;
 use crate::cluster::{Outcome, State, done};
 use crate::cluster_dir::{Adoption, ClusterConfig, ClusterDirError, ClusterHandle, HostEntry, open};
-use crate::hosts::{AgentHost, DirLock, Host, LockError, announce_ready, leave_terminal};
+use crate::hosts::{AgentHost, DirLock, Host, LockError, SshHost, announce_ready, leave_terminal};
 use crate::net::{Endpoint, Identity};
 pub use front::PASSWORD_FILE;
 
@@ -131,6 +131,8 @@ pub fn hosts_of(handle: &ClusterHandle) -> Vec<HostPlace> {
     let place = |entry: &HostEntry| HostPlace {
         name: entry.name.clone(),
         address: entry.address.clone(),
+        dir: entry.dir.clone(),
+        ssh: entry.ssh.clone(),
         agent_port: entry.agent_port,
     };
     handle.config().hosts.iter().map(place).collect()
@@ -293,8 +295,13 @@ fn fts_owner(site: &Site) -> Owner {
 /// Hosts, each with the way to its agent.
 fn reached(site: &Site, places: Vec<HostPlace>) -> Hosts {
     let reach = |place: HostPlace| {
-        let at = Endpoint::new(place.address.clone(), place.agent_port);
-        let host: Arc<dyn Host> = Arc::new(AgentHost::new(place.name.clone(), at, site.credentials()));
+        let host: Arc<dyn Host> = match &place.ssh {
+            Some(ssh) => Arc::new(SshHost::new(place.name.clone(), place.address.clone(), &place.dir, ssh.clone())),
+            None => {
+                let at = Endpoint::new(place.address.clone(), place.agent_port);
+                Arc::new(AgentHost::new(place.name.clone(), at, site.credentials()))
+            }
+        };
         (place, host)
     };
     places.into_iter().map(reach).collect()

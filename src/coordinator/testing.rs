@@ -132,7 +132,13 @@ impl Cluster {
             key: ClusterKey::from_bytes(&KEY),
         };
         let host = |name: &str| -> (HostPlace, Arc<dyn Host>) {
-            let place = HostPlace { name: name.into(), address: "127.0.0.1".into(), agent_port: 1 };
+            let place = HostPlace {
+                name: name.into(),
+                address: "127.0.0.1".into(),
+                agent_port: 1,
+                dir: PathBuf::new(),
+                ssh: None,
+            };
             (place, Arc::new(StandIn { name: name.into(), world: world.clone() }))
         };
         let hosts = vec![host("sdw1"), host("sdw2")];

@@ -4,6 +4,7 @@ use super::catalog::Entry;
 
 /// A parameter, `NAME` or `FUNCTION.NAME`, and what it takes.
 const PARAMETERS: &[(&str, &str)] = &[
+    ("args", "options as they are typed behind the utility's name"),
     ("call", "the name of a call, such as \"recover\""),
     ("before.call", "the name of a call, such as \"recover\"; \"*\" for every change"),
     ("after.call", "the name of a call, such as \"recover\"; \"*\" for every change"),

@@ -429,6 +429,8 @@ pub fn host_requests() -> Vec<HostRequest> {
         HostRequest::FreeBytes { path: datadir.clone() },
         HostRequest::NameCopy { sibling: "/srv/sdw1/c0-2.new".into(), datadir },
         HostRequest::Stop { kill_segments: true },
+        HostRequest::Drill { stopped: true },
+        HostRequest::Leave,
     ]
 }
 

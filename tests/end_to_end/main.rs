@@ -29,6 +29,7 @@ mod limits;
 mod mirrorless;
 mod network;
 mod newcomer;
+mod over_ssh;
 mod overrides;
 mod pause;
 mod postgres;

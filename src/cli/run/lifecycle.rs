@@ -266,7 +266,7 @@ pub fn destroy(invocation: &Invocation, dir: &Path) -> i32 {
         handle.name()
     );
     match ask(&question) {
-        Typed::Line(line) if line.trim() == handle.name() => match cluster_dir::destroy(dir) {
+        Typed::Line(line) if line.trim() == handle.name() => match block_on(cluster_dir::destroy(dir)) {
             Ok(()) => {
                 say(&format!("{} is gone", handle.name()));
                 tell.value("cluster", cluster_json(&handle), Exit::Done.process_code())

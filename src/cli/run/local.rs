@@ -7,7 +7,8 @@ use crate::cluster::request::Owner;
 use crate::cluster::{ClusterError, NewHost, Observer, Outcome, OutcomeStatus, State};
 use crate::cluster_dir::{self, ClusterDirError, ClusterHandle};
 use crate::core::report::StopMode;
-use crate::net::{Endpoint, Identity};
+use crate::hosts::Host;
+use crate::net::Identity;
 use crate::shell::output::say;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -69,9 +70,10 @@ impl Local for Directory {
         crate::coordinator::last_state(&handle).map_err(|e| e.to_string())
     }
 
-    fn agents(&self) -> Result<Vec<(String, Endpoint)>, String> {
-        let hosts = self.handle.hosts().map_err(|e| e.to_string())?;
-        Ok(hosts.into_iter().map(|host| (host.name.clone(), host.agent())).collect())
+    fn hosts(&self) -> Result<Vec<(String, Arc<dyn Host>)>, String> {
+        let (me, hosts) = (self.handle.credentials(Identity::Client), self.handle.hosts());
+        let (me, hosts) = (me.map_err(|e| e.to_string())?, hosts.map_err(|e| e.to_string())?);
+        Ok(hosts.into_iter().map(|host| (host.address.clone(), host.reach(&me))).collect())
     }
 
     fn add_host(&self, host: &NewHost) -> Result<(), ClusterError> {
@@ -81,7 +83,7 @@ impl Local for Directory {
     }
 
     fn stop_host(&self, host: &str) -> Result<(), String> {
-        cluster_dir::stop_host(&self.handle, host).map(drop).map_err(|e| e.to_string())
+        block_on(cluster_dir::stop_host(&self.handle, host)).map(drop).map_err(|e| e.to_string())
     }
 
     fn start_host(&self, host: &str) -> Result<(), String> {

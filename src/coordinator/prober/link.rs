@@ -292,6 +292,11 @@ fn failure(error: &NetError) -> Failure {
         NetError::WrongKey | NetError::WrongPeer { .. } | NetError::WrongPurpose { .. } | NetError::BadFrame(_) => {
             Failure::Reset
         }
+        // Of hosts alone: no segment is reached over SSH.
+        NetError::HostKeyUnknown { .. }
+        | NetError::HostKeyChanged { .. }
+        | NetError::Login { .. }
+        | NetError::NoProgram { .. } => Failure::Reset,
     }
 }
 

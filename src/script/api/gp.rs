@@ -2,7 +2,7 @@
 
 use super::binding::api;
 use crate::gp::{Utility, split_words};
-use crate::script::catalog::{self, Entry, RAISE, entry};
+use crate::script::catalog::{self, Damage, Entry, RAISE, entry};
 use crate::script::context::Context;
 use crate::script::json;
 use crate::script::options::Options;
@@ -22,7 +22,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         "gprecoverseg", FORMS, "Utility",
         "Greenplum's gprecoverseg with the options it is known by: -a -F -i -o -r -B -q -v -l. Returns once the copies go on \
          in the background; anything but exit 0 throws.",
-        "gprecoverseg(\"-a\")", options: &[RAISE], changes: true
+        "gprecoverseg(\"-a\")", options: &[RAISE], changes: true, damage: Damage::Reversible
     ),
     entry!(
     "gpstate", FORMS, "Utility",
