@@ -199,7 +199,7 @@ async fn stop_goes_through_the_coordinator_and_leaves_nothing_running() {
     start_processes(&cluster, &site.program).await.unwrap();
     let before = agents(&cluster);
     let stopped = stop(&cluster, StopMode::Smart, owner(), &mut |_| {}).await.unwrap();
-    assert_eq!(serving.await.unwrap(), Request::Stop { mode: StopMode::Smart, owner: owner() });
+    assert_eq!(serving.await.unwrap(), Request::Stop { mode: StopMode::Smart, owner: owner(), within_ms: None });
     assert_eq!(stopped.outcome.map(|o| o.status), Some(OutcomeStatus::Done));
     assert_eq!((stopped.agents, stopped.segments_killed), (2, 0));
     assert!(before.iter().all(|p| !p.is_alive()));

@@ -7,8 +7,8 @@ use super::interrupt::Interrupt;
 use crate::cluster::request::{Owner, Reply, Request};
 use crate::cluster::{
     Acting, AuditLine, AuditQuery, Cluster, ClusterError, Control, Evidence, Fault, HEARTBEAT_EVERY_MS, Intent,
-    InterruptFlag, NewHost, Observer, OperationInfo, Outcome, PingResult, Plan, Progressing, Rows, SqlTarget, State,
-    Value,
+    InterruptFlag, NewHost, Observer, OperationInfo, Outcome, PingResult, Plan, Progressing, Rows, SqlTarget, StartHow,
+    State, StopHow, Value,
 };
 use crate::core::ids::Content;
 use crate::core::report::{Stage, StopMode};
@@ -40,6 +40,10 @@ pub trait Local: Send + Sync {
     fn start_host(&self, host: &str) -> Result<(), String>;
     /// Stops the whole cluster and starts it again, on behalf of `owner`; the start's outcome.
     fn restart_all(&self, mode: StopMode, owner: &Owner, observer: &mut dyn Observer) -> Result<Outcome, ClusterError>;
+    /// Stops the whole cluster, or its coordinator.
+    fn stop_all(&self, how: &StopHow, owner: &Owner, observer: &mut dyn Observer) -> Result<Outcome, ClusterError>;
+    /// Starts what does not run.
+    fn start_all(&self, how: &StartHow, owner: &Owner, observer: &mut dyn Observer) -> Result<Outcome, ClusterError>;
 }
 
 /// Where a cluster of ours is, and what proves that we belong to it.
@@ -144,6 +148,7 @@ impl Filerep {
                 | Request::Evidence { .. }
                 | Request::Operations { .. }
                 | Request::Audit { .. }
+                | Request::Sessions
                 | Request::Setting { value: None, .. }
         );
         let answered = self.runtime.block_on(self.interrupt.or(self.exchanged(request, repeatable)));
@@ -513,6 +518,33 @@ impl Cluster for Filerep {
         drop(self.take_idle());
         self.leave_for(mode);
         self.local.restart_all(mode, &self.owner_of(""), observer)
+    }
+
+    fn stop_all(&self, how: &StopHow, observer: &mut dyn Observer) -> Result<Outcome, ClusterError> {
+        drop(self.take_idle());
+        // The cluster must not wait for its own shell.
+        self.runtime.block_on(self.sql.end_sessions());
+        self.local.stop_all(how, &self.owner_of(""), observer)
+    }
+
+    fn start_all(&self, how: &StartHow, observer: &mut dyn Observer) -> Result<Outcome, ClusterError> {
+        drop(self.take_idle());
+        self.local.start_all(how, &self.owner_of(""), observer)
+    }
+
+    fn sessions(&self) -> Result<i64, ClusterError> {
+        let own = i64::try_from(self.sql.open()).unwrap_or(i64::MAX);
+        match self.ask(&Request::Sessions)? {
+            Reply::Sessions { count } => Ok(count.saturating_sub(own).max(0)),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    fn reload(&self) -> Result<(), ClusterError> {
+        match self.ask(&Request::Reload { owner: self.owner() })? {
+            Reply::Ok => Ok(()),
+            other => Err(unexpected(other)),
+        }
     }
 
     fn interrupted_by(&self, flag: InterruptFlag) {

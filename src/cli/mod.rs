@@ -27,7 +27,7 @@ Exit codes: 0 done, 1 script error, 2 usage, 3 nothing to do (dry run), 4 refuse
 declined, 5 partial, 6 unknown or timed out, 7 cannot connect, 8 locked by another
 administrator, 9 a check says no, 130 interrupted.
 Of Greenplum, with their own options and exit codes: gpstate,
-gprecoverseg (--help says more).";
+gprecoverseg, gpstop, gpstart (--help says more).";
 
 /// What the command line asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -22,6 +22,8 @@ pub const NO_COMMANDS: &[&str] = &[
     "exit",
     "gpstate",
     "gprecoverseg",
+    "gpstart",
+    "gpstop",
     "help",
     "plan_sequence",
     "procedure",

@@ -39,7 +39,7 @@ pub use refusal::{Refusal, RefusalCode};
 pub use state::{Alive, ContentState, CoordinatorState, HostState, PairHealth, Segment, State};
 pub use traits::{
     Acting, Cluster, Control, Fault, InterruptFlag, NewHost, Observer, OperationId, PingResult, Rows, SqlTarget,
-    SshLogin, Value,
+    SshLogin, StartHow, StopHow, Value,
 };
 pub use warning::{Episode, Thresholds, Warning, WarningCode, warnings};
 pub use why::{About, Clue, ClueKind, Part, Tried, WHY_VERBS, Why, why};

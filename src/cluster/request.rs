@@ -132,6 +132,9 @@ pub enum Request {
     Stop {
         mode: StopMode,
         owner: Owner,
+        /// A segment that was asked to stop and has not after so many milliseconds is killed.
+        #[serde(default)]
+        within_ms: Option<u64>,
     },
     /// A change that was refused or declined before it was asked for: it is only written down.
     NotDone {
@@ -140,6 +143,16 @@ pub enum Request {
     },
     /// The hosts in `cluster.json` are others than before: read it again. Then the state.
     HostsChanged {
+        owner: Owner,
+    },
+    /// The coordinator alone ends; the segments go on.
+    StopCoordinator {
+        owner: Owner,
+    },
+    /// How many clients the front serves.
+    Sessions,
+    /// Read the password file of the front again.
+    Reload {
         owner: Owner,
     },
     /// A content's recovery waits at this stage, or with `None` is released; drill clusters only.
@@ -191,6 +204,9 @@ pub enum Reply {
     },
     Audit {
         lines: Vec<AuditLine>,
+    },
+    Sessions {
+        count: i64,
     },
     Ok,
     /// The request itself can't be answered, with a next step.

@@ -120,6 +120,25 @@ pub struct SshLogin {
     pub known_hosts: Option<PathBuf>,
 }
 
+/// How the whole cluster is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StopHow {
+    pub mode: StopMode,
+    /// Only the coordinator: the segments go on, and nothing is decided about them meanwhile.
+    pub coordinator_only: bool,
+    /// A segment that was asked to stop and has not after so many milliseconds is killed; `None`: the usual time.
+    pub within_ms: Option<u64>,
+}
+
+/// How the whole cluster is started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StartHow {
+    /// Only the hosts' agents and the coordinator.
+    pub coordinator_only: bool,
+    /// Clients over TCP are turned away until it is started anew.
+    pub restricted: bool,
+}
+
 /// What `ping(host)` found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PingResult {
@@ -197,6 +216,22 @@ pub trait Cluster: Send + Sync {
     fn pg_endpoint(&self) -> (String, u16);
     /// Stops the whole cluster and starts it again. `restart()` with a selection is a plan instead.
     fn restart_all(&self, mode: StopMode, observer: &mut dyn Observer) -> Result<Outcome, ClusterError>;
+    /// Stops the whole cluster, or its coordinator. What did not run to begin with is `done` without segments.
+    fn stop_all(&self, _how: &StopHow, _observer: &mut dyn Observer) -> Result<Outcome, ClusterError> {
+        Err(unsupported("gpstop"))
+    }
+    /// Starts what does not run.
+    fn start_all(&self, _how: &StartHow, _observer: &mut dyn Observer) -> Result<Outcome, ClusterError> {
+        Err(unsupported("gpstart"))
+    }
+    /// How many clients are connected, those of this handle left out.
+    fn sessions(&self) -> Result<i64, ClusterError> {
+        Err(unsupported("sessions"))
+    }
+    /// The front reads its password file again.
+    fn reload(&self) -> Result<(), ClusterError> {
+        Err(unsupported("reload"))
+    }
     /// From now on a call that waits for an answer ends with [`ClusterError::Interrupted`] soon after
     /// `flag` says so. A call that follows an operation asks its observer instead. A backend whose
     /// calls never wait has nothing to do here.

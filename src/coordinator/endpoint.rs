@@ -111,7 +111,12 @@ impl Coordinator {
                 Reply::Ok
             }
             Request::Start { owner } => return self.start_all(framed, &owner).await,
-            Request::Stop { mode, owner } => return self.stop_all(framed, mode, &owner).await,
+            Request::Stop { mode, owner, within_ms } => {
+                return self.stop_all(framed, mode, within_ms.map(Duration::from_millis), &owner).await;
+            }
+            Request::StopCoordinator { owner } => return self.stop_alone(framed, &owner).await,
+            Request::Sessions => Reply::Sessions { count: i64::try_from(self.sessions()).unwrap_or(i64::MAX) },
+            Request::Reload { owner } => self.reload(&owner),
             Request::HostsChanged { owner } => match self.hosts_changed(&owner).await {
                 Ok(()) => self.state_reply(),
                 Err(error) => Reply::Failed { message: error.to_string(), next: error.next() },
@@ -274,11 +279,17 @@ impl Coordinator {
     }
 
     /// Stops everything, tells the client, and then the coordinator itself ends.
-    async fn stop_all(&self, framed: &mut Framed, mode: StopMode, owner: &Owner) -> Result<(), NetError> {
+    async fn stop_all(
+        &self,
+        framed: &mut Framed,
+        mode: StopMode,
+        within: Option<Duration>,
+        owner: &Owner,
+    ) -> Result<(), NetError> {
         let (now, mut progress) = watch::channel(Progressing { op: 0, elapsed_ms: 0, contents: Vec::new() });
         let started_ms = super::clock::unix_ms();
         let mut told = Ok(());
-        let mut work = std::pin::pin!(self.operations.stop_all(mode, &now));
+        let mut work = std::pin::pin!(self.operations.stop_all(mode, within, &now));
         let outcome = loop {
             tokio::select! {
                 biased;
@@ -297,6 +308,30 @@ impl Coordinator {
         };
         self.stopped.send_replace(true);
         told
+    }
+}
+
+impl Coordinator {
+    /// The coordinator ends and the segments go on. What operations have begun, the next coordinator takes up.
+    async fn stop_alone(&self, framed: &mut Framed, owner: &Owner) -> Result<(), NetError> {
+        let outcome = done("stop", "the coordinator stops; the segments go on".into());
+        self.audit.append(0, owner, unix_ms(), &outcome);
+        let told = framed.send(&Reply::Ended { outcome }).await;
+        self.stopped.send_replace(true);
+        told
+    }
+
+    fn reload(&self, owner: &Owner) -> Reply {
+        match self.reload_front() {
+            Ok(()) => {
+                self.audit.append(0, owner, unix_ms(), &done("reload", "the password file was read again".into()));
+                Reply::Ok
+            }
+            Err(error) => {
+                let message = format!("the password file is as it was: {error}");
+                Reply::Failed { message, next: format!("mend {}", super::front::PASSWORD_FILE) }
+            }
+        }
     }
 }
 

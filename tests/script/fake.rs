@@ -173,6 +173,8 @@ impl Break for State {
 pub struct Fake {
     pub state: Mutex<State>,
     pub calls: Mutex<Vec<String>>,
+    /// Clients that are connected.
+    pub sessions: AtomicI64,
     /// Changes that were refused or declined before they were asked for.
     pub not_done: Mutex<Vec<String>>,
     next_op: AtomicI64,
@@ -183,6 +185,7 @@ impl Fake {
         Arc::new(Fake {
             state: Mutex::new(state),
             calls: Mutex::default(),
+            sessions: AtomicI64::new(0),
             not_done: Mutex::default(),
             next_op: AtomicI64::new(116),
         })
@@ -319,6 +322,23 @@ impl Cluster for Fake {
     }
     fn pg_endpoint(&self) -> (String, u16) {
         ("127.0.0.1".into(), 0)
+    }
+    fn sessions(&self) -> Result<i64, ClusterError> {
+        Ok(self.sessions.load(Ordering::Relaxed))
+    }
+    fn reload(&self) -> Result<(), ClusterError> {
+        self.called("reload".into());
+        Ok(())
+    }
+    fn stop_all(&self, how: &StopHow, _observer: &mut dyn Observer) -> Result<Outcome, ClusterError> {
+        self.called(format!("stop {} {}", how.mode.word(), how.coordinator_only));
+        Fake::state(self).coordinator.pid = None;
+        Ok(done("stop", String::new()))
+    }
+    fn start_all(&self, how: &StartHow, _observer: &mut dyn Observer) -> Result<Outcome, ClusterError> {
+        self.called(format!("start {} {}", how.coordinator_only, how.restricted));
+        Fake::state(self).coordinator.pid = Some(901);
+        Ok(done("start", String::new()))
     }
     fn restart_all(&self, mode: StopMode, observer: &mut dyn Observer) -> Result<Outcome, ClusterError> {
         self.called(format!("restart all {}", mode.word()));

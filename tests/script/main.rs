@@ -15,6 +15,6 @@ mod plans;
 mod procedures;
 mod records;
 mod rehearsals;
-mod utilities;
 mod suite;
 mod traps;
+mod utilities;

@@ -8,8 +8,8 @@ mod owner;
 mod servers;
 mod session;
 mod tell;
-mod utility;
 mod test;
+mod utility;
 mod watched;
 
 pub use tell::usage_document;
