@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 /// Functions that are about the session itself; `run` is the command for `procedure`, `segsh help` the one for `help`,
-/// and `segsh check` is about scripts.
+/// and `segsh check` is about scripts. The utilities read their own command lines.
 pub const NO_COMMANDS: &[&str] = &[
     "args",
     "assert",
@@ -24,6 +24,8 @@ pub const NO_COMMANDS: &[&str] = &[
     "plan_sequence",
     "procedure",
     "sleep",
+    "gpstate",
+    "gprecoverseg",
 ];
 
 /// Options without a flag: a plan is a value of the session, and how an outcome is told is the exit code's business.

@@ -17,3 +17,4 @@ mod records;
 mod rehearsals;
 mod suite;
 mod traps;
+mod utilities;

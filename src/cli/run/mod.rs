@@ -9,6 +9,7 @@ mod servers;
 mod session;
 mod tell;
 mod test;
+mod utility;
 mod watched;
 
 pub use tell::usage_document;
@@ -57,6 +58,7 @@ fn person(invocation: &Invocation, action: &Action) -> i32 {
         Action::Prompt => with_cluster(invocation, session::prompt),
         Action::Script(source) => session::script(invocation, source),
         Action::Call(call) => session::call(invocation, call),
+        Action::Utility { utility, words } => utility::run(invocation, *utility, words),
         Action::Check { files } => check::check(invocation, files),
         Action::Test { path, filters } => test::test(invocation, path, filters),
         Action::Completions(shell) => written(&super::completions::script(*shell, &super::definition())),

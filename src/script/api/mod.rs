@@ -6,6 +6,7 @@ pub mod change;
 pub mod checks;
 pub mod demo;
 pub mod fault;
+pub mod gp;
 pub mod hooks;
 pub mod hosts;
 pub mod maintenance;
@@ -30,6 +31,7 @@ use super::record::{FieldDoc, Record, docs};
 use crate::core::row::{Mode, Role, Status};
 use checks::CheckRecord;
 use demo::{Loaded, TrafficRecord, TrafficReport};
+use gp::UtilityRecord;
 use maintenance::MaintenanceRecord;
 use operations::{AuditRecord, OperationRecord};
 use outcome::{OutcomeRecord, SegmentOutcomeRecord};
@@ -66,6 +68,7 @@ pub(super) const ENTRIES: &[&[Entry]] = &[
     assertion::ENTRIES,
     checks::ENTRIES,
     hosts::ENTRIES,
+    gp::ENTRIES,
 ];
 
 /// Every record of the API: what is missing here has neither JSON nor help.
@@ -94,6 +97,7 @@ macro_rules! records {
             WhyRecord,
             PlanDiffRecord,
             CheckRecord,
+            UtilityRecord,
             Segments,
         )
     };
@@ -114,6 +118,7 @@ pub fn register(engine: &mut Engine, context: &Rc<Context>) {
     why::register(engine, context);
     plan_diff::register(engine, context);
     checks::register(engine, context);
+    gp::register(engine, context);
     session::register_errors(engine);
 
     let mut plain = Module::new();
@@ -135,6 +140,7 @@ pub fn register(engine: &mut Engine, context: &Rc<Context>) {
         assertion::bind_all,
         checks::bind_all,
         hosts::bind_all,
+        gp::bind_all,
     ] {
         bind_all(&mut plain, context);
     }
@@ -182,6 +188,8 @@ pub(super) fn kind(value: &Dynamic) -> &'static str {
         "refusal"
     } else if value.is::<WhyRecord>() {
         "why"
+    } else if value.is::<UtilityRecord>() {
+        "utility"
     } else {
         "value"
     }
