@@ -20,6 +20,8 @@ pub const NO_COMMANDS: &[&str] = &[
     "check_options",
     "confirm",
     "exit",
+    "gpstate",
+    "gprecoverseg",
     "help",
     "plan_sequence",
     "procedure",

@@ -91,12 +91,6 @@ impl Entry {
     }
 }
 
-/// The names of a form's parameters.
-fn names(form: &[&str]) -> String {
-    let names: Vec<&str> = form.iter().filter_map(|p| p.split(": ").next()).collect();
-    names.join(", ")
-}
-
 impl Entry {
     /// Whether it is typed so; the same as comparing with [`Entry::full_name`], which makes a text each time.
     pub fn is_typed(&self, name: &str) -> bool {
@@ -110,6 +104,12 @@ impl Entry {
             }
         }
     }
+}
+
+/// The names of a form's parameters.
+fn names(form: &[&str]) -> String {
+    let names: Vec<&str> = form.iter().filter_map(|p| p.split(": ").next()).collect();
+    names.join(", ")
 }
 
 /// Every function of the API, by subject.

@@ -96,8 +96,8 @@ macro_rules! records {
             MaintenanceRecord,
             WhyRecord,
             PlanDiffRecord,
-            CheckRecord,
             UtilityRecord,
+            CheckRecord,
             Segments,
         )
     };
@@ -117,8 +117,8 @@ pub fn register(engine: &mut Engine, context: &Rc<Context>) {
     maintenance::register(engine, context);
     why::register(engine, context);
     plan_diff::register(engine, context);
-    checks::register(engine, context);
     gp::register(engine, context);
+    checks::register(engine, context);
     session::register_errors(engine);
 
     let mut plain = Module::new();
