@@ -4,7 +4,7 @@ use super::catalog::Entry;
 
 /// A parameter, `NAME` or `FUNCTION.NAME`, and what it takes.
 const PARAMETERS: &[(&str, &str)] = &[
-    ("args", "the utility's own options, as on its command line"),
+    ("args", "options as they are typed behind the utility's name"),
     ("call", "the name of a call, such as \"recover\""),
     ("before.call", "the name of a call, such as \"recover\"; \"*\" for every change"),
     ("after.call", "the name of a call, such as \"recover\"; \"*\" for every change"),
@@ -33,7 +33,6 @@ const PARAMETERS: &[(&str, &str)] = &[
     ("options", "a map, #{ … }"),
     ("other", "a plan, or a state"),
     ("parameters", "values for $1, $2 and so on"),
-    ("path", "a path"),
     ("plan", "a plan, as plan_recover() makes it"),
     ("plans", "plans, in the order in which they are applied"),
     ("row", "a row"),

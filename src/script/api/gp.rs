@@ -25,10 +25,22 @@ pub(super) const ENTRIES: &[Entry] = &[
         "gprecoverseg(\"-a\")", options: &[RAISE], changes: true, damage: Damage::Reversible
     ),
     entry!(
-    "gpstate", FORMS, "Utility",
-    "Greenplum's gpstate with the options it is known by: -b -m -e -s -c -Q -f -i -p. Prints its lines; `exit` is 1 when \
-     something needs a look. One that cannot be carried out throws.",
-    "gpstate(\"-m\").exit", options: &[RAISE]
+        "gpstop", FORMS, "Utility",
+        "Greenplum's gpstop with the options it is known by: -r -M -a -m -u -t. A smart stop, the default, is refused while \
+         clients are connected.",
+        "gpstop(\"-ar -M fast\")", options: &[RAISE], changes: true, damage: Damage::Reversible
+    ),
+    entry!(
+        "gpstart", FORMS, "Utility",
+        "Greenplum's gpstart with the options it is known by: -a -m -R -t -B -q -v -l. Starts what does not run; segments \
+         that are marked down are skipped.",
+        "gpstart(\"-a\")", options: &[RAISE], changes: true, damage: Damage::Reversible
+    ),
+    entry!(
+        "gpstate", FORMS, "Utility",
+        "Greenplum's gpstate with the options it is known by: -b -m -e -s -c -Q -f -i -p. Prints its lines; `exit` is 1 when \
+         something needs a look. One that cannot be carried out throws.",
+        "gpstate(\"-m\").exit", options: &[RAISE]
     ),
 ];
 
@@ -43,6 +55,8 @@ pub(super) fn bind_all(module: &mut Module, context: &Rc<Context>) {
     utility! {
         "gpstate", Utility::Gpstate;
         "gprecoverseg", Utility::Gprecoverseg;
+        "gpstop", Utility::Gpstop;
+        "gpstart", Utility::Gpstart;
     }
 }
 
