@@ -94,6 +94,16 @@ impl Cluster {
         Cluster { place, dir, socket_dir: String::new(), port: 0 }
     }
 
+    /// As a cluster file has it, on drill, started.
+    #[track_caller]
+    pub fn from_file(place: Place, file: &Path) -> Cluster {
+        let dir = place.path().join("c");
+        place.segsh(&["init", text(&dir), "--file", text(file), "--drill"]).ok();
+        let mut cluster = Cluster { place, dir, socket_dir: String::new(), port: 0 };
+        cluster.start();
+        cluster
+    }
+
     pub fn dir(&self) -> &Path {
         &self.dir
     }
