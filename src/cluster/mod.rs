@@ -8,6 +8,7 @@ mod diff;
 mod error;
 pub mod estimate;
 mod evidence;
+mod moving;
 mod outcome;
 mod plan;
 mod planning;
@@ -26,6 +27,7 @@ mod work;
 pub use diff::{Changed, Item, PlanDiff, diff};
 pub use error::ClusterError;
 pub use evidence::{Decided, Evidence, Observed};
+pub use moving::{To, Wanted};
 pub use outcome::{ContentProgress, Outcome, OutcomeStatus, Progressing, SegmentOutcome};
 pub use plan::{Intent, Joined, OVERRIDE_WORD, Place, Plan, PlanDamage, PlanStep, Selection, StepKind};
 pub use planning::{plan, state_fingerprint, still_holds};
@@ -33,7 +35,7 @@ pub use preconditions::{PRECONDITIONS, Precondition};
 pub use predict::state_after;
 pub use recovery::{Line, Recovery, recoveries};
 pub use refusal::{Refusal, RefusalCode};
-pub use state::{Alive, ContentState, CoordinatorState, HostState, PairHealth, Segment, State};
+pub use state::{Alive, ContentState, CoordinatorState, HostState, LeftBehind, PairHealth, Segment, State};
 pub use traits::{
     Acting, Cluster, Control, Fault, InterruptFlag, Observer, OperationId, PingResult, Rows, SqlTarget, Value,
 };

@@ -3,6 +3,7 @@
 //! It reads no clock and asks nobody, so a dry run, a real run and a test are the same path.
 
 use super::estimate::{Basis, Estimate, before_it_begins};
+use super::moving;
 use super::plan::{Intent, Joined, Place, Plan, PlanStep, Selection, StepKind};
 use super::preconditions::{PRECONDITIONS, Subject, percent};
 use super::predict::predicted_row;
@@ -150,7 +151,10 @@ fn candidates(state: &State, intent: &Intent) -> Vec<(Content, Option<Dbid>)> {
             found.push((content, dbid));
         }
     };
-    for dbid in &selection.dbids {
+    let places = if let Intent::Move { to, .. } = intent { to.each.as_slice() } else { &[] };
+    // Places that are named one by one name their segments, where nothing else does.
+    let named = places.iter().map(|(dbid, _)| dbid).filter(|_| selection.is_all());
+    for dbid in selection.dbids.iter().chain(named) {
         if let Some(segment) = state.segment(*dbid) {
             add(segment.row.content, Some(*dbid));
         }
@@ -162,7 +166,7 @@ fn candidates(state: &State, intent: &Intent) -> Vec<(Content, Option<Dbid>)> {
     }
     for detail in &state.contents {
         let by_host = selection.hosts.iter().any(|h| concerns_host(state, intent, detail, h));
-        if by_host || (selection.is_all() && concerns_all(state, intent, detail)) {
+        if by_host || (selection.is_all() && places.is_empty() && concerns_all(state, intent, detail)) {
             add(detail.content, None);
         }
     }
@@ -173,6 +177,7 @@ fn candidates(state: &State, intent: &Intent) -> Vec<(Content, Option<Dbid>)> {
 /// Whether a call without a selection is about this content.
 fn concerns_all(state: &State, intent: &Intent, detail: &ContentState) -> bool {
     match intent {
+        Intent::Move { .. } => state.acting(detail.content, Role::Mirror).is_some_and(Segment::is_down),
         Intent::Recover { .. } => {
             !matches!(detail.health, PairHealth::Synchronized | PairHealth::NoMirror)
                 || members(state, detail.content).any(Segment::is_down)
@@ -194,6 +199,12 @@ fn concerns_host(state: &State, intent: &Intent, detail: &ContentState, host: &s
     match intent {
         Intent::Recover { .. } => {
             here.any(|s| s.is_down() || (s.row.role == Role::Mirror && detail.health == PairHealth::Resynchronizing))
+        }
+        Intent::Move { to, .. } => {
+            // One that has left that host already and is not in sync yet is asked for again, too.
+            let mirror =
+                state.acting(detail.content, Role::Mirror).filter(|_| detail.health != PairHealth::Synchronized);
+            here.any(Segment::is_down) || mirror.is_some_and(|m| moving::is_unfinished(state, to, m, Some(host)))
         }
         Intent::FullRecover { .. } => here.any(|s| s.is_down() || detail.health == PairHealth::DoubleFault),
         Intent::Rebalance { .. } | Intent::Verify { .. } => {
@@ -217,32 +228,47 @@ fn consider(state: &State, intent: &Intent, content: Content, named: Option<Dbid
     let mirror = state.acting(content, Role::Mirror);
     let usual = if matches!(intent, Intent::Restart { .. }) { primary } else { mirror };
     let target = match intent {
-        Intent::FullRecover { .. } => named.and_then(|d| state.segment(d)).or(usual),
+        Intent::FullRecover { .. } | Intent::Move { .. } => named.and_then(|d| state.segment(d)).or(usual),
         Intent::ForcePrimary { .. } => named.and_then(|d| state.segment(d)),
         _ => usual,
     };
-    if joins(intent, detail) {
+    if joins(state, intent, detail, mirror) {
         plan.joined.push(Joined { content, dbid: target.map_or(Dbid(0), |t| t.row.dbid), percent: percent(detail) });
         return;
     }
     if nothing_to_do(intent, detail, mirror, named.and_then(|d| state.segment(d)), plan) {
         return;
     }
-    let subject = Subject { state, content, detail, primary, mirror, target, intent };
+    let destination = match (intent, target) {
+        (Intent::Move { to, .. }, Some(target)) => Some(moving::place_of(state, to, target, primary, &plan.steps)),
+        _ => None,
+    };
+    let subject =
+        Subject { state, content, detail, primary, mirror, target, intent, destination: destination.as_ref() };
     let refusals: Vec<Refusal> = PRECONDITIONS.iter().flat_map(|p| p.refusals(&subject)).collect();
     if !refusals.is_empty() {
         plan.refusals.extend(refusals);
     } else if let (Some(target), Some(primary)) = (target, primary) {
         add_step(intent, detail, target, primary, plan);
+        if let (Some(Ok(place)), Some(step)) = (destination, plan.steps.last_mut()) {
+            step.to = Some(place);
+        }
+        note_left_behind(state, intent, target, plan);
         note_what_may_be_lost(state, intent, detail, target, plan);
         note_left_down(intent, mirror, plan);
     }
 }
 
 /// A like operation is under way: the catalog shows a copy, or an operation holds the content.
-fn joins(intent: &Intent, detail: &ContentState) -> bool {
+fn joins(state: &State, intent: &Intent, detail: &ContentState, mirror: Option<&Segment>) -> bool {
     let running = detail.operation.is_some();
     match intent {
+        // Only a copy to that very host is alike.
+        Intent::Move { to, .. } => {
+            running
+                && matches!(detail.health, PairHealth::Resynchronizing | PairHealth::ChangeTracking)
+                && mirror.is_some_and(|m| moving::is_unfinished(state, to, m, None))
+        }
         Intent::Recover { .. } => match detail.health {
             PairHealth::Resynchronizing => true,
             PairHealth::ChangeTracking => running,
@@ -264,6 +290,15 @@ fn nothing_to_do(
     named: Option<&Segment>,
     plan: &mut Plan,
 ) -> bool {
+    if let (Intent::Move { to, .. }, Some(mirror)) = (intent, mirror) {
+        let arrived = detail.health == PairHealth::Synchronized
+            && !mirror.is_down()
+            && to.host_of(&mirror.row).is_some_and(|host| host == mirror.row.hostname);
+        if arrived {
+            plan.notes.push(format!("dbid {} is up on {}: nothing to do", mirror.row.dbid, mirror.row.hostname));
+        }
+        return arrived;
+    }
     let Intent::Recover { selection, .. } = intent else {
         return false;
     };
@@ -284,6 +319,7 @@ fn add_step(intent: &Intent, detail: &ContentState, target: &Segment, primary: &
     let data_bytes = primary.data_bytes;
     let rate = match intent {
         Intent::Recover { rate_bytes, .. }
+        | Intent::Move { rate_bytes, .. }
         | Intent::FullRecover { rate_bytes, .. }
         | Intent::Verify { rate_bytes, .. } => *rate_bytes,
         _ => None,
@@ -295,9 +331,10 @@ fn add_step(intent: &Intent, detail: &ContentState, target: &Segment, primary: &
             let blocks = detail.to_copy_blocks;
             (StepKind::Incremental, blocks, blocks.map(|b| copy(b.saturating_mul(BLOCK_BYTES))))
         }
-        Intent::FullRecover { .. } => {
+        Intent::FullRecover { .. } | Intent::Move { .. } => {
+            let kind = if let Intent::Move { .. } = intent { StepKind::Move } else { StepKind::Full };
             let blocks = data_bytes.map(|b| (b + BLOCK_BYTES - 1) / BLOCK_BYTES);
-            (StepKind::Full, blocks, data_bytes.map(copy))
+            (kind, blocks, data_bytes.map(copy))
         }
         Intent::Rebalance { .. } if primary.is_preferred() => return,
         Intent::Rebalance { .. } => (StepKind::Switch, None, known(SWITCH_MS)),
@@ -310,6 +347,7 @@ fn add_step(intent: &Intent, detail: &ContentState, target: &Segment, primary: &
         kind,
         dbid: target.row.dbid,
         source: primary.row.dbid,
+        to: None,
         copy_blocks,
         total_bytes: data_bytes,
         about_ms: estimate.map(|e| e.ms),
@@ -359,6 +397,16 @@ fn note_what_may_be_lost(state: &State, intent: &Intent, detail: &ContentState, 
             "host {} does not answer: make sure by hand that dbid {} does not serve there any more",
             other.hostname, other.dbid
         ));
+    }
+}
+
+/// A host that is gone can't be asked to end what runs there.
+fn note_left_behind(state: &State, intent: &Intent, target: &Segment, plan: &mut Plan) {
+    let (dbid, host) = (target.row.dbid, &target.row.hostname);
+    let is_gone = state.host(host).is_none_or(|h| !h.alive);
+    let stays = plan.steps.last().is_some_and(|step| step.to.as_ref().is_some_and(|to| to.hostname == *host));
+    if let (Intent::Move { .. }, true, false) = (intent, is_gone, stays) {
+        plan.notes.push(format!("host {host} does not answer: what runs of dbid {dbid} there is ended when it does"));
     }
 }
 
@@ -425,6 +473,7 @@ fn add_place(state: &State, dbid: Dbid, places: &mut Vec<Place>) {
             host: segment.row.hostname.clone(),
             port: segment.row.port,
             datadir: segment.row.datadir.clone(),
+            preferred_role: Some(segment.row.preferred_role),
         });
     }
 }

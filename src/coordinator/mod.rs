@@ -132,6 +132,7 @@ pub fn hosts_of(handle: &ClusterHandle) -> Vec<HostPlace> {
         name: entry.name.clone(),
         address: entry.address.clone(),
         agent_port: entry.agent_port,
+        roots: vec![entry.dir.clone()],
     };
     handle.config().hosts.iter().map(place).collect()
 }
@@ -194,7 +195,7 @@ impl Coordinator {
         let board = Arc::new(Board::default());
         let maintained = maintenance::left(&store)?;
         board.write(|k| k.maintenance = maintained);
-        let places = Places::new(store.rows()?, hosts);
+        let places = Places::new(store.rows()?, store.left_behind()?, hosts);
         let (begun, mut to_pick_up) = mpsc::unbounded_channel();
         let left = store.active()?;
         let prober = Prober::start(prober::Setup {
@@ -206,7 +207,7 @@ impl Coordinator {
             begun,
             taken_up: operations::taken_up(&left),
         })?;
-        hostwatch::watch(&places, &board);
+        hostwatch::watch(&places, &board, &store);
         let audit = Audit::new(&site.dir);
         let operations =
             Operations::new(store.clone(), board.clone(), prober.clone(), places.clone(), site.clone(), audit.clone());

@@ -11,6 +11,8 @@ pub struct HostPlace {
     pub name: String,
     pub address: String,
     pub agent_port: u16,
+    /// The directories in which data directories may be, the usual one first.
+    pub roots: Vec<PathBuf>,
 }
 
 /// The coordinator's surroundings, from the cluster's configuration.

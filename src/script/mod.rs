@@ -17,6 +17,7 @@ mod letters;
 mod modules;
 mod near;
 mod options;
+mod places;
 mod record;
 mod reference;
 mod rehearsal;
