@@ -133,6 +133,10 @@ pub enum Request {
         mode: StopMode,
         owner: Owner,
     },
+    /// The hosts in `cluster.json` are others than before: read it again. Then the state.
+    HostsChanged {
+        owner: Owner,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -2,10 +2,9 @@
 
 use super::config::{CLUSTER_FILE, ClusterConfig, HostEntry, SCHEMA};
 use super::error::{ClusterDirError, system};
-use super::teardown::data_dirs;
 use crate::core::row::SegmentRow;
 use crate::hosts::files::{self, FileError};
-use crate::hosts::{AgentHost, SegmentConfig, holder};
+use crate::hosts::{AgentHost, SegmentConfig, data_dirs, holder};
 use crate::net::{ClusterKey, Credentials, Endpoint, Identity};
 use std::path::{Path, PathBuf};
 

@@ -105,6 +105,10 @@ impl Coordinator {
             Request::Kill { dbid, owner } => self.kill(dbid, owner.as_ref()).await,
             Request::Start { owner } => return self.start_all(framed, &owner).await,
             Request::Stop { mode, owner } => return self.stop_all(framed, mode, &owner).await,
+            Request::HostsChanged { owner } => match self.hosts_changed(&owner).await {
+                Ok(()) => self.state_reply(),
+                Err(error) => Reply::Failed { message: error.to_string(), next: error.next() },
+            },
         };
         framed.send(&reply).await
     }

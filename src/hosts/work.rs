@@ -1,9 +1,9 @@
 //! What an agent does when it is asked: plain blocking functions on the host's directory.
 //!
-//! They touch data directories of this host and nothing else: a data directory is a direct child of
-//! the host's directory, so that no message can name a path elsewhere.
+//! They touch data directories of this host and nothing else: [`super::dirs`] says which those are.
 
 use super::config::{AgentConfig, IDENTITY_FILE, NEW_COPY_SUFFIX, SegmentConfig};
+use super::dirs;
 use super::files::{self, FileError};
 use super::host::{HostFailure, HostReply, HostRequest, Pong, Running};
 use super::launch::{Launch, LaunchError};
@@ -14,7 +14,7 @@ use crate::core::operation::{Holds, Survey};
 use std::fs;
 use std::io;
 use std::net::TcpListener;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long a segment may take until it listens: it may have a log of 256 MiB to replay.
@@ -64,26 +64,11 @@ impl Workplace {
 
     /// Every directory of this host that may be a segment's.
     fn datadirs(&self) -> Vec<PathBuf> {
-        let Ok(entries) = fs::read_dir(&self.dir) else {
-            return Vec::new();
-        };
-        let mut dirs: Vec<PathBuf> = entries.filter_map(|e| e.ok()).map(|e| e.path()).filter(|p| p.is_dir()).collect();
-        dirs.sort();
-        dirs
+        dirs::data_dirs_of(&self.dir, &self.config)
     }
 
     fn mine(&self, path: &Path) -> Result<(), HostFailure> {
-        let not = |why: &str| HostFailure::NotMine { path: path.into(), why: why.into() };
-        let inside = path.strip_prefix(&self.dir).map_err(|_| not("it is elsewhere"))?;
-        let mut parts = inside.components();
-        match (parts.next(), parts.next()) {
-            (Some(Component::Normal(_)), None) => {}
-            _ => return Err(not("it is not directly in the host's directory")),
-        }
-        match fs::symlink_metadata(path) {
-            Ok(meta) if !meta.is_dir() => Err(not("it is not a directory")),
-            _ => Ok(()),
-        }
+        dirs::mine(&self.dir, &self.config, path)
     }
 
     fn start(&self, config: &SegmentConfig) -> Result<u32, HostFailure> {
@@ -163,7 +148,7 @@ impl Workplace {
         }
         // The lock is held while the files go, so that no process can begin among them.
         let _lock = DirLock::keep_out(datadir).map_err(|e| of_lock(datadir, e))?;
-        fs::remove_dir_all(datadir).map_err(|e| io_failure("remove", datadir, &e))?;
+        dirs::remove_data_dir(datadir).map_err(|e| io_failure("remove", datadir, &e))?;
         self.sync("remove", datadir)
     }
 
@@ -209,11 +194,15 @@ impl Workplace {
     }
 
     fn sync(&self, doing: &str, path: &Path) -> Result<(), HostFailure> {
-        files::sync_dir(&self.dir).map_err(|e| io_failure(doing, path, &e))
+        let names = path.parent().unwrap_or(&self.dir);
+        files::sync_dir(names).map_err(|e| io_failure(doing, path, &e))
     }
 
     fn survey(&self, datadir: &Path, dbid: Dbid, ports: &[u16]) -> Result<Survey, HostFailure> {
-        self.mine(datadir)?;
+        // One that is full of somebody's files is in the way; one elsewhere is nobody's business.
+        if !dirs::is_below(&self.dir, &self.config, datadir) {
+            self.mine(datadir)?;
+        }
         let mut ports_taken = Vec::new();
         for port in ports {
             match TcpListener::bind((self.config.address.as_str(), *port)) {
@@ -226,13 +215,14 @@ impl Workplace {
     }
 
     fn holds(&self, datadir: &Path, dbid: Dbid) -> Result<Holds, HostFailure> {
-        match fs::read_dir(datadir) {
+        match fs::symlink_metadata(datadir) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Holds::Nothing),
-            Err(e) => return Err(io_failure("look into", datadir, &e)),
-            Ok(mut entries) if entries.next().is_none() => return Ok(Holds::Nothing),
+            Err(e) => return Err(io_failure("look at", datadir, &e)),
+            Ok(meta) if meta.is_dir() && dirs::is_vacant(datadir) => return Ok(Holds::Nothing),
             Ok(_) => {}
         }
-        let is_own = |c: &SegmentConfig| (c.cluster_id.as_str(), c.dbid) == (self.config.cluster_id.as_str(), dbid);
+        let mine = (self.config.cluster_id.as_str(), self.config.host.as_str(), dbid);
+        let is_own = |c: &SegmentConfig| (c.cluster_id.as_str(), c.host.as_str(), c.dbid) == mine;
         // What can't be read as a segment's is somebody else's.
         Ok(if SegmentConfig::load(datadir).is_ok_and(|c| is_own(&c)) { Holds::FormerCopy } else { Holds::Other })
     }

@@ -259,6 +259,7 @@ pub(super) fn takes(option: &OptionDoc) -> String {
         Kind::Count => "number from 1".into(),
         Kind::Word(words) => words.join(" | "),
         Kind::Text => "text".into(),
+        Kind::Paths => "path or list of them".into(),
         Kind::Plan => "a plan".into(),
         Kind::To => "a host or places".into(),
     }

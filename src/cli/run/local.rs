@@ -4,7 +4,7 @@ use super::owner::owner;
 use super::watched::followed;
 use crate::backend::filerep::{Address, Filerep, Local};
 use crate::cluster::request::Owner;
-use crate::cluster::{ClusterError, Observer, Outcome, OutcomeStatus, State};
+use crate::cluster::{ClusterError, NewHost, Observer, Outcome, OutcomeStatus, State};
 use crate::cluster_dir::{self, ClusterDirError, ClusterHandle};
 use crate::core::report::StopMode;
 use crate::net::{Endpoint, Identity};
@@ -62,12 +62,20 @@ fn cluster_error(error: &ClusterDirError) -> ClusterError {
 
 impl Local for Directory {
     fn last_state(&self) -> Result<State, String> {
-        crate::coordinator::last_state(&self.handle).map_err(|e| e.to_string())
+        // Opened again: a host may have joined since.
+        let handle = cluster_dir::open(self.handle.dir()).map_err(|e| e.to_string())?;
+        crate::coordinator::last_state(&handle).map_err(|e| e.to_string())
     }
 
     fn agents(&self) -> Result<Vec<(String, Endpoint)>, String> {
         let hosts = self.handle.hosts().map_err(|e| e.to_string())?;
         Ok(hosts.into_iter().map(|host| (host.name.clone(), host.agent())).collect())
+    }
+
+    fn add_host(&self, host: &NewHost) -> Result<(), ClusterError> {
+        let program = cluster_dir::this_program().map_err(|e| cluster_error(&e))?;
+        let added = block_on(cluster_dir::add_host(&self.handle, &program, host));
+        added.map(drop).map_err(|e| cluster_error(&e))
     }
 
     fn stop_host(&self, host: &str) -> Result<(), String> {

@@ -5,6 +5,7 @@ pub mod change;
 pub mod demo;
 pub mod fault;
 pub mod hooks;
+pub mod hosts;
 pub mod maintenance;
 pub mod operations;
 pub mod outcome;
@@ -59,6 +60,7 @@ pub(super) const ENTRIES: &[&[Entry]] = &[
     hooks::ENTRIES,
     why::ENTRIES,
     plan_diff::ENTRIES,
+    hosts::ENTRIES,
 ];
 
 /// Every record of the API: what is missing here has neither JSON nor help.
@@ -123,6 +125,7 @@ pub fn register(engine: &mut Engine, context: &Rc<Context>) {
         hooks::bind_all,
         why::bind_all,
         plan_diff::bind_all,
+        hosts::bind_all,
     ] {
         bind_all(&mut plain, context);
     }

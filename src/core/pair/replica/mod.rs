@@ -54,7 +54,7 @@ pub const QUEUE_BYTES_MAX: usize = 8 << 20;
 pub trait Files {
     /// Bytes of a file; 0 for one that does not exist.
     fn len(&self, file: FileId) -> Result<u64, String>;
-    /// The blocks of main.db that any frame in the log's file names.
+    /// The blocks of main.db that the log's frames name, see [`NamedPages`](crate::core::wal::NamedPages).
     fn pages_named_by_log(&self) -> Result<DirtyMap, String>;
     /// The map as it was last made durable, or why there is none that can be used.
     fn map(&self) -> Result<TrackMap, String>;
