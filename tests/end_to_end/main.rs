@@ -23,6 +23,7 @@ mod interrupts;
 mod kill_loop;
 mod lifecycle;
 mod limits;
+mod moved;
 mod network;
 mod newcomer;
 mod overrides;

@@ -60,6 +60,14 @@ impl Cluster {
         self.socket_dir = status.coordinator.socket_dir;
     }
 
+    /// With a third host, on which nothing is.
+    #[track_caller]
+    pub fn with_spare_host(contents: usize) -> Cluster {
+        let mut cluster = Cluster::made_at(Place::new(), contents, &["--spare-hosts", "1"]);
+        cluster.start();
+        cluster
+    }
+
     /// Made, and not started.
     #[track_caller]
     pub fn stopped(contents: usize, settings: &[&str]) -> Cluster {
@@ -68,11 +76,16 @@ impl Cluster {
 
     #[track_caller]
     fn stopped_at(place: Place, contents: usize, settings: &[&str]) -> Cluster {
+        let settings: Vec<&str> = settings.iter().flat_map(|s| ["--set", s]).collect();
+        Cluster::made_at(place, contents, &settings)
+    }
+
+    #[track_caller]
+    fn made_at(place: Place, contents: usize, more: &[&str]) -> Cluster {
         let dir = place.path().join("c");
         let contents = contents.to_string();
-        let mut arguments = vec!["init", text(&dir), "--contents", &contents, "--hosts", "2", "--drill"];
-        settings.iter().for_each(|s| arguments.extend(["--set", s]));
-        place.segsh(&arguments).ok();
+        let arguments = ["init", text(&dir), "--contents", &contents, "--hosts", "2", "--drill"];
+        place.segsh(&[&arguments, more].concat()).ok();
         Cluster { place, dir, socket_dir: String::new(), port: 0 }
     }
 

@@ -302,6 +302,10 @@ impl TargetDriver {
         let Some(host) = self.shared.places.host(&place.hostname) else {
             return Came::Failed(format!("there is no host {} any more", place.hostname));
         };
+        // Who watches it knows; asking again would only wait.
+        if self.shared.board.read(|k| k.hosts.get(&place.hostname).is_some_and(|seen| seen.pid.is_none())) {
+            return Came::Failed(format!("host {} does not answer", place.hostname));
+        }
         for datadir in [PathBuf::from(&place.datadir), sibling(&place.datadir)] {
             let done = host.kill_segment(&datadir).await.map(drop);
             if let Err(error) = match done {
