@@ -310,6 +310,21 @@ impl Cluster for Filerep {
         }
     }
 
+    /// A login is enough, and its connection is kept for the first request.
+    fn reach(&self) -> Result<(), ClusterError> {
+        match self.runtime.block_on(self.interrupt.or(self.connect())) {
+            None => Err(ClusterError::Interrupted { left: String::new() }),
+            Some(Ok(connection)) => {
+                self.keep(connection);
+                Ok(())
+            }
+            Some(Err(ClusterError::Unreachable { .. })) => {
+                self.local.last_state().map(drop).map_err(|e| self.unreachable(&e))
+            }
+            Some(Err(error)) => Err(error),
+        }
+    }
+
     fn probe(&self) -> Result<State, ClusterError> {
         self.state_from(self.ask(&Request::Probe)?)
     }

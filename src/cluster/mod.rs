@@ -18,6 +18,7 @@ mod recovery;
 mod refusal;
 pub mod request;
 pub mod saved;
+pub mod settings;
 mod state;
 mod traits;
 mod warning;

@@ -33,6 +33,9 @@ pub struct Segment {
     /// `None` when nobody could say.
     #[serde(default)]
     pub damaged_pages: Option<i64>,
+    /// The release that its process runs; `None` when nobody could say.
+    #[serde(default)]
+    pub release: Option<String>,
     /// Since when it has been down by the catalog or not alive, in Unix milliseconds.
     pub down_since_ms: Option<i64>,
 }
@@ -88,6 +91,9 @@ pub struct ContentState {
     /// Why the acting primary's data must not be copied; `None` when it may.
     pub source_damaged: Option<String>,
     pub progress: Option<Progress>,
+    /// What is copied, or was begun to be, is everything: the mirror is a new copy.
+    #[serde(default)]
+    pub full_copy: bool,
     /// Bytes per second of its last recovery, when one of some size was seen.
     #[serde(default)]
     pub copy_rate_bytes: Option<i64>,

@@ -178,6 +178,11 @@ pub trait Cluster: Send + Sync {
     fn interrupted_by(&self, flag: InterruptFlag) {
         drop(flag);
     }
+    /// Whether anything of the cluster can be had at all: its coordinator, or with that down its last
+    /// catalog. Cheaper than [`Cluster::state`] where nothing is asked about the answer.
+    fn reach(&self) -> Result<(), ClusterError> {
+        self.state().map(drop)
+    }
 }
 
 /// What a backend without a coordinator of ours says.

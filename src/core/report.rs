@@ -8,6 +8,9 @@ use super::ids::{Content, CopyId, Dbid, Epoch};
 use super::row::PairRow;
 use serde::{Deserialize, Serialize};
 
+/// The release of this program: what a segment says that it runs.
+pub const RELEASE: &str = env!("CARGO_PKG_VERSION");
+
 /// Where a peer takes its replication link.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PeerAddress {
@@ -225,6 +228,9 @@ pub struct Report {
     /// Pages of main.db that failed their checksum when they were read, since the process started.
     #[serde(default)]
     pub damaged_pages: u64,
+    /// The release that it runs; empty from one that did not say so yet.
+    #[serde(default)]
+    pub release: String,
 }
 
 /// Coordinator to segment, on the control connection.

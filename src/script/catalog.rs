@@ -34,6 +34,21 @@ impl Entry {
     }
 }
 
+impl Entry {
+    /// Whether it is typed so; the same as comparing with [`Entry::full_name`], which makes a text each time.
+    pub fn is_typed(&self, name: &str) -> bool {
+        match (self.namespace, self.method_of) {
+            ("", "") => name == self.name,
+            ("", record) => name.split_once('.').is_some_and(|(object, method)| {
+                method == self.name && object.chars().eq(record.chars().flat_map(char::to_lowercase))
+            }),
+            (namespace, _) => {
+                name.split_once("::").is_some_and(|(space, plain)| (space, plain) == (namespace, self.name))
+            }
+        }
+    }
+}
+
 /// Every function of the API, by subject.
 pub fn catalog() -> &'static [Entry] {
     static ALL: LazyLock<Vec<Entry>> = LazyLock::new(|| api::ENTRIES.concat());
@@ -43,7 +58,7 @@ pub fn catalog() -> &'static [Entry] {
 /// The entry of a name, with its namespace or record where it has one: `recover`, `fault::kill`,
 /// `plan.apply`.
 pub fn find(name: &str) -> Option<&'static Entry> {
-    let is_full = |e: &&Entry| e.full_name() == name || (!e.method_of.is_empty() && is_method(e, name));
+    let is_full = |e: &&Entry| e.is_typed(name) || (!e.method_of.is_empty() && is_method(e, name));
     catalog().iter().find(is_full).or_else(|| {
         // A bare method name is how people ask: help("apply").
         catalog().iter().find(|e| e.name == name)

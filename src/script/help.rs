@@ -21,7 +21,12 @@ pub fn overview() -> String {
     for (name, doc) in procedure_docs() {
         text.push_str(&item(&format!(" {name:<28} "), &doc));
     }
-    text.push_str("help(\"State\") lists a record's fields, help(\"no_space\") explains a refusal,\nhelp(\"5\") an exit code; help(\"copy\") finds what speaks of it.\n");
+    // What stands last is what a person sees.
+    text.push_str(
+        "help(\"State\") lists a record's fields, help(\"no_space\") explains a refusal,\n\
+         help(\"5\") an exit code; help(\"copy\") finds what speaks of it.\n\
+         begin with state(), why() and recover(): what changes anything asks first.\n",
+    );
     text
 }
 
@@ -204,6 +209,10 @@ pub const ERROR_CODES: &[(&str, &str)] = &[
     ("variable_exists", "a variable of that name is there already. Exit 1."),
     ("variable_not_found", "no variable is visible under that name. Exit 1."),
     ("usage", "the command line is wrong. Exit 2."),
+    (
+        "utility_failed",
+        "a utility of Greenplum was not carried out; `exit` is its own exit code: 1 part of it is not done, 2, or 4 declined.",
+    ),
     ("in_hook", "a hook looks at a plan or an outcome; it changes nothing itself. Exit 1."),
     ("unknown_operation", "there is no operation of that number; operations() lists them. Exit 1."),
     ("unreadable", "a script can't be read. Exit 2 of `segsh check`, else 1."),

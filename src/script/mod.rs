@@ -28,10 +28,11 @@ mod thrown;
 mod types;
 pub mod ui;
 mod units;
+mod utility;
 
 pub use api::record_docs;
 pub use catalog::{Entry, catalog, find};
-pub use check::{Finding, Severity};
+pub use check::{Finding, Severity, is_of_the_language};
 pub use context::OpRecord;
 pub use error::{ErrorKind, Frame, Pos, ScriptError};
 pub use help::{ERROR_CODES, EXIT_CODES, about as help_about, overview as help_overview, subjects as help_subjects};

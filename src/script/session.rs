@@ -97,7 +97,7 @@ impl Session {
             cluster: config.cluster,
             ui: config.ui,
             renderer: config.renderer,
-            dry_run: config.dry_run,
+            dry_run: Cell::new(config.dry_run),
             rehearsal: Rehearsal::default(),
             ops: RefCell::default(),
             grants: RefCell::default(),
@@ -137,6 +137,12 @@ impl Session {
         self.set_folder_of(path);
         self.set_args(args);
         self.run_source(&name, &text)
+    }
+
+    /// Whether calls are only rehearsed from now on. A rehearsal begins and ends with the cluster as it is.
+    pub fn set_dry_run(&mut self, on: bool) {
+        self.context.dry_run.set(on);
+        self.context.rehearsal.forget();
     }
 
     /// What `args()` returns from now on.
@@ -270,7 +276,7 @@ impl Session {
     ) -> Result<ScriptValue, Box<ScriptError>> {
         let result = catch_unwind(AssertUnwindSafe(|| run(&self.engine)));
         let ops = self.context.ops.borrow().clone();
-        let rehearsed = self.context.dry_run.then(|| self.context.rehearsal.so_far());
+        let rehearsed = self.context.dry_run.get().then(|| self.context.rehearsal.so_far());
         // The flags come first: an end inside a closure looks like an error, or like no end at all.
         if let Some(code) = self.context.exit.get() {
             let value = Dynamic::UNIT;
@@ -311,7 +317,8 @@ impl Session {
 
     /// The value as a person reads it; `None` for unit, which is silent.
     pub fn render(&self, value: &Dynamic) -> Option<String> {
-        if value.is_unit() {
+        // A utility has said its lines already.
+        if value.is_unit() || value.is::<super::api::gp::UtilityRecord>() {
             return None;
         }
         if let Ok(text) = value.clone().into_string() {

@@ -5,6 +5,7 @@
 
 use super::commands;
 use super::evaluator::Variable;
+use crate::cluster::settings::KNOWN;
 use crate::cluster::{self, Intent, PairHealth, Segment, Selection, State};
 use crate::core::row::{Mode, Role, Status};
 use crate::script::{self, Entry, Kind, MemberKind, OpenCall, OptionDoc, Type};
@@ -51,8 +52,11 @@ pub fn complete(text: &str, rest: &str, known: &Known) -> (usize, Vec<Candidate>
     if let Some(name) = text.trim_start().strip_prefix(':')
         && !name.contains(char::is_whitespace)
     {
-        let names = commands::NAMES.iter().map(|name| candidate(*name, ""));
+        let names = commands::NAMES.iter().map(|name| candidate(*name, commands::about(name)));
         return (text.len() - name.len(), beginning(names, name));
+    }
+    if let Some((":timing" | ":dry", wish)) = text.trim_start().split_once(' ') {
+        return (text.len() - wish.len(), beginning(["on", "off"].into_iter().map(|wish| candidate(wish, "")), wish));
     }
     if let Some((start, quote)) = open_string(text) {
         let typed = &text[start + quote.len_utf8()..];
@@ -310,6 +314,10 @@ fn texts(entry: &Entry, parameter: &str, known: &Known) -> Vec<Candidate> {
             ]
         }
         (_, "host") | ("state.host", "name") => hosts(known),
+        ("setting", "name") => KNOWN
+            .iter()
+            .map(|known| candidate(known.name, format!("{}; {} by default", known.what, known.default)))
+            .collect(),
         _ => Vec::new(),
     }
 }

@@ -23,6 +23,7 @@ pub mod render;
 pub mod repl;
 pub mod restart_watch;
 pub mod run;
+pub mod seat;
 pub mod signals;
 pub mod snapshot;
 pub mod startup;

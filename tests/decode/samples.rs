@@ -167,6 +167,7 @@ pub fn from_segment() -> Vec<FromSegment> {
         }),
         soundness: Soundness::Unjudged,
         damaged_pages: 1,
+        release: "0.1.0".into(),
     };
     vec![
         FromSegment::Report { seq: None, report: Box::new(report) },
@@ -216,6 +217,7 @@ pub fn state() -> State {
         free_bytes: Some(1 << 40),
         data_bytes: Some(1 << 20),
         damaged_pages: Some(1),
+        release: Some("0.1.0".into()),
         down_since_ms: Some(1_700_000_000_000),
     };
     let host = |name: &str| HostState {
@@ -234,6 +236,7 @@ pub fn state() -> State {
         incremental_impossible: None,
         source_damaged: None,
         progress: Some(progress()),
+        full_copy: true,
         copy_rate_bytes: Some(50 << 20),
         operation: Some(3),
         single_copy_since_ms: Some(5),

@@ -21,6 +21,7 @@ const RECORDS: &[(&str, &str)] = &[
     ("Traffic", "demo::traffic()"),
     ("TrafficReport", "demo::traffic().report()"),
     ("Role", "state().segments[0].role"),
+    ("Utility", "gpstate()"),
 ];
 
 #[test]
@@ -66,6 +67,16 @@ fn every_method_that_completion_offers_is_one_that_can_be_called() {
             let text = format!("let x = (); x.{}({})", member.name, blanks.join(", "));
             assert_eq!(session.check("t", &text), vec![], "{of}.{}", member.name);
         }
+    }
+}
+
+#[test]
+fn a_name_is_told_from_every_other_without_making_a_text_of_it() {
+    for entry in catalog() {
+        let name = entry.full_name();
+        let same: Vec<String> = catalog().iter().filter(|e| e.is_typed(&name)).map(|e| e.full_name()).collect();
+        let equal: Vec<String> = catalog().iter().map(|e| e.full_name()).filter(|other| *other == name).collect();
+        assert_eq!(same, equal, "{name}");
     }
 }
 

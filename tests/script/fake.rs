@@ -5,7 +5,7 @@ use segsh::cluster::*;
 use segsh::core::ids::{Content, Dbid, Epoch};
 use segsh::core::report::StopMode;
 use segsh::core::row::{Mode, Role, SegmentRow, Status};
-use segsh::script::ui::{Answer, Damage, Renderer, Ui};
+use segsh::script::ui::{Answer, Damage, Renderer, Reply, Ui};
 use segsh::script::{Session, SessionConfig};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -33,6 +33,7 @@ pub fn healthy() -> State {
         free_bytes: Some(100 << 30),
         data_bytes: Some(512 << 20),
         damaged_pages: Some(0),
+        release: Some("0.1.0".into()),
         down_since_ms: None,
     };
     let hosts = ["sdw1", "sdw2"];
@@ -72,6 +73,7 @@ pub fn healthy() -> State {
                 incremental_impossible: None,
                 source_damaged: None,
                 progress: None,
+                full_copy: false,
                 copy_rate_bytes: None,
                 operation: None,
                 single_copy_since_ms: None,
@@ -322,6 +324,9 @@ pub struct Person {
     pub cancels: Cell<bool>,
     /// Raises the interrupt at this many looks at the flag.
     pub interrupt_at: Cell<Option<usize>>,
+    /// What is answered to a utility's questions, in this order; nobody is there once it is used up.
+    pub replies: RefCell<Vec<String>>,
+    pub lines_asked: RefCell<Vec<String>>,
 }
 
 struct Watching {
@@ -357,6 +362,11 @@ impl Ui for Person {
     }
     fn note(&self, text: &str) {
         self.noted.borrow_mut().push(text.into());
+    }
+    fn ask_line(&self, prompt: &str) -> Reply {
+        self.lines_asked.borrow_mut().push(prompt.into());
+        let mut replies = self.replies.borrow_mut();
+        if replies.is_empty() { Reply::CannotAsk } else { Reply::Line(replies.remove(0)) }
     }
     fn interrupted(&self) -> bool {
         if let Some(left) = self.interrupt_at.get() {
@@ -441,6 +451,8 @@ pub fn person() -> Rc<Person> {
         interrupted: Rc::default(),
         cancels: Cell::new(false),
         interrupt_at: Cell::new(None),
+        replies: RefCell::default(),
+        lines_asked: RefCell::default(),
     })
 }
 

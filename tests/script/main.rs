@@ -15,3 +15,4 @@ mod plans;
 mod procedures;
 mod records;
 mod rehearsals;
+mod utilities;

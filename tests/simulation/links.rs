@@ -87,6 +87,25 @@ impl Process {
         }
     }
 
+    /// As the engine does it: what former logs left behind the present one is no part of a recovery.
+    fn cut_former_logs(&mut self, a: &mut Around) -> Result<(), Broken> {
+        let old = a.disk.file(FileId::Wal).current.len() as u64;
+        let Some(end) = self.log_end.filter(|end| *end < old) else { return Ok(()) };
+        match a.disk.set_len(FileId::Wal, end) {
+            Ok(()) => {
+                self.replica.truncated(FileId::Wal, old, end);
+                Ok(())
+            }
+            Err(trouble) => {
+                // Whoever was to die here dies at the next operation.
+                if trouble == Trouble::Crash {
+                    a.disk.crash_in = Some(0);
+                }
+                Err(closed("the log could not be cut"))
+            }
+        }
+    }
+
     fn dial(&mut self, link: u64, since: u64, a: &mut Around) -> Result<Next, Broken> {
         match a.peer {
             Peer::Refused => Err(closed("refused")),
@@ -94,6 +113,7 @@ impl Process {
             Peer::Silent => Ok(Next::After(100_000)),
             Peer::Up(side, pid) => {
                 let greeting = self.replica.greeting(LinkId(link))?;
+                self.cut_former_logs(a)?;
                 let number = *a.next_connection;
                 *a.next_connection += 1;
                 let mut connection = Connection::new((a.side, self.pid), (side, pid), a.silent_until);

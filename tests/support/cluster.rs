@@ -109,6 +109,12 @@ impl Cluster {
         self.place.segsh(&[arguments, &["-c", text(&self.dir)]].concat())
     }
 
+    /// `segsh -c DIR ARGUMENTS`: for what takes everything behind its name.
+    #[track_caller]
+    pub fn segsh_first(&self, arguments: &[&str]) -> Ran {
+        self.place.segsh(&[&["-c", text(&self.dir)], arguments].concat())
+    }
+
     /// `segsh -c DIR -e CODE`.
     #[track_caller]
     pub fn eval(&self, code: &str) -> Ran {

@@ -251,7 +251,8 @@ pub fn destroy(invocation: &Invocation, dir: &Path) -> i32 {
     };
     if !terminal::is_interactive() {
         let message = format!("declined: destroying {} needs its name typed at a terminal", handle.name());
-        return tell.failed("declined", Exit::Refused, &message, "");
+        let next = format!("segsh destroy {}, at a terminal", handle.dir().display());
+        return tell.failed("declined", Exit::Refused, &message, &next);
     }
     let question = format!(
         "This kills every process of {} and removes {} with all its data.\nType {} to go on: ",

@@ -30,8 +30,9 @@ pub fn connect(handle: &ClusterHandle) -> Result<Arc<Filerep>, String> {
         socket_dir: config.socket_dir.clone(),
         pg_port: config.coordinator.port,
     };
-    let directory = Directory { handle: handle.clone(), owner: owner() };
-    Filerep::new(address, Box::new(directory), owner()).map_err(|e| e.to_string())
+    let owner = owner();
+    let directory = Directory { handle: handle.clone(), owner: owner.clone() };
+    Filerep::new(address, Box::new(directory), owner).map_err(|e| e.to_string())
 }
 
 /// A cluster's lifecycle is driven on a runtime of its own: the session's may be in use.

@@ -8,6 +8,7 @@ mod owner;
 mod servers;
 mod session;
 mod tell;
+mod utility;
 mod watched;
 
 pub use tell::usage_document;
@@ -55,6 +56,7 @@ fn person(invocation: &Invocation, action: &Action) -> i32 {
         Action::Prompt => with_cluster(invocation, session::prompt),
         Action::Script(source) => session::script(invocation, source),
         Action::Call(call) => session::call(invocation, call),
+        Action::Utility { utility, words } => utility::run(invocation, *utility, words),
         Action::Check { files } => check::check(invocation, files),
         Action::Completions(shell) => written(&super::completions::script(*shell, &super::definition())),
         Action::Reference => written(&crate::script::reference()),

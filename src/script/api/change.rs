@@ -283,7 +283,7 @@ fn ask_once(context: &Context, record: &PlanRecord, verb: &str) -> Thrower<Optio
     let Some(damage) = gravest(&plans, &name).filter(|_| !context.grants_hold(&plans)) else {
         return Ok(None);
     };
-    if context.dry_run {
+    if context.dry_run.get() {
         context.ui.note(&format!("would ask: {}", damage.asks()));
     } else {
         match context.ui.confirm_sequence(&plans, &damage) {
@@ -342,7 +342,7 @@ fn run(context: &Context, plan: &Plan, state: &State, how: &How) -> Thrower<Outc
         not_to_be(context, &refuses, state);
         return Ok(refused(plan, vec![veto]));
     }
-    if context.dry_run {
+    if context.dry_run.get() {
         return Ok(dry(context, plan, state));
     }
     if let Some(outcome) = ask(context, plan, state, restarts_all)? {
@@ -471,7 +471,7 @@ impl Observer for Deadlined {
 
 /// A dry run remembers that it was refused, also when the script has caught it.
 fn not_to_be(context: &Context, plan: &Plan, state: &State) {
-    if context.dry_run {
+    if context.dry_run.get() {
         context.rehearse(plan, state);
     }
 }

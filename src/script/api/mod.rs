@@ -4,6 +4,7 @@ mod binding;
 pub mod change;
 pub mod demo;
 pub mod fault;
+pub mod gp;
 pub mod hooks;
 pub mod hosts;
 pub mod maintenance;
@@ -27,6 +28,7 @@ use super::letters;
 use super::record::{FieldDoc, Record, docs};
 use crate::core::row::{Mode, Role, Status};
 use demo::{Loaded, TrafficRecord, TrafficReport};
+use gp::UtilityRecord;
 use maintenance::MaintenanceRecord;
 use operations::{AuditRecord, OperationRecord};
 use outcome::{OutcomeRecord, SegmentOutcomeRecord};
@@ -61,6 +63,7 @@ pub(super) const ENTRIES: &[&[Entry]] = &[
     why::ENTRIES,
     plan_diff::ENTRIES,
     hosts::ENTRIES,
+    gp::ENTRIES,
 ];
 
 /// Every record of the API: what is missing here has neither JSON nor help.
@@ -88,6 +91,7 @@ macro_rules! records {
             MaintenanceRecord,
             WhyRecord,
             PlanDiffRecord,
+            UtilityRecord,
             Segments,
         )
     };
@@ -107,6 +111,7 @@ pub fn register(engine: &mut Engine, context: &Rc<Context>) {
     maintenance::register(engine, context);
     why::register(engine, context);
     plan_diff::register(engine, context);
+    gp::register(engine, context);
     session::register_errors(engine);
 
     let mut plain = Module::new();
@@ -126,6 +131,7 @@ pub fn register(engine: &mut Engine, context: &Rc<Context>) {
         why::bind_all,
         plan_diff::bind_all,
         hosts::bind_all,
+        gp::bind_all,
     ] {
         bind_all(&mut plain, context);
     }
@@ -173,6 +179,8 @@ pub(super) fn kind(value: &Dynamic) -> &'static str {
         "refusal"
     } else if value.is::<WhyRecord>() {
         "why"
+    } else if value.is::<UtilityRecord>() {
+        "utility"
     } else {
         "value"
     }

@@ -173,6 +173,7 @@ impl Record for SegmentRecord {
             free_bytes: "int?", "free where its directory is, or ()" => |s| optional(s.0.free_bytes);
             data_bytes: "int?", "bytes of its replicated files, or ()" => |s| optional(s.0.data_bytes);
             damaged_pages: "int?", "pages that failed their checksum when read since it started, or ()" => |s| optional(s.0.damaged_pages);
+            release: "string?", "the release that its process runs, or ()" => |s| optional(s.0.release.as_deref().map(text));
             down_since_ms: "int?", "since when it is down, or ()" => |s| optional(s.0.down_since_ms);
         }
     }
@@ -210,6 +211,7 @@ impl Record for ContentRecord {
             synchronized: "bool", "two equal copies serve" => |c| c.detail().is_some_and(|d| d.health == crate::cluster::PairHealth::Synchronized);
             to_copy_blocks: "int?", "blocks of 4 KiB the mirror lacks, or ()" => |c| c.read(|d| d.to_copy_blocks);
             copied_blocks: "int?", "blocks a running copy has copied, or ()" => |c| c.read(|d| d.progress.as_ref().and_then(|p| i64::try_from(p.copied_blocks).ok()));
+            full_copy: "bool", "whether everything is copied, because the mirror is a new copy" => |c| c.detail().is_some_and(|d| d.full_copy);
             copy_rate_bytes: "int?", "bytes per second of its last recovery, or ()" => |c| c.read(|d| d.copy_rate_bytes);
             incremental_impossible: "string?", "why only a full copy helps, or ()" => |c| c.read(|d| d.incremental_impossible.as_deref().map(text));
             source_damaged: "string?", "why it must not be copied from, or ()" => |c| c.read(|d| d.source_damaged.as_deref().map(text));

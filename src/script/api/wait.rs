@@ -124,7 +124,7 @@ pub(super) fn named(context: &Context, condition: &str, argument: &Dynamic) -> T
             .next(format!("conditions: {}, or a closure over the state", CONDITIONS.join(", "))));
     }
     let what = format!("\"{condition}\"");
-    if context.dry_run {
+    if context.dry_run.get() {
         return rehearsed(context, condition, &options);
     }
     let mut limits = Limits::new(&options);
@@ -246,7 +246,7 @@ pub(super) fn closure(
         if holds {
             return Ok(Dynamic::from(record));
         }
-        if context.dry_run {
+        if context.dry_run.get() {
             context.ui.note("would wait until a closure is true, which it is not yet");
             return Ok(Dynamic::from(record));
         }

@@ -22,7 +22,7 @@ use super::primary::Mirroring;
 use crate::core::format::{Meta, Stamp, TrackMap};
 use crate::core::frame::Frame;
 use crate::core::ids::Epoch;
-use crate::core::report::{CopyState, Order, PeerAddress, Phase, Report, Soundness};
+use crate::core::report::{CopyState, Order, PeerAddress, Phase, RELEASE, Report, Soundness};
 use crate::core::track::{DirtyMap, FileId};
 use crate::core::verify::Chunk;
 pub use acting::{Acting, Batch, Permit, Stranger, Synced, Ticket};
@@ -413,6 +413,7 @@ impl Replica {
             verification: self.comparison.report(),
             soundness: meta.soundness.clone(),
             damaged_pages: 0,
+            release: RELEASE.into(),
         };
         match &self.part {
             Part::Nobody => report.ready = meta.consistent && around.files_stand,
