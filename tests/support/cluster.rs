@@ -76,7 +76,7 @@ impl Cluster {
 
     #[track_caller]
     fn stopped_at(place: Place, contents: usize, settings: &[&str]) -> Cluster {
-        let settings: Vec<&str> = settings.iter().flat_map(|s| ["--set", s]).collect();
+        let settings: Vec<&str> = settings.iter().flat_map(|s| ["--set", *s]).collect();
         Cluster::made_at(place, contents, &settings)
     }
 
