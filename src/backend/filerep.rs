@@ -440,6 +440,13 @@ impl Cluster for Filerep {
         *self.acting.lock().unwrap_or_else(PoisonError::into_inner) = acting;
     }
 
+    fn not_done(&self, outcome: &Outcome, plan: &str) {
+        let request = Request::NotDone { outcome: outcome.clone(), owner: self.owner_of(plan) };
+        if let Err(error) = self.ask(&request) {
+            tracing::warn!(%error, "a call that was not made is not in the audit log");
+        }
+    }
+
     fn operations(&self, last: usize, op: Option<i64>) -> Result<Vec<OperationInfo>, ClusterError> {
         match self.ask(&Request::Operations { last, op })? {
             Reply::Operations { operations } => Ok(operations),

@@ -129,6 +129,15 @@ pub enum Command {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
+    /// Run the test_ functions of a site library, each by itself, on a demo cluster or a drill cluster (exit 9)
+    Test {
+        /// The library's folder, or one module of it
+        #[arg(value_name = "DIR")]
+        path: PathBuf,
+        /// Only tests whose name holds one of these
+        #[arg(value_name = "NAME")]
+        filters: Vec<String>,
+    },
     /// Print the completion script of a shell
     Completions {
         /// Whose
@@ -137,12 +146,15 @@ pub enum Command {
     /// Print docs/script-reference.md
     #[command(hide = true)]
     Reference,
-    /// Run a documented procedure
+    /// Run a documented procedure, or one of the site's
     Run {
         /// Its name; procedures() lists them
         procedure: String,
         #[command(flatten)]
         targets: Targets,
+        /// An option of the procedure; may be repeated, and of one name makes a list
+        #[arg(long = "set", value_name = "NAME=VALUE", value_parser = parse_setting)]
+        set: Vec<(String, String)>,
         /// Show the plan and change nothing
         #[arg(long)]
         dry_run: bool,

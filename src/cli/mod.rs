@@ -81,6 +81,11 @@ pub enum Action {
     Check {
         files: Vec<PathBuf>,
     },
+    /// A library's tests, run on a cluster for drills.
+    Test {
+        path: PathBuf,
+        filters: Vec<String>,
+    },
     /// The script API as a document.
     Reference,
     /// A shell's completion script.
@@ -228,6 +233,7 @@ fn settle(invocation: &mut Invocation) -> Result<(), clap::Error> {
             Ok(())
         }
         Action::Script(_) | Action::Apply { .. } | Action::Utility { .. } => Ok(()),
+        Action::Test { .. } if !dry_run => Ok(()),
         Action::Prompt | Action::Demo(_) if limited || ndjson => {
             Err(usage("--timeout and --ndjson are for a script, -e or a command, not for a prompt"))
         }
@@ -295,10 +301,15 @@ fn action(command: Command, cluster: &mut Option<String>) -> Result<Action, clap
             None => Action::Script(script(words)?),
         },
         Command::Check { files } => Action::Check { files },
+        Command::Test { path, filters } => Action::Test { path, filters },
         Command::Reference => Action::Reference,
         Command::Completions { shell } => Action::Completions(shell),
-        Command::Run { procedure, targets, dry_run } => {
-            Action::Call(Call::procedure(&procedure).targets(&targets).dry(dry_run))
+        Command::Run { procedure, targets, set, dry_run } => {
+            let call = Call::procedure(&procedure).targets(&targets);
+            if let Some((twice, _)) = set.iter().find(|(name, _)| call.has(name)) {
+                return Err(usage(&format!("`{twice}` is given twice: by its own flag and by --set")));
+            }
+            Action::Call(call.set(&set).dry(dry_run))
         }
     })
 }

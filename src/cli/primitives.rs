@@ -10,10 +10,23 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-/// Functions that are about the session itself; `run` is the command for `procedure`, and `segsh help` the one for `help`. The
-/// utilities read their own command lines.
-pub const NO_COMMANDS: &[&str] =
-    &["args", "confirm", "exit", "help", "plan_sequence", "procedure", "sleep", "gpstate", "gprecoverseg"];
+/// Functions that are about the session itself; `run` is the command for `procedure`, `segsh help` the one for `help`,
+/// and `segsh check` is about scripts. The utilities read their own command lines.
+pub const NO_COMMANDS: &[&str] = &[
+    "args",
+    "assert",
+    "assert_equal",
+    "check",
+    "check_options",
+    "confirm",
+    "exit",
+    "gpstate",
+    "gprecoverseg",
+    "help",
+    "plan_sequence",
+    "procedure",
+    "sleep",
+];
 
 /// Options without a flag: a plan is a value of the session, and how an outcome is told is the exit code's business.
 pub fn has_flag(option: &OptionDoc) -> bool {

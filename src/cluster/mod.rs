@@ -4,6 +4,7 @@
 //! Pure, like the core: values and functions over values. What to do is decided here from a
 //! [`State`]; how it is done belongs to a backend.
 
+mod asked;
 mod diff;
 mod error;
 pub mod estimate;
@@ -25,13 +26,14 @@ mod warning;
 mod why;
 mod work;
 
+pub use asked::{NOTHING_TO_DO, as_planned, without_step};
 pub use diff::{Changed, Item, PlanDiff, diff};
 pub use error::ClusterError;
 pub use evidence::{Decided, Evidence, Observed};
 pub use moving::{To, Wanted};
 pub use outcome::{ContentProgress, Outcome, OutcomeStatus, Progressing, SegmentOutcome};
 pub use plan::{Intent, Joined, OVERRIDE_WORD, Place, Plan, PlanDamage, PlanStep, Selection, StepKind};
-pub use planning::{plan, state_fingerprint, still_holds};
+pub use planning::{Check, checks, plan, state_fingerprint, still_holds};
 pub use preconditions::{PRECONDITIONS, Precondition};
 pub use predict::state_after;
 pub use recovery::{Line, Recovery, recoveries};

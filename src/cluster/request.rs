@@ -133,6 +133,11 @@ pub enum Request {
         mode: StopMode,
         owner: Owner,
     },
+    /// A change that was refused or declined before it was asked for: it is only written down.
+    NotDone {
+        outcome: Outcome,
+        owner: Owner,
+    },
     /// The hosts in `cluster.json` are others than before: read it again. Then the state.
     HostsChanged {
         owner: Owner,

@@ -145,6 +145,9 @@ pub trait Cluster: Send + Sync {
     fn evidence(&self, content: Content) -> Result<Evidence, ClusterError>;
     /// From now on calls are made by this script, so confirmed: it stands with the lock and in the audit log.
     fn acting_as(&self, _acting: Acting) {}
+    /// Writes down that a change was refused or declined before it was asked for; `plan` is its plan's id. Best effort:
+    /// nothing has happened that must not be lost.
+    fn not_done(&self, _outcome: &Outcome, _plan: &str) {}
     /// The operations that run and the last so many that ended, newest first; or the one of this number.
     fn operations(&self, _last: usize, _op: Option<i64>) -> Result<Vec<OperationInfo>, ClusterError> {
         Err(unsupported("operations"))

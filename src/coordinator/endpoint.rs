@@ -103,6 +103,10 @@ impl Coordinator {
                 Err(error) => failed(error),
             },
             Request::Kill { dbid, owner } => self.kill(dbid, owner.as_ref()).await,
+            Request::NotDone { outcome, owner } => {
+                self.audit.append(0, &owner, unix_ms(), &outcome);
+                Reply::Ok
+            }
             Request::Start { owner } => return self.start_all(framed, &owner).await,
             Request::Stop { mode, owner } => return self.stop_all(framed, mode, &owner).await,
             Request::HostsChanged { owner } => match self.hosts_changed(&owner).await {
@@ -113,7 +117,7 @@ impl Coordinator {
         framed.send(&reply).await
     }
 
-    /// Begins a plan's operation. What is refused here is in the audit log, too: its plan was confirmed.
+    /// Begins a plan's operation. What is refused here is in the audit log, too.
     fn begin(&self, plan: &Plan, owner: &Owner) -> Reply {
         let answer = match self.operations.begin(plan, owner) {
             Ok(answer) => answer,
@@ -129,7 +133,12 @@ impl Coordinator {
                     Outcome { status: refused, refusals: refusals.clone(), ..done(plan.verb(), String::new()) };
                 self.audit.append(0, owner, unix_ms(), &outcome);
             }
-            Answer::Begun { .. } | Answer::Locked { .. } | Answer::NothingToDo => {}
+            Answer::Locked { message, .. } => {
+                let refused = OutcomeStatus::Refused;
+                let outcome = Outcome { status: refused, ..done(plan.verb(), format!("locked: {message}")) };
+                self.audit.append(0, owner, unix_ms(), &outcome);
+            }
+            Answer::Begun { .. } | Answer::NothingToDo => {}
         }
         Reply::from(answer)
     }

@@ -46,7 +46,7 @@ pub fn read(text: &str, name: &str, state: &State) -> Result<Vec<Dbid>, Failure>
     }
     match reader.faults.is_empty() {
         true => Ok(reader.found),
-        false => Err(Failure::for_reasons(reader.faults).next(format!("gprecoverseg -o FILE writes such a file"))),
+        false => Err(Failure::for_reasons(reader.faults).next("gprecoverseg -o FILE writes such a file")),
     }
 }
 

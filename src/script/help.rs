@@ -6,7 +6,9 @@ use super::catalog::{Entry, catalog, find};
 use super::modules::{procedure_docs, std_source};
 use super::near::is_it;
 use super::options::{Kind, OptionDoc};
+use super::parameters;
 use super::thrown::{Thrower, Thrown};
+use super::traps::TRAPS;
 use super::types::{MemberKind, Type, members};
 use crate::cluster::{PRECONDITIONS, RefusalCode};
 
@@ -24,7 +26,8 @@ pub fn overview() -> String {
     // What stands last is what a person sees.
     text.push_str(
         "help(\"State\") lists a record's fields, help(\"no_space\") explains a refusal,\n\
-         help(\"5\") an exit code; help(\"copy\") finds what speaks of it.\n\
+         help(\"5\") an exit code; help(\"copy\") finds what speaks of it;\n\
+         help(\"traps\"): where the language surprises.\n\
          begin with state(), why() and recover(): what changes anything asks first.\n",
     );
     text
@@ -50,6 +53,9 @@ pub fn about(subject: &str) -> Thrower<String> {
     }
     if let Some(text) = exit_code(subject) {
         return Ok(text);
+    }
+    if subject == "traps" {
+        return Ok(TRAPS.iter().map(|(name, answer)| item(&format!(" {name:<20} "), answer)).collect());
     }
     if let Some(text) = search(subject) {
         return Ok(text);
@@ -124,7 +130,7 @@ pub const EXIT_CODES: &[(i32, &str)] = &[
     (6, "unknown, timed out, or it cannot happen; look with state()"),
     (7, "no connection to the cluster, or only its last catalog was there"),
     (8, "locked by another administrator's operation"),
-    (9, "a check says no: verify(), segsh check, state --check"),
+    (9, "a check says no: verify(), segsh check, segsh test, state --check"),
     (130, "interrupted"),
 ];
 
@@ -216,6 +222,9 @@ pub const ERROR_CODES: &[(&str, &str)] = &[
     ("in_hook", "a hook looks at a plan or an outcome; it changes nothing itself. Exit 1."),
     ("unknown_operation", "there is no operation of that number; operations() lists them. Exit 1."),
     ("unreadable", "a script can't be read. Exit 2 of `segsh check`, else 1."),
+    ("assertion", "assert() or assert_equal() found something else than it demands. Exit 1."),
+    ("not_a_module", "a warning of segsh check: a file that begins with //! has statements outside of functions."),
+    ("not_a_test", "segsh test: a function is named test_… and can't be run as one. Exit 9."),
 ];
 
 fn function(entry: &Entry) -> String {
@@ -227,6 +236,10 @@ fn function(entry: &Entry) -> String {
         text.push_str(&format!("{name}({}) -> {}\n", shown.join(", "), Type::of(entry.returns)));
     }
     text.push_str(&item(" ", entry.doc));
+    text.push_str(&item(" ", &format!("It {}.", entry.says())));
+    for (parameter, doc) in parameters::of(entry) {
+        text.push_str(&item(&format!("  {parameter:<10} "), doc));
+    }
     if !entry.options.is_empty() {
         text.push_str(" options:\n");
         for option in entry.options {

@@ -167,6 +167,8 @@ pub fn outcome_json(outcome: &Outcome) -> Value {
         "segments": outcome.segments.iter().map(segment_outcome_json).collect::<Vec<_>>(),
         "refusals": outcome.refusals.iter().map(refusal_json).collect::<Vec<_>>(),
         "elapsed_ms": outcome.elapsed_ms, "message": outcome.message, "next": outcome.next,
+        // A dry run's; the script's record fills it in.
+        "plan": null,
     })
 }
 

@@ -8,6 +8,7 @@ use super::entries::Entries;
 pub(super) use super::entries::PROMPT;
 use super::error::{ErrorKind, ScriptError};
 use super::json;
+use super::library;
 use super::modules::{ModulePaths, Resolver};
 use super::rehearsal::{Rehearsal, Rehearsed};
 use super::scan;
@@ -78,9 +79,9 @@ impl ScriptValue {
 
 /// One engine with the API, and what lives from line to line.
 pub struct Session {
-    engine: Engine,
+    pub(super) engine: Engine,
     context: Rc<Context>,
-    resolver: Resolver,
+    pub(super) resolver: Resolver,
     scope: Scope<'static>,
     /// Functions defined at the prompt.
     functions: AST,
@@ -159,19 +160,38 @@ impl Session {
         let mut ast = self.compiled(name, &text, &Scope::new())?;
         ast.set_source(name);
         let mut scope = Scope::new();
-        self.evaluated(name, |engine| engine.eval_ast_with_scope(&mut scope, &ast))
+        let value = self.evaluated(name, |engine| engine.eval_ast_with_scope(&mut scope, &ast))?;
+        if library::is_functions_only(&ast) {
+            self.context.ui.note(&format!("{name} holds functions only, so nothing was run: import it, or segsh test"));
+        }
+        Ok(value)
     }
 
     /// Runs `run(options)` of a procedure: `segsh run NAME`.
     pub fn run_procedure(&mut self, name: &str, options: Map) -> Result<ScriptValue, Box<ScriptError>> {
-        let text =
-            super::api::procedures::call_text(name).map_err(|thrown| ScriptError::new(ErrorKind::Api, thrown))?;
+        let text = super::api::procedures::call_text(&self.context, name)
+            .map_err(|thrown| ScriptError::new(ErrorKind::Api, thrown))?;
         self.begin(name, &text);
         let mut scope = Scope::new();
         scope.push_constant("options", options);
         let mut ast = self.compiled(name, &text, &scope)?;
         ast.set_source(name);
         self.evaluated(name, |engine| engine.eval_ast_with_scope(&mut scope, &ast))
+    }
+
+    /// Runs a test function of a library: `segsh test`. It is called as an importing script would call it, so the module's own
+    /// statements are not run again with it.
+    pub fn run_test(&mut self, module: &str, function: &str) -> Result<ScriptValue, Box<ScriptError>> {
+        let text = format!("import {module:?} as the_library; the_library::{function}()");
+        self.begin(library::CALLER, &text);
+        let mut scope = Scope::new();
+        let mut ast = self.compiled(library::CALLER, &text, &scope)?;
+        ast.set_source(library::CALLER);
+        let result = self.evaluated(library::CALLER, |engine| engine.eval_ast_with_scope(&mut scope, &ast));
+        result.map_err(|mut error| {
+            library::without_caller(&mut error);
+            error
+        })
     }
 
     /// Runs a line at the prompt: variables, functions and imports stay for the next.

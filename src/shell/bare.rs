@@ -153,7 +153,7 @@ fn bare_name(word: &str) -> Option<Entry> {
     let function = script::catalog().iter().find(|e| e.method_of.is_empty() && e.is_typed(word))?;
     let without_arguments = function.forms.iter().any(|form| form.is_empty());
     let plan = format!("plan_{word}");
-    Some(match (function.changes, without_arguments) {
+    Some(match (function.changes_with(0), without_arguments) {
         (false, true) => Entry::Evaluate(format!("{word}()")),
         (true, true) if script::find(&plan).is_some() => {
             Entry::Explain { verb: function.name, plan: format!("{plan}()") }

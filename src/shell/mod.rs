@@ -27,6 +27,7 @@ pub mod seat;
 pub mod signals;
 pub mod snapshot;
 pub mod startup;
+pub mod suite;
 pub mod terminal;
 pub mod ui;
 pub mod watch;

@@ -5,7 +5,7 @@
 
 use super::confirm::{self, YesPolicy};
 use super::document;
-use super::output::Output;
+use super::output::{Output, say};
 use super::render::Screens;
 use super::restart_watch::RestartWatch;
 use super::seat;
@@ -16,7 +16,6 @@ use crate::cluster::{ContentProgress, Control, Intent, Observer, Outcome, Outcom
 use crate::script::json::{outcome_json, plan_json};
 use crate::script::ui::{Answer, Damage, Reply, Seat, Ui};
 use std::cell::RefCell;
-use std::io::Write;
 use std::rc::Rc;
 
 /// How a session treats whoever started it.
@@ -108,12 +107,7 @@ impl ShellUi {
 
     /// A line for a person.
     pub fn say(&self, text: &str) {
-        let mut stderr = std::io::stderr().lock();
-        // Nobody reads stderr any more: that must not end what runs.
-        let _ = stderr.write_all(text.as_bytes());
-        if !text.ends_with('\n') {
-            let _ = stderr.write_all(b"\n");
-        }
+        say(text);
     }
 
     fn ask(&self, plan: &Plan, damage: &Damage, hint: &str) -> Answer {

@@ -355,6 +355,7 @@ pub fn requests() -> Vec<Request> {
         Request::Kill { dbid: Dbid(2), owner: Some(owner()) },
         Request::Start { owner: owner() },
         Request::Stop { mode: StopMode::Immediate, owner: owner() },
+        Request::NotDone { outcome: outcome(), owner: owner() },
         Request::HostsChanged { owner: owner() },
     ]
 }

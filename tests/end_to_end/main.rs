@@ -22,6 +22,7 @@ mod hung;
 mod in_flight;
 mod interrupts;
 mod kill_loop;
+mod library;
 mod lifecycle;
 mod limits;
 mod moved;

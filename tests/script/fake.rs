@@ -160,12 +160,19 @@ impl Break for State {
 pub struct Fake {
     pub state: Mutex<State>,
     pub calls: Mutex<Vec<String>>,
+    /// Changes that were refused or declined before they were asked for.
+    pub not_done: Mutex<Vec<String>>,
     next_op: AtomicI64,
 }
 
 impl Fake {
     pub fn new(state: State) -> Arc<Fake> {
-        Arc::new(Fake { state: Mutex::new(state), calls: Mutex::default(), next_op: AtomicI64::new(116) })
+        Arc::new(Fake {
+            state: Mutex::new(state),
+            calls: Mutex::default(),
+            not_done: Mutex::default(),
+            next_op: AtomicI64::new(116),
+        })
     }
     pub fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("state")
@@ -288,6 +295,10 @@ impl Cluster for Fake {
         let decided = Decided { time: "then".into(), reason: "because".into(), seen: vec!["dbid 2 was silent".into()] };
         let seen = Observed { age_ms: 5, time_ms: 1, what: "dbid 2: no answer in time".into() };
         Ok(Evidence { content, now: vec!["primary dbid 2".into()], seen: vec![seen], decisions: vec![decided] })
+    }
+    fn not_done(&self, outcome: &Outcome, plan: &str) {
+        assert!(!plan.is_empty(), "a plan has an id");
+        self.not_done.lock().expect("not done").push(format!("{} {}", outcome.verb, outcome.status.word()));
     }
     fn fault(&self, fault: &Fault) -> Result<(), ClusterError> {
         self.called(format!("{fault:?}"));

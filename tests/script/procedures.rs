@@ -23,6 +23,43 @@ fn every_procedure_is_listed_passes_the_check_and_has_a_plan() {
 }
 
 #[test]
+fn a_site_s_own_procedures_are_listed_and_run_beside_the_built_in_ones() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().expect("a folder");
+    let heal = "//! Heals one content.\n\
+                fn plan(options) { plan_recover(#{ contents: options.content }) }\n\
+                fn run(options) { check_options(\"heal\", options, [\"content\"]); plan(options).apply() }\n";
+    for (name, text, mode) in [
+        ("heal.rhai", heal, 0o600),
+        ("limits.rhai", "fn run(options) { }\n", 0o600),
+        ("acts.rhai", "fn plan(o) { }\nfn run(o) { }\nprint(1);\n", 0o600),
+        ("shared.rhai", heal, 0o666),
+        ("recover_double_fault.rhai", "fn plan(o) { }\nfn run(o) { throw \"not this one\" }\n", 0o600),
+    ] {
+        let file = dir.path().join(name);
+        std::fs::write(&file, text).expect("it is ours");
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).expect("it is ours");
+    }
+    let mut state = healthy();
+    state.lose_mirror(2);
+    let mut bench = Bench::with(state, Some(dir.path().to_path_buf()), false);
+    let listed = bench.eval("procedures().filter(|p| p.file != \"\").map(|p| [p.name, p.doc])");
+    assert_eq!(listed, "[[\"heal\", \"Heals one content.\"]]");
+    let run = "procedure(\"heal\", #{ content: 2 }).segments.len()";
+    assert_eq!(bench.eval(run), "1");
+    let error = bench.error("procedure(\"heal\", #{ contant: 2 })");
+    assert_eq!((error.code.as_str(), error.options.as_slice()), ("unknown_option", &["content".to_string()][..]));
+    assert!(error.message.ends_with("is it `content`?"), "{error}");
+    // What is built in is not replaced, and one that nobody may trust says why it is not run.
+    assert!(bench.session.run_procedure("recover_double_fault", Default::default()).is_ok());
+    let error = bench.error("procedure(\"shared\")");
+    assert!(error.code == "module" && error.message.contains("written by others"), "{error}");
+    let error = bench.error("procedure(\"heel\")");
+    assert!(error.code == "unknown_procedure" && error.message.contains("is it `heal`?"), "{error}");
+    assert_eq!(bench.error("procedure(\"../heal\")").code, "unknown_procedure");
+}
+
+#[test]
 fn recovery_with_mirroring_recovers_all_asks_once_and_is_idempotent() {
     let mut state = healthy();
     state.fail_over(0);

@@ -6,13 +6,14 @@ use super::session;
 use super::tell::Tell;
 use super::watched::watched;
 use crate::cluster::{Cluster, Observer, OutcomeStatus, SqlTarget, State};
-use crate::cluster_dir::{self, ClusterConfig, ClusterHandle, Demo, InitOptions};
+use crate::cluster_dir::{self, ClusterConfig, ClusterDirError, ClusterHandle, Demo, InitOptions};
 use crate::core::ids::Content;
 use crate::core::report::StopMode;
 use crate::core::row::Role;
 use crate::hosts::SegmentConfig;
 use crate::script::json::state_json;
 use crate::segment::identity::{Owner, create_content};
+use crate::shell::output::say;
 use crate::shell::render::Screens;
 use crate::shell::render::format::count;
 use crate::shell::render::lifecycle::{self as render, Whole};
@@ -186,7 +187,7 @@ pub fn start(invocation: &Invocation, dir: &Path) -> i32 {
         match started {
             Ok(outcome) => {
                 if !work.quiet || outcome.status != OutcomeStatus::Done {
-                    eprint!("{}", render::started(&work.whole(), &outcome, &terminal::stderr_style()));
+                    say(&render::started(&work.whole(), &outcome, &terminal::stderr_style()));
                 }
                 work.tell.outcome(&outcome)
             }
@@ -202,7 +203,7 @@ pub fn stop(invocation: &Invocation, dir: &Path, mode: StopMode) -> i32 {
         match stopped {
             Ok(stopped) if stopped.was_stopped() => {
                 if !work.quiet {
-                    eprintln!("{} was stopped already", handle.name());
+                    say(&format!("{} was stopped already", handle.name()));
                 }
                 work.tell.value("cluster", cluster_json(handle), Exit::Done.process_code())
             }
@@ -211,7 +212,7 @@ pub fn stop(invocation: &Invocation, dir: &Path, mode: StopMode) -> i32 {
                 let code = outcome.map_or(Exit::Done.process_code(), |o| o.status.exit());
                 if !work.quiet || code != Exit::Done.process_code() || stopped.segments_killed > 0 {
                     let style = terminal::stderr_style();
-                    eprint!("{}", render::stopped(&work.whole(), stopped.segments_killed, outcome, &style));
+                    say(&render::stopped(&work.whole(), stopped.segments_killed, outcome, &style));
                 }
                 match outcome {
                     Some(outcome) => work.tell.outcome(outcome),
@@ -263,7 +264,7 @@ pub fn destroy(invocation: &Invocation, dir: &Path) -> i32 {
     match ask(&question) {
         Typed::Line(line) if line.trim() == handle.name() => match cluster_dir::destroy(dir) {
             Ok(()) => {
-                eprintln!("{} is gone", handle.name());
+                say(&format!("{} is gone", handle.name()));
                 tell.value("cluster", cluster_json(&handle), Exit::Done.process_code())
             }
             Err(error) => tell.dir_failed(&error),
@@ -275,16 +276,11 @@ pub fn destroy(invocation: &Invocation, dir: &Path) -> i32 {
 
 pub fn demo(invocation: &Invocation, shape: &Shape) -> i32 {
     if !cfg!(target_os = "linux") {
-        eprintln!("the demo needs Linux: its hosts are addresses of 127.0.0.0/8");
+        say("the demo needs Linux: its hosts are addresses of 127.0.0.0/8");
         return Exit::Usage.process_code();
     }
-    let program = match cluster_dir::this_program() {
-        Ok(program) => program,
-        Err(error) => return Tell::new(invocation).dir_failed(&error),
-    };
-    let maker = Maker { mirrors: true, first: RefCell::default() };
-    eprintln!("starting a demo cluster: {} ...", size(shape));
-    match Demo::create(&program, init_options(shape, true), &|c| maker.make(c), &make_catalog) {
+    say(&format!("starting a demo cluster: {} ...", size(shape)));
+    match make_demo(shape) {
         Ok(demo) => {
             let code = demo_session(invocation, demo.handle());
             match demo.end() {
@@ -296,12 +292,29 @@ pub fn demo(invocation: &Invocation, shape: &Shape) -> i32 {
     }
 }
 
+/// A demo cluster of this shape with its keeper, not started.
+pub(super) fn make_demo(shape: &Shape) -> Result<Demo, ClusterDirError> {
+    let program = cluster_dir::this_program()?;
+    let maker = Maker { mirrors: true, first: RefCell::default() };
+    Demo::create(&program, init_options(shape, true), &|c| maker.make(c), &make_catalog)
+}
+
+/// Starts a demo whole, or says why it did not.
+pub(super) fn start_demo(handle: &ClusterHandle) -> Result<(), String> {
+    let directory = Directory { handle: handle.clone(), owner: super::owner::owner() };
+    match block_on(directory.start(&mut |_| ())) {
+        Ok(outcome) if outcome.status == OutcomeStatus::Done => Ok(()),
+        Ok(outcome) => Err(outcome.message),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 fn demo_session(invocation: &Invocation, handle: &ClusterHandle) -> i32 {
     let directory = Directory { handle: handle.clone(), owner: super::owner::owner() };
     match block_on(directory.start(&mut |_| ())) {
         Ok(outcome) if outcome.status == OutcomeStatus::Done => {}
         Ok(outcome) => {
-            eprint!("{}", Screens::new(terminal::stderr_style(), handle.name()).outcome(&outcome));
+            say(&Screens::new(terminal::stderr_style(), handle.name()).outcome(&outcome));
             return outcome.status.exit();
         }
         Err(error) => return Tell::new(invocation).dir_failed(&error),
@@ -311,7 +324,7 @@ fn demo_session(invocation: &Invocation, handle: &ClusterHandle) -> i32 {
     let (cluster, watched) = match connected {
         Ok(both) => both,
         Err(error) => {
-            eprintln!("{error}");
+            say(&error.to_string());
             return Exit::Unreachable.process_code();
         }
     };

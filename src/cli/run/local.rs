@@ -8,6 +8,7 @@ use crate::cluster::{ClusterError, NewHost, Observer, Outcome, OutcomeStatus, St
 use crate::cluster_dir::{self, ClusterDirError, ClusterHandle};
 use crate::core::report::StopMode;
 use crate::net::{Endpoint, Identity};
+use crate::shell::output::say;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -40,7 +41,7 @@ pub fn block_on<T>(work: impl Future<Output = T>) -> T {
     match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(work),
         Err(error) => {
-            eprintln!("the system gave no runtime: {error}");
+            say(&format!("the system gave no runtime: {error}"));
             std::process::exit(super::Exit::ScriptError.process_code())
         }
     }

@@ -8,6 +8,7 @@ mod owner;
 mod servers;
 mod session;
 mod tell;
+mod test;
 mod utility;
 mod watched;
 
@@ -15,6 +16,7 @@ pub use tell::usage_document;
 
 use super::{Action, Exit, Invocation, find};
 use crate::script::Thrown;
+use crate::shell::output::say;
 use crate::shell::{logging, terminal};
 use std::path::PathBuf;
 use tell::Tell;
@@ -39,7 +41,7 @@ fn log_to_file(process: &str) {
     if let Some(directory) = logging::directory()
         && let Err(error) = logging::install(&directory, process)
     {
-        eprintln!("no log is written to {}: {error}", directory.display());
+        say(&format!("no log is written to {}: {error}", directory.display()));
     }
 }
 
@@ -58,6 +60,7 @@ fn person(invocation: &Invocation, action: &Action) -> i32 {
         Action::Call(call) => session::call(invocation, call),
         Action::Utility { utility, words } => utility::run(invocation, *utility, words),
         Action::Check { files } => check::check(invocation, files),
+        Action::Test { path, filters } => test::test(invocation, path, filters),
         Action::Completions(shell) => written(&super::completions::script(*shell, &super::definition())),
         Action::Reference => written(&crate::script::reference()),
         Action::Apply { file } => session::apply(invocation, file),
@@ -95,7 +98,7 @@ fn with_cluster(invocation: &Invocation, work: impl FnOnce(&Invocation, &std::pa
 }
 
 fn no_cluster(invocation: &Invocation) -> i32 {
-    eprint!("{}", crate::shell::front::NO_CLUSTER);
+    say(crate::shell::front::NO_CLUSTER);
     let thrown = Thrown::with_exit("no_cluster", Exit::Unreachable.process_code(), "no cluster is named");
     Tell::new(invocation).failure(thrown.next("segsh -c DIR, or SEGSH_CLUSTER=DIR"))
 }

@@ -1,5 +1,6 @@
 //! The processes of segsh itself. Each takes one directory and nothing else.
 
+use crate::shell::output::say;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -8,7 +9,7 @@ fn serve(flag: &str, args: &[OsString], work: impl FnOnce(&Path) -> Result<(), S
     let dir = match args {
         [given, dir] if given == flag => PathBuf::from(dir),
         _ => {
-            eprintln!("this process is started by segsh itself, with {flag} DIR");
+            say(&format!("this process is started by segsh itself, with {flag} DIR"));
             return super::Exit::Usage.process_code();
         }
     };
@@ -17,7 +18,7 @@ fn serve(flag: &str, args: &[OsString], work: impl FnOnce(&Path) -> Result<(), S
     match work(&dir) {
         Ok(()) => super::Exit::Done.process_code(),
         Err(message) => {
-            eprintln!("{message}");
+            say(&message);
             super::Exit::ScriptError.process_code()
         }
     }

@@ -82,6 +82,11 @@ pub(in crate::script) struct Hooks {
 }
 
 impl Hooks {
+    /// Where modules and procedures are found.
+    pub(in crate::script) fn resolver(&self) -> Option<Resolver> {
+        self.resolver.borrow().clone()
+    }
+
     /// A hook runs.
     fn runs(&self) -> bool {
         self.until.get().is_some()
@@ -252,7 +257,7 @@ fn vetoed(cause: String, at: &str) -> Refusal {
 /// Tells the hooks how a change ended.
 pub(in crate::script) fn after(context: &Context, outcome: &Outcome) {
     for hook in wanted(context, When::After, &outcome.verb) {
-        let record = Dynamic::from(OutcomeRecord(Rc::new(outcome.clone())));
+        let record = Dynamic::from(OutcomeRecord::new(outcome.clone()));
         if let Err(error) = call(context, &hook, record)
             && !context.must_end()
         {

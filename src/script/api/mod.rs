@@ -1,7 +1,9 @@
 //! The API, one file a noun. Everything a script can call is bound here, from the catalog's entry.
 
+pub mod assertion;
 mod binding;
 pub mod change;
+pub mod checks;
 pub mod demo;
 pub mod fault;
 pub mod gp;
@@ -27,6 +29,7 @@ use super::context::Context;
 use super::letters;
 use super::record::{FieldDoc, Record, docs};
 use crate::core::row::{Mode, Role, Status};
+use checks::CheckRecord;
 use demo::{Loaded, TrafficRecord, TrafficReport};
 use gp::UtilityRecord;
 use maintenance::MaintenanceRecord;
@@ -62,6 +65,8 @@ pub(super) const ENTRIES: &[&[Entry]] = &[
     hooks::ENTRIES,
     why::ENTRIES,
     plan_diff::ENTRIES,
+    assertion::ENTRIES,
+    checks::ENTRIES,
     hosts::ENTRIES,
     gp::ENTRIES,
 ];
@@ -92,6 +97,7 @@ macro_rules! records {
             WhyRecord,
             PlanDiffRecord,
             UtilityRecord,
+            CheckRecord,
             Segments,
         )
     };
@@ -112,6 +118,7 @@ pub fn register(engine: &mut Engine, context: &Rc<Context>) {
     why::register(engine, context);
     plan_diff::register(engine, context);
     gp::register(engine, context);
+    checks::register(engine, context);
     session::register_errors(engine);
 
     let mut plain = Module::new();
@@ -130,6 +137,8 @@ pub fn register(engine: &mut Engine, context: &Rc<Context>) {
         hooks::bind_all,
         why::bind_all,
         plan_diff::bind_all,
+        assertion::bind_all,
+        checks::bind_all,
         hosts::bind_all,
         gp::bind_all,
     ] {

@@ -173,11 +173,12 @@ fn checked(around: Surroundings, file: &str, text: &str, seen: BTreeSet<String>)
         true
     });
     checker.switches();
+    checker.module_statements(&ast);
     (checker.findings, checker.seen)
 }
 
 /// The text as it was written: the optimizer would throw dead code away before it could be looked at.
-fn tree(text: &str) -> Option<AST> {
+pub(super) fn tree(text: &str) -> Option<AST> {
     let mut bare = Engine::new_raw();
     bare.set_optimization_level(rhai::OptimizationLevel::None);
     bare.set_max_expr_depths(0, 0);

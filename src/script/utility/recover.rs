@@ -155,7 +155,7 @@ fn go_on(run: &Run, asked: &Asked, plan: &Plan, state: &State, question: &str) -
     if let Some(veto) = hooks::before(context, plan, state)? {
         return Err(refused(&[veto]).into());
     }
-    if context.dry_run {
+    if context.dry_run.get() {
         context.rehearse(plan, state);
         run.info("dry run: nothing is changed");
         return Ok(false);
