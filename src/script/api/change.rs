@@ -496,7 +496,7 @@ fn noted(context: &Context, outcome: Outcome, plan: &str, state: Option<&State>)
     // Where the coordinator was not there a moment ago, nobody waits for it only to say so.
     let answers = state.is_none_or(|s| s.coordinator.pid.is_some());
     if answers
-        && !context.dry_run
+        && !context.dry_run.get()
         && let Ok(cluster) = context.cluster()
     {
         cluster.not_done(&outcome, plan);
