@@ -22,6 +22,9 @@ pub struct Wanted {
     pub datadir: Option<String>,
     pub port: Option<u16>,
     pub replication_port: Option<u16>,
+    /// The host of the other copy is meant.
+    #[serde(default)]
+    pub colocated: bool,
 }
 
 /// Where segments are to be moved.
@@ -30,8 +33,6 @@ pub struct To {
     /// For every segment that has no place of its own in `each`.
     pub all: Option<Wanted>,
     pub each: Vec<(Dbid, Wanted)>,
-    /// Both members of a pair may be on one host.
-    pub colocated: bool,
 }
 
 impl To {
@@ -94,9 +95,9 @@ pub(super) fn place_of(
     }
     let taken = Taken::at(state, row.dbid, host, planned);
     let mut found = Vec::new();
-    if let Some(peer) = peer.filter(|peer| peer.row.hostname == name && !to.colocated) {
+    if let Some(peer) = peer.filter(|peer| peer.row.hostname == name && !wanted.colocated) {
         let cause = format!("{name} has dbid {} of the same content: one fault would take both copies", peer.row.dbid);
-        let next = "name another host; colocated: true if that is meant".into();
+        let next = format!("name another host; if it is meant: to: #{{ host: \"{name}\", colocated: true }}");
         found.push(wrong(RefusalCode::Colocated, &name, cause, next));
     }
     if let Some(holder) = taken.directory(&datadir) {

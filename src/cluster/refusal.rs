@@ -61,7 +61,7 @@ refusal_codes! {
     NotDrill = "not_drill",
         "Faults are injected only on demo clusters and those made with `segsh init --drill`. For one to try: `segsh demo`.";
     Colocated = "colocated",
-        "The new place is on the host of the other copy: a fault of that host would take both. Name another host, or say that it is meant: recover(#{ dbids: N, to: \"HOST\", colocated: true }).";
+        "The new place is on the host of the other copy: a fault of that host would take both. Name another host, or say that it is meant: recover(#{ dbids: N, to: #{ host: \"HOST\", colocated: true } }).";
     PortTaken = "port_taken",
         "Another segment has the port, or somebody listens on it at the new place. Name another: recover(#{ to: #{ \"N\": #{ host: \"HOST\", port: 7010, replication_port: 9010 } } }).";
     DirTaken = "dir_taken",

@@ -159,8 +159,6 @@ pub(super) const MODE: OptionDoc =
     option("mode", Kind::Word(&["smart", "fast", "immediate"]), "how sessions are treated").or("fast");
 pub(super) const TO: OptionDoc =
     option("to", Kind::To, "rebuild at another place, by a full copy: a host, #{ host, dir }, or places by dbid");
-pub(super) const COLOCATED: OptionDoc =
-    option("colocated", Kind::Flag, "with `to`: allow the host of the other copy").or("false");
 pub(super) const AFTER: OptionDoc = option("after", Kind::Plan, "plan on the rows this plan predicts");
 
 pub(super) const OPTIONS: &[&str] = &["options: map"];

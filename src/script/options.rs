@@ -135,7 +135,7 @@ impl Options {
     /// Where segments are to be moved; `None` when it was not given.
     pub fn to(&self) -> Option<To> {
         match self.get("to") {
-            Some(Given::To(to)) => Some(To { colocated: self.flag("colocated", false), ..to.clone() }),
+            Some(Given::To(to)) => Some(to.clone()),
             _ => None,
         }
     }

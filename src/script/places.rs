@@ -1,5 +1,5 @@
 //! `to:`, the place that segments are moved to: a host's name, `#{ host, dir }` for all of them, or a map
-//! of places by dbid.
+//! of places by dbid. Each may say that the host of the other copy is meant.
 
 use super::near::is_it;
 use super::options::texts;
@@ -11,8 +11,8 @@ use rhai::{Dynamic, Map};
 const TAKES: &str = "a host, such as \"sdw3\", #{ host: \"sdw3\", dir: \"/srv\" }, or places by dbid, such as \
                      #{ \"6\": #{ host: \"sdw3\", port: 7002, replication_port: 9002, datadir: \"/srv/c0-6\" } }";
 /// What may be said of the place of every segment, and of the place of one.
-const OF_ALL: &[&str] = &["host", "dir"];
-const OF_ONE: &[&str] = &["host", "dir", "datadir", "port", "replication_port"];
+const OF_ALL: &[&str] = &["host", "dir", "colocated"];
+const OF_ONE: &[&str] = &["host", "dir", "datadir", "port", "replication_port", "colocated"];
 
 /// Reads the option's value; in words what it takes when it is something else.
 pub(super) fn read(value: &Dynamic) -> Result<To, String> {
@@ -51,6 +51,9 @@ fn wanted(map: &Map, names: &[&str]) -> Result<Wanted, String> {
             "host" => wanted.host = Some(text()?),
             "dir" => wanted.dir = Some(path(key, text()?)?),
             "datadir" => wanted.datadir = Some(path(key, text()?)?),
+            "colocated" => {
+                wanted.colocated = value.as_bool().map_err(|_| "true or false as `colocated`".to_string())?;
+            }
             "port" => wanted.port = Some(port()?),
             _ => wanted.replication_port = Some(port()?),
         }
@@ -81,6 +84,7 @@ mod tests {
         assert_eq!(dir.of(Dbid(6)).unwrap().dir.as_deref(), Some("/srv/b"));
         let each = to(r#"#{ "6": #{ host: "sdw3", port: 7010 }, "4": #{ datadir: "/srv/b/x" } }"#).unwrap();
         assert_eq!((each.of(Dbid(6)).unwrap().port, each.of(Dbid(5))), (Some(7010), None));
+        assert!(to(r#"#{ host: "sdw1", colocated: true }"#).unwrap().all.unwrap().colocated);
         assert_eq!(each.of(Dbid(4)).unwrap().datadir.as_deref(), Some("/srv/b/x"));
     }
 
@@ -93,6 +97,7 @@ mod tests {
             (r#"#{ host: "sdw3", port: 7000 }"#, "`port` is none of them"),
             (r#"#{ "6": #{ port: 0 } }"#, "a port from 1 to 65535"),
             (r#"#{ "6": #{ datadir: "c0-6" } }"#, "an absolute path"),
+            (r#"#{ host: "sdw1", colocated: 1 }"#, "true or false"),
             (r#"#{ "6": #{ dir: "/a", datadir: "/a/b" } }"#, "the one is in the other"),
         ] {
             let error = to(text).unwrap_err();

@@ -21,6 +21,25 @@ fn hosts_of_segments(status: &Status) -> Vec<&str> {
     status.segments.iter().map(|s| s.host.as_str()).collect()
 }
 
+/// What only the new host can know: a listener on a port, somebody's files in a directory.
+fn assert_what_is_in_the_way_is_refused(cluster: &Cluster, dbid: i64) {
+    let status = cluster.status();
+    let spare = status.hosts.iter().find(|h| h.host == "sdw3").expect("the spare host");
+    let move_it = |place: &str| {
+        let code = format!("recover(#{{ to: #{{ \"{dbid}\": #{{ host: \"sdw3\", {place} }} }} }})");
+        cluster.segsh(&["--yes=full_recover", "-e", &code])
+    };
+    let listener = std::net::TcpListener::bind((spare.address.as_str(), 0)).expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    move_it(&format!("port: {port}")).exits(4).says("port_taken").says(&format!("port {port} of sdw3"));
+    let occupied = cluster.dir().join("hosts/sdw3/letters");
+    std::fs::create_dir(&occupied).expect("a directory");
+    std::fs::write(occupied.join("precious"), "").expect("a file");
+    move_it(&format!("datadir: \"{}\"", occupied.display())).exits(4).says("dir_taken");
+    move_it("dir: \"/elsewhere\"").exits(4).says("unknown_target");
+    std::fs::remove_dir_all(&occupied).expect("nobody has taken it");
+}
+
 #[test]
 fn every_segment_of_a_host_that_is_gone_is_rebuilt_on_another_under_load_and_the_old_ones_end_when_they_wake() {
     let cluster = Cluster::with_spare_host(2);
@@ -35,6 +54,7 @@ fn every_segment_of_a_host_that_is_gone_is_rebuilt_on_another_under_load_and_the
     let recover = "recover(#{ hosts: \"sdw2\", to: \"sdw3\" })";
     cluster.eval_yes(recover).exits(4).says("--yes=full_recover");
     cluster.eval_yes("recover(#{ hosts: \"sdw2\", to: \"sdw1\" })").exits(4).says("colocated");
+    assert_what_is_in_the_way_is_refused(&cluster, before.pair(0).mirror.dbid);
     assert_eq!(hosts_of_segments(&cluster.status()), ["sdw1", "sdw2", "sdw2", "sdw1"]);
 
     cluster.segsh(&["--yes=full_recover", "-e", REPLACE]).ok();

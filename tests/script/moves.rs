@@ -99,9 +99,7 @@ fn what_speaks_against_a_place_is_told_all_together() {
     assert_eq!(at(host("sdw1")), ["colocated"]);
     assert_eq!(at(Wanted { port: Some(6002), ..host("sdw1") }), ["colocated", "port_taken"]);
     assert_eq!(at(Wanted { port: Some(9), replication_port: Some(9), ..host("sdw3") }), ["port_taken"]);
-    let mut colocated = one(6, host("sdw1"));
-    colocated.colocated = true;
-    assert_eq!(codes(&moved(&state, select(&[], &[6], &[]), colocated)), Vec::<&str>::new());
+    assert_eq!(at(Wanted { colocated: true, ..host("sdw1") }), Vec::<&str>::new());
 
     let mut state = host_gone();
     state.host_down("sdw3");

@@ -91,7 +91,8 @@ async fn where_the_former_host_answers_nothing_is_left_there() {
     // And back again, into the very directory that it came from.
     cluster.world.kill(M);
     until(&c, "tracking", row_is("p,c,u / m,s,d")).await;
-    moved(&cluster, &c, &cluster.rows[2].place()).await;
+    let home = Place { replication_port: 2, ..cluster.rows[2].place() };
+    moved(&cluster, &c, &home).await;
 }
 
 #[tokio::test]

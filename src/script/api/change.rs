@@ -9,8 +9,8 @@ use crate::cluster::{
 };
 use crate::core::report::StopMode;
 use crate::script::catalog::{
-    self, AFTER, COLOCATED, COMPARE_RATE, CONTENTS, DBIDS, Damage as Grade, Entry, HOSTS, IN_PLACE, JOBS, MODE,
-    OPTIONS, RAISE, RATE, STALL, TIMEOUT, TO, WAIT, entry,
+    self, AFTER, COMPARE_RATE, CONTENTS, DBIDS, Damage as Grade, Entry, HOSTS, IN_PLACE, JOBS, MODE, OPTIONS, RAISE,
+    RATE, STALL, TIMEOUT, TO, WAIT, entry,
 };
 use crate::script::context::{Context, now_ms};
 use crate::script::options::Options;
@@ -27,7 +27,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         "Recovers what is down, incrementally, in place, or with `to` by a full copy at another place; waits until \
          synchronized.",
         "recover(#{ contents: [2] })",
-        options: &[CONTENTS, DBIDS, HOSTS, TO, COLOCATED, WAIT, TIMEOUT, STALL, RATE, JOBS, RAISE], changes: true, damage: Grade::Reversible
+        options: &[CONTENTS, DBIDS, HOSTS, TO, WAIT, TIMEOUT, STALL, RATE, JOBS, RAISE], changes: true, damage: Grade::Reversible
     ),
     entry!(
         "full_recover", &[&[], OPTIONS], "Outcome",
@@ -65,7 +65,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry!(
         "plan_recover", &[&[], OPTIONS], "Plan", "What recover() would do. Nothing is changed.",
         "let p = plan_recover(); print(p); p.apply()",
-        options: &[CONTENTS, DBIDS, HOSTS, TO, COLOCATED, RATE, JOBS, AFTER]
+        options: &[CONTENTS, DBIDS, HOSTS, TO, RATE, JOBS, AFTER]
     ),
     entry!(
         "plan_full_recover", &[&[], OPTIONS], "Plan", "What full_recover() would do.",
