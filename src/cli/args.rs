@@ -162,6 +162,9 @@ pub enum Command {
     /// A host's agent
     #[command(hide = true, disable_help_flag = true)]
     Host(Raw),
+    /// One request to a host, from whoever is logged in there
+    #[command(hide = true, disable_help_flag = true)]
+    HostDo(Raw),
     /// A segment process
     #[command(hide = true, disable_help_flag = true)]
     Segment(Raw),
@@ -191,6 +194,9 @@ pub struct Shape {
     /// A setting to begin with; may be repeated
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = parse_setting)]
     pub settings: Vec<(String, String)>,
+    /// One copy of everything: a segment that is lost makes the cluster nonoperational
+    #[arg(long)]
+    pub no_mirrors: bool,
 }
 
 fn parse_setting(text: &str) -> Result<(String, String), String> {

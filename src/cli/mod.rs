@@ -27,7 +27,7 @@ Exit codes: 0 done, 1 script error, 2 usage, 3 nothing to do (dry run), 4 refuse
 declined, 5 partial, 6 unknown or timed out, 7 cannot connect, 8 locked by another
 administrator, 9 a check says no, 130 interrupted.
 Of Greenplum, with their own options and exit codes: gpstate,
-gprecoverseg (--help says more).";
+gprecoverseg, gpstop, gpstart (--help says more).";
 
 /// What the command line asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,6 +98,7 @@ pub enum Action {
     },
     /// Processes of segsh itself, with their own arguments.
     Host(Vec<OsString>),
+    HostDo(Vec<OsString>),
     Segment(Vec<OsString>),
     Coordinator(Vec<OsString>),
     DemoKeeper(Vec<OsString>),
@@ -107,7 +108,7 @@ impl Action {
     /// The name of the log file of such a process.
     pub fn process(&self) -> &'static str {
         match self {
-            Action::Host(_) => "host",
+            Action::Host(_) | Action::HostDo(_) => "host",
             Action::Segment(_) => "segment",
             Action::Coordinator(_) => "coordinator",
             Action::DemoKeeper(_) => "demo-keeper",
@@ -293,6 +294,7 @@ fn action(command: Command, cluster: &mut Option<String>) -> Result<Action, clap
         Command::Apply { file } => Action::Apply { file },
         Command::Adopt { dirs, dry_run, serve } => Action::Adopt { dirs, dry_run, serve },
         Command::Host(raw) => Action::Host(raw.args),
+        Command::HostDo(raw) => Action::HostDo(raw.args),
         Command::Segment(raw) => Action::Segment(raw.args),
         Command::Coordinator(raw) => Action::Coordinator(raw.args),
         Command::DemoKeeper(raw) => Action::DemoKeeper(raw.args),

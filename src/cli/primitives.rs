@@ -22,6 +22,8 @@ pub const NO_COMMANDS: &[&str] = &[
     "exit",
     "gpstate",
     "gprecoverseg",
+    "gpstart",
+    "gpstop",
     "help",
     "plan_sequence",
     "procedure",
@@ -176,7 +178,11 @@ fn option_arg(option: &'static OptionDoc) -> Arg {
         Kind::Count => arg.value_name("N").value_parser(value_parser!(i64).range(1..)),
         Kind::Word(words) => arg.value_name("WORD").value_parser(PossibleValuesParser::new(words)),
         Kind::Text => arg.value_name("TEXT"),
-        Kind::Paths => arg.value_name("DIR").num_args(1).action(ArgAction::Append).visible_alias("root"),
+        Kind::Paths => arg
+            .value_name("PATH")
+            .num_args(1)
+            .action(ArgAction::Append)
+            .visible_alias(option.name.trim_end_matches('s')),
         Kind::Plan => arg.value_name("FILE"),
         Kind::To => arg.value_name("HOST"),
     }

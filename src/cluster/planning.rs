@@ -221,10 +221,9 @@ fn concerns_all(state: &State, intent: &Intent, detail: &ContentState) -> bool {
             !matches!(detail.health, PairHealth::Synchronized | PairHealth::NoMirror)
                 || members(state, detail.content).any(Segment::is_down)
         }
-        // In a double fault there is nothing to copy from, and that is said, not passed over.
+        // Where nobody serves there is nothing to copy from, and that is said, not passed over.
         Intent::FullRecover { .. } => {
-            detail.health == PairHealth::DoubleFault
-                || state.acting(detail.content, Role::Mirror).is_some_and(Segment::is_down)
+            detail.health.is_unserved() || state.acting(detail.content, Role::Mirror).is_some_and(Segment::is_down)
         }
         Intent::Rebalance { .. } | Intent::Verify { .. } => detail.health != PairHealth::NoMirror,
         Intent::Restart { .. } => true,
@@ -245,7 +244,7 @@ fn concerns_host(state: &State, intent: &Intent, detail: &ContentState, host: &s
                 state.acting(detail.content, Role::Mirror).filter(|_| detail.health != PairHealth::Synchronized);
             here.any(Segment::is_down) || mirror.is_some_and(|m| moving::is_unfinished(state, to, m, Some(host)))
         }
-        Intent::FullRecover { .. } => here.any(|s| s.is_down() || detail.health == PairHealth::DoubleFault),
+        Intent::FullRecover { .. } => here.any(|s| s.is_down() || detail.health.is_unserved()),
         Intent::Rebalance { .. } | Intent::Verify { .. } => {
             detail.health != PairHealth::NoMirror && here.next().is_some()
         }

@@ -60,6 +60,8 @@ refusal_codes! {
         "The coordinator does not answer; what is shown is its last catalog. Start it: `segsh start DIR`.";
     NotDrill = "not_drill",
         "Faults are injected only on demo clusters and those made with `segsh init --drill`. For one to try: `segsh demo`.";
+    NotOperational = "not_operational",
+        "The content has no mirror, and its only segment does not serve: what it holds is nowhere else. Find out why (ping(\"HOST\"), why(\"content N\")), repair that, then restart(#{ contents: [N] }); see procedure recover_without_mirroring.";
     Colocated = "colocated",
         "The new place is on the host of the other copy: a fault of that host would take both. Name another host, or say that it is meant: recover(#{ dbids: N, to: #{ host: \"HOST\", colocated: true } }).";
     PortTaken = "port_taken",

@@ -4,7 +4,7 @@ use super::recovery::Recovery;
 use super::warning::Warning;
 use super::work::MaintenanceInfo;
 use crate::core::ids::{Content, Dbid, Epoch};
-use crate::core::report::Progress;
+use crate::core::report::{HeldAt, Progress};
 use crate::core::row::{Mode, PairRow, Pairing, Role, SegmentRow, Status};
 use serde::{Deserialize, Serialize};
 
@@ -57,12 +57,14 @@ pub enum PairHealth {
     Synchronized,
     Resynchronizing,
     ChangeTracking,
-    /// No member can serve.
+    /// Neither the primary nor the mirror can serve.
     DoubleFault,
     /// A content without a mirror, serving.
     NoMirror,
     /// The rows are impossible; nothing is decided for this content.
     Quarantined,
+    /// A content without a mirror whose only segment does not serve.
+    Lost,
 }
 
 impl PairHealth {
@@ -74,7 +76,12 @@ impl PairHealth {
             PairHealth::DoubleFault => "DOUBLE FAULT",
             PairHealth::NoMirror => "no mirror",
             PairHealth::Quarantined => "QUARANTINED",
+            PairHealth::Lost => "DOWN, no mirror",
         }
+    }
+    /// Nobody answers for the content, and nobody will until a person has brought a member back.
+    pub fn is_unserved(self) -> bool {
+        matches!(self, PairHealth::DoubleFault | PairHealth::Lost)
     }
 }
 
@@ -105,6 +112,9 @@ pub struct ContentState {
     pub last_event: String,
     /// Why the content is quarantined; `None` when it is not.
     pub quarantine: Option<String>,
+    /// Where a drill holds its recovery, or will hold the next one.
+    #[serde(default)]
+    pub held: Option<HeldAt>,
 }
 
 /// A host, by its agent.
@@ -225,9 +235,13 @@ impl State {
             })
             .collect()
     }
-    /// Contents with no usable member.
+    /// Contents of which neither the primary nor the mirror can serve.
     pub fn double_fault(&self) -> Vec<Content> {
         self.contents.iter().filter(|c| c.health == PairHealth::DoubleFault).map(|c| c.content).collect()
+    }
+    /// Contents without a mirror whose only segment does not serve.
+    pub fn lost(&self) -> Vec<Content> {
+        self.contents.iter().filter(|c| c.health == PairHealth::Lost).map(|c| c.content).collect()
     }
     pub fn unbalanced(&self) -> Vec<&Segment> {
         self.segments.iter().filter(|s| !s.is_preferred()).collect()
@@ -235,7 +249,7 @@ impl State {
     /// False when any content has no usable member, or is quarantined.
     pub fn operational(&self) -> bool {
         self.coordinator.pid.is_some()
-            && !self.contents.iter().any(|c| matches!(c.health, PairHealth::DoubleFault | PairHealth::Quarantined))
+            && !self.contents.iter().any(|c| c.health.is_unserved() || c.health == PairHealth::Quarantined)
     }
     /// Derives a pair's health from its row and its processes. `usable` says that a member can serve:
     /// the acting primary is alive, or the pair is synchronized and its mirror is.
@@ -244,6 +258,7 @@ impl State {
             return PairHealth::Quarantined;
         };
         match pairing {
+            Pairing::Mirrorless if !usable => PairHealth::Lost,
             _ if !usable => PairHealth::DoubleFault,
             Pairing::Synchronized => PairHealth::Synchronized,
             Pairing::Resynchronizing => PairHealth::Resynchronizing,

@@ -186,6 +186,7 @@ fn content(row: &ContentRow, known: &Knowledge, operation: Option<i64>) -> Conte
         single_copy_since_ms: row.single_copy_since_ms,
         last_event: row.last_event.clone(),
         quarantine,
+        held: primary.and_then(|p| p.held),
     }
 }
 

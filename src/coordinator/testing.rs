@@ -141,6 +141,8 @@ impl Cluster {
                 name: name.into(),
                 address: address.clone(),
                 agent_port: 1,
+                dir: PathBuf::new(),
+                ssh: None,
                 roots: vec![format!("/{name}").into()],
             };
             (place, Arc::new(StandIn { name: name.into(), world: world.clone() }))
@@ -242,6 +244,7 @@ impl World {
             verification: None,
             soundness: Soundness::Sound,
             damaged_pages: 0,
+            held: None,
             release: String::new(),
         };
         let serving = tokio::spawn(serve(self.clone(), config.dbid, listener)).abort_handle();
@@ -490,6 +493,8 @@ async fn converse(world: World, dbid: Dbid, stream: TcpStream) {
                     world.lock().judge(dbid);
                     None
                 }
+                // Its recoveries have no stages.
+                Ok(ToSegment::Hold { .. }) => None,
                 Err(_) => return,
             },
             _ = news.changed() => None,

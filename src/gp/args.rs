@@ -166,8 +166,7 @@ fn short<'a>(
     let letters = word.trim_start_matches('-');
     for (at, letter) in letters.char_indices() {
         let name = format!("-{letter}");
-        let option =
-            all.iter().find(|o| o.spelled.iter().any(|s| *s == name)).copied().ok_or_else(|| unknown(&name))?;
+        let option = all.iter().find(|o| o.spelled.contains(&name.as_str())).copied().ok_or_else(|| unknown(&name))?;
         if option.takes == Takes::Nothing {
             take(option, &name, String::new(), given)?;
             continue;

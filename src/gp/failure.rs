@@ -42,6 +42,11 @@ impl Failure {
         Failure::for_reasons(vec![reason.into()])
     }
 
+    /// Something that is foreseen, in several places: a file with wrong lines.
+    pub fn expected_all(reasons: Vec<String>) -> Failure {
+        Failure { kind: Kind::Expected, reasons, next: String::new() }
+    }
+
     /// The cluster is not as it must be, in several places.
     pub fn for_reasons(reasons: Vec<String>) -> Failure {
         Failure { kind: Kind::Failed, reasons, next: String::new() }

@@ -46,7 +46,7 @@ pub fn read(text: &str, name: &str, state: &State) -> Result<Vec<Dbid>, Failure>
     }
     match reader.faults.is_empty() {
         true => Ok(reader.found),
-        false => Err(Failure::for_reasons(reader.faults).next("gprecoverseg -o FILE writes such a file")),
+        false => Err(Failure::expected_all(reader.faults).next("gprecoverseg -o FILE writes such a file")),
     }
 }
 
@@ -136,7 +136,16 @@ impl Reader<'_> {
 
     /// `host|port|directory`, or `host|address|port|directory`, once or twice.
     fn later_format(&mut self, number: usize, line: &str) {
-        let groups: Vec<String> = line.split_whitespace().map(|group| self.translated(group)).collect();
+        let mut groups = line.split_whitespace();
+        let failed = groups.next().map(|group| self.translated(group));
+        // Where a segment was to go had no replication port of its own.
+        let new = groups.map(|group| match parts(&self.translated(group)) {
+            Ok(Group { address, port, directory }) => {
+                format!("{}:{port}:REPLICATION_PORT:{directory}", bracketed(address))
+            }
+            Err(_) => "address:port:replication_port:directory".into(),
+        });
+        let groups: Vec<String> = failed.into_iter().chain(new).collect();
         let why = format!("this is the format of later releases; here the line is `{}`", groups.join(" "));
         self.wrong(number, line, &why);
     }

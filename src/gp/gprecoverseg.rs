@@ -102,7 +102,9 @@ pub fn readiness(state: &State) -> Readiness {
         })
         .collect();
     if !lost.is_empty() {
-        return Readiness::Never(Failure::for_reasons(lost).next("gpstop -r -M fast, then gprecoverseg"));
+        let is_double_fault = state.contents.iter().any(|c| c.health == PairHealth::DoubleFault);
+        let next = if is_double_fault { "gpstop -r -M fast, then gprecoverseg" } else { "why()" };
+        return Readiness::Never(Failure::for_reasons(lost).next(next));
     }
     let is_silent = |s: &Segment| s.row.status == Status::Up && !s.alive.alive;
     if state.segments.iter().any(is_silent) { Readiness::NotYet } else { Readiness::Ready }

@@ -10,28 +10,36 @@ pub mod failure;
 pub mod figures;
 pub mod file;
 pub mod gprecoverseg;
+pub mod gpstart;
 pub mod gpstate;
+pub mod gpstop;
 pub mod layout;
 pub mod line;
 pub mod page;
 pub mod refusals;
+
+use crate::cluster::{ContentState, PairHealth};
 
 /// A utility, by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Utility {
     Gpstate,
     Gprecoverseg,
+    Gpstop,
+    Gpstart,
 }
 
 impl Utility {
     /// Every one of them.
-    pub const ALL: [Utility; 2] = [Utility::Gpstate, Utility::Gprecoverseg];
+    pub const ALL: [Utility; 4] = [Utility::Gpstate, Utility::Gprecoverseg, Utility::Gpstop, Utility::Gpstart];
 
     /// As it is typed.
     pub fn name(self) -> &'static str {
         match self {
             Utility::Gpstate => "gpstate",
             Utility::Gprecoverseg => "gprecoverseg",
+            Utility::Gpstop => "gpstop",
+            Utility::Gpstart => "gpstart",
         }
     }
 
@@ -51,6 +59,8 @@ pub fn directory_of(utility: Utility, words: &[String]) -> Option<String> {
     let own = match utility {
         Utility::Gpstate => gpstate::OPTIONS,
         Utility::Gprecoverseg => gprecoverseg::OPTIONS,
+        Utility::Gpstop => gpstop::OPTIONS,
+        Utility::Gpstart => gpstart::OPTIONS,
     };
     args::read(&[own, args::COMMON], words).ok()?.value("d").map(str::to_string)
 }
@@ -62,6 +72,12 @@ pub struct About {
     pub release: String,
     /// The version that the SQL front answers with.
     pub server_version: String,
+}
+
+/// Whether no member of a content serves, or nothing is decided about it: then the database as a whole is not available.
+fn is_lost(content: &ContentState) -> bool {
+    use PairHealth::{ChangeTracking, NoMirror, Resynchronizing, Synchronized};
+    !matches!(content.health, Synchronized | Resynchronizing | ChangeTracking | NoMirror)
 }
 
 /// Splits what was typed behind a utility's name as a shell would: blanks separate, quotes join. `None` when a quote

@@ -34,6 +34,7 @@ pub fn state_json(state: &State) -> Value {
         "down": dbids(state.down()),
         "single_copy": state.single_copy().iter().map(|c| c.0).collect::<Vec<_>>(),
         "double_fault": state.double_fault().iter().map(|c| c.0).collect::<Vec<_>>(),
+        "lost": state.lost().iter().map(|c| c.0).collect::<Vec<_>>(),
         "unbalanced": dbids(state.unbalanced()),
         "rows": state.rows().map(row_json).collect::<Vec<_>>(),
         "recoveries": state.recoveries.iter().map(recovery_json).collect::<Vec<_>>(),

@@ -41,7 +41,7 @@ pub use error::{ErrorKind, Frame, Pos, ScriptError};
 pub use help::{ERROR_CODES, EXIT_CODES, about as help_about, overview as help_overview, subjects as help_subjects};
 pub use incomplete::is_incomplete;
 pub use library::{LibraryModule, TestFunction};
-pub use modules::procedure_docs;
+pub use modules::{procedure_docs, std_docs};
 pub use near::near_miss;
 pub use options::{Kind, OptionDoc};
 pub use record::FieldDoc;

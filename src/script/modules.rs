@@ -14,22 +14,41 @@ use thiserror::Error;
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 
 macro_rules! std_modules {
-    ($($name:literal),*) => {
-        /// The modules that are built in, by name.
-        const STD: &[(&str, &str)] =
-            &[$(($name, include_str!(concat!("../../stdlib/", $name, ".rhai")))),*];
+    ($($name:literal),* $(,)?) => {
+        &[$(($name, include_str!(concat!("../../stdlib/", $name, ".rhai")))),*]
     };
 }
-std_modules!("recover_with_mirroring", "return_to_preferred_roles", "recover_double_fault", "replace_host");
+
+/// The documented procedures, by name: each has `plan(options)` and `run(options)`.
+const PROCEDURES: &[(&str, &str)] = std_modules![
+    "recover_with_mirroring",
+    "return_to_preferred_roles",
+    "recover_double_fault",
+    "recover_without_mirroring",
+    "recovery_process",
+    "replace_host",
+];
+
+/// What the procedures share, and what a site's own scripts may import too.
+const HELPERS: &[(&str, &str)] = std_modules!["steps"];
 
 /// The text of a built-in module.
 pub fn std_source(name: &str) -> Option<&'static str> {
-    STD.iter().find(|(n, _)| *n == name).map(|(_, text)| *text)
+    PROCEDURES.iter().chain(HELPERS).find(|(n, _)| *n == name).map(|(_, text)| *text)
 }
 
 /// Every procedure: its name, and the first line of its own documentation.
 pub fn procedure_docs() -> Vec<(String, String)> {
-    STD.iter().map(|(name, text)| ((*name).to_string(), first_line(text))).collect()
+    docs_of(PROCEDURES)
+}
+
+/// The same of everything that can be imported as `std/…`.
+pub fn std_docs() -> Vec<(String, String)> {
+    [docs_of(PROCEDURES), docs_of(HELPERS)].concat()
+}
+
+fn docs_of(modules: &[(&str, &str)]) -> Vec<(String, String)> {
+    modules.iter().map(|(name, text)| ((*name).to_string(), first_line(text))).collect()
 }
 
 fn first_line(text: &str) -> String {

@@ -4,6 +4,7 @@ use super::catalog::Entry;
 
 /// A parameter, `NAME` or `FUNCTION.NAME`, and what it takes.
 const PARAMETERS: &[(&str, &str)] = &[
+    ("args", "options as they are typed behind the utility's name"),
     ("call", "the name of a call, such as \"recover\""),
     ("before.call", "the name of a call, such as \"recover\"; \"*\" for every change"),
     ("after.call", "the name of a call, such as \"recover\"; \"*\" for every change"),
@@ -39,6 +40,7 @@ const PARAMETERS: &[(&str, &str)] = &[
     ("segment", "a segment of the state: state().segment(5)"),
     ("segments", "a list of segments"),
     ("size", "a size with its unit, such as \"256 MiB\""),
+    ("fault::hold.stage", "\"preparation\", \"data_copy\", \"flat_files\" or \"claim\""),
     ("state", "a state, as state() returns it"),
     ("subject", "a name or a code"),
     ("why.subject", "\"content 2\", \"dbid 5\", a host's name, a call's name, or a number of a content"),

@@ -47,9 +47,6 @@ const SQL: [&str; 11] =
 
 /// The utilities of the Greenplum family, and what does their work here.
 const UTILITIES: &[(&str, &str)] = &[
-    ("gpstop -r", "restart()"),
-    ("gpstop", "segsh stop DIR, at the system's own prompt"),
-    ("gpstart", "segsh start DIR, at the system's own prompt"),
     ("gpinitsystem", "segsh init DIR, at the system's own prompt"),
     ("gpconfig", "setting(\"NAME\", \"VALUE\")"),
     ("gpfts", "probe()"),
@@ -219,15 +216,10 @@ fn utility_line(first: &str, rest: &str) -> Option<String> {
     is_line.then(|| format!("{}({rest:?}, #{{ raise: false }})", utility.name()))
 }
 
-/// `gpstop -r`: the longest spelling that fits what was typed.
+/// `gpconfig -l`: a utility that is not here, by its first word.
 fn utility(word: &str) -> Option<Entry> {
-    let words: Vec<&str> = word.split_whitespace().collect();
-    let fits = |typed: &&(&str, &str)| {
-        let mut asked = typed.0.split_whitespace();
-        asked.next() == words.first().copied() && asked.all(|flag| words.contains(&flag))
-    };
-    let (name, here) = UTILITIES.iter().find(fits)?;
-    let name = name.split_whitespace().next().unwrap_or(name);
+    let first = word.split_whitespace().next()?;
+    let (name, here) = UTILITIES.iter().find(|(name, _)| *name == first)?;
     Some(Entry::Say(format!("`{name}` is a program of its own. Here:\nnext: {here}")))
 }
 
@@ -336,7 +328,8 @@ mod tests {
 
     #[test]
     fn an_answer_holds_in_the_screen_and_what_can_be_typed_is_whole() {
-        for line in ["recover(only:[2])", "\\dt", "gpstop", "select 1", "force_primary", ":nonsense", ":watch 2 x"] {
+        for line in ["recover(only:[2])", "\\dt", "gpconfig -l", "select 1", "force_primary", ":nonsense", ":watch 2 x"]
+        {
             let Entry::Say(text) = typed(line) else { panic!("`{line}` is answered otherwise") };
             let shown = said(&text, &Style::default());
             assert!(shown.lines().all(|l| l.chars().count() <= 80), "{shown}");

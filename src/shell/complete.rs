@@ -271,8 +271,7 @@ fn within_string(before: &str, known: &Known) -> Vec<Candidate> {
         return of.map(|of| words_of(&of)).unwrap_or_default();
     }
     if compared.ends_with("import") {
-        let std = script::procedure_docs().into_iter();
-        return std.map(|(name, doc)| candidate(format!("std/{name}"), doc)).collect();
+        return script::std_docs().into_iter().map(|(name, doc)| candidate(format!("std/{name}"), doc)).collect();
     }
     let Some(call) = script::open_call_in(before, &|name| known.of(name)) else {
         return Vec::new();
@@ -307,6 +306,10 @@ fn texts(entry: &Entry, parameter: &str, known: &Known) -> Vec<Candidate> {
     match (entry.full_name().as_str(), parameter) {
         ("help", _) => subjects().collect(),
         ("procedure", "name") => script::procedure_docs().into_iter().map(|(name, doc)| candidate(name, doc)).collect(),
+        ("fault::hold", "stage") => {
+            let stages = ["preparation", "data_copy", "flat_files", "claim"];
+            stages.map(|stage| candidate(stage, "a stage of a recovery")).to_vec()
+        }
         ("wait_until", "condition") => {
             vec![
                 candidate("synchronized", "every pair has two equal copies"),

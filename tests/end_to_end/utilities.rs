@@ -3,7 +3,7 @@
 use crate::support::command::{Ran, run};
 use crate::support::status::{RESYNCHRONIZING, SYNCHRONIZED, TRACKING};
 use crate::support::wait::secs;
-use crate::support::{Cluster, processes, wait_for};
+use crate::support::{Cluster, Status, processes, wait_for};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -126,4 +126,64 @@ fn gprecoverseg_ends_with_the_rows_being_copied_and_tells_the_truth_by_its_exit_
     processes::kill(cluster.status().pair(1).primary.running());
     wait_for("the double fault to be seen", secs(20), || !cluster.status().operational);
     recover(&["-a"]).exits(2).says("Both segments for content 1 are down").says("next: gpstop -r");
+}
+
+#[test]
+fn gpstop_and_gpstart_stop_and_start_the_cluster_and_skip_what_is_marked_down() {
+    let cluster = Cluster::new(2);
+    let coordinator = cluster.dir().join("coordinator");
+    let (gpstop, gpstart) = (link(&cluster, "gpstop"), link(&cluster, "gpstart"));
+    let stop = |words: &[&str]| cron(&cluster, &gpstop, "MASTER_DATA_DIRECTORY", &coordinator, words);
+    let start = |words: &[&str]| cron(&cluster, &gpstart, "COORDINATOR_DATA_DIRECTORY", cluster.dir(), words);
+    stop(&["-u"]).ok().says("the password file was read again");
+    // Nobody can be asked, and a smart stop does not end anybody's session.
+    stop(&[]).exits(4).says("User abort requested, Exiting...");
+    let mut session = cluster.content(0);
+    session.run("create table kept(id int)");
+    session.run("insert into kept values (7)");
+    stop(&["-a"]).exits(2).says("Active connections. Aborting shutdown...");
+    drop(session);
+
+    // The coordinator alone: the segments go on, with the processes they had.
+    let before = cluster.status();
+    stop(&["-am", "-M", "fast"]).ok();
+    cluster.last_status();
+    start(&["-am"]).ok().says("Master Started...");
+    wait_for("the same processes to be seen again", secs(20), || pids(&cluster.status()) == pids(&before));
+
+    // A segment that is marked down is skipped, and stays so.
+    processes::kill(cluster.status().pair(1).mirror.running());
+    cluster.wait_for_pair(1, TRACKING, secs(20));
+    let ran = stop(&["-a", "-r", "-M", "fast", "-t", "120"]).ok();
+    for line in [
+        "Segments stopped successfully",
+        "Skipping startup of segment marked down in configuration",
+        "There are 1 segment(s) marked down",
+    ] {
+        assert!(ran.stdout.contains(line), "`{line}` is missing:\n{}", ran.stdout);
+    }
+    assert_eq!(cluster.status().pair(1).letters(), TRACKING);
+    let kept = cluster.psql("content0", &["-c", "select id from kept"], "").ok();
+    assert_eq!(kept.text(), "7");
+
+    // Stopped, a second stop finds nothing; restricted, only the owner's socket is served.
+    stop(&["-a", "-M", "immediate"]).ok().says("Successfully shutdown 4 of 4 segment instances");
+    stop(&["-a"]).exits(2).says("is Greenplum instance already stopped?");
+    start(&["-aR"]).ok().says("Database successfully started");
+    assert_eq!(cluster.psql("content0", &["-c", "select id from kept"], "").ok().text(), "7");
+    let over_tcp = |more: &[&str]| {
+        let mut command = cluster.client("psql", "content0");
+        let row = cluster.catalog().rows("select address from gp_segment_configuration where dbid = 1").remove(0);
+        command.env("PGHOST", row).env("PGUSER", "segsh").env("PGPASSFILE", cluster.dir().join("pgpass"));
+        command.args(["--no-psqlrc", "-At", "-c", "select 1"]).args(more);
+        run(command, "")
+    };
+    over_tcp(&[]).exits(2).says("only its owner may connect");
+    stop(&["-ar", "-M", "fast"]).ok();
+    assert_eq!(over_tcp(&[]).ok().text(), "1");
+}
+
+/// The processes of the segments.
+fn pids(status: &Status) -> Vec<Option<u32>> {
+    status.segments.iter().map(|s| s.pid).collect()
 }

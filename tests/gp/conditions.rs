@@ -70,6 +70,7 @@ fn content(number: i64, health: PairHealth) -> ContentState {
         single_copy_since_ms: None,
         last_event: String::new(),
         quarantine: None,
+        held: None,
     }
 }
 

@@ -34,7 +34,7 @@ fn every_check_of_gprecoverseg_is_there_with_its_fate_and_its_reason() {
 
 #[test]
 fn every_difference_has_a_reason() {
-    for heading in ["All utilities", "gpstate", "gprecoverseg"] {
+    for heading in ["All utilities", "gpstate", "gprecoverseg", "gpstop and gpstart"] {
         let rows = rows(heading);
         assert!(rows.len() >= 3, "{heading}");
         for row in rows {

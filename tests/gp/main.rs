@@ -4,3 +4,4 @@ mod conditions;
 mod differences;
 mod gprecoverseg;
 mod gpstate;
+mod lifecycle;

@@ -77,6 +77,7 @@ pub fn healthy() -> State {
                 copy_rate_bytes: None,
                 operation: None,
                 single_copy_since_ms: None,
+                held: None,
                 last_event: String::new(),
                 quarantine: None,
             })
@@ -101,6 +102,10 @@ pub trait Break {
     fn fail_over(&mut self, content: i64);
     fn break_both(&mut self, content: i64);
     fn host_down(&mut self, host: &str);
+    /// The same contents, with a single copy each.
+    fn without_mirrors(&mut self);
+    /// The only segment of a content without a mirror is gone.
+    fn lose_only(&mut self, content: i64);
     fn swap(&mut self, content: i64);
     fn detail(&mut self, content: i64) -> &mut ContentState;
     fn member(&mut self, content: i64, role: Role) -> &mut Segment;
@@ -148,6 +153,16 @@ impl Break for State {
         primary.alive = Alive { alive: false, pid: None, cause: "process gone".into(), age_ms: 300 };
         self.detail(content).health = PairHealth::DoubleFault;
     }
+    fn without_mirrors(&mut self) {
+        self.segments.retain(|s| s.row.role == Role::Primary);
+        self.contents.iter_mut().for_each(|c| c.health = PairHealth::NoMirror);
+    }
+    fn lose_only(&mut self, content: i64) {
+        let only = self.member(content, Role::Primary);
+        only.alive = Alive { alive: false, pid: None, cause: "process gone".into(), age_ms: 300 };
+        self.detail(content).health = PairHealth::Lost;
+        self.detail(content).last_event = "not operational: primary is lost; the content has no mirror".into();
+    }
     fn host_down(&mut self, host: &str) {
         let host = self.hosts.iter_mut().find(|h| h.host == host).expect("host");
         host.alive = false;
@@ -160,6 +175,8 @@ impl Break for State {
 pub struct Fake {
     pub state: Mutex<State>,
     pub calls: Mutex<Vec<String>>,
+    /// Clients that are connected.
+    pub sessions: AtomicI64,
     /// Changes that were refused or declined before they were asked for.
     pub not_done: Mutex<Vec<String>>,
     next_op: AtomicI64,
@@ -170,6 +187,7 @@ impl Fake {
         Arc::new(Fake {
             state: Mutex::new(state),
             calls: Mutex::default(),
+            sessions: AtomicI64::new(0),
             not_done: Mutex::default(),
             next_op: AtomicI64::new(116),
         })
@@ -306,6 +324,23 @@ impl Cluster for Fake {
     }
     fn pg_endpoint(&self) -> (String, u16) {
         ("127.0.0.1".into(), 0)
+    }
+    fn sessions(&self) -> Result<i64, ClusterError> {
+        Ok(self.sessions.load(Ordering::Relaxed))
+    }
+    fn reload(&self) -> Result<(), ClusterError> {
+        self.called("reload".into());
+        Ok(())
+    }
+    fn stop_all(&self, how: &StopHow, _observer: &mut dyn Observer) -> Result<Outcome, ClusterError> {
+        self.called(format!("stop {} {}", how.mode.word(), how.coordinator_only));
+        Fake::state(self).coordinator.pid = None;
+        Ok(done("stop", String::new()))
+    }
+    fn start_all(&self, how: &StartHow, _observer: &mut dyn Observer) -> Result<Outcome, ClusterError> {
+        self.called(format!("start {} {}", how.coordinator_only, how.restricted));
+        Fake::state(self).coordinator.pid = Some(901);
+        Ok(done("start", String::new()))
     }
     fn restart_all(&self, mode: StopMode, observer: &mut dyn Observer) -> Result<Outcome, ClusterError> {
         self.called(format!("restart all {}", mode.word()));

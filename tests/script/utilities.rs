@@ -85,3 +85,46 @@ fn a_part_that_is_not_done_is_an_exit_code_and_throws() {
     let error = Bench::new(state).error("gprecoverseg(\"-a\")");
     assert!(error.message.contains("Both segments for content 3 are down"), "{}", error.message);
 }
+
+#[test]
+fn a_smart_stop_is_refused_while_clients_are_connected_and_a_fast_one_is_not() {
+    let mut bench = Bench::new(healthy());
+    bench.fake.sessions.store(3, std::sync::atomic::Ordering::Relaxed);
+    let error = bench.error("gpstop(\"-a\")");
+    assert_eq!(error.exit, 2);
+    assert!(error.message.contains("Active connections. Aborting shutdown... (3)"), "{}", error.message);
+    assert_eq!(bench.error("gpstop(\"-M fast\")").exit, 4, "nobody can be asked");
+    assert_eq!(bench.fake.calls(), Vec::<String>::new());
+    assert_eq!(bench.eval("gpstop(\"-ar -M fast\").exit"), "0");
+    assert_eq!(bench.fake.calls(), ["stop fast false", "start false false", "probe"]);
+    let printed = bench.person.printed.borrow().join("\n");
+    for line in [
+        "Shutdown mode                                  = fast",
+        "Restarting System...",
+        "Database successfully started",
+    ] {
+        assert!(printed.contains(line), "`{line}` is missing:\n{printed}");
+    }
+}
+
+#[test]
+fn the_coordinator_alone_is_stopped_and_started_and_a_reload_stops_nothing() {
+    let mut bench = Bench::new(healthy());
+    assert_eq!(bench.eval("gpstop(\"-am\").exit"), "0");
+    let error = bench.error("gpstart(\"-a -t 0\")");
+    assert!(error.message.contains("Invalid timeout value"), "{}", error.message);
+    assert_eq!(bench.eval("gpstart(\"-amR\").exit"), "0");
+    assert_eq!(bench.fake.calls(), ["stop smart true", "start true true"]);
+    assert!(bench.error("gpstart(\"-aR\")").message.contains("Master instance process running"));
+    assert_eq!(bench.eval("gpstop(\"-u\").exit"), "0");
+    bench.fake.state().lose_mirror(1);
+    assert_eq!(bench.eval("gpstop(\"-u\", #{ raise: false }).exit"), "1", "a segment does not run");
+    assert_eq!(bench.fake.calls()[2..], ["reload", "reload"]);
+}
+
+#[test]
+fn a_dry_run_stops_and_starts_nothing() {
+    let mut bench = Bench::with(healthy(), None, true);
+    assert_eq!(bench.eval("gpstop(\"-ar -M fast\"); gpstop(\"-u\"); gpstart(\"-a\").exit"), "0");
+    assert_eq!(bench.fake.calls(), Vec::<String>::new());
+}

@@ -4,7 +4,7 @@ use crate::disk::Trouble;
 use crate::planted::Planted;
 use crate::process::{Around, Death, Next, Peer, Process, Task, Undone};
 use crate::wire::{Connection, End, Item};
-use segsh::core::pair::replica::{Broken, Effect, LinkId, Work};
+use segsh::core::pair::replica::{Broken, Effect, LinkId, Permit, Work};
 use segsh::core::report::MirrorLoss;
 use segsh::core::track::{BLOCK_BYTES, FileId};
 
@@ -107,6 +107,11 @@ impl Process {
     }
 
     fn dial(&mut self, link: u64, since: u64, a: &mut Around) -> Result<Next, Broken> {
+        if let Permit::Wait(_) = self.replica.may_greet(LinkId(link))? {
+            // What has a deadline begins after it.
+            self.resyncs.insert(link, Resync::new(a.now));
+            return Ok(Next::Wait(1_000_000));
+        }
         match a.peer {
             Peer::Refused => Err(closed("refused")),
             Peer::Silent if a.now - since > 2_000_000 => Err(closed("no answer")),
@@ -174,6 +179,7 @@ impl Process {
             Err(broken) => return Ok(Err(broken)),
         };
         match work {
+            Work::Held => Ok(Ok(Next::Wait(1_000_000))),
             Work::Wait(wait) => {
                 self.wakes = true;
                 Ok(Ok(Next::Wait(wait.as_micros() as u64 + 1)))

@@ -459,6 +459,8 @@ impl Process {
         if self.leaving.is_some() {
             return;
         }
+        // What is held keeps commits from ending.
+        self.replica.release();
         let syncs = !matches!(self.phase(), Phase::Nobody | Phase::Mirror | Phase::Suspended);
         let ops = if syncs { vec![Op::Sync(FileId::Main), Op::Sync(FileId::Wal)] } else { Vec::new() };
         self.leaving = Some((how, ops.into()));

@@ -56,8 +56,21 @@ impl Cluster {
         self.lifecycle("start", &[]).ok();
         let status = self.status();
         assert!(status.is_synchronized(), "a fresh cluster is synchronized: {status:?}");
+        self.find_socket(status);
+    }
+
+    fn find_socket(&mut self, status: Status) {
         self.port = status.coordinator.port;
         self.socket_dir = status.coordinator.socket_dir;
+    }
+
+    /// Without mirrors, on two hosts, started.
+    #[track_caller]
+    pub fn without_mirrors(contents: usize) -> Cluster {
+        let mut cluster = Cluster::made_at(Place::new(), contents, &["--no-mirrors"]);
+        cluster.lifecycle("start", &[]).ok();
+        cluster.find_socket(cluster.status());
+        cluster
     }
 
     /// With a third host, on which nothing is.
@@ -76,16 +89,16 @@ impl Cluster {
 
     #[track_caller]
     fn stopped_at(place: Place, contents: usize, settings: &[&str]) -> Cluster {
-        let settings: Vec<&str> = settings.iter().flat_map(|s| ["--set", *s]).collect();
-        Cluster::made_at(place, contents, &settings)
+        let flags: Vec<&str> = settings.iter().flat_map(|s| ["--set", s]).collect();
+        Cluster::made_at(place, contents, &flags)
     }
 
     #[track_caller]
-    fn made_at(place: Place, contents: usize, more: &[&str]) -> Cluster {
+    fn made_at(place: Place, contents: usize, flags: &[&str]) -> Cluster {
         let dir = place.path().join("c");
         let contents = contents.to_string();
         let arguments = ["init", text(&dir), "--contents", &contents, "--hosts", "2", "--drill"];
-        place.segsh(&[&arguments, more].concat()).ok();
+        place.segsh(&[&arguments, flags].concat()).ok();
         Cluster { place, dir, socket_dir: String::new(), port: 0 }
     }
 

@@ -79,6 +79,7 @@ fn init_options(shape: &Shape, drill: bool) -> InitOptions {
         // The command line bounds both below 1 025.
         contents: u16::try_from(shape.contents).unwrap_or(u16::MAX),
         hosts: u16::try_from(shape.hosts).unwrap_or(u16::MAX),
+        mirrors: !shape.no_mirrors,
         spare_hosts: u16::try_from(shape.spare_hosts).unwrap_or(u16::MAX),
         drill,
         settings: shape.settings.iter().cloned().collect(),
@@ -90,18 +91,21 @@ fn plural(n: u32, noun: &str) -> String {
     count(usize::try_from(n).unwrap_or(usize::MAX), noun)
 }
 
-/// `4 contents on 2 hosts, 1 spare host`
+/// `4 contents on 2 hosts, 1 spare host`, `4 contents on 2 hosts, no mirrors`.
 fn size(shape: &Shape) -> String {
-    let size = format!("{} on {}", plural(shape.contents, "content"), plural(shape.hosts, "host"));
-    match shape.spare_hosts {
-        0 => size,
-        spare => format!("{size}, {}", plural(spare, "spare host")),
+    let mut size = format!("{} on {}", plural(shape.contents, "content"), plural(shape.hosts, "host"));
+    if shape.spare_hosts > 0 {
+        size.push_str(&format!(", {}", plural(shape.spare_hosts, "spare host")));
     }
+    if shape.no_mirrors {
+        size.push_str(", no mirrors");
+    }
+    size
 }
 
 pub fn init(invocation: &Invocation, dir: &Path, shape: &Shape, drill: bool) -> i32 {
     let tell = Tell::new(invocation);
-    let maker = Maker { mirrors: true, first: RefCell::default() };
+    let maker = Maker { mirrors: !shape.no_mirrors, first: RefCell::default() };
     match cluster_dir::init(dir, &init_options(shape, drill), &|c| maker.make(c), &make_catalog) {
         Ok(handle) => {
             tell.text(&format!("cluster {} made: {}, stopped\n", handle.name(), size(shape)));
@@ -262,7 +266,7 @@ pub fn destroy(invocation: &Invocation, dir: &Path) -> i32 {
         handle.name()
     );
     match ask(&question) {
-        Typed::Line(line) if line.trim() == handle.name() => match cluster_dir::destroy(dir) {
+        Typed::Line(line) if line.trim() == handle.name() => match block_on(cluster_dir::destroy(dir)) {
             Ok(()) => {
                 say(&format!("{} is gone", handle.name()));
                 tell.value("cluster", cluster_json(&handle), Exit::Done.process_code())
@@ -295,7 +299,7 @@ pub fn demo(invocation: &Invocation, shape: &Shape) -> i32 {
 /// A demo cluster of this shape with its keeper, not started.
 pub(super) fn make_demo(shape: &Shape) -> Result<Demo, ClusterDirError> {
     let program = cluster_dir::this_program()?;
-    let maker = Maker { mirrors: true, first: RefCell::default() };
+    let maker = Maker { mirrors: !shape.no_mirrors, first: RefCell::default() };
     Demo::create(&program, init_options(shape, true), &|c| maker.make(c), &make_catalog)
 }
 

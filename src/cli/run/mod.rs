@@ -26,6 +26,7 @@ pub fn run(invocation: &Invocation) -> i32 {
     match &invocation.action {
         // Servers log to their standard error, which is a file under the cluster's directory.
         Action::Host(args) => servers::host(args),
+        Action::HostDo(args) => servers::host_do(args),
         Action::Segment(args) => servers::segment(args),
         Action::Coordinator(args) => servers::coordinator(args),
         Action::DemoKeeper(args) => servers::keeper(args),
@@ -64,7 +65,7 @@ fn person(invocation: &Invocation, action: &Action) -> i32 {
         Action::Completions(shell) => written(&super::completions::script(*shell, &super::definition())),
         Action::Reference => written(&crate::script::reference()),
         Action::Apply { file } => session::apply(invocation, file),
-        Action::Host(_) | Action::Segment(_) | Action::Coordinator(_) | Action::DemoKeeper(_) => {
+        Action::Host(_) | Action::HostDo(_) | Action::Segment(_) | Action::Coordinator(_) | Action::DemoKeeper(_) => {
             Exit::Usage.process_code()
         }
     }
@@ -111,5 +112,6 @@ fn without_cluster(invocation: &Invocation) -> i32 {
     if !crate::shell::front::offers_demo() {
         return Exit::Done.process_code();
     }
-    lifecycle::demo(invocation, &super::Shape { contents: 4, hosts: 2, spare_hosts: 0, settings: Vec::new() })
+    let shape = super::Shape { contents: 4, hosts: 2, spare_hosts: 0, settings: Vec::new(), no_mirrors: false };
+    lifecycle::demo(invocation, &shape)
 }

@@ -48,6 +48,40 @@ pub fn host(args: &[OsString]) -> i32 {
     serve("--dir", args, |dir| on_a_runtime(crate::hosts::run_agent(dir)))
 }
 
+/// One request, one answer. What it did stands in the host's own log, for the answer is all that its caller reads.
+pub fn host_do(args: &[OsString]) -> i32 {
+    let done = match args {
+        [flag] if flag == "--digest" => crate::hosts::own_digest(),
+        [flag, dir] if flag == "--dir" => {
+            log_to_host(Path::new(dir));
+            crate::hosts::host_do(Path::new(dir), std::io::stdin().lock())
+        }
+        _ => {
+            eprintln!("this process is started by segsh itself, with --dir DIR");
+            return super::Exit::Usage.process_code();
+        }
+    };
+    match done {
+        Ok(line) => {
+            crate::shell::output::Output::to_stdout().write(&format!("{line}\n"));
+            super::Exit::Done.process_code()
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            super::Exit::ScriptError.process_code()
+        }
+    }
+}
+
+/// A host without a log still does what it is asked.
+fn log_to_host(dir: &Path) {
+    let Ok(config) = crate::hosts::AgentConfig::load(dir) else { return };
+    let path = config.log_dir.join(format!("host-{}.log", config.host));
+    if let Ok(file) = std::fs::OpenOptions::new().append(true).create(true).open(path) {
+        tracing_subscriber::fmt().with_writer(std::sync::Mutex::new(file)).with_ansi(false).init();
+    }
+}
+
 pub fn segment(args: &[OsString]) -> i32 {
     serve("--datadir", args, |dir| crate::segment::run(dir).map_err(|e| e.to_string()))
 }

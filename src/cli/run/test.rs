@@ -100,7 +100,7 @@ impl Demos {
         if !self.quiet {
             say("starting a demo cluster for the tests ...");
         }
-        let shape = Shape { contents: CONTENTS, hosts: 2, spare_hosts: 0, settings: Vec::new() };
+        let shape = Shape { contents: CONTENTS, hosts: 2, spare_hosts: 0, settings: Vec::new(), no_mirrors: false };
         let demo = make_demo(&shape).map_err(|e| e.to_string())?;
         let started = self.connected(&demo);
         match started {

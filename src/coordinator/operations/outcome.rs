@@ -153,6 +153,7 @@ fn refusal(shared: &Shared, target: &Target) -> Option<Refusal> {
     let (content, dbid) = (target.content, target.dbid);
     // A move is refused at its new place, where the segment never came to be.
     let host = target.to.as_ref().map_or_else(|| shared.places.host_of(dbid), |to| to.hostname.clone());
+    let has_mirror = pair(shared, content) != PairHealth::NoMirror;
     let (code, next) = match why {
         Why::HostDown => {
             (RefusalCode::HostDown, format!("bring host {host} back, then recover(#{{ contents: [{content}] }})"))
@@ -165,6 +166,9 @@ fn refusal(shared: &Shared, target: &Target) -> Option<Refusal> {
         Why::PortTaken => (RefusalCode::PortTaken, "name another: help(\"port_taken\")".into()),
         Why::DirTaken => (RefusalCode::DirTaken, "name another: help(\"dir_taken\")".into()),
         Why::NoSuchDir => (RefusalCode::UnknownTarget, format!("state().host(\"{host}\")")),
+        Why::DoubleFault if !has_mirror => {
+            (RefusalCode::NotOperational, "procedure(\"recover_without_mirroring\")".into())
+        }
         Why::DoubleFault => (RefusalCode::DoubleFault, format!("restart(#{{ contents: [{content}] }})")),
         Why::Quarantined => (RefusalCode::Quarantined, format!("why(\"content {content}\")")),
         Why::NoMirror => (RefusalCode::NoMirror, String::new()),

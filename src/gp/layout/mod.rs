@@ -10,7 +10,7 @@ use super::About;
 use super::figures;
 use super::line::date_time;
 use super::page::Page;
-use crate::cluster::{ContentState, PairHealth, Segment, State};
+use crate::cluster::{ContentState, Segment, State};
 use crate::core::ids::Content;
 use crate::core::row::{Mode, Role, Status};
 use crate::core::track::BLOCK_BYTES;
@@ -155,8 +155,7 @@ impl<'a> View<'a> {
 
     /// A content that no member can serve makes the whole database unavailable.
     fn is_probably_unavailable(&self) -> bool {
-        let is_lost = |c: &ContentState| matches!(c.health, PairHealth::DoubleFault | PairHealth::Quarantined);
-        self.state.contents.iter().any(is_lost)
+        self.state.contents.iter().any(super::is_lost)
     }
 
     fn warn_when_unavailable(&self, page: &mut Page) {

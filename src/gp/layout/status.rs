@@ -1,7 +1,7 @@
 //! `gpstate -s`: everything that is known of the coordinator and of each segment.
 
 use super::{Resync, View, label};
-use crate::cluster::{PairHealth, Segment};
+use crate::cluster::Segment;
 use crate::core::row::{Mode, Role, Status};
 use crate::gp::page::{Page, TABLE, Table};
 
@@ -36,8 +36,7 @@ pub(super) fn status(view: &View) -> Page {
 fn coordinator(view: &View) -> Table {
     let (state, about) = (view.state, view.about);
     let row = &state.coordinator_row;
-    let dispatches =
-        !state.contents.iter().any(|c| matches!(c.health, PairHealth::DoubleFault | PairHealth::Quarantined));
+    let dispatches = !view.is_probably_unavailable();
     let mut table = Table::of_pairs("master");
     table.pair(false, "Master host", &state.coordinator.host);
     match state.coordinator.pid {

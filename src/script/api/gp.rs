@@ -2,7 +2,7 @@
 
 use super::binding::api;
 use crate::gp::{Utility, split_words};
-use crate::script::catalog::{self, Entry, RAISE, entry};
+use crate::script::catalog::{self, Damage, Entry, RAISE, entry};
 use crate::script::context::Context;
 use crate::script::json;
 use crate::script::options::Options;
@@ -22,13 +22,25 @@ pub(super) const ENTRIES: &[Entry] = &[
         "gprecoverseg", FORMS, "Utility",
         "Greenplum's gprecoverseg with the options it is known by: -a -F -i -o -r -B -q -v -l. Returns once the copies go on \
          in the background; anything but exit 0 throws.",
-        "gprecoverseg(\"-a\")", options: &[RAISE], changes: true
+        "gprecoverseg(\"-a\")", options: &[RAISE], changes: true, damage: Damage::Reversible
     ),
     entry!(
-    "gpstate", FORMS, "Utility",
-    "Greenplum's gpstate with the options it is known by: -b -m -e -s -c -Q -f -i -p. Prints its lines; `exit` is 1 when \
-     something needs a look. One that cannot be carried out throws.",
-    "gpstate(\"-m\").exit", options: &[RAISE]
+        "gpstop", FORMS, "Utility",
+        "Greenplum's gpstop with the options it is known by: -r -M -a -m -u -t. A smart stop, the default, is refused while \
+         clients are connected.",
+        "gpstop(\"-ar -M fast\")", options: &[RAISE], changes: true, damage: Damage::Reversible
+    ),
+    entry!(
+        "gpstart", FORMS, "Utility",
+        "Greenplum's gpstart with the options it is known by: -a -m -R -t -B -q -v -l. Starts what does not run; segments \
+         that are marked down are skipped.",
+        "gpstart(\"-a\")", options: &[RAISE], changes: true, damage: Damage::Reversible
+    ),
+    entry!(
+        "gpstate", FORMS, "Utility",
+        "Greenplum's gpstate with the options it is known by: -b -m -e -s -c -Q -f -i -p. Prints its lines; `exit` is 1 when \
+         something needs a look. One that cannot be carried out throws.",
+        "gpstate(\"-m\").exit", options: &[RAISE]
     ),
 ];
 
@@ -43,6 +55,8 @@ pub(super) fn bind_all(module: &mut Module, context: &Rc<Context>) {
     utility! {
         "gpstate", Utility::Gpstate;
         "gprecoverseg", Utility::Gprecoverseg;
+        "gpstop", Utility::Gpstop;
+        "gpstart", Utility::Gpstart;
     }
 }
 

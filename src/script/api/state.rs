@@ -106,7 +106,8 @@ impl Record for StateRecord {
             drill: "bool", "faults may be injected" => |s| s.0.drill;
             down: "Segments", "segments the catalog has down or that are not alive" => |s| segments(s.0.down());
             single_copy: "[int]", "contents in change tracking or resynchronizing" => |s| contents(&s.0.single_copy());
-            double_fault: "[int]", "contents with no usable member" => |s| contents(&s.0.double_fault());
+            double_fault: "[int]", "contents of which neither member can serve" => |s| contents(&s.0.double_fault());
+            lost: "[int]", "contents without a mirror whose only segment does not serve" => |s| contents(&s.0.lost());
             unbalanced: "Segments", "segments that are not in their preferred role" => |s| segments(s.0.unbalanced());
             segments: "Segments", "every segment but the coordinator" => |s| segments(&s.0.segments);
             contents: "[Content]", "every content" => |s| all_contents(&s.0);
@@ -219,6 +220,8 @@ impl Record for ContentRecord {
             single_copy_since_ms: "int?", "since when there is one copy, or ()" => |c| c.read(|d| d.single_copy_since_ms);
             last_event: "string?", "what happened last, and how it was seen" => |c| c.read(|d| Some(text(&d.last_event)));
             quarantine: "string?", "why nothing is decided for it, or ()" => |c| c.read(|d| d.quarantine.as_deref().map(text));
+            stage: "string?", "the stage of the recovery under way, or ()" => |c| c.read(|d| d.progress.as_ref().map(|p| text(p.stage.word())));
+            held: "string?", "the stage at which a drill holds the recovery that has come there, or ()" => |c| c.read(|d| d.held.filter(|h| h.reached).map(|h| text(h.stage.word())));
         }
     }
     fn text(&self, _context: &Context) -> String {

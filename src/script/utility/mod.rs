@@ -1,7 +1,9 @@
 //! The utilities of Greenplum on a session's cluster: what [`crate::gp`] decides, asked, said and done.
 
 mod recover;
+mod start;
 mod state;
+mod stop;
 
 use super::context::{Context, now_ms};
 use super::thrown::{Thrower, Thrown};
@@ -71,6 +73,8 @@ pub(super) fn run(context: &Context, utility: Utility, words: &[String]) -> Thro
     let result = match utility {
         Utility::Gpstate => state::run(&run),
         Utility::Gprecoverseg => recover::run(&run),
+        Utility::Gpstop => stop::run(&run),
+        Utility::Gpstart => start::run(&run),
     };
     let (exit, failure) = match result {
         Ok(()) => (run.exit.get(), None),

@@ -29,8 +29,9 @@ pub(super) fn run(run: &Run) -> Step {
     }
     run.page(obtaining(&run.about));
     run.info("Checking if segments are ready");
+    // Waiting for what cannot come would only hide it.
+    mirrored(&run.context.state()?)?;
     let state = ready(run)?;
-    mirrored(&state)?;
     run.tell("state", state_json(&state));
     if asked.rebalance {
         return rebalance(run, &asked, &state);

@@ -101,6 +101,7 @@ fn synchronized(content: i64) -> ContentState {
         copy_rate_bytes: None,
         operation: None,
         single_copy_since_ms: None,
+        held: None,
         last_event: String::new(),
         quarantine: None,
     }
