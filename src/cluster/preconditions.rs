@@ -85,7 +85,7 @@ pub const PRECONDITIONS: &[Precondition] = &[
     },
     Precondition {
         code: RefusalCode::NotOperational,
-        verbs: &["recover", "full_recover", "rebalance", "verify"],
+        verbs: &["recover", "recover to", "full_recover", "rebalance", "verify"],
         says: "the only segment of a content without a mirror serves",
         check: not_lost,
     },
