@@ -51,6 +51,20 @@ impl To {
         self.of(row.dbid).map(|wanted| wanted.host.clone().unwrap_or_else(|| row.hostname.clone()))
     }
 
+    /// The segments whose places are named one by one.
+    pub(super) fn dbids(&self) -> Vec<Dbid> {
+        self.each.iter().map(|(dbid, _)| *dbid).collect()
+    }
+
+    /// The hosts that are named, each once.
+    pub(super) fn hosts(&self) -> Vec<&str> {
+        let wanted = self.all.iter().chain(self.each.iter().map(|(_, wanted)| wanted));
+        let mut hosts: Vec<&str> = wanted.filter_map(|wanted| wanted.host.as_deref()).collect();
+        hosts.sort_unstable();
+        hosts.dedup();
+        hosts
+    }
+
     /// In a word or two: `to another host`, `to another directory`.
     pub fn words(&self) -> &'static str {
         let mut all = self.all.iter().chain(self.each.iter().map(|(_, wanted)| wanted));
@@ -84,7 +98,9 @@ pub(super) fn place_of(
         return Err(unknown(&row.hostname, cause, format!("to: #{{ \"{}\": #{{ host: \"HOST\" }} }}", row.dbid)));
     };
     let Some(host) = state.host(&name) else {
-        return Err(unknown(&name, format!("there is no host {name}"), "state().hosts".into()));
+        // One that is named is refused once, of the whole call.
+        let own = || unknown(&name, format!("there is no host {name}"), "state().hosts".into());
+        return Err(if wanted.host.is_some() { Vec::new() } else { own() });
     };
     let datadir = datadir(wanted, row, host).map_err(|cause| {
         let next = format!("state().host(\"{name}\")");
@@ -97,7 +113,7 @@ pub(super) fn place_of(
     let mut found = Vec::new();
     if let Some(peer) = peer.filter(|peer| peer.row.hostname == name && !wanted.colocated) {
         let cause = format!("{name} has dbid {} of the same content: one fault would take both copies", peer.row.dbid);
-        let next = format!("name another host; if it is meant: to: #{{ host: \"{name}\", colocated: true }}");
+        let next = format!("another host, or, if it is meant, #{{ host: \"{name}\", colocated: true }}");
         found.push(wrong(RefusalCode::Colocated, &name, cause, next));
     }
     if let Some(holder) = taken.directory(&datadir) {

@@ -30,7 +30,7 @@ pub fn plan(state: &State, intent: &Intent, now_ms: i64) -> Plan {
         intent: intent.clone(),
         steps: Vec::new(),
         joined: Vec::new(),
-        refusals: unknown_targets(state, intent.selection()),
+        refusals: unknown_targets(state, intent),
         refuses: false,
         epochs: Vec::new(),
         after: Vec::new(),
@@ -45,6 +45,7 @@ pub fn plan(state: &State, intent: &Intent, now_ms: i64) -> Plan {
         for (content, target) in candidates(state, intent) {
             consider(state, intent, content, target, &mut plan);
         }
+        note_left_behind(state, &mut plan);
         plan.refuses = unknown || refuses(&plan);
     }
     if plan.refuses {
@@ -69,7 +70,7 @@ pub struct Check {
 pub fn checks(state: &State, intent: &Intent, now_ms: i64) -> Vec<Check> {
     let mut left = plan(state, intent, now_ms).refusals;
     let mut found = Vec::new();
-    for line in PRECONDITIONS.iter().filter(|p| p.verbs.contains(&intent.verb())) {
+    for line in PRECONDITIONS.iter().filter(|p| p.verbs.contains(&intent.rules())) {
         let check = |refusal| Check { code: line.code, says: line.says, refusal };
         let (failed, others): (Vec<_>, Vec<_>) = left.into_iter().partition(|r| r.code == line.code);
         left = others;
@@ -146,7 +147,8 @@ fn depends_on(plan: &Plan, state: &State) -> Vec<Content> {
     }
 }
 
-fn unknown_targets(state: &State, selection: &Selection) -> Vec<Refusal> {
+/// Everything that the call names and that is not there.
+fn unknown_targets(state: &State, intent: &Intent) -> Vec<Refusal> {
     let refusal = |content, dbid, host: Option<String>, cause: String| Refusal {
         code: RefusalCode::UnknownTarget,
         content,
@@ -155,13 +157,23 @@ fn unknown_targets(state: &State, selection: &Selection) -> Vec<Refusal> {
         cause,
         next: "state()".into(),
     };
+    let selection = intent.selection();
+    let (named, places) = match intent {
+        Intent::Move { to, .. } => (to.dbids(), to.hosts()),
+        _ => (Vec::new(), Vec::new()),
+    };
     let contents = selection.contents.iter().filter(|c| state.content(**c).is_none());
-    let dbids = selection.dbids.iter().filter(|d| state.segment(**d).is_none());
+    let dbids = selection.dbids.iter().chain(&named).filter(|d| state.segment(**d).is_none());
     let hosts = selection.hosts.iter().filter(|h| state.host(h).is_none());
+    let places = places.into_iter().filter(|h| state.host(h).is_none());
     contents
         .map(|c| refusal(Some(*c), None, None, format!("there is no content {c}")))
         .chain(dbids.map(|d| refusal(None, Some(*d), None, format!("there is no segment with dbid {d}"))))
         .chain(hosts.map(|h| refusal(None, None, Some(h.clone()), format!("there is no host {h}"))))
+        .chain(places.map(|h| Refusal {
+            next: format!("state().hosts; one that is new joins by add_host(\"{h}\")"),
+            ..refusal(None, None, Some(h.to_string()), format!("there is no host {h}"))
+        }))
         .collect()
 }
 
@@ -284,14 +296,13 @@ fn consider(state: &State, intent: &Intent, content: Content, named: Option<Dbid
     let subject =
         Subject { state, content, detail, primary, mirror, target, intent, destination: destination.as_ref() };
     let refusals: Vec<Refusal> = PRECONDITIONS.iter().flat_map(|p| p.refusals(&subject)).collect();
-    if !refusals.is_empty() {
+    if !refusals.is_empty() || matches!(destination, Some(Err(_))) {
         plan.refusals.extend(refusals);
     } else if let (Some(target), Some(primary)) = (target, primary) {
         add_step(intent, detail, target, primary, plan);
         if let (Some(Ok(place)), Some(step)) = (destination, plan.steps.last_mut()) {
             step.to = Some(place);
         }
-        note_left_behind(state, intent, target, plan);
         note_what_may_be_lost(state, intent, detail, target, plan);
         note_left_down(intent, mirror, plan);
     }
@@ -439,12 +450,24 @@ fn note_what_may_be_lost(state: &State, intent: &Intent, detail: &ContentState, 
 }
 
 /// A host that is gone can't be asked to end what runs there.
-fn note_left_behind(state: &State, intent: &Intent, target: &Segment, plan: &mut Plan) {
-    let (dbid, host) = (target.row.dbid, &target.row.hostname);
-    let is_gone = state.host(host).is_none_or(|h| !h.alive);
-    let stays = plan.steps.last().is_some_and(|step| step.to.as_ref().is_some_and(|to| to.hostname == *host));
-    if let (Intent::Move { .. }, true, false) = (intent, is_gone, stays) {
-        plan.notes.push(format!("host {host} does not answer: what runs of dbid {dbid} there is ended when it does"));
+fn note_left_behind(state: &State, plan: &mut Plan) {
+    let mut left: Vec<(String, Vec<String>)> = Vec::new();
+    for step in &plan.steps {
+        let (Some(to), Some(segment)) = (&step.to, state.segment(step.dbid)) else {
+            continue;
+        };
+        let host = &segment.row.hostname;
+        if to.hostname == *host || state.host(host).is_some_and(|h| h.alive) {
+            continue;
+        }
+        match left.iter_mut().find(|(other, _)| other == host) {
+            Some((_, dbids)) => dbids.push(step.dbid.to_string()),
+            None => left.push((host.clone(), vec![step.dbid.to_string()])),
+        }
+    }
+    for (host, dbids) in left {
+        let dbids = format!("dbid{} {}", if dbids.len() == 1 { "" } else { "s" }, dbids.join(", "));
+        plan.notes.push(format!("host {host} does not answer: what runs of {dbids} there is ended when it does"));
     }
 }
 

@@ -61,7 +61,7 @@ fn all_segments_of_a_host_that_is_gone_go_to_a_spare_one_and_keep_their_ports_th
     assert_eq!(made.damage("demo"), PlanDamage::TypeWord("sdw2".into()));
     assert_eq!(made.verb(), "recover");
     assert!(
-        made.notes.iter().any(|n| n.starts_with("host sdw2 does not answer: what runs of dbid 6")),
+        made.notes.iter().any(|n| n.starts_with("host sdw2 does not answer: what runs of dbids 6, 7, 4, 5")),
         "{:?}",
         made.notes
     );
@@ -106,6 +106,25 @@ fn what_speaks_against_a_place_is_told_all_together() {
     let made = moved(&state, select(&[0], &[], &[]), To::host("sdw3"));
     assert_eq!((codes(&made), made.refusals[0].host.as_deref()), (vec!["host_down"], Some("sdw3")));
     assert!(made.refuses && made.steps.is_empty());
+}
+
+#[test]
+fn a_place_that_is_misspelt_is_refused_once_and_also_where_nothing_is_to_be_done() {
+    for state in [healthy(), host_gone()] {
+        let made = moved(&state, Selection::default(), To::host("sdw9"));
+        assert_eq!((codes(&made), made.refuses), (vec!["unknown_target"], true));
+        assert!(made.refusals[0].next.ends_with("add_host(\"sdw9\")"), "{:?}", made.refusals);
+        let made =
+            moved(&state, Selection::default(), one(99, Wanted { dir: Some("/srv".into()), ..Wanted::default() }));
+        assert_eq!((codes(&made), made.refusals[0].dbid), (vec!["unknown_target"], Some(Dbid(99))));
+    }
+}
+
+#[test]
+fn what_must_hold_for_a_move_is_told_line_by_line() {
+    let mut bench = Bench::new(host_gone());
+    let failed = "check(\"recover\", #{ to: \"sdw1\", contents: 0 }).filter(|c| !c.holds).map(|c| c.code)";
+    assert_eq!(bench.eval(failed), "[\"colocated\"]");
 }
 
 #[test]
