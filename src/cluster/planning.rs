@@ -4,7 +4,7 @@
 
 use super::estimate::{Basis, Estimate, before_it_begins};
 use super::moving;
-use super::plan::{Intent, Joined, Place, Plan, PlanStep, Selection, StepKind};
+use super::plan::{Intent, Joined, Place, Plan, PlanStep, StepKind};
 use super::preconditions::{PRECONDITIONS, Subject, percent};
 use super::predict::predicted_row;
 use super::refusal::{Refusal, RefusalCode};

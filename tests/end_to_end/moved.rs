@@ -1,5 +1,6 @@
 //! A host that is gone, and its segments rebuilt on another one under load.
 
+use crate::adopt::{adopt, lose_the_catalog};
 use crate::hung::assert_pair_equal;
 use crate::support::status::{SYNCHRONIZED, TRACKING};
 use crate::support::wait::secs;
@@ -91,6 +92,15 @@ fn every_segment_of_a_host_that_is_gone_is_rebuilt_on_another_under_load_and_the
     cluster.segsh(&["--yes=full_recover", "-e", REPLACE]).ok();
     let rows = cluster.content(1).rows("select count(*) from journal");
     cluster.lifecycle("stop", &[]).ok();
+    cluster.lifecycle("start", &[]).ok();
+    let status = cluster.status();
+    assert!(status.is_synchronized(), "{status:?}");
+    assert_eq!(hosts_of_segments(&status), ["sdw1", "sdw3", "sdw3", "sdw1"]);
+    assert_eq!(cluster.content(1).rows("select count(*) from journal"), rows);
+
+    // So do the segments' own records, though the former copies are still on the host that came back.
+    lose_the_catalog(&cluster);
+    adopt(&cluster, &["--yes"]).ok();
     cluster.lifecycle("start", &[]).ok();
     let status = cluster.status();
     assert!(status.is_synchronized(), "{status:?}");
