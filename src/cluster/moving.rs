@@ -113,7 +113,7 @@ pub(super) fn place_of(
     let mut found = Vec::new();
     if let Some(peer) = peer.filter(|peer| peer.row.hostname == name && !wanted.colocated) {
         let cause = format!("{name} has dbid {} of the same content: one fault would take both copies", peer.row.dbid);
-        let next = format!("another host, or, if it is meant, #{{ host: \"{name}\", colocated: true }}");
+        let next = format!("another host, or #{{ host: \"{name}\", colocated: true }}");
         found.push(wrong(RefusalCode::Colocated, &name, cause, next));
     }
     if let Some(holder) = taken.directory(&datadir) {
