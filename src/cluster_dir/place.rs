@@ -10,7 +10,13 @@ pub(super) const MAX_CONTENTS: u16 = 500;
 /// Most hosts: the last part of an address goes from 11 up.
 pub(super) const MAX_HOSTS: u16 = 200;
 
+const PG_PORT: u16 = 5432;
+const CONTROL_PORT: u16 = 5433;
 pub(super) const AGENT_PORT: u16 = 5001;
+const PRIMARY_PORT: u16 = 6002;
+const MIRROR_PORT: u16 = 7002;
+const PRIMARY_LINK_PORT: u16 = 8002;
+const MIRROR_LINK_PORT: u16 = 9002;
 
 /// The ports of a new cluster. A segment's are the first one of its kind and as many more as its content says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,13 +40,13 @@ pub struct Ports {
 impl Default for Ports {
     fn default() -> Ports {
         Ports {
-            postgres: 5432,
-            control: 5433,
+            postgres: PG_PORT,
+            control: CONTROL_PORT,
             agent: AGENT_PORT,
-            primary: 6002,
-            mirror: 7002,
-            primary_link: 8002,
-            mirror_link: 9002,
+            primary: PRIMARY_PORT,
+            mirror: MIRROR_PORT,
+            primary_link: PRIMARY_LINK_PORT,
+            mirror_link: MIRROR_LINK_PORT,
         }
     }
 }
