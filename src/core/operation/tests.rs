@@ -46,6 +46,7 @@ fn report(dbid: Dbid, phase: Phase, epoch: u64) -> Report {
         damaged_pages: 0,
         held: None,
         release: String::new(),
+        sessions: 0,
     }
 }
 
