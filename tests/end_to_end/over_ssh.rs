@@ -1,7 +1,8 @@
 //! A host that is reached over SSH, in a cluster that runs.
 
+use crate::support::sshd::{Sshd, whoami};
 use crate::support::wait::secs;
-use crate::support::{Cluster, sshd::Sshd, wait_for};
+use crate::support::{Cluster, wait_for};
 
 #[test]
 fn a_host_over_ssh_joins_a_running_cluster_and_its_absence_is_seen() {
@@ -13,7 +14,7 @@ fn a_host_over_ssh_joins_a_running_cluster_and_its_absence_is_seen() {
     let (port, key) = (sshd.port.to_string(), sshd.user_key().display().to_string());
     let (dir, known) = (root.join("sdw9").display().to_string(), sshd.known_hosts().display().to_string());
     let add = |known: &str| {
-        let user = std::env::var("USER").unwrap_or_else(|_| "root".into());
+        let user = whoami();
         let about = ["add-host", "sdw9", "--ssh", "--address", &address, "--dir", &dir, "--user", &user];
         cluster.segsh(&[&about[..], &["--port", &port, "--key", &key, "--known-hosts", known]].concat())
     };
