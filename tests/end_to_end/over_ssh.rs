@@ -1,17 +1,12 @@
 //! A host that is reached over SSH, in a cluster that runs.
 
 use crate::support::command::Place;
+use crate::support::sshd::{Sshd, whoami};
 use crate::support::status::{SYNCHRONIZED, TRACKING};
 use crate::support::terminal::Terminal;
 use crate::support::wait::secs;
-use crate::support::{Cluster, sshd::Sshd, wait_for};
+use crate::support::{Cluster, wait_for};
 use std::path::Path;
-
-/// Whoever runs the test is let in.
-fn whoami() -> String {
-    let said = std::process::Command::new("id").arg("-un").output().expect("id");
-    String::from_utf8(said.stdout).expect("a name").trim().to_owned()
-}
 
 /// A host in a cluster file, with its directories beneath `root`.
 fn host(name: &str, root: &Path, sshd: &Sshd) -> String {

@@ -1,7 +1,7 @@
 //! Hosts that are reached over SSH, by an `sshd` of the test's own.
 
 use super::processes;
-use super::sshd::Sshd;
+use super::sshd::{Sshd, whoami};
 use super::{LONG, Site, owner};
 use segsh::cluster::{NewHost, OutcomeStatus, SshLogin};
 use segsh::cluster_dir::{
@@ -87,12 +87,6 @@ impl Machine {
             preferred_role: None,
         }
     }
-}
-
-/// Whoever runs the test is let in.
-fn whoami() -> String {
-    let said = std::process::Command::new("id").arg("-un").output().unwrap();
-    String::from_utf8(said.stdout).unwrap().trim().to_owned()
 }
 
 /// A loopback address that this test has for itself.

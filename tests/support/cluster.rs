@@ -5,7 +5,7 @@ use super::network::Network;
 use super::processes;
 use super::shim::Shim;
 use super::status::Status;
-use super::wait::{secs, wait_for_some};
+use super::wait::{secs, wait_for, wait_for_some};
 use super::wire::{self, Wire};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -191,6 +191,16 @@ impl Cluster {
             last = now;
             (last == letters).then_some(status)
         })
+    }
+
+    /// Waits until no operation holds a content: the rows of one that is about to end are those of its end already.
+    #[track_caller]
+    pub fn wait_until_nothing_runs(&self, within: Duration) {
+        wait_for("every operation to end", within, || {
+            let status = self.lifecycle("status", &["--json"]).ok().json();
+            let contents = status["contents"].as_array().expect("a list");
+            contents.iter().all(|content| content["operation"].is_null())
+        });
     }
 
     /// Waits until the other member of the pair serves alone.

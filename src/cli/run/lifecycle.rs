@@ -164,6 +164,7 @@ impl Work<'_> {
             contents: handle.config().segments.iter().filter(|r| r.role == Role::Primary && r.content.0 >= 0).count(),
             ran: self.ran,
             runs: running(handle),
+            restricted: self.directory.is_restricted(),
             elapsed_ms: i64::try_from(self.began.elapsed().as_millis()).unwrap_or(i64::MAX),
         }
     }
@@ -239,9 +240,10 @@ pub fn stop(invocation: &Invocation, dir: &Path, mode: StopMode) -> i32 {
             Ok(stopped) => {
                 let outcome = stopped.outcome.as_ref();
                 let code = outcome.map_or(Exit::Done.process_code(), |o| o.status.exit());
-                if !work.quiet || code != Exit::Done.process_code() || stopped.segments_killed > 0 {
+                let killed = stopped.segments_killed + outcome.map_or(0, |outcome| outcome.killed().count());
+                if !work.quiet || code != Exit::Done.process_code() || killed > 0 {
                     let style = terminal::stderr_style();
-                    say(&render::stopped(&work.whole(), stopped.segments_killed, outcome, &style));
+                    say(&render::stopped(&work.whole(), killed, outcome, &style));
                 }
                 match outcome {
                     Some(outcome) => work.tell.outcome(outcome),
