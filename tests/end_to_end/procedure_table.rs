@@ -23,10 +23,10 @@ fn operations(cluster: &Cluster) -> usize {
     log.lines().filter(|line| !line.contains("\"operation\":0,")).count()
 }
 
-/// `segsh run PROCEDURE --yes`, left alone.
-fn begun(cluster: &Cluster, procedure: &str) -> Child {
+/// `segsh run ARGUMENTS`, left alone.
+fn begun(cluster: &Cluster, arguments: &[&str]) -> Child {
     let mut command = cluster.place().command();
-    command.args(["run", procedure, "--yes", "-c"]).arg(cluster.dir());
+    command.arg("run").args(arguments).arg("-c").arg(cluster.dir());
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().expect("the binary is there")
 }
@@ -116,23 +116,23 @@ fn a_recovery_that_was_killed_at_any_stage_goes_on_and_ends_when_it_is_run_again
     for (stage, words) in [("preparation", "preparation"), ("data_copy", "data copy"), ("flat_files", "flat files")] {
         lose_the_mirror();
         hold(&cluster, stage);
-        let first = begun(&cluster, "recover_with_mirroring");
+        let first = begun(&cluster, &["recover_with_mirroring", "--yes"]);
         await_held(&cluster, words);
         kill_now(first);
-        let again = begun(&cluster, "recover_with_mirroring");
+        let again = begun(&cluster, &["recover_with_mirroring", "--yes"]);
         cluster.script("fault::release(0)").ok();
         assert_eq!(end(again), 0, "killed at {stage}");
         assert!(cluster.status().is_synchronized(), "killed at {stage}");
     }
     // Before anything was begun, or right after it.
     lose_the_mirror();
-    kill_now(begun(&cluster, "recover_with_mirroring"));
+    kill_now(begun(&cluster, &["recover_with_mirroring", "--yes"]));
     cluster.segsh(&["run", "recover_with_mirroring", "--yes"]).ok();
 
     // The mirror dies in the middle: said, and run again it ends.
     lose_the_mirror();
     hold(&cluster, "data_copy");
-    let dies = begun(&cluster, "recover_with_mirroring");
+    let dies = begun(&cluster, &["recover_with_mirroring", "--yes"]);
     await_held(&cluster, "data copy");
     processes::kill(cluster.status().pair(0).mirror.running());
     assert_eq!(end(dies), 5, "partial");
@@ -143,27 +143,96 @@ fn a_recovery_that_was_killed_at_any_stage_goes_on_and_ends_when_it_is_run_again
     writers.finish().assert_held_by(&cluster);
 }
 
-#[test]
-fn a_return_to_preferred_roles_that_was_killed_at_any_step_ends_when_it_is_run_again() {
-    let cluster = Cluster::new(1);
-    let writers = Writers::start(&cluster, &[0], 2);
+/// A procedure killed after each step that the history tells of, and run again, until it ended before the kill.
+/// `fault` is what it is for; afterwards the cluster is as `is_whole` says.
+fn killed_at_every_step(
+    cluster: &Cluster,
+    arguments: &[&str],
+    fault: impl Fn(&Cluster),
+    is_whole: impl Fn(&Cluster) -> bool,
+) {
     for steps in (0..).step_by(2) {
-        cluster.fail_over(0);
-        cluster.segsh(&["run", "recover_with_mirroring", "--yes"]).ok();
-        let from = lines_of_history(&cluster);
-        let mut child = begun(&cluster, "return_to_preferred_roles");
-        let ended = wait_for_some("the next step", secs(30), || {
+        fault(cluster);
+        let from = lines_of_history(cluster);
+        let mut child = begun(cluster, arguments);
+        let ended = wait_for_some("the next step", secs(60), || {
             let ended = child.try_wait().expect("a child of ours").is_some();
-            (ended || lines_of_history(&cluster) >= from + steps).then_some(ended)
+            (ended || lines_of_history(cluster) >= from + steps).then_some(ended)
         });
         kill_now(child);
-        cluster.segsh(&["run", "return_to_preferred_roles", "--yes"]).ok();
-        let status = cluster.status();
-        assert!(status.is_synchronized() && status.is_balanced(), "killed after {steps} lines of history");
+        cluster.segsh(&[&["run"], arguments].concat()).ok();
+        assert!(is_whole(cluster), "{arguments:?} killed after {steps} lines of history: {:?}", cluster.status());
         if ended {
             break;
         }
     }
+}
+
+#[test]
+fn a_return_to_preferred_roles_that_was_killed_at_any_step_ends_when_it_is_run_again() {
+    let cluster = Cluster::new(1);
+    let writers = Writers::start(&cluster, &[0], 2);
+    let switched = |cluster: &Cluster| {
+        cluster.fail_over(0);
+        cluster.segsh(&["run", "recover_with_mirroring", "--yes"]).ok();
+    };
+    let is_whole = |cluster: &Cluster| {
+        let status = cluster.status();
+        status.is_synchronized() && status.is_balanced()
+    };
+    killed_at_every_step(&cluster, &["return_to_preferred_roles", "--yes"], switched, is_whole);
+    writers.finish().assert_held_by(&cluster);
+}
+
+#[test]
+fn a_recovery_from_a_double_fault_that_was_killed_at_any_step_ends_when_it_is_run_again() {
+    let cluster = Cluster::new(1);
+    let writers = Writers::start(&cluster, &[0], 2);
+    let both_lost = |cluster: &Cluster| {
+        writers.wait_for_more(0, 10, secs(30));
+        kill_both(cluster);
+        await_double_fault(cluster);
+    };
+    let is_whole = |cluster: &Cluster| cluster.status().is_synchronized();
+    killed_at_every_step(&cluster, &["recover_double_fault", "--yes"], both_lost, is_whole);
+    writers.finish().assert_held_by(&cluster);
+}
+
+#[test]
+fn a_recovery_without_mirrors_that_was_killed_at_any_step_ends_when_it_is_run_again() {
+    let cluster = Cluster::without_mirrors(1);
+    cluster.content(0).run("create table kept(id bigint)");
+    cluster.content(0).run("insert into kept values (1)");
+    let lost = |cluster: &Cluster| {
+        processes::kill(cluster.status().segments[0].running());
+        wait_for("the loss to be seen", secs(20), || !cluster.status().operational);
+    };
+    let is_whole =
+        |cluster: &Cluster| cluster.status().operational && cluster.content(0).number("select count(*) from kept") == 1;
+    killed_at_every_step(&cluster, &["recover_without_mirroring", "--yes"], lost, is_whole);
+}
+
+#[test]
+fn a_replacement_of_a_host_that_was_killed_at_any_step_ends_when_it_is_run_again() {
+    let cluster = Cluster::with_spare_host(1);
+    let writers = Writers::start(&cluster, &[0], 2);
+    let gone = |cluster: &Cluster| {
+        // Back where it was, from the kill before.
+        for host in ["sdw2", "sdw3"] {
+            cluster.eval(&format!("fault::start_host(\"{host}\")")).ok();
+        }
+        if cluster.status().pair(0).mirror.host == "sdw3" {
+            cluster.segsh(&["--yes=full_recover", "-e", "recover(#{ hosts: \"sdw3\", to: \"sdw2\" })"]);
+        }
+        cluster.eval("fault::stop_host(\"sdw2\")").ok();
+        cluster.wait_for_pair(0, TRACKING, secs(30));
+    };
+    let is_whole = |cluster: &Cluster| {
+        let status = cluster.status();
+        status.is_synchronized() && status.pair(0).mirror.host == "sdw3"
+    };
+    let arguments = ["replace_host", "--set", "host=sdw2", "--set", "to=sdw3", "--yes=full_recover"];
+    killed_at_every_step(&cluster, &arguments, gone, is_whole);
     writers.finish().assert_held_by(&cluster);
 }
 
