@@ -179,13 +179,14 @@ impl Batch {
     /// The last event says how the process ends.
     fn end(&self, code: i32) -> i32 {
         self.ui.output().event("end", json!({ "exit": code }));
-        code
+        self.ui.output().judged(code)
     }
 
     fn fail(&self, mut failure: Failure) -> i32 {
         let signals = self.ui.signals();
-        if self.ui.output().is_gone() && !signals.interrupted() {
-            // The script was ended because nobody reads any more, which is success.
+        if self.ui.output().is_gone() && failure.view.code == "interrupted" && !signals.interrupted() {
+            // The script was ended because nobody reads any more, which is success. What failed by itself has failed,
+            // whoever reads it.
             return 0;
         }
         if signals.timed_out() {

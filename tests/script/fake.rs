@@ -9,7 +9,7 @@ use segsh::script::ui::{Answer, Damage, Renderer, Reply, Ui};
 use segsh::script::{Session, SessionConfig};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Four contents on two hosts, all well: primaries 2..5, mirrors 6..9.
@@ -177,6 +177,10 @@ pub struct Fake {
     pub sessions: AtomicI64,
     /// Changes that were refused or declined before they were asked for.
     pub not_done: Mutex<Vec<String>>,
+    /// The coordinator goes away behind the beginning of every operation.
+    pub goes_away: AtomicBool,
+    /// Who acts, as it was told last.
+    acting: Mutex<Acting>,
     next_op: AtomicI64,
 }
 
@@ -187,6 +191,8 @@ impl Fake {
             calls: Mutex::default(),
             sessions: AtomicI64::new(0),
             not_done: Mutex::default(),
+            goes_away: AtomicBool::new(false),
+            acting: Mutex::default(),
             next_op: AtomicI64::new(116),
         })
     }
@@ -251,6 +257,10 @@ impl Cluster for Fake {
     fn apply(&self, plan: &Plan, wait: bool, observer: &mut dyn Observer) -> Result<Outcome, ClusterError> {
         let contents: Vec<String> = plan.steps.iter().map(|s| s.content.to_string()).collect();
         self.called(format!("{} {}", plan.verb(), contents.join(",")));
+        if self.goes_away.load(Ordering::Relaxed) {
+            let message = "its end was not seen".into();
+            return Ok(Outcome { message, segments: Vec::new(), ..self.outcome(plan, OutcomeStatus::Unknown) });
+        }
         if !wait {
             return Ok(self.outcome(plan, OutcomeStatus::Started));
         }
@@ -313,8 +323,14 @@ impl Cluster for Fake {
         Ok(Evidence { content, now: vec!["primary dbid 2".into()], seen: vec![seen], decisions: vec![decided] })
     }
     fn not_done(&self, outcome: &Outcome, plan: &str) {
-        assert!(!plan.is_empty(), "a plan has an id");
+        let has_none = ["stop", "start"].contains(&outcome.verb.as_str());
+        assert!(plan.is_empty() == has_none, "a plan has an id, and a call without one has none");
+        let confirmed = self.acting.lock().expect("acting").confirmed.clone();
+        assert_eq!(confirmed, "", "what was not done was confirmed by nobody");
         self.not_done.lock().expect("not done").push(format!("{} {}", outcome.verb, outcome.status.word()));
+    }
+    fn acting_as(&self, acting: Acting) {
+        *self.acting.lock().expect("acting") = acting;
     }
     fn fault(&self, fault: &Fault) -> Result<(), ClusterError> {
         self.called(format!("{fault:?}"));
@@ -400,6 +416,9 @@ impl Ui for Person {
     }
     fn ended(&self, _outcome: &Outcome) {
         self.told.set(self.told.get() + 1);
+    }
+    fn confirmed(&self) -> String {
+        "--yes".into()
     }
     fn print(&self, text: &str) {
         self.printed.borrow_mut().push(text.into());

@@ -74,6 +74,16 @@ fn recovery_with_mirroring_recovers_all_asks_once_and_is_idempotent() {
 }
 
 #[test]
+fn a_recovery_that_is_shown_is_of_the_content_that_was_named_and_of_no_other() {
+    let mut state = healthy();
+    state.lose_mirror(1);
+    let mut bench = Bench::new(state);
+    bench.eval("procedure(\"recovery_process\", #{ content: 0 })");
+    assert!(bench.person.asked.borrow().is_empty(), "content 0 is synchronized: there is nothing to do");
+    assert_eq!(bench.error("procedure(\"recovery_process\", #{ content: 9 })").exit, 1);
+}
+
+#[test]
 fn recovery_with_mirroring_names_the_host_that_does_not_answer() {
     let mut state = healthy();
     state.fail_over(0);
