@@ -203,11 +203,13 @@ async fn change(coordinator: &Coordinator, verb: &str, options: Options) -> Resu
     coordinator.probe().await;
     let waits = options.wait.unwrap_or(true);
     let plan = make_plan(&coordinator.state()?, &intent(verb, options)?);
-    if plan.refuses || plan.is_empty() {
+    if plan.is_empty() && !plan.refuses {
         return Ok(serde_json::to_string(&plan)?);
     }
-    let op = match coordinator.operations.begin(&plan, &owner(coordinator))? {
+    let op = match coordinator.begun(&plan, &owner(coordinator))? {
         Answer::Begun { op, .. } => op,
+        // The plan itself says why.
+        Answer::Refused(_) if plan.refuses => return Ok(serde_json::to_string(&plan)?),
         Answer::Refused(refusals) => return Ok(serde_json::to_string(&refusals)?),
         Answer::Locked { message, .. } => return Err(FunctionError::Locked(message)),
         Answer::NothingToDo => return Ok(serde_json::to_string(&plan)?),

@@ -278,9 +278,13 @@ impl Coordinator {
         self.front.get().map_or(0, FrontHandle::sessions)
     }
 
-    /// The front reads its password file again.
-    pub fn reload_front(&self) -> Result<(), crate::gateway::PasswordFileError> {
-        self.front.get().map_or(Ok(()), FrontHandle::reload)
+    /// The front reads its password file again; false where none listens for clients that have passwords.
+    pub fn reload_front(&self) -> Result<bool, crate::gateway::PasswordFileError> {
+        self.front.get().map_or(Ok(false), FrontHandle::reload)
+    }
+
+    fn has_password_file(&self) -> bool {
+        self.site.dir.parent().is_some_and(|dir| dir.join(front::PASSWORD_FILE).exists())
     }
 
     /// Serves clients until the cluster is stopped.
