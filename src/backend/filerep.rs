@@ -376,7 +376,7 @@ impl Cluster for Filerep {
                 op
             }
             Reply::Refused { refusals } => {
-                let message = format!("refused: {}. Nothing was changed.", plan.verb());
+                let message = format!("refused: {}: it changed nothing", plan.verb());
                 let next = refusals.first().map(|r| r.next.clone()).unwrap_or_default();
                 let refused = empty_outcome(crate::cluster::OutcomeStatus::Refused, None, began.elapsed());
                 return Ok(Outcome { verb: plan.verb().into(), refusals, message, next, ..refused });
@@ -443,7 +443,8 @@ impl Cluster for Filerep {
             Err(HostError::Failed { failure, .. }) => (false, "stopped".to_owned(), failure.to_string()),
         };
         let rtt_us = ok.then(|| began.elapsed().as_micros() as i64);
-        Ok(PingResult { host: host.to_owned(), address: address.clone(), ok, rtt_us, cause, message })
+        let over_ssh = asked.is_over_ssh();
+        Ok(PingResult { host: host.to_owned(), address: address.clone(), over_ssh, ok, rtt_us, cause, message })
     }
 
     fn setting(&self, name: &str, value: Option<&str>) -> Result<String, ClusterError> {

@@ -179,6 +179,8 @@ pub struct Fake {
     pub not_done: Mutex<Vec<String>>,
     /// The coordinator goes away behind the beginning of every operation.
     pub goes_away: AtomicBool,
+    /// Hosts are asked over SSH.
+    pub over_ssh: AtomicBool,
     /// Who acts, as it was told last.
     acting: Mutex<Acting>,
     next_op: AtomicI64,
@@ -192,6 +194,7 @@ impl Fake {
             sessions: AtomicI64::new(0),
             not_done: Mutex::default(),
             goes_away: AtomicBool::new(false),
+            over_ssh: AtomicBool::new(false),
             acting: Mutex::default(),
             next_op: AtomicI64::new(116),
         })
@@ -291,13 +294,15 @@ impl Cluster for Fake {
         self.sql(SqlTarget::Catalog, text, params)
     }
     fn ping(&self, host: &str) -> Result<PingResult, ClusterError> {
-        let ok = Fake::state(self).host(host).is_some_and(|h| h.alive);
+        let known = Fake::state(self).host(host).cloned();
+        let ok = known.as_ref().is_some_and(|h| h.alive);
         Ok(PingResult {
             host: host.into(),
             address: "127.0.0.1".into(),
+            over_ssh: self.over_ssh.load(Ordering::Relaxed),
             ok,
             rtt_us: ok.then_some(50),
-            cause: if ok { String::new() } else { "refused".into() },
+            cause: known.filter(|_| !ok).map(|h| h.cause).unwrap_or_default(),
             message: if ok { String::new() } else { "connection refused".into() },
         })
     }

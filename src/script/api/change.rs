@@ -550,7 +550,7 @@ fn refused(plan: &Plan, state: &State) -> Outcome {
         status: OutcomeStatus::Refused,
         segments: without_step(state, plan),
         refusals: plan.refusals.clone(),
-        message: format!("refused: {}. Nothing was changed. {reasons}", plan.verb()),
+        message: format!("refused: {}: it changed nothing. {reasons}", plan.verb()),
         next,
         ..nothing_to_do(plan.verb())
     }
@@ -560,7 +560,7 @@ fn declined(verb: &str, answer: Answer) -> Thrower<Outcome> {
     let (message, next) = match answer {
         Answer::Interrupted => return Err(Thrown::interrupted()),
         Answer::CannotAsk { hint } => (format!("declined: {verb} needs a confirmation and there is no terminal"), hint),
-        _ => (format!("declined: {verb}. Nothing was changed"), String::new()),
+        _ => (format!("declined: {verb}: it changed nothing"), String::new()),
     };
     Ok(Outcome { status: OutcomeStatus::Declined, message, next, ..nothing_to_do(verb) })
 }

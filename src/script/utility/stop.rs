@@ -50,11 +50,11 @@ fn confirmed(run: &Run, asked: &Asked, state: &State) -> Step<Option<StopHow>> {
     let context = run.context;
     let intent = Intent::Restart { selection: Selection::default(), mode: asked.mode };
     let restart = planned(state, &intent, now_ms());
-    if asked.restart {
-        if let Some(veto) = hooks::before(context, &restart, state)? {
-            noted_veto(context, &restart, state, &veto);
-            return Err(Failure::failed(veto.cause).next(veto.next).into());
-        }
+    if asked.restart
+        && let Some(veto) = hooks::before(context, &restart, state)?
+    {
+        noted_veto(context, &restart, state, &veto);
+        return Err(Failure::failed(veto.cause).next(veto.next).into());
     }
     if context.only_names(|| format!("gpstop({:?})", run.words.join(" "))) {
         return Ok(None);
@@ -103,7 +103,7 @@ fn reload(run: &Run, state: &State) -> Step {
     }
     run.context.cluster()?.reload().map_err(Thrown::from)?;
     run.info("Signalling all postmaster processes to reload");
-    run.info("Settings count as soon as they are written; the password file was read again");
+    run.info("Settings count as soon as they are written; a password file was read again");
     for segment in state.segments.iter().filter(|s| s.is_down()) {
         let row = &segment.row;
         let says = format!("segment is not running: dbid {} on {} directory {}", row.dbid, row.hostname, row.datadir);
