@@ -278,6 +278,38 @@ fn a_reader_that_goes_away_is_no_failure() -> Result<(), Box<dyn std::error::Err
 }
 
 #[test]
+fn data_that_can_not_be_written_is_a_failure_and_ends_nothing() -> Result<(), Box<dyn std::error::Error>> {
+    for (args, code) in [
+        (&["-e", "print(1)"][..], 1),
+        (&["--json", "-e", "1"], 1),
+        (&["--ndjson", "-e", "1"], 1),
+        (&["-e", "1"], 1),
+        // What stands behind the lost line is run.
+        (&["-e", "print(1)", "-e", "exit(5)"], 5),
+        (&["completions", "bash"], 1),
+        (&["reference"], 1),
+    ] {
+        let full = std::fs::File::options().write(true).open("/dev/full")?;
+        let ended = segsh(args).stdout(full).output()?;
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(code), "{args:?}: {said}");
+        assert!(said.contains("error[io]: stdout can't be written: No space left"), "{args:?}: {said}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_failure_is_one_though_nobody_reads_it() -> Result<(), Box<dyn std::error::Error>> {
+    for (args, code) in [(&["--ndjson", "-e", "nothing"][..], 1), (&["--ndjson", "-e", "loop { }"], 0)] {
+        let (reader, writer) = std::io::pipe()?;
+        drop(reader);
+        let status = segsh(args).stdout(writer).stderr(Stdio::null()).status()?;
+        assert_eq!(status.code(), Some(code), "{args:?}");
+    }
+    Ok(())
+}
+
+#[test]
 fn what_nobody_reads_on_stderr_changes_no_exit_code() -> Result<(), Box<dyn std::error::Error>> {
     for (args, code) in [
         (&["-c", "/nowhere", "-e", "1"][..], 7),

@@ -44,13 +44,21 @@ fn child() {
     match std::env::var(PART).as_deref() {
         Ok("confirm") => confirm_part(),
         Ok("repl") => repl_part(),
-        Ok("watch") => watch_part(),
+        Ok("watch") => watch_part(&shell()),
+        Ok("quiet watch") => watch_part(&quiet_shell()),
         _ => {}
     }
 }
 
 fn shell() -> Rc<ShellUi> {
-    let manner = Manner { interactive: true, ..Manner::default() };
+    shell_of(Manner { interactive: true, ..Manner::default() })
+}
+
+fn quiet_shell() -> Rc<ShellUi> {
+    shell_of(Manner { interactive: true, quiet: true, ..Manner::default() })
+}
+
+fn shell_of(manner: Manner) -> Rc<ShellUi> {
     let signals = Signals::install().expect("signals can be taken");
     let screens = Screens::new(Style::default(), "demo");
     Rc::new(ShellUi::new(manner, screens, signals, Output::to_stdout()))
@@ -220,8 +228,7 @@ fn a_term_at_the_prompt_ends_the_shell() -> Tested {
     Ok(())
 }
 
-fn watch_part() {
-    let ui = shell();
+fn watch_part(ui: &ShellUi) {
     let mut observer = ui.observer(&plan());
     let now = Progressing {
         op: 118,
@@ -234,6 +241,7 @@ fn watch_part() {
             progress: None,
         }],
     };
+    println!("watching");
     let control = loop {
         match observer.progress(&now) {
             Control::KeepWatching => std::thread::yield_now(),
@@ -269,6 +277,22 @@ fn ctrl_c_during_an_operation_asks_what_is_meant() -> Tested {
     session.expect("detached: operation 118 goes on at the coordinator")?;
     session.expect("control Detach")?;
     session.expect(Regex("started .*operation 118"))?;
+    session.expect(Eof)?;
+    Ok(())
+}
+
+#[test]
+fn ctrl_c_asks_what_is_meant_though_the_shell_is_quiet() -> Tested {
+    let dir = tempfile::tempdir()?;
+    let mut session = start("quiet watch", &dir.path().join("none"))?;
+    session.expect("watching")?;
+    session.send("\x03")?;
+    session.expect("(k)eep watching? [k] ")?;
+    session.send("d\r")?;
+    let before = session.expect("detached: operation 118 goes on at the coordinator")?;
+    let shown = String::from_utf8_lossy(before.before()).into_owned();
+    assert!(!shown.contains("starting the mirror"), "{shown}");
+    session.expect("control Detach")?;
     session.expect(Eof)?;
     Ok(())
 }

@@ -188,7 +188,17 @@ impl Filerep {
         }
     }
 
-    /// Follows a stream of progress to its end, and hands an observer's wish to the coordinator.
+    /// What is known of an operation that was begun, and whose coordinator then went away.
+    fn unseen(&self, op: i64, elapsed: Duration) -> Outcome {
+        Outcome {
+            message: format!("the coordinator went away; the end of operation {op} was not seen"),
+            next: format!("segsh start {}, then attach({op})", self.address.dir.display()),
+            ..empty_outcome(crate::cluster::OutcomeStatus::Unknown, Some(op), elapsed)
+        }
+    }
+
+    /// Follows a stream of progress to its end, and hands an observer's wish to the coordinator. A stream that is lost
+    /// leaves the operation's end unknown, which is not the same as a cluster that was never reached.
     fn follow(&self, first: &Request, op: Option<i64>, observer: &mut dyn Observer) -> Result<Outcome, ClusterError> {
         self.runtime.block_on(async {
             let connection = self.connect().await?;
@@ -215,6 +225,7 @@ impl Filerep {
                     Ok(Some(Ok(Reply::Ok))) => return Ok(nothing_to_tell(began.elapsed())),
                     Ok(Some(Ok(Reply::Progress { now }))) => last = now,
                     Ok(Some(Ok(other))) => return Err(unexpected(other)),
+                    Ok(Some(Err(_)) | None) if last.op != 0 => return Ok(self.unseen(last.op, began.elapsed())),
                     Ok(Some(Err(error))) => return Err(self.unreachable(&error)),
                     Ok(None) => return Err(self.unreachable(&"the connection ended")),
                     Err(_) => last.elapsed_ms = began.elapsed().as_millis() as i64,
@@ -229,8 +240,14 @@ impl Filerep {
                     Control::Detach => return Ok(started(last.op, began.elapsed())),
                     Control::StopAfterSegment | Control::Cancel if told == Some(wish) => {}
                     Control::StopAfterSegment | Control::Cancel => {
-                        told = Some(wish);
-                        self.steer(last.op, wish).await?;
+                        match self.steer(last.op, wish).await {
+                            // The stream says as much, and with it how the operation stands.
+                            Err(ClusterError::Unreachable { .. }) => {}
+                            steered => {
+                                steered?;
+                                told = Some(wish);
+                            }
+                        }
                     }
                 }
             }
@@ -359,7 +376,7 @@ impl Cluster for Filerep {
                 op
             }
             Reply::Refused { refusals } => {
-                let message = format!("refused: {}. Nothing was changed.", plan.verb());
+                let message = format!("refused: {}: it changed nothing", plan.verb());
                 let next = refusals.first().map(|r| r.next.clone()).unwrap_or_default();
                 let refused = empty_outcome(crate::cluster::OutcomeStatus::Refused, None, began.elapsed());
                 return Ok(Outcome { verb: plan.verb().into(), refusals, message, next, ..refused });
@@ -369,7 +386,11 @@ impl Cluster for Filerep {
         if !wait {
             return Ok(Outcome { verb: plan.verb().into(), ..started(op, began.elapsed()) });
         }
-        let mut outcome = self.follow(&Request::Watch { op, owner: Some(self.owner()) }, Some(op), observer)?;
+        let watch = Request::Watch { op, owner: Some(self.owner()) };
+        let mut outcome = match self.follow(&watch, Some(op), observer) {
+            Err(ClusterError::Unreachable { .. }) => self.unseen(op, began.elapsed()),
+            followed => followed?,
+        };
         if outcome.verb.is_empty() {
             outcome.verb = plan.verb().into();
         }
@@ -422,7 +443,8 @@ impl Cluster for Filerep {
             Err(HostError::Failed { failure, .. }) => (false, "stopped".to_owned(), failure.to_string()),
         };
         let rtt_us = ok.then(|| began.elapsed().as_micros() as i64);
-        Ok(PingResult { host: host.to_owned(), address: address.clone(), ok, rtt_us, cause, message })
+        let over_ssh = asked.is_over_ssh();
+        Ok(PingResult { host: host.to_owned(), address: address.clone(), over_ssh, ok, rtt_us, cause, message })
     }
 
     fn setting(&self, name: &str, value: Option<&str>) -> Result<String, ClusterError> {

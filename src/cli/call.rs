@@ -178,6 +178,7 @@ impl Call {
             (true, _, _) => Judgement::DryRun,
             (_, true, _) => Judgement::Check,
             (_, _, "state" | "probe") => Judgement::State,
+            (_, _, "ping") => Judgement::Answer,
             _ => Judgement::Success,
         };
         Source::Call { code: self.source(), judgement }

@@ -4,6 +4,7 @@
 //! Pure, like the core: values and functions over values. What to do is decided here from a
 //! [`State`]; how it is done belongs to a backend.
 
+mod admin;
 mod asked;
 mod diff;
 mod error;
@@ -26,6 +27,7 @@ mod warning;
 mod why;
 mod work;
 
+pub use admin::{ADMIN_FTS_PAUSE, ADMIN_FTS_RESUME, ADMIN_VERBS, AdminFunction, admin_functions};
 pub use asked::{NOTHING_TO_DO, as_planned, without_step};
 pub use diff::{Changed, Item, PlanDiff, diff};
 pub use error::ClusterError;

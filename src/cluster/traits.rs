@@ -144,6 +144,8 @@ pub struct StartHow {
 pub struct PingResult {
     pub host: String,
     pub address: String,
+    /// It is asked over SSH; false where an agent answers.
+    pub over_ssh: bool,
     pub ok: bool,
     /// Round trip in microseconds; `None` when there was no answer.
     pub rtt_us: Option<i64>,

@@ -9,7 +9,7 @@ use super::pause::PauseError;
 use super::store::{StoreError, timestamp};
 use crate::cluster::request::Owner;
 use crate::cluster::settings::duration_ms;
-use crate::cluster::{Intent, Outcome, Plan, Selection, State};
+use crate::cluster::{ADMIN_FTS_PAUSE, ADMIN_FTS_RESUME, ADMIN_VERBS, Intent, Outcome, Plan, Selection, State};
 use crate::core::ids::{Content, Dbid};
 use crate::core::report::StopMode;
 use rusqlite::functions::{Context, FunctionFlags};
@@ -101,11 +101,10 @@ fn register(db: &Connection, coordinator: &Arc<Coordinator>, runtime: &Handle) -
         let state = c.state().map_err(|e| failed(e.into()))?;
         serde_json::to_string(&state.recoveries).map_err(|e| failed(e.into()))
     })?;
-    for verb in ["recover", "full_recover", "rebalance", "restart", "verify"] {
+    for &(name, verb) in ADMIN_VERBS {
         for arguments in [0, 1] {
             let (c, r) = (coordinator.clone(), runtime.clone());
-            let name = format!("segsh_{verb}");
-            db.create_scalar_function(name.as_str(), arguments, flags, move |context| {
+            db.create_scalar_function(name, arguments, flags, move |context| {
                 let options = options(context)?;
                 let c = c.clone();
                 wait(&r, async move { change(&c, verb, options).await })
@@ -120,14 +119,14 @@ fn register_fts(db: &Connection, coordinator: &Arc<Coordinator>, runtime: &Handl
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DIRECTONLY;
     for arguments in [0, 1] {
         let (c, r) = (coordinator.clone(), runtime.clone());
-        db.create_scalar_function("segsh_fts_pause", arguments, flags, move |context| {
+        db.create_scalar_function(ADMIN_FTS_PAUSE.0, arguments, flags, move |context| {
             let length = if context.is_empty() { None } else { context.get::<Option<String>>(0)? };
             let c = c.clone();
             wait(&r, async move { pause(&c, length.as_deref()).await })
         })?;
     }
     let (c, r) = (coordinator.clone(), runtime.clone());
-    db.create_scalar_function("segsh_fts_resume", 0, flags, move |_| {
+    db.create_scalar_function(ADMIN_FTS_RESUME.0, 0, flags, move |_| {
         let c = c.clone();
         wait(&r, async move { Ok(c.resume_fts(&owner(&c)).await?) })?;
         Ok(true)
@@ -204,11 +203,13 @@ async fn change(coordinator: &Coordinator, verb: &str, options: Options) -> Resu
     coordinator.probe().await;
     let waits = options.wait.unwrap_or(true);
     let plan = make_plan(&coordinator.state()?, &intent(verb, options)?);
-    if plan.refuses || plan.is_empty() {
+    if plan.is_empty() && !plan.refuses {
         return Ok(serde_json::to_string(&plan)?);
     }
-    let op = match coordinator.operations.begin(&plan, &owner(coordinator))? {
+    let op = match coordinator.begun(&plan, &owner(coordinator))? {
         Answer::Begun { op, .. } => op,
+        // The plan itself says why.
+        Answer::Refused(_) if plan.refuses => return Ok(serde_json::to_string(&plan)?),
         Answer::Refused(refusals) => return Ok(serde_json::to_string(&refusals)?),
         Answer::Locked { message, .. } => return Err(FunctionError::Locked(message)),
         Answer::NothingToDo => return Ok(serde_json::to_string(&plan)?),

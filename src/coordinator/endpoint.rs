@@ -3,8 +3,9 @@
 use super::Coordinator;
 use super::clock::unix_ms;
 use super::operations::{Answer, Watching};
+use super::store::StoreError;
 use crate::cluster::request::{Owner, Reply, Request};
-use crate::cluster::{AuditQuery, Outcome, OutcomeStatus, Plan, Progressing, done};
+use crate::cluster::{AuditQuery, Outcome, OutcomeStatus, Plan, Progressing, Refusal, done};
 use crate::core::ids::{Content, Dbid};
 use crate::core::report::{Stage, StopMode};
 use crate::net::{Framed, NetError, Purpose, accept};
@@ -125,30 +126,32 @@ impl Coordinator {
         framed.send(&reply).await
     }
 
-    /// Begins a plan's operation. What is refused here is in the audit log, too.
+    /// Begins a plan's operation.
     fn begin(&self, plan: &Plan, owner: &Owner) -> Reply {
-        let answer = match self.operations.begin(plan, owner) {
-            Ok(answer) => answer,
-            Err(error) => return failed(error),
-        };
+        match self.begun(plan, owner) {
+            Ok(Answer::Begun { op, joined: true }) => {
+                Reply::Begun { op, joined: true, owner: self.operations.owner_of(op) }
+            }
+            Ok(answer) => Reply::from(answer),
+            Err(error) => failed(error),
+        }
+    }
+
+    /// Begins a plan's operation, by whichever door it was asked for. What is refused here is in the audit log, too.
+    pub(super) fn begun(&self, plan: &Plan, owner: &Owner) -> Result<Answer, StoreError> {
+        let answer = self.operations.begin(plan, owner)?;
         match &answer {
-            Answer::Begun { op, joined: true } => {
-                return Reply::Begun { op: *op, joined: true, owner: self.operations.owner_of(*op) };
-            }
-            Answer::Refused(refusals) => {
-                let refused = OutcomeStatus::Refused;
-                let outcome =
-                    Outcome { status: refused, refusals: refusals.clone(), ..done(plan.verb(), String::new()) };
-                self.audit.append(0, owner, unix_ms(), &outcome);
-            }
-            Answer::Locked { message, .. } => {
-                let refused = OutcomeStatus::Refused;
-                let outcome = Outcome { status: refused, ..done(plan.verb(), format!("locked: {message}")) };
-                self.audit.append(0, owner, unix_ms(), &outcome);
-            }
+            Answer::Refused(refusals) => self.note_refused(plan, owner, refusals, String::new()),
+            Answer::Locked { message, .. } => self.note_refused(plan, owner, &[], format!("locked: {message}")),
             Answer::Begun { .. } | Answer::NothingToDo => {}
         }
-        Reply::from(answer)
+        Ok(answer)
+    }
+
+    fn note_refused(&self, plan: &Plan, owner: &Owner, refusals: &[Refusal], message: String) {
+        let refusals = refusals.to_vec();
+        let outcome = Outcome { status: OutcomeStatus::Refused, refusals, ..done(plan.verb(), message) };
+        self.audit.append(0, owner, unix_ms(), &outcome);
     }
 
     /// The lines of the audit log; read beside the other requests, because it may be long.
@@ -322,16 +325,22 @@ impl Coordinator {
     }
 
     fn reload(&self, owner: &Owner) -> Reply {
-        match self.reload_front() {
-            Ok(()) => {
-                self.audit.append(0, owner, unix_ms(), &done("reload", "the password file was read again".into()));
-                Reply::Ok
+        let said = match self.reload_front() {
+            Ok(true) => "the password file was read again",
+            Ok(false) if !self.has_password_file() => "there is no password file to read",
+            Ok(false) => {
+                let message = "the password file is not read: it was not there when the coordinator started, so that has \
+                               no TCP front";
+                let next = "restart the coordinator: gpstop -a -m -M fast, then gpstart -a -m";
+                return Reply::Failed { message: message.into(), next: next.into() };
             }
             Err(error) => {
                 let message = format!("the password file is as it was: {error}");
-                Reply::Failed { message, next: format!("mend {}", super::front::PASSWORD_FILE) }
+                return Reply::Failed { message, next: format!("mend {}", super::front::PASSWORD_FILE) };
             }
-        }
+        };
+        self.audit.append(0, owner, unix_ms(), &done("reload", said.into()));
+        Reply::Ok
     }
 }
 
@@ -340,10 +349,10 @@ async fn end_of(outcome: &mut watch::Receiver<Option<Outcome>>) -> Option<Outcom
     outcome.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone())
 }
 
-fn failed(error: super::store::StoreError) -> Reply {
+fn failed(error: StoreError) -> Reply {
     let next = match &error {
-        super::store::StoreError::Setting(_) => "setting(\"NAME\", \"VALUE\")",
-        super::store::StoreError::NoContent(_) => "state()",
+        StoreError::Setting(_) => "setting(\"NAME\", \"VALUE\")",
+        StoreError::NoContent(_) => "state()",
         _ => "look at the coordinator's log",
     };
     Reply::Failed { message: error.to_string(), next: next.into() }

@@ -285,9 +285,13 @@ impl Coordinator {
         at_segments.saturating_add(u64::try_from(at_front).unwrap_or(u64::MAX))
     }
 
-    /// The front reads its password file again.
-    pub fn reload_front(&self) -> Result<(), crate::gateway::PasswordFileError> {
-        self.front.get().map_or(Ok(()), FrontHandle::reload)
+    /// The front reads its password file again; false where none listens for clients that have passwords.
+    pub fn reload_front(&self) -> Result<bool, crate::gateway::PasswordFileError> {
+        self.front.get().map_or(Ok(false), FrontHandle::reload)
+    }
+
+    fn has_password_file(&self) -> bool {
+        self.site.dir.parent().is_some_and(|dir| dir.join(front::PASSWORD_FILE).exists())
     }
 
     /// Serves clients until the cluster is stopped.

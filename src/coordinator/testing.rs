@@ -120,14 +120,17 @@ impl Cluster {
         drop(held);
         let fast = [("gp_fts_probe_interval", "200ms"), ("gp_fts_probe_timeout", probe_timeout)];
         let fast: Vec<_> = fast.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
-        Store::create(&dir.path().join(CATALOG_FILE), &rows, &fast).expect("a catalog");
+        // In the cluster's directory, as on a real one.
+        let own = dir.path().join("coordinator");
+        std::fs::create_dir(&own).expect("a directory of its own");
+        Store::create(&own.join(CATALOG_FILE), &rows, &fast).expect("a catalog");
         let world = World::default();
         world.format(&rows);
         let site = Site {
             cluster: "test".into(),
             cluster_id: "id".into(),
             drill: true,
-            dir: dir.path().into(),
+            dir: own,
             host: "cdw".into(),
             address: "127.0.0.1".into(),
             control_port: 0,

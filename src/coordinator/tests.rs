@@ -9,7 +9,7 @@ mod verify;
 use super::operations::{Answer, Watching};
 use super::testing::{Cluster, sibling};
 use super::*;
-use crate::cluster::{Intent, Outcome, OutcomeStatus, PairHealth, Plan, PlanStep, Selection, StepKind};
+use crate::cluster::{AuditQuery, Intent, Outcome, OutcomeStatus, PairHealth, Plan, PlanStep, Selection, StepKind};
 use crate::core::ids::{Content, Dbid, Epoch};
 use crate::core::report::{Phase, StopMode};
 use crate::core::transition::letters;
@@ -458,6 +458,12 @@ async fn the_endpoint_answers_requests_of_proven_clients() {
     assert_eq!(ended(&mut framed, Request::Kill { dbid: P, owner: None }).await, Reply::Ok);
     let Reply::State { state } = ended(&mut framed, Request::Probe).await else { panic!() };
     assert_eq!(state.pair(C0).unwrap().primary.dbid, M, "a probe returns when nothing is undecided");
+    // There is no front here. A password file that it does not read is not said to be read.
+    let reload = || Request::Reload { owner: owner() };
+    assert_eq!(ended(&mut framed, reload()).await, Reply::Ok);
+    std::fs::write(cluster.site.dir.parent().unwrap().join(front::PASSWORD_FILE), "").unwrap();
+    let reply = ended(&mut framed, reload()).await;
+    assert!(matches!(&reply, Reply::Failed { next, .. } if next.contains("restart the coordinator")), "{reply:?}");
     let stop = Request::Stop { mode: StopMode::Fast, owner: owner(), within_ms: None };
     assert!(matches!(ended(&mut framed, stop).await, Reply::Ended { .. }));
     tokio::time::timeout(LONG, serving).await.unwrap().unwrap();
@@ -476,6 +482,13 @@ async fn the_catalog_connection_reads_greenplum_s_names_and_writes_nothing() {
         assert!(state.contains("\"cluster\":\"test\""));
         let bad = db.query_row("SELECT segsh_recover('{\"contens\":[1]}')", [], |r| r.get::<_, String>(0));
         assert!(bad.unwrap_err().to_string().contains("contens"));
+        let refused = "SELECT segsh_recover('{\"dbids\":[99]}')";
+        let refused: String = db.query_row(refused, [], |r| r.get(0)).unwrap();
+        assert!(refused.contains("unknown_target"), "{refused}");
+        let query = AuditQuery { last: 10, ..AuditQuery::default() };
+        let lines = c.audit.read(&query).unwrap();
+        let noted = lines.last().map(|l| (l.owner.script.as_str(), l.verb.as_str(), l.status.clone()));
+        assert_eq!(noted, Some(("SQL", "recover", "refused".into())), "{lines:?}");
         db.query_row("SELECT count(*) FROM gp_segment_configuration", [], |r| r.get::<_, i64>(0)).unwrap()
     });
     assert_eq!(rows.await.unwrap(), 3);

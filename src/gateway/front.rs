@@ -102,12 +102,12 @@ impl FrontHandle {
         *self.sessions.borrow()
     }
 
-    /// Reads the password file again; from now on it counts. One that cannot be read changes nothing.
-    pub fn reload(&self) -> Result<(), PasswordFileError> {
-        if let Some((path, passwords)) = &self.passwords {
-            passwords.send_replace(Arc::new(PasswordFile::load(path)?));
-        }
-        Ok(())
+    /// Reads the password file again; from now on it counts. One that cannot be read changes nothing. False where there
+    /// is none to read, because the front does not listen on TCP.
+    pub fn reload(&self) -> Result<bool, PasswordFileError> {
+        let Some((path, passwords)) = &self.passwords else { return Ok(false) };
+        passwords.send_replace(Arc::new(PasswordFile::load(path)?));
+        Ok(true)
     }
 }
 

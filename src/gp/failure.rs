@@ -63,6 +63,11 @@ impl Failure {
         Failure { next: next.into(), ..self }
     }
 
+    /// Whether a question was not answered yes.
+    pub fn is_declined(&self) -> bool {
+        self.kind == Kind::Declined
+    }
+
     /// The process's exit code.
     pub fn exit(&self) -> i32 {
         if self.kind == Kind::Declined { DECLINED } else { ERROR }

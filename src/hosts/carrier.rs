@@ -12,6 +12,11 @@ pub trait Carrier: Send + Sync {
     /// The host's name.
     fn host_name(&self) -> &str;
 
+    /// Whether it is SSH that carries.
+    fn goes_over_ssh(&self) -> bool {
+        false
+    }
+
     /// Carries one request there and its answer back, in no more than this time.
     async fn carry(&self, request: HostRequest, within: Duration) -> Result<HostReply, NetError>;
 

@@ -63,6 +63,10 @@ impl<C: Carrier> Host for C {
         self.host_name()
     }
 
+    fn is_over_ssh(&self) -> bool {
+        self.goes_over_ssh()
+    }
+
     async fn ping(&self) -> Result<Pong, HostError> {
         match self.ask(HostRequest::Ping, ANSWER_WITHIN).await? {
             HostReply::Pong { pong } => Ok(pong),

@@ -18,6 +18,10 @@ use thiserror::Error;
 pub trait Host: Send + Sync {
     /// The host's name.
     fn name(&self) -> &str;
+    /// Whether it is asked over SSH, so that no agent of ours answers there.
+    fn is_over_ssh(&self) -> bool {
+        false
+    }
     /// Whether the host answers, and what runs there.
     async fn ping(&self) -> Result<Pong, HostError>;
     /// Writes the segment's configuration and starts its process; returns its process id once it

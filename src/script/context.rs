@@ -46,6 +46,8 @@ pub struct Context {
     /// What a dry run has come to; it outlives a line, as the cluster's own state would.
     pub(super) rehearsal: Rehearsal,
     pub(super) ops: RefCell<Vec<OpRecord>>,
+    /// This script changed something that is no operation, such as a setting.
+    pub(super) changed_else: Cell<bool>,
     pub(super) grants: RefCell<Vec<Grant>>,
     /// Set by `exit(n)`: like the interrupt it is raised again at every operation, because a closure
     /// run by a native function would otherwise let a script catch it.
@@ -108,6 +110,7 @@ impl Context {
     /// Forgets what belonged to the script before.
     pub(super) fn begin_script(&self) {
         self.ops.borrow_mut().clear();
+        self.changed_else.set(false);
         self.grants.borrow_mut().clear();
         self.exit.set(None);
         self.told.replace(None);

@@ -84,6 +84,8 @@ pub struct ScriptError {
     pub kind: ErrorKind,
     /// What this script changed before the error.
     pub changed_before: Vec<OpRecord>,
+    /// It changed something else, too, that is no operation: a setting, rows of a table.
+    pub changed_else: bool,
 }
 
 impl std::error::Error for ScriptError {}
@@ -117,6 +119,7 @@ impl ScriptError {
             call_stack: Vec::new(),
             kind,
             changed_before: Vec::new(),
+            changed_else: false,
         }
     }
 

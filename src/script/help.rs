@@ -125,19 +125,19 @@ pub const EXIT_CODES: &[(i32, &str)] = &[
     (1, "a script error: what it says, how it is written, or what it called"),
     (2, "the command line is wrong"),
     (3, "a dry run found nothing to do"),
-    (4, "refused or declined: nothing was changed"),
+    (4, "refused or declined: the call that ended so changed nothing"),
     (5, "partial: some of it is done and the rest is named"),
     (6, "unknown, timed out, or it cannot happen; look with state()"),
     (7, "no connection to the cluster, or only its last catalog was there"),
     (8, "locked by another administrator's operation"),
-    (9, "a check says no: verify(), segsh check, segsh test, state --check"),
+    (9, "a check says no: verify(), segsh check, segsh test, state --check, segsh ping"),
     (130, "interrupted"),
 ];
 
 /// The codes of errors that are not refusals.
 pub const ERROR_CODES: &[(&str, &str)] = &[
     ("partial", "part of what was asked for is done; the refusals name the rest. Exit 5."),
-    ("refused", "nothing was changed; every refusal has its own code. Exit 4."),
+    ("refused", "the call changed nothing; every refusal has its own code. Exit 4."),
     ("declined", "the confirmation was not given. Exit 4."),
     ("unknown", "the end of the operation was not seen; look with state(). Exit 6."),
     ("timed_out", "it was not so within `timeout`; what runs goes on. Exit 6."),

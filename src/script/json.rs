@@ -215,8 +215,8 @@ pub fn sql_json(value: &SqlValue) -> Value {
 /// What `ping` found.
 pub fn ping_json(p: &PingResult) -> Value {
     json!({
-        "host": p.host, "address": p.address, "ok": p.ok, "rtt_us": p.rtt_us, "cause": p.cause,
-        "message": p.message,
+        "host": p.host, "address": p.address, "over_ssh": p.over_ssh, "ok": p.ok, "rtt_us": p.rtt_us,
+        "cause": p.cause, "message": p.message,
     })
 }
 

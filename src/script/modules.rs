@@ -2,6 +2,8 @@
 //! outside of them, and no file that others can write.
 
 use super::context::Context;
+use super::near::is_it;
+use super::thrown::Thrown;
 use rhai::{AST, Engine, EvalAltResult, Module, ModuleResolver, Position, Scope, Shared, Stmt};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -58,6 +60,8 @@ fn first_line(text: &str) -> String {
 
 /// Whatever is imported under this prefix is a procedure, built in or of the site.
 const PROCEDURE: &str = "procedure/";
+/// The code of a name that no procedure has.
+pub const UNKNOWN_PROCEDURE: &str = "unknown_procedure";
 /// What a module must have to be a procedure, each with one parameter: its options.
 const PROCEDURE_FUNCTIONS: [&str; 2] = ["plan", "run"];
 
@@ -198,10 +202,21 @@ impl Resolver {
         !matches!(self.file_of(name, &self.site_folders()), Err(ModuleError::NotFound { .. } | ModuleError::Outside(_)))
     }
 
+    /// The error of a name that no procedure has.
+    pub fn unknown_procedure(&self, name: &str) -> Thrown {
+        let near = is_it(name, self.procedures().iter().map(|p| p.name.as_str()));
+        Thrown::script(UNKNOWN_PROCEDURE, format!("there is no procedure `{name}`{near}")).next("procedures()")
+    }
+
     /// Compiles a module's text and checks that it holds functions only.
     pub fn compile(&self, engine: &Engine, name: &str) -> Result<AST, Box<EvalAltResult>> {
-        let thrown = |error: ModuleError| super::thrown::Thrown::script("module", error.to_string()).into();
-        let (file, text) = self.source(name).map_err(thrown)?;
+        let thrown = |error: ModuleError| Thrown::script("module", error.to_string()).into();
+        let (file, text) = self.source(name).map_err(|error| match (error, name.strip_prefix(PROCEDURE)) {
+            (ModuleError::NotFound { .. } | ModuleError::Outside(_), Some(procedure)) => {
+                self.unknown_procedure(procedure).into()
+            }
+            (error, _) => thrown(error),
+        })?;
         self.context.sources.borrow_mut().insert(file.clone(), text.clone());
         let mut ast = engine
             .compile(&text)

@@ -67,12 +67,15 @@ impl Context {
         }
     }
 
-    /// In a dry run a change that has no plan is only named; true says that it must not be made.
+    /// In a dry run a change that has no plan is only named; true says that it must not be made. Otherwise it is about to
+    /// be made, so that what is refused behind it is not told that nothing was changed.
     pub(super) fn only_names(&self, call: impl FnOnce() -> String) -> bool {
         if self.dry_run.get() {
             let call = call();
             self.ui.note(&format!("would do: {call}"));
             self.rehearsal.seen.borrow_mut().others.push(call);
+        } else {
+            self.changed_else.set(true);
         }
         self.dry_run.get()
     }

@@ -100,6 +100,7 @@ impl Session {
             renderer: config.renderer,
             dry_run: Cell::new(config.dry_run),
             rehearsal: Rehearsal::default(),
+            changed_else: Cell::new(false),
             ops: RefCell::default(),
             grants: RefCell::default(),
             exit: Cell::new(None),
@@ -305,7 +306,7 @@ impl Session {
         if self.context.ui.interrupted() {
             let ended = result.as_ref().ok().and_then(|r| r.as_ref().err());
             let interrupted = ScriptError::interrupted_by(ended.map(|e| &**e));
-            return Err(Box::new(ScriptError { changed_before: ops, ..interrupted }));
+            return Err(Box::new(self.with_changes(ops, interrupted)));
         }
         match result {
             Ok(Ok(value)) => {
@@ -315,7 +316,7 @@ impl Session {
             Ok(Err(error)) => Err(Box::new(self.script_error(name, *error, ops))),
             Err(_) => {
                 let thrown = Thrown::script("internal", "the script engine failed; this is a defect of segsh");
-                Err(Box::new(ScriptError { changed_before: ops, ..ScriptError::new(ErrorKind::Runtime, thrown) }))
+                Err(Box::new(self.with_changes(ops, ScriptError::new(ErrorKind::Runtime, thrown))))
             }
         }
     }
@@ -327,7 +328,11 @@ impl Session {
             terminated if is_terminated(&terminated) => ScriptError::interrupted_by(Some(&terminated)),
             other => ScriptError::runtime(other, name, &sources, &[self.names(), self.lent.clone()].concat()),
         };
-        ScriptError { changed_before: ops, ..error }
+        self.with_changes(ops, error)
+    }
+
+    fn with_changes(&self, changed_before: Vec<OpRecord>, error: ScriptError) -> ScriptError {
+        ScriptError { changed_before, changed_else: self.context.changed_else.get(), ..error }
     }
 
     fn was_told(&self, value: &Dynamic) -> bool {

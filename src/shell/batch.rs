@@ -40,6 +40,8 @@ pub enum Judgement {
     Check,
     /// What the utility says itself.
     Utility,
+    /// Whether a host answered.
+    Answer,
 }
 
 /// Exit code of a state: 7 from the last catalog, 9 when it is checked and something is wrong.
@@ -53,6 +55,11 @@ pub fn state_exit(state: &State, check: bool) -> i32 {
         (Some(_), true) if !fine => 9,
         _ => 0,
     }
+}
+
+/// Exit code of a ping: 9 when the host does not answer.
+pub fn answer_exit(answer: &Value) -> i32 {
+    if answer["ok"] == false { 9 } else { 0 }
 }
 
 /// Exit code of a plan that was only made: 4 refused, 3 nothing to do, 0 something would be done.
@@ -89,6 +96,8 @@ impl Judgement {
             Judgement::DryRun => value.plan.as_ref().map_or(0, plan_exit),
             Judgement::State => value.state.as_ref().map_or(0, |s| state_exit(s, false)),
             Judgement::Check => value.state.as_ref().map_or(0, |s| state_exit(s, true)),
+            // Not 7, which is of the cluster itself.
+            Judgement::Answer => answer_exit(&value.json),
             Judgement::Utility => value.json["exit"].as_i64().and_then(|n| i32::try_from(n).ok()).unwrap_or(0),
         }
     }
@@ -179,13 +188,14 @@ impl Batch {
     /// The last event says how the process ends.
     fn end(&self, code: i32) -> i32 {
         self.ui.output().event("end", json!({ "exit": code }));
-        code
+        self.ui.output().judged(code)
     }
 
     fn fail(&self, mut failure: Failure) -> i32 {
         let signals = self.ui.signals();
-        if self.ui.output().is_gone() && !signals.interrupted() {
-            // The script was ended because nobody reads any more, which is success.
+        if self.ui.output().is_gone() && failure.view.code == "interrupted" && !signals.interrupted() {
+            // The script was ended because nobody reads any more, which is success. What failed by itself has failed,
+            // whoever reads it.
             return 0;
         }
         if signals.timed_out() {
@@ -361,6 +371,12 @@ mod tests {
         assert_eq!(state_exit(&broken(), false), 0);
         assert_eq!(state_exit(&broken(), true), 9);
         assert_eq!(state_exit(&coordinator_down(), false), 7);
+    }
+
+    #[test]
+    fn a_host_that_does_not_answer_is_a_check_that_says_no() {
+        assert_eq!(answer_exit(&json!({ "ok": true, "cause": "" })), 0);
+        assert_eq!(answer_exit(&json!({ "ok": false, "cause": "refused" })), 9);
     }
 
     #[test]

@@ -89,6 +89,7 @@ pub fn view(error: ScriptError) -> ErrorView {
         more: more(&error.message),
         verb: error.verb,
         running: error.changed_before.iter().filter_map(still_runs).collect(),
+        changed_else: error.changed_else || error.changed_before.iter().any(is_unnumbered_change),
         changed_before: error.changed_before.iter().filter_map(changed).collect(),
         calls: error
             .call_stack
@@ -126,7 +127,12 @@ fn still_runs(record: &OpRecord) -> Option<i64> {
     record.op.filter(|_| runs)
 }
 
-/// What never became an operation changed nothing.
+/// A change that the coordinator has no number for, such as a restart of everything.
+fn is_unnumbered_change(record: &OpRecord) -> bool {
+    record.op.is_none() && !matches!(record.status, OutcomeStatus::Refused | OutcomeStatus::Declined)
+}
+
+/// What never became an operation is in no list of operations.
 fn changed(record: &OpRecord) -> Option<Changed> {
     let contents: Vec<Content> = record.contents.iter().map(|c| Content(*c)).collect();
     Some(Changed {

@@ -1,9 +1,12 @@
-//! Stdout: data and nothing else, and a reader that went away is no failure.
+//! Stdout: data and nothing else. A reader that went away is no failure; data that could not be written is one.
 
 use super::document::event;
 use serde_json::Value;
 use std::cell::{Cell, RefCell};
 use std::io::{self, Write};
+
+/// Exit code of a run whose data could not be written: that of error `io`.
+const NOT_WRITTEN: i32 = 1;
 
 /// Where `print(...)` and rendered values go.
 #[derive(Debug, Default)]
@@ -11,7 +14,10 @@ pub struct Output {
     manner: Manner,
     /// `Some` while lines are held back, to be drawn together with what comes of them.
     held: RefCell<Option<String>>,
+    /// Nobody reads any more.
     gone: Cell<bool>,
+    /// Why data was lost, though somebody reads.
+    failed: RefCell<Option<io::Error>>,
 }
 
 /// How data reaches stdout.
@@ -94,16 +100,30 @@ impl Output {
 
     /// A screen, which brings its line ends, written even when lines are kept.
     pub fn write(&self, text: &str) {
-        if self.gone.get() {
+        // Behind what was lost nothing is written, or a reader would take a part for the whole.
+        if self.gone.get() || self.failed.borrow().is_some() {
             return;
         }
         let mut stdout = io::stdout().lock();
-        let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
-        if let Err(error) = written {
-            if error.kind() != io::ErrorKind::BrokenPipe {
-                tracing::warn!(%error, "stdout cannot be written");
-            }
-            self.gone.set(true);
+        match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.gone.set(true),
+            Err(error) => drop(self.failed.replace(Some(error))),
+        }
+    }
+
+    /// Says on stderr that data was lost, if it was. What is written from here on is tried again.
+    pub fn complain(&self) -> bool {
+        let Some(error) = self.failed.take() else { return false };
+        say(&format!("error[io]: stdout can't be written: {error}"));
+        true
+    }
+
+    /// The exit code of a run that is over: what did all it was asked has failed when its data was lost.
+    pub fn judged(&self, exit: i32) -> i32 {
+        match (self.complain(), exit) {
+            (true, 0) => NOT_WRITTEN,
+            (_, exit) => exit,
         }
     }
 

@@ -132,7 +132,10 @@ impl<'a> Repl<'a> {
                 Err(ReadlineError::Eof) => Entry::Leave,
                 Err(error) => return Err(error.into()),
             };
-            if let Some(code) = self.obey(entry) {
+            let code = self.obey(entry);
+            // A person reads on, and says what they were to see again.
+            self.ui.output().complain();
+            if let Some(code) = code {
                 return Ok(code);
             }
         }

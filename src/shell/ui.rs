@@ -162,11 +162,19 @@ impl ShellUi {
             let terminal = self.manner.interactive.then(|| self.screens.style().clone());
             return Box::new(RestartWatch::new(signals, terminal, self.manner.quiet));
         }
-        if self.manner.interactive && !self.manner.quiet {
-            let style = self.screens.style().clone();
-            Box::new(TerminalWatch::new(signals, style))
-        } else {
-            Box::new(BatchWatch::new(signals, self.manner.quiet))
+        match self.terminal_watch() {
+            Some(watch) => Box::new(watch),
+            None => Box::new(BatchWatch::new(signals, self.manner.quiet)),
+        }
+    }
+
+    /// Where a person sits Ctrl-C is a question, `-q` or not.
+    fn terminal_watch(&self) -> Option<TerminalWatch> {
+        let (signals, style) = (self.signals.clone(), self.screens.style());
+        match (self.manner.interactive, self.manner.quiet) {
+            (false, _) => None,
+            (true, false) => Some(TerminalWatch::new(signals, style)),
+            (true, true) => Some(TerminalWatch::quiet(signals, style)),
         }
     }
 }
@@ -205,11 +213,9 @@ impl Ui for ShellUi {
     }
 
     fn follower(&self) -> Box<dyn Observer> {
-        let signals = self.signals.clone();
-        if self.manner.interactive && !self.manner.quiet {
-            Box::new(TerminalWatch::new(signals, self.screens.style()))
-        } else {
-            Box::new(BatchWatch::attached(signals, self.manner.quiet))
+        match self.terminal_watch() {
+            Some(watch) => Box::new(watch),
+            None => Box::new(BatchWatch::attached(self.signals.clone(), self.manner.quiet)),
         }
     }
 

@@ -163,7 +163,8 @@ pub(super) fn say(lines: &[String]) {
     }
 }
 
-/// For a terminal: a line for each content that is redrawn, above it the stages that are over.
+/// For a terminal: a line for each content that is redrawn, above it the stages that are over. One that is quiet draws
+/// nothing, and asks all the same what Ctrl-C means.
 pub struct TerminalWatch {
     signals: Signals,
     style: Style,
@@ -189,9 +190,27 @@ impl TerminalWatch {
         watch
     }
 
+    /// Draws nothing: only Ctrl-C is answered.
+    pub fn quiet(signals: Signals, style: Style) -> TerminalWatch {
+        TerminalWatch::drawn_on(ProgressDrawTarget::hidden(), signals, style)
+    }
+
     fn without_hint(signals: Signals, style: Style) -> TerminalWatch {
-        let lines = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
+        TerminalWatch::drawn_on(ProgressDrawTarget::stderr(), signals, style)
+    }
+
+    fn drawn_on(target: ProgressDrawTarget, signals: Signals, style: Style) -> TerminalWatch {
+        let lines = MultiProgress::with_draw_target(target);
         TerminalWatch { signals, style, lines, contents: BTreeMap::new(), hint: None }
+    }
+
+    /// What became of Ctrl-C is said where nothing is drawn, too.
+    fn answer(&self, said: String) {
+        if self.lines.is_hidden() {
+            return say(&[said]);
+        }
+        // A terminal that can't be written to loses a line and nothing else.
+        let _ = self.lines.println(said);
     }
 
     fn show(&mut self, content: &ContentProgress, elapsed_ms: i64) {
@@ -232,7 +251,7 @@ impl TerminalWatch {
             }
             Control::Cancel => format!("cancelling operation {op}"),
         };
-        let _ = self.lines.println(said);
+        self.answer(said);
         control
     }
 }

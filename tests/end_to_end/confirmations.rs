@@ -7,7 +7,7 @@ use crate::support::wait::secs;
 use crate::support::{Cluster, processes, wait_for};
 
 const REVERSIBLE: &str = "Go on? [y/N] ";
-const DECLINED: &str = "Nothing was changed";
+const DECLINED: &str = "it changed nothing";
 
 fn lose_mirror(cluster: &Cluster, content: i64) {
     processes::kill(cluster.status().pair(content).mirror.running());

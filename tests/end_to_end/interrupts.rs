@@ -1,5 +1,6 @@
 //! Ctrl-C while a call waits for somebody else: the shell answers at once, and says what is left.
 
+use crate::during_recovery::{await_held, hold};
 use crate::support::{Cluster, processes};
 use rustix::process::Signal;
 use std::io::{BufRead, BufReader, Lines, Read};
@@ -98,4 +99,20 @@ fn a_restart_of_everything_that_is_cancelled_leaves_it_stopped_and_says_so() {
     assert!(words.contains("was not started again"), "{said}");
     cluster.lifecycle("status", &[]).exits(7);
     cluster.lifecycle("start", &[]).ok();
+}
+
+#[test]
+fn an_operation_whose_coordinator_dies_has_an_end_that_was_not_seen_and_can_be_attached_to() {
+    let cluster = Cluster::new(1);
+    cluster.fail_over(0);
+    hold(&cluster, "data_copy");
+    let mut running = Running::start(&cluster, &["--yes", "-e", "recover()"]);
+    running.until("progress");
+    await_held(&cluster, "data copy");
+    processes::kill(cluster.status().coordinator.pid.expect("it runs"));
+    let (code, said) = running.end();
+    assert_eq!(code, Some(6), "{said}");
+    let words = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("the end of operation") && words.contains("then attach("), "{said}");
+    assert!(words.contains("still running: operation"), "{said}");
 }

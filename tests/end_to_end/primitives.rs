@@ -112,8 +112,11 @@ fn ping_answers_for_a_host_and_refuses_one_that_is_not_there() {
     let cluster = Cluster::new(1);
     assert_eq!(cluster.script(r#"print(ping("sdw1").ok)"#).ok().text(), "true");
     assert_ne!(cluster.script(r#"ping("sdw77")"#).code, 0);
+    cluster.segsh(&["ping", "sdw2"]).ok();
     cluster.script(r#"fault::stop_host("sdw2")"#).ok();
     assert_eq!(cluster.script(r#"print(ping("sdw2").ok)"#).ok().text(), "false");
+    // As a command it is a check, and the document is the same.
+    assert_eq!(cluster.segsh(&["ping", "sdw2", "--json"]).exits(9).json()["value"]["ok"], false);
 }
 
 #[test]

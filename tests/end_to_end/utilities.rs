@@ -119,6 +119,10 @@ fn gprecoverseg_ends_with_the_rows_being_copied_and_tells_the_truth_by_its_exit_
     cluster.wait_for_pair(1, TRACKING, secs(20));
     recover(&["-aF"]).ok().says("= Full");
     cluster.wait_for_pair(1, SYNCHRONIZED, secs(30));
+    // Its line is written when the old copy is gone, too.
+    wait_for("the line of the audit log", secs(30), || {
+        cluster.eval("audit(#{ verb: \"full_recover\" }).len()").ok().text() == "1"
+    });
     let audit = cluster.eval("audit(#{ verb: \"full_recover\" })[0].confirmed").ok();
     assert_eq!(audit.text(), "-a");
 
@@ -137,7 +141,7 @@ fn gpstop_and_gpstart_stop_and_start_the_cluster_and_skip_what_is_marked_down() 
     let (gpstop, gpstart) = (link(&cluster, "gpstop"), link(&cluster, "gpstart"));
     let stop = |words: &[&str]| cron(&cluster, &gpstop, "MASTER_DATA_DIRECTORY", &coordinator, words);
     let start = |words: &[&str]| cron(&cluster, &gpstart, "COORDINATOR_DATA_DIRECTORY", cluster.dir(), words);
-    stop(&["-u"]).ok().says("the password file was read again");
+    stop(&["-u"]).ok().says("password file was read again");
     // Nobody can be asked, and a smart stop does not end anybody's session.
     stop(&[]).exits(4).says("User abort requested, Exiting...");
     let mut session = cluster.content(0);

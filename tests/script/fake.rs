@@ -9,7 +9,7 @@ use segsh::script::ui::{Answer, Damage, Renderer, Reply, Ui};
 use segsh::script::{Session, SessionConfig};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Four contents on two hosts, all well: primaries 2..5, mirrors 6..9.
@@ -187,6 +187,12 @@ pub struct Fake {
     pub running: Mutex<Vec<OperationInfo>>,
     /// Changes that were refused or declined before they were asked for.
     pub not_done: Mutex<Vec<String>>,
+    /// The coordinator goes away behind the beginning of every operation.
+    pub goes_away: AtomicBool,
+    /// Hosts are asked over SSH.
+    pub over_ssh: AtomicBool,
+    /// Who acts, as it was told last.
+    acting: Mutex<Acting>,
     next_op: AtomicI64,
 }
 
@@ -198,6 +204,9 @@ impl Fake {
             sessions: AtomicI64::new(0),
             running: Mutex::default(),
             not_done: Mutex::default(),
+            goes_away: AtomicBool::new(false),
+            over_ssh: AtomicBool::new(false),
+            acting: Mutex::default(),
             next_op: AtomicI64::new(116),
         })
     }
@@ -262,6 +271,10 @@ impl Cluster for Fake {
     fn apply(&self, plan: &Plan, wait: bool, observer: &mut dyn Observer) -> Result<Outcome, ClusterError> {
         let contents: Vec<String> = plan.steps.iter().map(|s| s.content.to_string()).collect();
         self.called(format!("{} {}", plan.verb(), contents.join(",")));
+        if self.goes_away.load(Ordering::Relaxed) {
+            let message = "its end was not seen".into();
+            return Ok(Outcome { message, segments: Vec::new(), ..self.outcome(plan, OutcomeStatus::Unknown) });
+        }
         if !wait {
             return Ok(self.outcome(plan, OutcomeStatus::Started));
         }
@@ -292,13 +305,15 @@ impl Cluster for Fake {
         self.sql(SqlTarget::Catalog, text, params)
     }
     fn ping(&self, host: &str) -> Result<PingResult, ClusterError> {
-        let ok = Fake::state(self).host(host).is_some_and(|h| h.alive);
+        let known = Fake::state(self).host(host).cloned();
+        let ok = known.as_ref().is_some_and(|h| h.alive);
         Ok(PingResult {
             host: host.into(),
             address: "127.0.0.1".into(),
+            over_ssh: self.over_ssh.load(Ordering::Relaxed),
             ok,
             rtt_us: ok.then_some(50),
-            cause: if ok { String::new() } else { "refused".into() },
+            cause: known.filter(|_| !ok).map(|h| h.cause).unwrap_or_default(),
             message: if ok { String::new() } else { "connection refused".into() },
         })
     }
@@ -324,12 +339,18 @@ impl Cluster for Fake {
         Ok(Evidence { content, now: vec!["primary dbid 2".into()], seen: vec![seen], decisions: vec![decided] })
     }
     fn not_done(&self, outcome: &Outcome, plan: &str) {
-        assert!(!plan.is_empty(), "a plan has an id");
+        let has_none = ["stop", "start"].contains(&outcome.verb.as_str());
+        assert!(plan.is_empty() == has_none, "a plan has an id, and a call without one has none");
+        let confirmed = self.acting.lock().expect("acting").confirmed.clone();
+        assert_eq!(confirmed, "", "what was not done was confirmed by nobody");
         self.not_done.lock().expect("not done").push(format!("{} {}", outcome.verb, outcome.status.word()));
     }
     fn operations(&self, _last: usize, op: Option<i64>) -> Result<Vec<OperationInfo>, ClusterError> {
         let running = self.running.lock().expect("operations");
         Ok(running.iter().filter(|info| op.is_none_or(|op| info.id == op)).cloned().collect())
+    }
+    fn acting_as(&self, acting: Acting) {
+        *self.acting.lock().expect("acting") = acting;
     }
     fn fault(&self, fault: &Fault) -> Result<(), ClusterError> {
         self.called(format!("{fault:?}"));
@@ -415,6 +436,9 @@ impl Ui for Person {
     }
     fn ended(&self, _outcome: &Outcome) {
         self.told.set(self.told.get() + 1);
+    }
+    fn confirmed(&self) -> String {
+        "--yes".into()
     }
     fn print(&self, text: &str) {
         self.printed.borrow_mut().push(text.into());

@@ -5,6 +5,7 @@ mod changes;
 mod check;
 mod differences;
 mod errors;
+mod examples;
 mod explanations;
 mod fake;
 mod hooks;

@@ -162,7 +162,25 @@ fn what_is_refused_or_declined_before_it_is_asked_for_is_written_down() {
     assert_eq!(written("let p = plan_recover(); recover(); p.apply()", Answer::Yes, false), ["recover refused"]);
     assert_eq!(written("recover()", Answer::No, false), ["recover declined"]);
     assert_eq!(written("confirm(plan_recover())", Answer::No, false), ["confirm declined"]);
+    // How the call before was confirmed is nobody's answer to the next: the cluster of these tests holds it to that.
+    let refused = "rebalance(#{ dbids: 99, raise: false })";
+    assert_eq!(written(&format!("recover(); {refused}"), Answer::Yes, false), ["rebalance refused"]);
+    let stale = "let p = plan_rebalance(#{ dbids: 99 }); recover(); p.apply(#{ raise: false })";
+    assert_eq!(written(stale, Answer::Yes, false), ["rebalance refused"]);
+    let vetoed = "before(\"*\", |p| { throw 1 }); ";
+    for (text, line) in [
+        ("gprecoverseg(\"\")", "recover declined"),
+        ("gpstop(\"-M fast\")", "stop declined"),
+        ("gpstop(\"-r\")", "restart declined"),
+        (&*format!("{vetoed}gprecoverseg(\"-a\")"), "recover refused"),
+        (&*format!("{vetoed}gpstop(\"-a -r\")"), "restart refused"),
+        (&*format!("recover(); {vetoed}gpstop(\"-a -r\")"), "restart refused"),
+    ] {
+        let lines = written(text, Answer::Yes, false);
+        assert_eq!(lines.last().map(String::as_str), Some(line), "{text}: {lines:?}");
+    }
     let none: [&str; 0] = [];
+    assert_eq!(written("gpstop(\"-a -M fast\"); gpstart(\"\")", Answer::Yes, false), none, "nobody is there to write");
     assert_eq!(written("recover()", Answer::Yes, false), none, "the coordinator writes it down");
     assert_eq!(written("plan_recover(#{ dbids: 99 })", Answer::Yes, false), none, "a plan asks for nothing");
     assert_eq!(written("recover(#{ dbids: 99 })", Answer::Yes, true), none, "nor does a dry run");

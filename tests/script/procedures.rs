@@ -59,6 +59,10 @@ fn a_site_s_own_procedures_are_listed_and_run_beside_the_built_in_ones() {
     let error = bench.error("procedure(\"heel\")");
     assert!(error.code == "unknown_procedure" && error.message.contains("is it `heal`?"), "{error}");
     assert_eq!(bench.error("procedure(\"../heal\")").code, "unknown_procedure");
+    // As `segsh run --dry-run` asks for its plan.
+    let error = bench.error("import \"procedure/haal\" as p; p::plan(#{})");
+    assert_eq!((error.code.as_str(), error.next.as_str()), ("unknown_procedure", "procedures()"));
+    assert!(error.message.contains("is it `heal`?"), "{error}");
 }
 
 #[test]
@@ -75,6 +79,16 @@ fn recovery_with_mirroring_recovers_all_asks_once_and_is_idempotent() {
 }
 
 #[test]
+fn a_recovery_that_is_shown_is_of_the_content_that_was_named_and_of_no_other() {
+    let mut state = healthy();
+    state.lose_mirror(1);
+    let mut bench = Bench::new(state);
+    bench.eval("procedure(\"recovery_process\", #{ content: 0 })");
+    assert!(bench.person.asked.borrow().is_empty(), "content 0 is synchronized: there is nothing to do");
+    assert_eq!(bench.error("procedure(\"recovery_process\", #{ content: 9 })").exit, 1);
+}
+
+#[test]
 fn recovery_with_mirroring_names_the_host_that_does_not_answer() {
     let mut state = healthy();
     state.fail_over(0);
@@ -85,6 +99,35 @@ fn recovery_with_mirroring_names_the_host_that_does_not_answer() {
     assert!(error.position.is_some_and(|p| p.file == "std/steps"));
     assert_eq!(error.next, "fault::start_host(\"sdw1\"); then run this again");
     assert!(bench.fake.calls().iter().all(|c| c == "probe"), "nothing was begun");
+}
+
+#[test]
+fn what_to_do_about_a_host_depends_on_why_it_does_not_answer_and_on_how_it_is_asked() {
+    let next = |cause: &str, over_ssh: bool| {
+        let mut state = healthy();
+        state.drill = false;
+        state.fail_over(0);
+        state.host_down("sdw1");
+        state.hosts[0].cause = cause.into();
+        let mut bench = Bench::new(state);
+        bench.fake.over_ssh.store(over_ssh, std::sync::atomic::Ordering::Relaxed);
+        run(&mut bench, "recover_with_mirroring").expect_err(cause).next
+    };
+    for (cause, over_ssh, says) in [
+        ("refused", false, "its agent is not: segsh start -c demo"),
+        ("refused", true, "its sshd is not"),
+        ("login", false, "its key file"),
+        ("login", true, "authorized_keys"),
+        ("host_key_unknown", true, "ssh-keyscan, into known_hosts"),
+        ("host_key_changed", true, "why its host key changed"),
+        ("program", true, "segsh start -c demo copies it there again"),
+        ("timeout", true, "restart the machine"),
+    ] {
+        let next = next(cause, over_ssh);
+        assert!(next.contains(says), "{cause}: {next}");
+        let restarts = next.contains("restart the machine");
+        assert_eq!(restarts, cause == "timeout", "{cause}: {next}");
+    }
 }
 
 #[test]

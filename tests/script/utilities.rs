@@ -164,3 +164,15 @@ fn a_dry_run_stops_and_starts_nothing() {
     assert_eq!(bench.eval("gpstop(\"-ar -M fast\"); gpstop(\"-u\"); gpstart(\"-a\").exit"), "0");
     assert_eq!(bench.fake.calls(), Vec::<String>::new());
 }
+
+#[test]
+fn a_recovery_whose_end_was_not_seen_is_not_done() {
+    let mut state = healthy();
+    state.fail_over(2);
+    let mut bench = Bench::new(state);
+    bench.fake.goes_away.store(true, std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(bench.eval("gprecoverseg(\"-a\", #{ raise: false }).exit"), "1");
+    let printed = bench.person.printed.borrow().join("\n");
+    assert!(printed.contains("REASON: its end was not seen"), "{printed}");
+    assert!(!printed.contains("Done updating primaries"), "{printed}");
+}

@@ -268,8 +268,7 @@ pub fn status(invocation: &Invocation, dir: &Path) -> i32 {
     let exit = if state.coordinator.pid.is_some() { Exit::Done } else { Exit::Unreachable }.process_code();
     if invocation.json {
         // The bare state, as documented: what reads it knows no envelope.
-        tell.bare(&state_json(&state));
-        return exit;
+        return tell.bare_value(&state_json(&state), exit);
     }
     tell.text(&Screens::new(terminal::stdout_style(), cluster.name()).state(&state));
     tell.value("state", state_json(&state), exit)

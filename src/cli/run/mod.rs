@@ -73,8 +73,9 @@ fn person(invocation: &Invocation, action: &Action) -> i32 {
 
 /// A text for stdout; a reader that went away is no failure.
 fn written(text: &str) -> i32 {
-    crate::shell::output::Output::to_stdout().write(text);
-    Exit::Done.process_code()
+    let output = crate::shell::output::Output::to_stdout();
+    output.write(text);
+    output.judged(Exit::Done.process_code())
 }
 
 /// The cluster that is named, by the flag or the environment.

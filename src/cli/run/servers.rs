@@ -63,8 +63,9 @@ pub fn host_do(args: &[OsString]) -> i32 {
     };
     match done {
         Ok(line) => {
-            crate::shell::output::Output::to_stdout().write(&format!("{line}\n"));
-            super::Exit::Done.process_code()
+            let output = crate::shell::output::Output::to_stdout();
+            output.write(&format!("{line}\n"));
+            output.judged(super::Exit::Done.process_code())
         }
         Err(error) => {
             say(&error.to_string());

@@ -9,7 +9,7 @@ use crate::shell::document::{envelope, failure};
 use crate::shell::output::{Output, say};
 use serde_json::{Value, json};
 
-/// Says how a command ended, once. A reader of stdout that went away is no failure.
+/// Says how a command ended, once. A reader of stdout that went away is no failure; data that was lost is.
 pub struct Tell {
     json: bool,
     output: Output,
@@ -40,8 +40,14 @@ impl Tell {
     }
 
     /// A document as it is, for what has a form of its own.
-    pub fn bare(&self, document: &Value) {
+    fn bare(&self, document: &Value) {
         self.output.write(&format!("{document}\n"));
+    }
+
+    /// The end of a command whose document has a form of its own; its exit code.
+    pub fn bare_value(&self, document: &Value, exit: i32) -> i32 {
+        self.bare(document);
+        self.output.judged(exit)
     }
 
     /// The end of a command that did what it was asked; its exit code.
@@ -61,7 +67,7 @@ impl Tell {
             self.output.event("value", json!({ "kind": kind, "value": value }));
             self.output.event("end", json!({ "exit": exit }));
         }
-        exit
+        self.output.judged(exit)
     }
 
     /// What kept a command from being done, in the words that a person was told; its exit code.
@@ -74,7 +80,7 @@ impl Tell {
             self.output.event("error", json!({ "kind": "error", "value": document["value"] }));
             self.output.event("end", json!({ "exit": exit }));
         }
-        exit
+        self.output.judged(exit)
     }
 
     /// Says on stderr what kept a command from being done, and in the document.

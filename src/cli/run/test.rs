@@ -40,18 +40,12 @@ pub fn test(invocation: &Invocation, path: &Path, filters: &[String]) -> i32 {
         None => {
             let mut demos = Demos { quiet: invocation.quiet, signals: signals.clone(), demo: None };
             let report = run(&tell, &suite, &mut demos, &signals);
-            if let Err(why) = demos.end() {
-                say(&why);
-            }
-            ended(&tell, &report)
+            ended(&tell, left_as(report, demos.end()))
         }
         Some(name) => match Named::open(invocation, &tell, name, &signals) {
             Ok(mut named) => {
                 let report = run(&tell, &suite, &mut named, &signals);
-                if let Err(why) = named.end() {
-                    say(&why);
-                }
-                ended(&tell, &report)
+                ended(&tell, left_as(report, named.end()))
             }
             Err(code) => code,
         },
@@ -66,9 +60,18 @@ fn run(tell: &Tell, suite: &Suite, clusters: &mut dyn Clusters, signals: &Signal
     })
 }
 
-fn ended(tell: &Tell, report: &Report) -> i32 {
+/// What could not be cleared away is part of the report.
+fn left_as(mut report: Report, cleared: Result<(), String>) -> Report {
+    report.left = cleared.err();
+    report
+}
+
+fn ended(tell: &Tell, report: Report) -> i32 {
+    if let Some(why) = &report.left {
+        say(why);
+    }
     tell.text(&report.summary(&terminal::stdout_style()));
-    tell.value("test", report.to_json(), exit(report).process_code())
+    tell.value("test", report.to_json(), exit(&report).process_code())
 }
 
 fn exit(report: &Report) -> Exit {
@@ -76,6 +79,7 @@ fn exit(report: &Report) -> Exit {
         Report { timed_out: true, .. } => Exit::Unknown,
         Report { interrupted: true, .. } => Exit::Interrupted,
         report if report.had_no_cluster() => Exit::Unreachable,
+        Report { left: Some(_), .. } if report.is_good() => Exit::Partial,
         report if report.is_good() => Exit::Done,
         _ => Exit::CheckFailed,
     }
@@ -198,5 +202,19 @@ impl Clusters for Named {
             Some(_) => Ok(Arc::clone(&self.cluster)),
             None => Err("the cluster can't be brought back to where a test begins".into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tests_that_passed_and_left_the_cluster_broken_are_no_success() {
+        let left = left_as(Report::default(), Err("the cluster is left as the last test left it".into()));
+        assert_eq!(exit(&left), Exit::Partial);
+        assert_eq!(left.to_json()["left"], "the cluster is left as the last test left it");
+        let clean = left_as(Report::default(), Ok(()));
+        assert_eq!((exit(&clean), clean.to_json()["left"].is_null()), (Exit::Done, true));
     }
 }

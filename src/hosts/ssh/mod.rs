@@ -148,6 +148,10 @@ impl Carrier for SshHost {
         &self.0.name
     }
 
+    fn goes_over_ssh(&self) -> bool {
+        true
+    }
+
     async fn carry(&self, request: HostRequest, within: Duration) -> Result<HostReply, NetError> {
         let within = within.max(CALL_WITHIN);
         let request = match request {

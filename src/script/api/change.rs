@@ -228,6 +228,7 @@ pub(super) fn apply(context: &Context, record: &PlanRecord, argument: &Dynamic) 
     let how = How::from(&options);
     let mut outcomes = Vec::new();
     for (index, made) in record.plans.iter().enumerate() {
+        context.confirmed.take();
         let state = probe_or_last(context, made.verb())?;
         // Only the first plan of a sequence was made from a state that was seen; the others are made
         // again from what the ones before have left, and must come out no larger.
@@ -271,6 +272,7 @@ fn again(shown: &Plan, state: &State) -> Plan {
 
 /// `confirm(plan)`: asks once; the calls that the plan holds then ask no more.
 pub(super) fn confirm(context: &Context, record: &PlanRecord) -> Thrower {
+    context.confirmed.take();
     match ask_once(context, record, "confirm")? {
         None => Ok(Dynamic::UNIT),
         Some(declined) => Err(Thrown::outcome(&declined)),
@@ -330,6 +332,8 @@ impl From<&Options> for How {
 
 /// Takes a plan through check, confirmation and the coordinator.
 fn run(context: &Context, plan: &Plan, state: &State, how: &How) -> Thrower<Outcome> {
+    // How the call before was confirmed is not how this one is.
+    context.confirmed.take();
     if plan.refuses {
         not_to_be(context, plan, state);
         return Ok(noted(context, refused(plan, state), &plan.id, Some(state)));
@@ -394,7 +398,6 @@ fn ask(context: &Context, plan: &Plan, state: &State, restarts_all: bool) -> Thr
         // Also when no content can be planned: the processes of all of them are stopped.
         damage = Some(Damage::TypeCluster(state.cluster.clone()));
     }
-    context.confirmed.take();
     let Some(damage) = damage else {
         return Ok(None);
     };
@@ -529,6 +532,18 @@ fn nothing_to_do(verb: &str) -> Outcome {
     }
 }
 
+/// The same of a call that a hook has vetoed.
+pub(in crate::script) fn noted_veto(context: &Context, plan: &Plan, state: &State, veto: &Refusal) {
+    let refuses = Plan { refuses: true, refusals: vec![veto.clone()], ..plan.clone() };
+    noted(context, refused(&refuses, state), &plan.id, Some(state));
+}
+
+/// The same of a call whose question was not answered yes; `plan` is its id, empty without one.
+pub(in crate::script) fn noted_decline(context: &Context, verb: &str, plan: &str, state: &State, said: &str) {
+    let outcome = Outcome { status: OutcomeStatus::Declined, message: said.into(), ..nothing_to_do(verb) };
+    noted(context, outcome, plan, Some(state));
+}
+
 /// Nothing is done, for the reasons of a plan that refuses.
 fn refused(plan: &Plan, state: &State) -> Outcome {
     let next = plan.refusals.first().map(|r| r.next.clone()).unwrap_or_default();
@@ -540,7 +555,7 @@ fn refused(plan: &Plan, state: &State) -> Outcome {
         status: OutcomeStatus::Refused,
         segments: without_step(state, plan),
         refusals: plan.refusals.clone(),
-        message: format!("refused: {}. Nothing was changed. {reasons}", plan.verb()),
+        message: format!("refused: {}: it changed nothing. {reasons}", plan.verb()),
         next,
         ..nothing_to_do(plan.verb())
     }
@@ -550,7 +565,7 @@ fn declined(verb: &str, answer: Answer) -> Thrower<Outcome> {
     let (message, next) = match answer {
         Answer::Interrupted => return Err(Thrown::interrupted()),
         Answer::CannotAsk { hint } => (format!("declined: {verb} needs a confirmation and there is no terminal"), hint),
-        _ => (format!("declined: {verb}. Nothing was changed"), String::new()),
+        _ => (format!("declined: {verb}: it changed nothing"), String::new()),
     };
     Ok(Outcome { status: OutcomeStatus::Declined, message, next, ..nothing_to_do(verb) })
 }

@@ -3,7 +3,7 @@
 use super::binding::{Fallible, api, bind};
 use crate::script::catalog::{Damage, Entry, entry};
 use crate::script::context::Context;
-use crate::script::modules::{Procedure, import_of_procedure, procedure_docs};
+use crate::script::modules::{Procedure, UNKNOWN_PROCEDURE, import_of_procedure, procedure_docs};
 use crate::script::near::is_it;
 use crate::script::thrown::{Thrower, Thrown};
 use rhai::{Array, Dynamic, EvalAltResult, ImmutableString, Map, Module, NativeCallContext, Scope};
@@ -68,11 +68,12 @@ fn list(context: &Context) -> Array {
 pub(in crate::script) fn call_text(context: &Context, name: &str) -> Result<String, Thrown> {
     let is_built_in = procedure_docs().iter().any(|(n, _)| n == name);
     // One that can't be read is not listed, and why must be said all the same.
-    if is_built_in || context.hooks.resolver().is_some_and(|resolver| resolver.has_site_module(name)) {
+    let resolver = context.hooks.resolver();
+    if is_built_in || resolver.as_ref().is_some_and(|resolver| resolver.has_site_module(name)) {
         return Ok(format!("{}the_procedure::run(options)", import_of_procedure(name)));
     }
-    let near = is_it(name, known(context).iter().map(|p| p.name.as_str()));
-    Err(Thrown::script("unknown_procedure", format!("there is no procedure `{name}`{near}")).next("procedures()"))
+    let nowhere = || Thrown::script(UNKNOWN_PROCEDURE, format!("there is no procedure `{name}`")).next("procedures()");
+    Err(resolver.map_or_else(nowhere, |resolver| resolver.unknown_procedure(name)))
 }
 
 /// `procedure(name, options)`: on the same engine, so that limits and Ctrl-C hold inside.

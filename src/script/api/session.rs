@@ -17,7 +17,13 @@ use std::time::Duration;
 
 /// What is bound here.
 pub(super) const ENTRIES: &[Entry] = &[
-    entry!("ping", &[&["host: string"]], "map", "Whether a host's agent answers, and why not.", "ping(\"sdw2\").ok"),
+    entry!(
+        "ping",
+        &[&["host: string"]],
+        "map",
+        "Whether a host's agent answers, and why not. As a command: exit 9 when it does not.",
+        "ping(\"sdw2\").ok"
+    ),
     entry!(
         "setting",
         &[&["name: string"], &["name: string", "value: any"]],

@@ -1,7 +1,7 @@
 //! `sql`, `sql_all` and the `Rows` they return.
 
 use super::binding::{Fallible, api, bind};
-use crate::cluster::{Rows, SqlTarget, Value as SqlValue};
+use crate::cluster::{Rows, SqlTarget, Value as SqlValue, admin_functions};
 use crate::core::ids::Content;
 use crate::script::catalog::{Damage, Entry, entry};
 use crate::script::context::{Context, guard};
@@ -123,12 +123,38 @@ fn parameters(values: &Array) -> Thrower<Vec<SqlValue>> {
 pub(super) fn sql(context: &Context, target: SqlTarget, text: &str, values: &Array) -> Thrower {
     let cluster = context.cluster()?;
     let values = parameters(values)?;
+    if target == SqlTarget::Catalog {
+        asks_for_no_change(text)?;
+    }
     if !only_reads(text) && context.only_names(|| called(&target, text)) {
         let nothing = Rows { columns: Vec::new(), rows: Vec::new(), affected: 0 };
         return Ok(Dynamic::from(RowsRecord(Rc::new(nothing))));
     }
     let rows = cluster.sql(target, text, &values)?;
     Ok(Dynamic::from(RowsRecord(Rc::new(rows))))
+}
+
+/// A change of the cluster by a function of SQL would ask nobody, pass the site's hooks by, and stand in the audit log as
+/// the coordinator's own: a script has a call for it.
+fn asks_for_no_change(text: &str) -> Thrower<()> {
+    match admin_functions().find(|(name, _)| calls(text, name)) {
+        None => Ok(()),
+        Some((name, call)) => {
+            let message = format!("{name}() is for clients of SQL; here {call}() does it, which asks and heeds hooks");
+            Err(Thrown::script("invalid", message).next(format!("help(\"{call}\")")))
+        }
+    }
+}
+
+/// Whether a statement calls the function, however it is quoted. One that is hidden better is still not sent in a dry run.
+fn calls(text: &str, function: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    text.match_indices(function).any(|(at, _)| {
+        let behind = &text[at + function.len()..];
+        !text[..at].ends_with(is_part)
+            && behind.trim_start_matches(['"', '`', ']']).trim_start().starts_with(['(', '/', '-'])
+    })
 }
 
 /// Whether one statement only answers, as far as its words tell. What a dry run is not sure of it
@@ -139,7 +165,8 @@ fn only_reads(text: &str) -> bool {
     let text = text.trim().trim_end_matches(';').to_ascii_lowercase();
     let mut words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|w| !w.is_empty());
     let first = words.next().unwrap_or_default();
-    !text.contains(';') && READS.contains(&first) && !words.any(|w| WRITES.contains(&w))
+    let writes = |word: &str| WRITES.contains(&word) || admin_functions().any(|(name, _)| *name == word);
+    !text.contains(';') && READS.contains(&first) && !words.any(writes)
 }
 
 fn called(target: &SqlTarget, text: &str) -> String {
@@ -285,5 +312,48 @@ fn register_row(engine: &mut Engine) {
 impl SqlRow {
     fn map_eq(&self, other: &SqlRow) -> bool {
         self.json() == other.json()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_function_that_changes_the_cluster_is_no_reading_and_not_called_by_a_script() {
+        assert_eq!(admin_functions().count(), 7);
+        for (name, call) in admin_functions() {
+            let upper = name.to_uppercase();
+            for text in [
+                format!("select {name}()"),
+                format!("SELECT {upper} ('{{}}')"),
+                format!("select \"{name}\"()"),
+                format!("select 1 where {name}/**/() is null"),
+                format!("with a as (select {name}('1m')) select * from a"),
+            ] {
+                assert!(!only_reads(&text), "{text}");
+                let error = asks_for_no_change(&text).unwrap_err();
+                assert_eq!(
+                    (error.code.as_str(), error.next.as_str()),
+                    ("invalid", &*format!("help(\"{call}\")")),
+                    "{text}"
+                );
+            }
+            // What only speaks of one is read, and in a dry run it is not sent.
+            let text = format!("select * from history where \"desc\" = '{name}'");
+            assert!(asks_for_no_change(&text).is_ok() && !only_reads(&text), "{text}");
+            let text = format!("select my_{name}(), {name}s()");
+            assert!(asks_for_no_change(&text).is_ok() && only_reads(&text), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_only_answers_is_sent_in_a_dry_run() {
+        for text in ["select 1", "WITH a AS (SELECT 2) SELECT * FROM a;", "select segsh_state()", "values (1)"] {
+            assert!(only_reads(text), "{text}");
+        }
+        for text in ["delete from t", "select 1; select 2", "with a as (select 1) insert into t select * from a"] {
+            assert!(!only_reads(text), "{text}");
+        }
     }
 }

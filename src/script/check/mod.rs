@@ -6,7 +6,7 @@ mod warnings;
 
 use super::catalog::catalog;
 use super::error::{ErrorKind, Pos, ScriptError};
-use super::modules::Resolver;
+use super::modules::{Resolver, UNKNOWN_PROCEDURE};
 use super::near::is_it;
 use super::scan;
 use super::thrown::Thrown;
@@ -300,7 +300,8 @@ impl Checker<'_> {
             }
             Err(error) => {
                 let error = ScriptError::runtime(*error, self.file, &Default::default(), &[]);
-                self.find("module", error.message, at, error.next);
+                let code = if error.code == UNKNOWN_PROCEDURE { UNKNOWN_PROCEDURE } else { "module" };
+                self.find(code, error.message, at, error.next);
                 None
             }
         };

@@ -5,10 +5,11 @@ mod start;
 mod state;
 mod stop;
 
+use super::api::change::noted_decline;
 use super::context::{Context, now_ms};
 use super::thrown::{Thrower, Thrown};
 use super::ui::{Reply, Seat};
-use crate::cluster::State;
+use crate::cluster::{Plan, State};
 use crate::gp::args::{COMMON, Given, Opt, help};
 use crate::gp::display::{answer, prompt};
 use crate::gp::failure::Failure;
@@ -69,6 +70,7 @@ type Step<T = ()> = Result<T, Stop>;
 
 /// Runs a utility with what was typed behind its name.
 pub(super) fn run(context: &Context, utility: Utility, words: &[String]) -> Thrower<Ended> {
+    context.confirmed.take();
     let run = Run::new(context, utility, words);
     let result = match utility {
         Utility::Gpstate => state::run(&run),
@@ -220,6 +222,21 @@ impl<'a> Run<'a> {
                 Reply::Interrupted => return Err(Thrown::interrupted().into()),
             }
         }
+    }
+
+    /// A question about a plan that was not answered yes is in the audit log, too.
+    fn noted(&self, stop: Stop, plan: &Plan, state: &State) -> Stop {
+        self.noted_as(stop, plan.verb(), &plan.id, state)
+    }
+
+    /// The same of a call that has no plan.
+    fn noted_as(&self, stop: Stop, verb: &str, plan: &str, state: &State) -> Stop {
+        if let Stop::Failed(failure) = &stop
+            && failure.is_declined()
+        {
+            noted_decline(self.context, verb, plan, state, &failure.message(self.utility));
+        }
+        stop
     }
 
     fn debug(&self, text: impl Into<String>) {

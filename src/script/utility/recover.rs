@@ -15,6 +15,7 @@ use crate::gp::gpstate::OBTAINING;
 use crate::gp::line::Line;
 use crate::gp::steps::Steps;
 use crate::gp::{file, refusals};
+use crate::script::api::change::noted_veto;
 use crate::script::api::hooks;
 use crate::script::context::{Context, now_ms};
 use crate::script::json::{outcome_json, plan_json, state_json};
@@ -134,6 +135,7 @@ fn go_on(run: &Run, asked: &Asked, plan: &Plan, state: &State, question: &str) -
     let context = run.context;
     run.tell("plan", plan_json(plan));
     if let Some(veto) = hooks::before(context, plan, state)? {
+        noted_veto(context, plan, state, &veto);
         return Err(refused(&[veto]).into());
     }
     if context.dry_run.get() {
@@ -141,7 +143,7 @@ fn go_on(run: &Run, asked: &Asked, plan: &Plan, state: &State, question: &str) -
         run.info("dry run: nothing is changed");
         return Ok(false);
     }
-    let how = run.confirmed(asked.given.has("a"), question)?;
+    let how = run.confirmed(asked.given.has("a"), question).map_err(|stop| run.noted(stop, plan, state))?;
     context.confirmed.replace(how.into());
     Ok(true)
 }
@@ -249,8 +251,11 @@ impl<'r, 'c> Reaching<'r, 'c> {
             let cause = refusal.map(left_out).unwrap_or_else(|| s.note.clone());
             if cause.is_empty() { s.status.word().to_string() } else { cause }
         };
+        // An end that was not seen speaks of no segment, and none of them is known to have got there.
+        let unseen = outcome.status == OutcomeStatus::Unknown && outcome.segments.is_empty();
+        let untold = self.wanted.iter().filter(|_| unseen).map(|dbid| (*dbid, outcome.message.clone()));
         let failed = self.wanted.iter().flat_map(|dbid| is_of(*dbid)).filter(|s| s.status != OutcomeStatus::Done);
-        failed.map(|s| (s.dbid, reason(s))).collect()
+        failed.map(|s| (s.dbid, reason(s))).chain(untold).collect()
     }
 }
 

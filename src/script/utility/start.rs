@@ -27,7 +27,8 @@ pub(super) fn run(run: &Run) -> Step {
     if run.context.only_names(|| format!("gpstart({:?})", run.words.join(" "))) {
         return Ok(());
     }
-    let confirmed = run.confirmed(asked.given.has("a"), QUESTION)?;
+    let confirmed =
+        run.confirmed(asked.given.has("a"), QUESTION).map_err(|stop| run.noted_as(stop, "start", "", &state))?;
     run.context.confirmed.replace(confirmed.into());
     started(run, &state, &asked)
 }

@@ -9,6 +9,7 @@ use crate::core::row::Role;
 use crate::gp::failure::Failure;
 use crate::gp::gpstop::{ABOUT, Asked, OPTIONS, QUESTION, commencing, parameters, parse, phase, summary};
 use crate::gp::line::Line;
+use crate::script::api::change::noted_veto;
 use crate::script::api::hooks;
 use crate::script::context::now_ms;
 use crate::script::json::{outcome_json, state_json};
@@ -56,16 +57,21 @@ pub(super) fn run(run: &Run) -> Step {
 /// Asks; `None` in a dry run, which ends here.
 fn confirmed(run: &Run, asked: &Asked, state: &State) -> Step<Option<StopHow>> {
     let context = run.context;
-    if asked.restart {
-        let intent = Intent::Restart { selection: Selection::default(), mode: asked.mode };
-        if let Some(veto) = hooks::before(context, &planned(state, &intent, now_ms()), state)? {
-            return Err(Failure::failed(veto.cause).next(veto.next).into());
-        }
+    let intent = Intent::Restart { selection: Selection::default(), mode: asked.mode };
+    let restart = planned(state, &intent, now_ms());
+    if asked.restart
+        && let Some(veto) = hooks::before(context, &restart, state)?
+    {
+        noted_veto(context, &restart, state, &veto);
+        return Err(Failure::failed(veto.cause).next(veto.next).into());
     }
     if context.only_names(|| format!("gpstop({:?})", run.words.join(" "))) {
         return Ok(None);
     }
-    let confirmed = run.confirmed(asked.given.has("a"), QUESTION)?;
+    let confirmed = run.confirmed(asked.given.has("a"), QUESTION).map_err(|stop| match asked.restart {
+        true => run.noted(stop, &restart, state),
+        false => run.noted_as(stop, "stop", "", state),
+    })?;
     context.confirmed.replace(confirmed.into());
     let within_ms = u64::try_from(asked.timeout_s).ok().map(|s| s.saturating_mul(1000));
     Ok(Some(StopHow { mode: asked.mode, coordinator_only: asked.coordinator_only, within_ms }))
@@ -116,7 +122,7 @@ fn reload(run: &Run, state: &State) -> Step {
     }
     run.context.cluster()?.reload().map_err(Thrown::from)?;
     run.info("Signalling all postmaster processes to reload");
-    run.info("Settings count as soon as they are written; the password file was read again");
+    run.info("Settings count as soon as they are written; a password file was read again");
     for segment in state.segments.iter().filter(|s| s.is_down()) {
         let row = &segment.row;
         let says = format!("segment is not running: dbid {} on {} directory {}", row.dbid, row.hostname, row.datadir);

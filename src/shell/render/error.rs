@@ -2,6 +2,7 @@
 
 use super::format::clock;
 use super::layout::{Para, Table, columns, two_ended};
+use super::refusal::Untouched;
 use super::{Paint, Style, refusal};
 use crate::cluster::Refusal;
 
@@ -39,6 +40,9 @@ pub struct Changed {
     pub status: String,
 }
 
+/// The code of a call that was refused.
+const REFUSED: &str = "refused";
+
 /// An error as data.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ErrorView {
@@ -64,6 +68,8 @@ pub struct ErrorView {
     /// The next step as it would be typed; empty when there is none.
     pub next: String,
     pub changed_before: Vec<Changed>,
+    /// Something else was changed before the error, of which there is no list.
+    pub changed_else: bool,
     /// Operations that still run at the coordinator.
     pub running: Vec<i64>,
     /// Whether a person typed the line just now: then there is no script to account for.
@@ -71,9 +77,19 @@ pub struct ErrorView {
 }
 
 impl ErrorView {
-    /// Nothing was begun, for these reasons. An operation that ended partly has reasons too.
+    /// Nothing was begun, for these reasons. An operation that ended partly has reasons too, and so has what a script
+    /// makes of one.
     pub fn is_refusal(&self) -> bool {
-        !self.refusals.is_empty() && self.op.is_none()
+        self.code == REFUSED && !self.refusals.is_empty() && self.op.is_none()
+    }
+
+    /// What a refusal may say of what was changed.
+    fn untouched(&self) -> Untouched {
+        match (self.changed_before.is_empty(), self.changed_else) {
+            (true, false) => Untouched::All,
+            (true, true) => Untouched::ByIt,
+            (false, _) => Untouched::ByItAndBelow,
+        }
     }
 }
 
@@ -85,7 +101,7 @@ pub fn render(error: &ErrorView, style: &Style) -> String {
 /// What went wrong and where, without the account of what was changed.
 pub fn cause(error: &ErrorView, style: &Style) -> String {
     let mut text = if error.is_refusal() {
-        refusal::render(&error.verb, &error.refusals, style)
+        refusal::render(&error.verb, &error.refusals, error.untouched(), style)
     } else if error.shown {
         String::new()
     } else {
@@ -188,13 +204,16 @@ fn account(error: &ErrorView, style: &Style) -> String {
         [] => "nothing".to_string(),
         ops => ops.iter().map(|op| format!("operation {op}")).collect::<Vec<_>>().join(", "),
     };
-    if error.at_prompt {
-        return if error.running.is_empty() { String::new() } else { format!("still running: {running}\n") };
-    }
     let mut text = String::new();
     if !error.changed_before.is_empty() {
         text.push_str("changed before this error:\n");
         text.push_str(&changes(&error.changed_before, style));
+    }
+    if error.at_prompt {
+        if !error.running.is_empty() {
+            text.push_str(&format!("still running: {running}\n"));
+        }
+        return text;
     }
     let exit = format!("exit {}", error.exit);
     text.push_str(&two_ended(&format!("still running: {running}"), &exit, CHANGE_EDGE, style));
@@ -254,9 +273,29 @@ mod tests {
         error.shown = true;
         let text = render(&error, &plain());
         assert!(text.starts_with("  --> site/nightly.rhai:14:13"), "{text}");
-        error.op = None;
+        (error.op, error.shown) = (None, false);
         let text = render(&error, &plain());
-        assert!(text.starts_with("refused. Nothing was changed. 2 reasons:"), "{text}");
+        assert!(text.starts_with(begins), "a script throws it again: {text}");
+    }
+
+    #[test]
+    fn a_refusal_claims_no_more_than_that_it_changed_nothing() {
+        let refusals = crate::shell::render::samples::full_plan().refusals;
+        let begins = |error: &ErrorView, head: &str| {
+            let text = render(error, &plain());
+            assert!(text.starts_with(head), "{text}");
+            text
+        };
+        let mut error = ErrorView { code: "refused".into(), refusals, ..script_error() };
+        let text = begins(&error, "refused. It changed nothing; what was changed before it stands below. 2 reasons:");
+        assert!(text.contains("changed before this error:"), "{text}");
+        error.at_prompt = true;
+        let text = begins(&error, "refused. It changed nothing; what was changed before it stands below. 2 reasons:");
+        assert!(text.contains("changed before this error:") && text.contains("operation 116"), "{text}");
+        error.changed_before.clear();
+        begins(&error, "refused. Nothing was changed. 2 reasons:");
+        error.changed_else = true;
+        begins(&error, "refused. It changed nothing. 2 reasons:");
     }
 
     #[test]

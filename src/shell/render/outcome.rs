@@ -2,7 +2,7 @@
 
 use super::format::{blocks, bytes, count, elapsed_ms, pause_us};
 use super::layout::{Cell, Para, Table, two_ended};
-use super::refusal::reason_lines;
+use super::refusal::{Untouched, reason_lines};
 use super::{Paint, Style, refusal};
 use crate::cluster::{NOTHING_TO_DO, Outcome, OutcomeStatus, SegmentOutcome};
 
@@ -12,7 +12,7 @@ const EDGE: usize = 74;
 /// The whole screen. A call that was refused is the refusal screen.
 pub fn render(outcome: &Outcome, style: &Style) -> String {
     if outcome.status == OutcomeStatus::Refused && !outcome.refusals.is_empty() {
-        return refusal::render(&outcome.verb, &outcome.refusals, style);
+        return refusal::render(&outcome.verb, &outcome.refusals, Untouched::ByIt, style);
     }
     let mut text = headline(outcome, style);
     if !outcome.segments.is_empty() {

@@ -5,15 +5,36 @@ use super::layout::{Para, columns};
 use super::{Paint, Style};
 use crate::cluster::{Refusal, RefusalCode};
 
+/// How much a refusal knows to be as it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Untouched {
+    /// Nothing was changed before it either.
+    All,
+    /// What else was done is not its business.
+    ByIt,
+    /// As before; what was done stands below the reasons.
+    ByItAndBelow,
+}
+
+impl Untouched {
+    fn sentence(self) -> &'static str {
+        match self {
+            Untouched::All => "Nothing was changed.",
+            Untouched::ByIt => "It changed nothing.",
+            Untouched::ByItAndBelow => "It changed nothing; what was changed before it stands below.",
+        }
+    }
+}
+
 /// `refused: rebalance. Nothing was changed. 3 reasons: ...`
-pub fn render(verb: &str, refusals: &[Refusal], style: &Style) -> String {
+pub fn render(verb: &str, refusals: &[Refusal], untouched: Untouched, style: &Style) -> String {
     let reasons = count(grouped(refusals).len(), "reason");
     let head = if verb.is_empty() {
         format!("{}.", style.paint(Paint::Bad, "refused"))
     } else {
         format!("{} {verb}.", style.paint(Paint::Bad, "refused:"))
     };
-    let mut text = format!("{head} Nothing was changed. {reasons}:\n");
+    let mut text = format!("{head} {} {reasons}:\n", untouched.sentence());
     text.push_str(&reason_lines(refusals, style));
     if let Some(code) = to_explain(refusals) {
         text.push_str(&format!("help(\"{}\") explains a code.\n", code.code()));
@@ -121,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_refusal_shows_all_reasons_with_their_next_steps() {
-        insta::assert_snapshot!(render("rebalance", &reasons(), &plain()));
+        insta::assert_snapshot!(render("rebalance", &reasons(), Untouched::All, &plain()));
     }
 
     #[test]
@@ -131,6 +152,6 @@ mod tests {
         one[0].cause = "the former process of dbid 4 on sdw2 could not be killed: it waits for a \
                         disk that does not answer"
             .into();
-        insta::assert_snapshot!(render("recover", &one, &plain()));
+        insta::assert_snapshot!(render("recover", &one, Untouched::All, &plain()));
     }
 }

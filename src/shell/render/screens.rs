@@ -59,7 +59,7 @@ impl Screens {
 
     /// The refusal screen of a call.
     pub fn refusals(&self, verb: &str, refusals: &[Refusal]) -> String {
-        refusal::render(verb, refusals, &self.style())
+        refusal::render(verb, refusals, refusal::Untouched::ByIt, &self.style())
     }
 
     /// A list of segments.

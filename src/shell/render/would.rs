@@ -1,6 +1,7 @@
 //! What a bare name at the prompt is answered: what the call would do, and that nothing was done.
 
 use super::layout::Para;
+use super::refusal::Untouched;
 use super::{Paint, Style, plan, refusal};
 use crate::cluster::{Intent, Plan};
 
@@ -10,7 +11,7 @@ pub fn render(verb: &str, made: &Plan, style: &Style) -> String {
     if made.refuses {
         let lead = format!("{call} would be refused now:");
         let lead = Para::new("", 1).words(&lead).render(style);
-        return format!("{lead}{}", refusal::render(verb, &made.refusals, style));
+        return format!("{lead}{}", refusal::render(verb, &made.refusals, Untouched::All, style));
     }
     let is_restart = matches!(&made.intent, Intent::Restart { selection, .. } if selection.is_all());
     if made.is_empty() && made.refusals.is_empty() && made.joined.is_empty() && !is_restart {

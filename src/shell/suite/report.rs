@@ -103,7 +103,7 @@ impl Ended {
 }
 
 /// A whole run.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Report {
     folder: PathBuf,
     checked: Checked,
@@ -114,6 +114,8 @@ pub struct Report {
     pub timed_out: bool,
     /// Why tests had no cluster to run on.
     pub no_cluster: Option<String>,
+    /// Why the cluster is not as it was before the tests; `None` when it is.
+    pub left: Option<String>,
 }
 
 impl Report {
@@ -126,6 +128,7 @@ impl Report {
             interrupted: false,
             timed_out: false,
             no_cluster: None,
+            left: None,
         }
     }
 
@@ -169,7 +172,7 @@ impl Report {
         let checked = self.checked.to_json();
         json!({
             "folder": self.folder, "passed": self.count(Verdict::Passed), "failed": self.count(Verdict::Failed),
-            "not_run": self.count(Verdict::NotRun), "elapsed_ms": self.elapsed_ms, "no_cluster": self.no_cluster,
+            "not_run": self.count(Verdict::NotRun), "elapsed_ms": self.elapsed_ms, "no_cluster": self.no_cluster, "left": self.left,
             "files": checked["files"], "errors": checked["errors"], "warnings": checked["warnings"],
             "findings": checked["findings"], "tests": self.tests.iter().map(Ended::to_json).collect::<Vec<_>>(),
         })
