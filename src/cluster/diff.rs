@@ -93,6 +93,7 @@ fn word(step: &PlanStep) -> &'static str {
         Restart => "restart",
         Compare => "comparison",
         Force => "override",
+        Write => "backup",
     }
 }
 
@@ -113,6 +114,7 @@ fn options(intent: &Intent) -> String {
         Intent::Recover { rate_bytes, jobs, .. } | Intent::Verify { rate_bytes, jobs, .. } => {
             (*rate_bytes, *jobs, None)
         }
+        Intent::Backup { dir, rate_bytes, jobs, .. } => (*rate_bytes, *jobs, Some(format!("to {dir}"))),
         Intent::FullRecover { rate_bytes, jobs, in_place, .. } => {
             (*rate_bytes, *jobs, in_place.then(|| "in place".to_string()))
         }

@@ -56,6 +56,14 @@ pub enum Intent {
         rate_bytes: Option<i64>,
         jobs: Option<i64>,
     },
+    /// Every content as it is at one moment, into a directory of the coordinator's host.
+    Backup {
+        dir: String,
+        /// Always all.
+        selection: Selection,
+        rate_bytes: Option<i64>,
+        jobs: Option<i64>,
+    },
 }
 
 impl Intent {
@@ -67,6 +75,7 @@ impl Intent {
             Intent::Restart { .. } => "restart",
             Intent::Verify { .. } => "verify",
             Intent::ForcePrimary { .. } => "force_primary",
+            Intent::Backup { .. } => "backup",
         }
     }
     pub fn selection(&self) -> &Selection {
@@ -76,6 +85,7 @@ impl Intent {
             | Intent::Rebalance { selection }
             | Intent::Restart { selection, .. }
             | Intent::Verify { selection, .. }
+            | Intent::Backup { selection, .. }
             | Intent::ForcePrimary { selection } => selection,
         }
     }
@@ -97,6 +107,8 @@ pub enum StepKind {
     Compare,
     /// Serve from this segment, whatever the rows say.
     Force,
+    /// Write the content into a backup.
+    Write,
 }
 
 /// One content's part of a plan.
@@ -209,8 +221,9 @@ impl Plan {
     /// How applying it must be confirmed. The cluster's name is what is typed when everything at
     /// once is at stake; a plan itself knows only the cluster's identity.
     pub fn damage(&self, cluster: &str) -> PlanDamage {
-        // A comparison only reads; what a difference does to the pair takes nothing away.
-        if self.refuses || self.steps.is_empty() || matches!(self.intent, Intent::Verify { .. }) {
+        // A comparison only reads, and so does a backup; what a difference does to the pair takes nothing away.
+        let only_reads = matches!(self.intent, Intent::Verify { .. } | Intent::Backup { .. });
+        if self.refuses || self.steps.is_empty() || only_reads {
             return PlanDamage::None;
         }
         if let Intent::Restart { selection, .. } = &self.intent

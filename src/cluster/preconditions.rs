@@ -53,7 +53,7 @@ impl Precondition {
 pub const PRECONDITIONS: &[Precondition] = &[
     Precondition {
         code: RefusalCode::Quarantined,
-        verbs: &["recover", "full_recover", "rebalance", "restart", "verify"],
+        verbs: &["recover", "full_recover", "rebalance", "restart", "verify", "backup"],
         says: "the content's rows are possible and its epochs agree",
         check: not_quarantined,
     },
@@ -77,7 +77,7 @@ pub const PRECONDITIONS: &[Precondition] = &[
     },
     Precondition {
         code: RefusalCode::DoubleFault,
-        verbs: &["recover", "full_recover", "rebalance", "verify"],
+        verbs: &["recover", "full_recover", "rebalance", "verify", "backup"],
         says: "a member of the content can serve",
         check: not_double_fault,
     },
@@ -92,6 +92,12 @@ pub const PRECONDITIONS: &[Precondition] = &[
         verbs: &["recover", "rebalance", "verify"],
         says: "no segment of the content is down (rebalance, verify); the catalog has decided about a dead one (recover)",
         check: members_up,
+    },
+    Precondition {
+        code: RefusalCode::SegmentDown,
+        verbs: &["backup"],
+        says: "the acting primary answers",
+        check: primary_answers,
     },
     Precondition {
         code: RefusalCode::NotSynchronized,
@@ -113,7 +119,7 @@ pub const PRECONDITIONS: &[Precondition] = &[
     },
     Precondition {
         code: RefusalCode::SourceDamaged,
-        verbs: &["recover", "full_recover"],
+        verbs: &["recover", "full_recover", "backup"],
         says: "the acting primary's own data is sound",
         check: source_sound,
     },
@@ -240,6 +246,13 @@ fn undecided(s: &Subject) -> Vec<Refusal> {
             refusal(RefusalCode::SegmentDown, s, Some(x), cause, "probe()".into())
         })
         .collect()
+}
+
+fn primary_answers(s: &Subject) -> Vec<Refusal> {
+    if s.detail.health == PairHealth::DoubleFault {
+        return Vec::new();
+    }
+    s.primary.filter(|p| !p.alive.alive).map(|p| down(s, p)).into_iter().collect()
 }
 
 fn synchronized(s: &Subject) -> Vec<Refusal> {

@@ -13,7 +13,7 @@ pub(super) fn predicted_row(row: &PairRow, step: &PlanStep) -> PairRow {
         StepKind::Switch => switched(row),
         StepKind::Restart => restarted(row),
         // Equal copies are what is expected.
-        StepKind::Compare => *row,
+        StepKind::Compare | StepKind::Write => *row,
         StepKind::Force => forced(row, step),
     }
 }

@@ -58,6 +58,12 @@ refusal_codes! {
         "The cluster is being stopped, so nothing is begun. Wait for the end, or end the sessions it waits for: segsh stop --mode fast; then segsh start.";
     CoordinatorDown = "coordinator_down",
         "The coordinator does not answer; what is shown is its last catalog. Start it: `segsh start DIR`.";
+    DirTaken = "dir_taken",
+        "A backup is written into a directory of the coordinator's host: an absolute path, new or empty, whose parent exists. What an interrupted backup left there is removed first; nothing else is.";
+    BarrierMissed = "barrier_missed",
+        "The commits of all contents could not be held at one moment, because one of them did not come to rest within a second: a slow disk, a mirror that is being given up, a failover. Nothing is kept. Run it again.";
+    BackupGaveWay = "backup_gave_way",
+        "While a content is read for a backup its log can't be emptied, and it grew towards its limit, at which transactions fail. So the backup gave way, and nothing of it is kept. Run it at a quieter time, or let it read faster: without `rate`, to a faster disk.";
     NotDrill = "not_drill",
         "Faults are injected only on demo clusters and those made with `segsh init --drill`.";
 }

@@ -4,6 +4,7 @@
 use super::hostwatch::Hosts;
 use super::site::{HostPlace, Site};
 use super::store::{CATALOG_FILE, Store};
+use crate::core::backup::Cause;
 use crate::core::ids::{Content, CopyId, Dbid, Epoch};
 use crate::core::report::{
     CopyState, FromSegment, MirrorLoss, Order, Phase, Report, Soundness, ToSegment, Verification, VerifyStage,
@@ -60,6 +61,9 @@ pub struct Inner {
     pub differing_blocks: u64,
     pub damage: Option<String>,
     pub hold_verify: bool,
+    /// So many barriers are missed, because a hold ends by itself; and what a backup's stream ends with.
+    pub late_holds: u32,
+    pub stream_ends: Option<Cause>,
     /// How often hosts were asked what runs there.
     pub pings: u64,
     next_pid: u32,
@@ -425,9 +429,13 @@ async fn converse(world: World, dbid: Dbid, stream: TcpStream) {
         return std::future::pending().await;
     }
     let me = Credentials::new(ClusterKey::from_bytes(&KEY), Identity::Segment(dbid));
-    let Ok((stream, _)) = accept(stream, &me, &[Purpose::Control], Duration::from_secs(5)).await else {
+    let served = [Purpose::Control, Purpose::Backup];
+    let Ok((stream, peer)) = accept(stream, &me, &served, Duration::from_secs(5)).await else {
         return;
     };
+    if peer.purpose == Purpose::Backup {
+        return super::tests::backup::serve(world, dbid, Framed::new(stream)).await;
+    }
     let (mut to, mut from) = Framed::new(stream).split();
     let Some((mut news, me)) = world.lock().procs.get(&dbid).map(|p| (p.news.subscribe(), p.report.pid)) else {
         return;

@@ -109,6 +109,11 @@ impl Database {
         self.host.open.get().map(|open| open.vfs.clone())
     }
 
+    /// The gate of the sessions stays open while somebody reads the log for long.
+    pub fn keep_gate_open(&self) -> vfs::KeptOpen {
+        self.host.gate.keep_open()
+    }
+
     pub async fn serve_stream(&self, stream: TcpStream) -> std::io::Result<()> {
         sql::serve_stream(self.host.clone(), self.sessions.clone(), stream).await
     }

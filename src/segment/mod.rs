@@ -1,6 +1,7 @@
 //! The segment process: one data directory, one content's SQLite database, every byte of which
 //! passes through the replication engine.
 
+mod backup;
 mod control;
 mod database;
 pub mod identity;

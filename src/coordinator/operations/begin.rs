@@ -1,6 +1,6 @@
 //! Beginning an operation: the plan is checked against what stands now, like ones are joined.
 
-use super::{Operations, Shared};
+use super::{Operations, Shared, backup};
 use crate::cluster::request::{Owner, Reply};
 use crate::cluster::{Intent, Plan, Refusal, RefusalCode};
 use crate::coordinator::clock::unix_ms;
@@ -65,7 +65,12 @@ impl Operations {
         {
             return Ok(Answer::Refused(vec![refusal]));
         }
-        self.begin_goal(kind, targets, jobs, owner)
+        if let Intent::Backup { dir, .. } = &plan.intent
+            && let Some(refusal) = backup::refused(dir, bytes_of(plan))
+        {
+            return Ok(Answer::Refused(vec![refusal]));
+        }
+        self.begin_goal(kind, targets, &How { jobs, dir: dir_of(&plan.intent) }, owner)
     }
 
     /// Nothing is begun while the cluster is being stopped, however long its sessions take to leave.
@@ -92,7 +97,7 @@ impl Operations {
             c.pair.as_ref().ok().map(|p| p.primary.dbid).or(any).map(|dbid| Target::new(c.content, dbid))
         };
         let targets = contents.iter().filter_map(target).collect();
-        self.begin_goal(GoalKind::Start, targets, None, owner)
+        self.begin_goal(GoalKind::Start, targets, &How::default(), owner)
     }
 
     /// Whether the content's acting primary answers now.
@@ -107,7 +112,7 @@ impl Operations {
         &self,
         kind: GoalKind,
         mut targets: Vec<Target>,
-        jobs: Option<usize>,
+        how: &How,
         owner: &Owner,
     ) -> Result<Answer, StoreError> {
         let wanted = targets.clone();
@@ -138,14 +143,15 @@ impl Operations {
         let mut goal = Goal::new(kind, targets);
         let default = self.shared.store.setting_number("segsh_recovery_jobs")?;
         let default = default.and_then(|n| usize::try_from(n).ok());
-        goal.jobs = jobs.or(default).unwrap_or(goal.jobs);
+        goal.dir.clone_from(&how.dir);
+        goal.jobs = how.jobs.or(default).unwrap_or(goal.jobs);
         match self.shared.store.begin(&goal, owner, unix_ms())? {
             Begun::New(id) => {
                 self.pick_up(id);
                 Ok(Answer::Begun { op: id, joined: false })
             }
             // Begun by another client since the operations were looked at: then it is joined.
-            Begun::Held(op) if is_like(kind, op.goal.kind) => self.begin_goal(kind, wanted, jobs, owner),
+            Begun::Held(op) if is_like(kind, op.goal.kind) => self.begin_goal(kind, wanted, how, owner),
             Begun::Held(op) => {
                 let content = goal.targets.iter().map(|t| t.content).find(|c| op.goal.holds(*c));
                 Ok(self.locked(&op, content.unwrap_or(Content(0))))
@@ -190,17 +196,24 @@ impl Shared {
     }
 }
 
+/// What a goal is made with, beside its kind and its targets.
+#[derive(Debug, Default)]
+struct How {
+    jobs: Option<usize>,
+    dir: String,
+}
+
 fn holder(active: &[Operation], content: Content) -> Option<&Operation> {
     active.iter().find(|op| op.goal.holds(content))
 }
 
 /// Whether waiting for `running` gives what `wanted` asks for.
 fn is_like(wanted: GoalKind, running: GoalKind) -> bool {
-    use GoalKind::{Rebalance, Recover, Restart, Start, Verify};
+    use GoalKind::{Backup, Rebalance, Recover, Restart, Start, Verify};
     match (wanted, running) {
         (Recover { full, .. }, Recover { full: other, .. }) => full == other,
         (Recover { full: false, .. }, Start) => true,
-        (Start, Start | Recover { .. } | Rebalance | Restart { .. } | Verify { .. }) => true,
+        (Start, Start | Recover { .. } | Rebalance | Restart { .. } | Verify { .. } | Backup { .. }) => true,
         (Rebalance, Rebalance) | (Restart { .. }, Restart { .. }) | (Verify { .. }, Verify { .. }) => true,
         _ => false,
     }
@@ -210,7 +223,7 @@ fn is_like(wanted: GoalKind, running: GoalKind) -> bool {
 fn starts_nothing(holder: &Operation, content: Content) -> bool {
     let stage = holder.goal.targets.iter().find(|t| t.content == content).map(|t| t.stage);
     match holder.goal.kind {
-        GoalKind::Recover { .. } | GoalKind::Rebalance | GoalKind::Verify { .. } => true,
+        GoalKind::Recover { .. } | GoalKind::Rebalance | GoalKind::Verify { .. } | GoalKind::Backup { .. } => true,
         GoalKind::Restart { .. } | GoalKind::Start => stage == Some(Stage::Recovering),
         GoalKind::ForcePrimary => false,
     }
@@ -230,5 +243,18 @@ fn kind_of(intent: &Intent) -> (GoalKind, Option<usize>) {
         Intent::Restart { mode, .. } => (GoalKind::Restart { mode: *mode }, None),
         Intent::Verify { rate_bytes, jobs, .. } => (GoalKind::Verify { rate_bytes: rate(rate_bytes) }, count(jobs)),
         Intent::ForcePrimary { .. } => (GoalKind::ForcePrimary, None),
+        Intent::Backup { rate_bytes, jobs, .. } => (GoalKind::Backup { rate_bytes: rate(rate_bytes) }, count(jobs)),
     }
+}
+
+fn dir_of(intent: &Intent) -> String {
+    match intent {
+        Intent::Backup { dir, .. } => dir.clone(),
+        _ => String::new(),
+    }
+}
+
+/// What a plan counts on being written.
+fn bytes_of(plan: &Plan) -> u64 {
+    plan.steps.iter().filter_map(|s| s.total_bytes).filter_map(|n| u64::try_from(n).ok()).sum()
 }

@@ -1,6 +1,6 @@
 //! Driving one operation: every target on a task of its own, so many at a time.
 
-use super::{Live, Shared, outcome};
+use super::{Live, Shared, backup, outcome};
 use crate::cluster::Progressing;
 use crate::coordinator::board::HostSeen;
 use crate::coordinator::clock::unix_ms;
@@ -35,7 +35,11 @@ pub(super) async fn drive(shared: Arc<Shared>, live: Arc<Live>) {
     };
     let slots = Arc::new(Semaphore::new(jobs));
     let mut targets = JoinSet::new();
-    for index in 0..count {
+    let is_one = matches!(kind, GoalKind::Backup { .. });
+    if is_one {
+        backup::run(&shared, &live).await;
+    }
+    for index in (0..count).filter(|_| !is_one) {
         let (shared, live, slots) = (shared.clone(), live.clone(), slots.clone());
         targets.spawn(async move {
             // The semaphore is never closed.

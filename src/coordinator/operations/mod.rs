@@ -3,6 +3,7 @@
 //! What the next step is, the core says ([`crate::core::operation`]); here steps are carried out, how
 //! far a goal is gets written down before and after each, and watchers are told.
 
+mod backup;
 mod begin;
 mod drive;
 mod outcome;
@@ -10,6 +11,7 @@ mod stop;
 mod told;
 
 use super::audit::Audit;
+use super::backup::place::Place;
 use super::board::Board;
 use super::clock::unix_ms;
 use super::hostwatch::Hosts;
@@ -91,6 +93,8 @@ pub(super) struct Live {
     /// Rises when a flag of the goal changes.
     flags: watch::Sender<u64>,
     task: Mutex<Option<tokio::task::AbortHandle>>,
+    /// A backup's directory, until the backup is whole.
+    place: Mutex<Option<Arc<Place>>>,
 }
 
 impl Live {
@@ -228,6 +232,7 @@ impl Operations {
             outcome: watch::Sender::new(None),
             flags: watch::Sender::new(0),
             task: Mutex::default(),
+            place: Mutex::default(),
         });
         {
             let mut all = self.shared.live();

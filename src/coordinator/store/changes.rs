@@ -65,8 +65,8 @@ impl Store {
             return Ok(None);
         };
         let content = change.transition.after.content;
-        // A verification recovers nothing.
-        let recovers = |kind: GoalKind| !matches!(kind, GoalKind::Verify { .. });
+        // A verification recovers nothing, and neither does a backup.
+        let recovers = |kind: GoalKind| !matches!(kind, GoalKind::Verify { .. } | GoalKind::Backup { .. });
         if self.active_in(tx)?.iter().any(|op| recovers(op.goal.kind) && op.goal.holds(content)) {
             return Ok(None);
         }

@@ -38,6 +38,8 @@ pub enum GoalKind {
     Verify { rate_bytes: Option<u64> },
     /// The last resort: serve from this segment, whatever the rows and the records say.
     ForcePrimary,
+    /// Write every content, as it is at one moment, into the goal's directory.
+    Backup { rate_bytes: Option<u64> },
 }
 
 impl GoalKind {
@@ -51,6 +53,7 @@ impl GoalKind {
             GoalKind::Start => "start",
             GoalKind::Verify { .. } => "verify",
             GoalKind::ForcePrimary => "force_primary",
+            GoalKind::Backup { .. } => "backup",
         }
     }
 }
@@ -66,6 +69,12 @@ pub struct Goal {
     pub stop_after_segment: bool,
     /// End as soon as that is safe.
     pub cancelled: bool,
+    /// Backup: the directory, on the coordinator's host; empty for every other goal.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub dir: String,
+    /// What is told at the end beside what every target says; empty when there is nothing.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub summary: String,
 }
 
 /// How many targets of a goal are worked on at a time, unless the call says otherwise.
@@ -73,7 +82,15 @@ pub const DEFAULT_JOBS: usize = 16;
 
 impl Goal {
     pub fn new(kind: GoalKind, targets: Vec<Target>) -> Goal {
-        Goal { kind, targets, jobs: DEFAULT_JOBS, stop_after_segment: false, cancelled: false }
+        Goal {
+            kind,
+            targets,
+            jobs: DEFAULT_JOBS,
+            stop_after_segment: false,
+            cancelled: false,
+            dir: String::new(),
+            summary: String::new(),
+        }
     }
 
     pub fn is_ended(&self) -> bool {
@@ -101,6 +118,8 @@ pub enum Stage {
     Recovering,
     /// Verify: the copies are being compared, or what was found is being judged.
     Verifying,
+    /// Backup: the content is held, or written.
+    Streaming,
 }
 
 /// Why a target is refused; each has a documented code.
@@ -117,6 +136,8 @@ pub enum Why {
     SegmentUp,
     SourceDamaged,
     NotSynchronized,
+    BarrierMissed,
+    GaveWay,
 }
 
 /// How a target ended.
@@ -493,6 +514,8 @@ impl Target {
             GoalKind::Start => self.restart(None, facts),
             GoalKind::Verify { rate_bytes } => self.verify(rate_bytes, facts),
             GoalKind::ForcePrimary => self.force(facts),
+            // A backup is one for all contents, and is driven as one.
+            GoalKind::Backup { .. } => self.fail("a backup has no steps of one content".into()),
         };
         if !matches!(step, Step::Wait(_)) {
             self.waiting = None;

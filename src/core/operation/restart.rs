@@ -32,7 +32,9 @@ impl Target {
             }
             (Stage::Stopping, Some(mode)) => self.stop_members(mode, facts),
             (Stage::Stopping | Stage::Starting, _) => self.start_members(facts),
-            (Stage::Draining | Stage::Recovering | Stage::Verifying, _) => self.until_it_serves(facts),
+            (Stage::Draining | Stage::Recovering | Stage::Verifying | Stage::Streaming, _) => {
+                self.until_it_serves(facts)
+            }
         }
     }
 

@@ -320,7 +320,7 @@ impl From<&Options> for How {
 }
 
 /// Takes a plan through check, confirmation and the coordinator.
-fn run(context: &Context, plan: &Plan, state: &State, how: &How) -> Thrower<Outcome> {
+pub(super) fn run(context: &Context, plan: &Plan, state: &State, how: &How) -> Thrower<Outcome> {
     if plan.refuses {
         not_to_be(context, plan, state);
         return Ok(refused(plan, plan.refusals.clone()));

@@ -1,5 +1,6 @@
 //! The API, one file a noun. Everything a script can call is bound here, from the catalog's entry.
 
+pub mod backup;
 mod binding;
 pub mod change;
 pub mod demo;
@@ -59,6 +60,7 @@ pub(super) const ENTRIES: &[&[Entry]] = &[
     hooks::ENTRIES,
     why::ENTRIES,
     plan_diff::ENTRIES,
+    backup::ENTRIES,
 ];
 
 /// Every record of the API: what is missing here has neither JSON nor help.
@@ -123,6 +125,7 @@ pub fn register(engine: &mut Engine, context: &Rc<Context>) {
         hooks::bind_all,
         why::bind_all,
         plan_diff::bind_all,
+        backup::bind_all,
     ] {
         bind_all(&mut plain, context);
     }

@@ -52,6 +52,7 @@ fn how(intent: &Intent) -> String {
         Intent::Rebalance { .. } => "to the preferred roles".to_string(),
         Intent::Restart { mode, .. } => mode.word().to_string(),
         Intent::Verify { .. } => "both copies, online".to_string(),
+        Intent::Backup { .. } => "as of one moment".to_string(),
         Intent::ForcePrimary { .. } => "an override, with the copy it holds".to_string(),
     }
 }
@@ -73,7 +74,7 @@ fn steps_table(plan: &Plan, places: &Places, directories: bool) -> Table {
         .optional("about", 0);
     for (i, step) in plan.steps.iter().enumerate() {
         let source = match step.kind {
-            StepKind::Restart => String::new(),
+            StepKind::Restart | StepKind::Write => String::new(),
             _ => places.address(step.source),
         };
         let target = if directories && step.kind == StepKind::Full {
@@ -99,7 +100,7 @@ fn copy(step: &PlanStep) -> String {
     match step.kind {
         StepKind::Incremental => step.copy_blocks.map(blocks).unwrap_or_default(),
         StepKind::Full => step.total_bytes.map(bytes).unwrap_or_default(),
-        StepKind::Compare => step.total_bytes.map(bytes).unwrap_or_default(),
+        StepKind::Compare | StepKind::Write => step.total_bytes.map(bytes).unwrap_or_default(),
         StepKind::Switch | StepKind::Restart | StepKind::Force => String::new(),
     }
 }
@@ -172,6 +173,7 @@ fn exposed(plan: &Plan, touched: &[Content]) -> String {
             format!("{which} {keep} a single copy until {whose}")
         }
         Intent::Verify { .. } => format!("{which} {} not, unless the copies differ", if one { "is" } else { "are" }),
+        Intent::Backup { .. } => "none: nothing is changed".to_string(),
         Intent::ForcePrimary { .. } => format!("{which}: a single copy until a full copy is made"),
         Intent::Rebalance { .. } | Intent::Restart { .. } => {
             let have = if one { "has" } else { "have" };
@@ -207,6 +209,7 @@ fn pauses(plan: &Plan, style: &Style) -> String {
         Intent::Rebalance { .. } => "while the roles switch, then 2 more for each",
         Intent::Restart { .. } | Intent::ForcePrimary { .. } => "while each content restarts",
         Intent::Verify { .. } => "none",
+        Intent::Backup { .. } => "commits, for a moment",
     };
     let sessions = if cancelled { "running statements   cancelled" } else { "sessions cancelled   0" };
     let gap = SECOND.saturating_sub(pauses.len()).max(3);
@@ -285,7 +288,7 @@ fn question_head(plan: &Plan, style: &Style) -> String {
     let n = plan.steps.len();
     let noun = match plan.intent {
         Intent::Recover { .. } | Intent::FullRecover { .. } | Intent::ForcePrimary { .. } => "segment",
-        Intent::Rebalance { .. } | Intent::Restart { .. } | Intent::Verify { .. } => "content",
+        Intent::Rebalance { .. } | Intent::Restart { .. } | Intent::Verify { .. } | Intent::Backup { .. } => "content",
     };
     let head = match plan.intent {
         _ if n == 0 => format!("{}: nothing new to begin", plan.verb()),
@@ -307,7 +310,7 @@ fn question_step(step: &PlanStep, places: &Places, style: &Style) -> String {
             para.unit(0, &target, Paint::Plain).unit(2, &format!("takes over from {source}"), Paint::Plain)
         }
         StepKind::Force => para.unit(0, &target, Paint::Plain).unit(2, "shall serve", Paint::Bad),
-        StepKind::Restart => para.unit(0, &target, Paint::Plain),
+        StepKind::Restart | StepKind::Write => para.unit(0, &target, Paint::Plain),
     };
     para.unit(3, &amount(step), Paint::Plain).render(style)
 }
@@ -323,7 +326,7 @@ fn amount(step: &PlanStep) -> String {
             let counted = count(usize::try_from(n).unwrap_or(0), "block");
             format!("{counted}, {}", blocks(n))
         }
-        (StepKind::Full | StepKind::Compare, _, Some(total)) => bytes(total),
+        (StepKind::Full | StepKind::Compare | StepKind::Write, _, Some(total)) => bytes(total),
         _ => step.about_ms.map(|ms| format!("about {}", estimate_ms(ms))).unwrap_or_default(),
     }
 }
@@ -341,6 +344,7 @@ fn cost(plan: &Plan, style: &Style) -> String {
         (Intent::Recover { .. } | Intent::FullRecover { .. }, false) => {
             format!("reads and writes of {which} pause twice; no session is cancelled")
         }
+        (Intent::Backup { .. }, _) => "commits wait for a moment; no session is cancelled".to_string(),
         (Intent::Verify { .. }, _) => "no session is paused or cancelled".to_string(),
         (Intent::ForcePrimary { .. }, _) => format!("sessions on {which} are ended"),
         (Intent::Restart { .. }, _) => {

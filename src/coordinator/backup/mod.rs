@@ -1,0 +1,103 @@
+//! A backup's two halves, whoever asks for it: the barrier across contents, and the directory that it is
+//! written to.
+
+pub mod barrier;
+pub mod place;
+
+use crate::core::backup::{BackedUpContent, Cause};
+use crate::core::ids::{Content, Dbid};
+use crate::net::NetError;
+use barrier::Held;
+use place::{Place, PlaceError};
+use std::time::{Duration, Instant};
+use thiserror::Error;
+
+/// A segment that sends nothing for so long is given up.
+const SILENT_MAX: Duration = Duration::from_secs(30);
+
+/// Why there is no backup.
+#[derive(Debug, Error)]
+pub enum BackupError {
+    /// The segment said so.
+    #[error("dbid {dbid}: {message}")]
+    Ended { content: Content, dbid: Dbid, cause: Cause, message: String },
+    /// It can't be reached, or not any more.
+    #[error("dbid {dbid}: {error}")]
+    Net { content: Content, dbid: Dbid, error: NetError },
+    /// Nobody serves the content.
+    #[error("content {content}: {why}")]
+    NotServed { content: Content, why: String },
+    /// Not every content was held at one moment.
+    #[error("the barrier was missed {tries} times, at last because of content {content}: {why}")]
+    Missed { content: Content, tries: u32, why: String },
+    /// What came is not what was said to come.
+    #[error("dbid {dbid} sent {what}")]
+    Protocol { content: Content, dbid: Dbid, what: String },
+    #[error("content {content}: {error}")]
+    Place { content: Content, error: PlaceError },
+}
+
+impl BackupError {
+    /// The content that it is about.
+    pub fn content(&self) -> Content {
+        match self {
+            BackupError::Ended { content, .. }
+            | BackupError::Net { content, .. }
+            | BackupError::NotServed { content, .. }
+            | BackupError::Missed { content, .. }
+            | BackupError::Protocol { content, .. }
+            | BackupError::Place { content, .. } => *content,
+        }
+    }
+}
+
+/// The pace of one content's stream.
+struct Pace {
+    since: Instant,
+    bytes: u64,
+    rate_bytes: Option<u64>,
+}
+
+impl Pace {
+    /// Waits until so many more bytes are due.
+    async fn take(&mut self, bytes: u64) {
+        self.bytes += bytes;
+        if let Some(rate) = self.rate_bytes {
+            let due = Duration::from_secs_f64(self.bytes as f64 / rate.max(1) as f64);
+            tokio::time::sleep(due.saturating_sub(self.since.elapsed())).await;
+        }
+    }
+}
+
+/// Writes the files of a content that was held, and tells how many bytes there are by now.
+pub async fn receive(
+    held: Held,
+    place: &Place,
+    rate_bytes: Option<u64>,
+    told: impl Fn(u64),
+) -> Result<BackedUpContent, BackupError> {
+    let (content, dbid) = (held.content, held.dbid);
+    let failed = |error| BackupError::Place { content, error };
+    let protocol = |what: String| BackupError::Protocol { content, dbid, what };
+    let mut from = held.connection.stream().await?;
+    let mut files = Vec::new();
+    let mut pace = Pace { since: Instant::now(), bytes: 0, rate_bytes };
+    while let Some((file, bytes)) = from.file(&held.image).await? {
+        let mut sink = place.create(content, file, bytes).await.map_err(failed)?;
+        while sink.left() > 0 {
+            let chunk = tokio::time::timeout(SILENT_MAX, from.chunk()).await;
+            let chunk = chunk.map_err(|_| protocol(format!("nothing for {} s", SILENT_MAX.as_secs())))??;
+            if chunk.len() as u64 > sink.left() {
+                return Err(protocol(format!("more of {} than it said", file.name())));
+            }
+            let count = chunk.len() as u64;
+            sink = sink.put(chunk.freeze()).await.map_err(failed)?;
+            pace.take(count).await;
+            told(pace.bytes);
+        }
+        files.push(sink.finish().await.map_err(failed)?);
+    }
+    // In the order of the manifest; on the way the log comes first.
+    files.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(BackedUpContent { content, dbid, image: held.image, held_us: held.held_us, files })
+}

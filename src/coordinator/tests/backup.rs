@@ -1,0 +1,159 @@
+//! A backup as the coordinator sees it: one barrier for all contents, all of it or nothing.
+
+use super::*;
+use crate::cluster::RefusalCode;
+use crate::coordinator::testing::World;
+use crate::coordinator::testing::doom::Doom;
+use crate::core::backup::{Cause, FromBackup, Image, MANIFEST_FILE, Manifest, ToBackup, log_bytes};
+use crate::core::ids::CopyId;
+use crate::net::Framed;
+use std::fs;
+use std::path::Path;
+
+const MAIN_BYTES: u64 = 2 * 4096;
+const FRAMES: u64 = 1;
+
+/// A stand-in segment's part: two pages and one frame, in chunks.
+pub async fn serve(world: World, dbid: Dbid, mut framed: Framed) {
+    let ended = |cause| FromBackup::Ended { cause, message: "the test said so".into() };
+    let image = Image { copy: CopyId(1), epoch: Epoch(1), main_bytes: MAIN_BYTES, log_frames: FRAMES };
+    while let Ok(message) = framed.recv::<ToBackup>().await {
+        let answer = match message {
+            ToBackup::Hold => FromBackup::Held { image },
+            ToBackup::Release => {
+                let mut inner = world.lock();
+                if inner.late_holds > 0 {
+                    inner.late_holds -= 1;
+                    ended(Cause::TooLate)
+                } else {
+                    FromBackup::Released { held_us: 700 + dbid.0 as u64 }
+                }
+            }
+            ToBackup::Stream => {
+                if stream(&mut framed).await.is_err() {
+                    return;
+                }
+                let ends = world.lock().stream_ends;
+                ends.map_or(FromBackup::End, ended)
+            }
+        };
+        if framed.send(&answer).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn stream(framed: &mut Framed) -> Result<(), crate::net::NetError> {
+    for (file, bytes) in [("main.db-wal", log_bytes(FRAMES)), ("main.db", MAIN_BYTES)] {
+        framed.send(&FromBackup::File { file: file.into(), bytes }).await?;
+        for part in vec![7; bytes as usize].chunks(3000) {
+            framed.send(&FromBackup::Chunk).await?;
+            framed.send_bytes(part).await?;
+        }
+    }
+    Ok(())
+}
+
+fn backup(dir: &Path) -> Intent {
+    let dir = dir.to_str().expect("a temporary path").to_owned();
+    Intent::Backup { dir, selection: Selection::default(), rate_bytes: None, jobs: None }
+}
+
+/// A plan of both contents.
+fn both(c: &Coordinator, dir: &Path) -> Plan {
+    let mut plan = plan(c, backup(dir), P);
+    plan.steps.push(PlanStep { content: Content(1), dbid: Dbid(3), ..plan.steps[0].clone() });
+    plan
+}
+
+async fn made(c: &Coordinator, dir: &Path) -> Outcome {
+    end(c, c.operations.begin(&both(c, dir), &owner()).unwrap()).await
+}
+
+fn manifest(dir: &Path) -> Manifest {
+    Manifest::decode(&fs::read(dir.join(MANIFEST_FILE)).unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn a_backup_has_every_content_and_a_missed_barrier_is_tried_again() {
+    let cluster = Cluster::patient(2, "5s");
+    let c = started(&cluster).await;
+    let dir = tempfile::tempdir().unwrap();
+    cluster.world.lock().late_holds = 1;
+    let outcome = made(&c, &dir.path().join("b")).await;
+    assert_eq!(outcome.status, OutcomeStatus::Done, "{outcome:?}");
+    assert_eq!(outcome.segments[1].copied_bytes, 4 * 4096, "two pages, and a frame that begins a third and a fourth");
+    assert_eq!(outcome.segments[0].paused_us, [702]);
+    let manifest = manifest(&dir.path().join("b"));
+    assert_eq!((manifest.tries, manifest.contents.len(), manifest.operation), (2, 2, outcome.op.unwrap()));
+    assert!(manifest.made_by.starts_with("u on h"), "{}", manifest.made_by);
+    let names = |at: &Path| -> Vec<String> {
+        let names = fs::read_dir(at).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<_> = names.collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(&dir.path().join("b")), ["SHA256SUMS", "content0", "content1", "manifest.json"]);
+    assert_eq!(fs::read(dir.path().join("b/content1/main.db")).unwrap(), vec![7; MAIN_BYTES as usize]);
+    // A directory that holds a backup is never written to again.
+    let again = c.operations.begin(&both(&c, &dir.path().join("b")), &owner()).unwrap();
+    assert!(matches!(&again, Answer::Refused(r) if r[0].code == RefusalCode::DirTaken), "{again:?}");
+}
+
+#[tokio::test]
+async fn a_backup_that_is_not_whole_is_none_and_leaves_nothing() {
+    let cluster = Cluster::patient(2, "5s");
+    let c = started(&cluster).await;
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path().join("b");
+    cluster.world.lock().late_holds = 100;
+    let outcome = made(&c, &at).await;
+    assert_eq!((outcome.status, outcome.refusals[0].code), (OutcomeStatus::Refused, RefusalCode::BarrierMissed));
+    assert!(!at.exists());
+    {
+        let mut inner = cluster.world.lock();
+        (inner.late_holds, inner.stream_ends) = (0, Some(Cause::GaveWay));
+    }
+    let outcome = made(&c, &at).await;
+    assert_eq!((outcome.status, outcome.refusals[0].code), (OutcomeStatus::Refused, RefusalCode::BackupGaveWay));
+    assert!(!at.exists());
+    cluster.world.lock().stream_ends = Some(Cause::Damaged);
+    let outcome = made(&c, &at).await;
+    assert_eq!(outcome.refusals[0].code, RefusalCode::SourceDamaged, "{outcome:?}");
+    cluster.world.lock().stream_ends = None;
+    assert_eq!(made(&c, &at).await.status, OutcomeStatus::Done, "the same directory takes the next one");
+}
+
+#[tokio::test]
+async fn a_coordinator_that_dies_leaves_no_backup_and_the_same_call_makes_one() {
+    for strikes_at in 1.. {
+        let cluster = Cluster::patient(2, "5s");
+        let dir = tempfile::tempdir().unwrap();
+        let at = dir.path().join("b");
+        let doom = Doom::default();
+        let c = Coordinator::start_doomed(cluster.site.clone(), cluster.hosts.clone(), doom.clone()).unwrap();
+        end(&c, c.operations.begin_start(&owner()).unwrap()).await;
+        doom.arm(strikes_at);
+        let Answer::Begun { op, .. } = c.operations.begin(&both(&c, &at), &owner()).unwrap() else { panic!() };
+        let struck = tokio::select! {
+            _ = end(&c, Answer::Begun { op, joined: false }) => false,
+            _ = doom.struck() => true,
+        };
+        if !struck {
+            assert!(strikes_at > 2, "there are points to be killed at");
+            return;
+        }
+        c.operations.abandon().await;
+        drop(c);
+        let c = Coordinator::start_on(cluster.site.clone(), cluster.hosts.clone()).unwrap();
+        let outcome = end(&c, Answer::Begun { op, joined: false }).await;
+        let is_whole = at.join(MANIFEST_FILE).exists();
+        assert_eq!(outcome.status == OutcomeStatus::Done, is_whole, "{strikes_at}: {outcome:?}");
+        assert_eq!(outcome.op, Some(op));
+        let again = if is_whole { dir.path().join("again") } else { at };
+        until(&c, "an answer", |c| c.board.read(|k| k.answer(P).is_some() && k.answer(Dbid(3)).is_some())).await;
+        let outcome = made(&c, &again).await;
+        assert_eq!(outcome.status, OutcomeStatus::Done, "{strikes_at}: {outcome:?}");
+        assert_eq!(manifest(&again).contents.len(), 2);
+    }
+}
