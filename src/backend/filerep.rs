@@ -7,8 +7,9 @@ use super::interrupt::Interrupt;
 use crate::cluster::request::{Owner, Reply, Request};
 use crate::cluster::{
     Acting, AuditLine, AuditQuery, Cluster, ClusterError, Control, Evidence, Fault, HEARTBEAT_EVERY_MS, InterruptFlag,
-    Observer, OperationInfo, Outcome, PingResult, Plan, Progressing, Rows, SqlTarget, State, Value,
+    Observer, OperationInfo, Outcome, PingResult, Plan, Progressing, Refusal, Rows, SqlTarget, State, Value,
 };
+use crate::core::backup::Manifest;
 use crate::core::ids::Content;
 use crate::core::report::StopMode;
 use crate::net::{self, Credentials, Endpoint, Framed, Identity, NetError, Purpose};
@@ -140,6 +141,7 @@ impl Filerep {
                 | Request::Evidence { .. }
                 | Request::Operations { .. }
                 | Request::Audit { .. }
+                | Request::Manifest { .. }
                 | Request::Setting { value: None, .. }
         );
         let answered = self.runtime.block_on(self.interrupt.or(self.exchanged(request, repeatable)));
@@ -402,6 +404,14 @@ impl Cluster for Filerep {
     fn evidence(&self, content: Content) -> Result<Evidence, ClusterError> {
         match self.ask(&Request::Evidence { content })? {
             Reply::Evidence { evidence } => Ok(*evidence),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    fn manifest(&self, dir: &str) -> Result<Result<Manifest, Refusal>, ClusterError> {
+        match self.ask(&Request::Manifest { dir: dir.into() })? {
+            Reply::Manifest { manifest } => Ok(Ok(*manifest)),
+            Reply::Refused { mut refusals } if refusals.len() == 1 => Ok(Err(refusals.remove(0))),
             other => Err(unexpected(other)),
         }
     }

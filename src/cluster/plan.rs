@@ -64,6 +64,14 @@ pub enum Intent {
         rate_bytes: Option<i64>,
         jobs: Option<i64>,
     },
+    /// Every content is replaced by what a backup in a directory of the coordinator's host holds.
+    Restore {
+        dir: String,
+        /// Always all.
+        selection: Selection,
+        rate_bytes: Option<i64>,
+        jobs: Option<i64>,
+    },
 }
 
 impl Intent {
@@ -76,6 +84,7 @@ impl Intent {
             Intent::Verify { .. } => "verify",
             Intent::ForcePrimary { .. } => "force_primary",
             Intent::Backup { .. } => "backup",
+            Intent::Restore { .. } => "restore",
         }
     }
     pub fn selection(&self) -> &Selection {
@@ -86,6 +95,7 @@ impl Intent {
             | Intent::Restart { selection, .. }
             | Intent::Verify { selection, .. }
             | Intent::Backup { selection, .. }
+            | Intent::Restore { selection, .. }
             | Intent::ForcePrimary { selection } => selection,
         }
     }
@@ -109,6 +119,8 @@ pub enum StepKind {
     Force,
     /// Write the content into a backup.
     Write,
+    /// Replace the content by what a backup holds.
+    Replace,
 }
 
 /// One content's part of a plan.
@@ -229,6 +241,9 @@ impl Plan {
         if let Intent::Restart { selection, .. } = &self.intent
             && selection.is_all()
         {
+            return PlanDamage::TypeCluster(cluster.to_string());
+        }
+        if let Intent::Restore { .. } = &self.intent {
             return PlanDamage::TypeCluster(cluster.to_string());
         }
         if let Intent::ForcePrimary { .. } = &self.intent {

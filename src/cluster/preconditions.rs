@@ -53,7 +53,7 @@ impl Precondition {
 pub const PRECONDITIONS: &[Precondition] = &[
     Precondition {
         code: RefusalCode::Quarantined,
-        verbs: &["recover", "full_recover", "rebalance", "restart", "verify", "backup"],
+        verbs: &["recover", "full_recover", "rebalance", "restart", "verify", "backup", "restore"],
         says: "the content's rows are possible and its epochs agree",
         check: not_quarantined,
     },
@@ -107,7 +107,7 @@ pub const PRECONDITIONS: &[Precondition] = &[
     },
     Precondition {
         code: RefusalCode::HostDown,
-        verbs: &["recover", "full_recover", "restart", "force_primary"],
+        verbs: &["recover", "full_recover", "restart", "force_primary", "restore"],
         says: "the target's host answers",
         check: host_answers,
     },

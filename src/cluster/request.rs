@@ -10,6 +10,7 @@ use super::plan::Plan;
 use super::refusal::Refusal;
 use super::state::State;
 use super::work::{AuditLine, AuditQuery, OperationInfo};
+use crate::core::backup::Manifest;
 use crate::core::ids::{Content, Dbid};
 use crate::core::report::StopMode;
 use serde::{Deserialize, Serialize};
@@ -133,6 +134,10 @@ pub enum Request {
         mode: StopMode,
         owner: Owner,
     },
+    /// What the backup in a directory of the coordinator's host says of itself.
+    Manifest {
+        dir: String,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -176,6 +181,9 @@ pub enum Reply {
     },
     Audit {
         lines: Vec<AuditLine>,
+    },
+    Manifest {
+        manifest: Box<Manifest>,
     },
     Ok,
     /// The request itself can't be answered, with a next step.

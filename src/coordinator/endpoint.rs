@@ -103,6 +103,7 @@ impl Coordinator {
                 Err(error) => failed(error),
             },
             Request::Kill { dbid, owner } => self.kill(dbid, owner.as_ref()).await,
+            Request::Manifest { dir } => described(dir).await,
             Request::Start { owner } => return self.start_all(framed, &owner).await,
             Request::Stop { mode, owner } => return self.stop_all(framed, mode, &owner).await,
         };
@@ -258,6 +259,15 @@ impl Coordinator {
         };
         self.stopped.send_replace(true);
         told
+    }
+}
+
+/// What a backup says of itself; read beside the other requests, because a disk may be slow.
+async fn described(dir: String) -> Reply {
+    match tokio::task::spawn_blocking(move || super::operations::manifest(&dir)).await {
+        Ok(Ok(manifest)) => Reply::Manifest { manifest: Box::new(manifest) },
+        Ok(Err(refusal)) => Reply::Refused { refusals: vec![refusal] },
+        Err(gone) => Reply::Failed { message: gone.to_string(), next: "look at the coordinator's log".into() },
     }
 }
 

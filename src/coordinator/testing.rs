@@ -296,6 +296,16 @@ impl Inner {
         }
     }
 
+    /// A process that was nobody holds this copy now, and may serve.
+    pub fn filled(&mut self, dbid: Dbid, copy: CopyId) {
+        let Some(proc) = self.procs.get_mut(&dbid) else { return };
+        let copy = CopyState { copy, generation: Epoch(0) };
+        (proc.report.copy, proc.report.ready) = (copy, true);
+        let dir = Dir { copy, bound: None, epoch: Epoch(0), consistent: true, has_identity: true };
+        self.dirs.insert(proc.datadir.clone(), dir);
+        self.push(dbid);
+    }
+
     fn link_ended(&mut self, content: Content) {
         for proc in self.procs.values_mut().filter(|p| p.report.content == content && p.report.link.is_some()) {
             proc.report.link = None;

@@ -9,6 +9,12 @@
 //!                   <-------    Released, or Missed
 //!   Stream          ------->
 //!                   <-------    File, Chunk, bytes, Chunk, bytes, File, ... End
+//!
+//!   coordinator                 segment (nobody, on a copy that nobody may serve)
+//!   Take            ------->    the files are emptied
+//!   File, Chunk, bytes ... ->   each page and frame is checked
+//!   Keep            ------->    all of it is made durable, and is this copy from then on
+//!                   <-------    Kept
 //! ```
 
 use super::ids::{Content, CopyId, Dbid, Epoch};
@@ -38,6 +44,14 @@ pub enum ToBackup {
     Release,
     /// Send the files as they were at the hold.
     Stream,
+    /// To a process that is nobody: take on the files that follow, as this copy.
+    Take { copy: CopyId, main_bytes: u64 },
+    /// So many bytes of this file follow, in chunks.
+    File { file: String, bytes: u64 },
+    /// The next bytes, in the frame behind this one, which is no message.
+    Chunk,
+    /// Everything was sent, and is what it should be.
+    Keep,
 }
 
 /// Why a content's part of a backup ended.
@@ -72,6 +86,8 @@ pub enum FromBackup {
     Chunk,
     /// Everything was sent.
     End,
+    /// What was taken on is durable, and may serve.
+    Kept,
     /// Nothing further comes.
     Ended { cause: Cause, message: String },
 }
@@ -248,6 +264,13 @@ pub fn directory_of(content: Content) -> String {
 /// Bytes of a log of so many frames; none for none.
 pub fn log_bytes(frames: u64) -> u64 {
     if frames == 0 { 0 } else { super::wal::frame_offset(frames) }
+}
+
+/// The list of checksums that belongs to a manifest, whose own text has this one.
+pub fn sums(manifest: &Manifest, of_manifest: &str) -> String {
+    let mut sums: String = manifest.files().map(|file| format!("{}  {}\n", file.sha256, file.name)).collect();
+    sums.push_str(&format!("{of_manifest}  {MANIFEST_FILE}\n"));
+    sums
 }
 
 /// Bytes as hexadecimal digits.

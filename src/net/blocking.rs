@@ -1,7 +1,7 @@
 //! Connecting and accepting on a plain thread: the same handshake over a blocking stream.
 
 use super::error::NetError;
-use super::frame::{decode_frame, encode_bytes, encode_frame};
+use super::frame::{decode_bytes, decode_frame, encode_bytes, encode_frame};
 use super::handshake::{Action, Handshake};
 use super::identity::{Credentials, Endpoint, Identity, Peer, Purpose};
 use bytes::BytesMut;
@@ -51,7 +51,7 @@ pub struct Frames {
 }
 
 /// Bytes that are read at a time.
-const READ_AHEAD: usize = 8 << 10;
+const READ_AHEAD: usize = 64 << 10;
 
 impl Frames {
     /// Frames over a blocking stream.
@@ -84,9 +84,18 @@ impl Frames {
 
     /// The next message. The other side's orderly end is [`NetError::Closed`], too.
     pub fn recv<T: DeserializeOwned>(&mut self) -> Result<T, NetError> {
+        self.next(decode_frame)
+    }
+
+    /// The next frame, whose body is no message.
+    pub fn recv_bytes(&mut self) -> Result<BytesMut, NetError> {
+        self.next(decode_bytes)
+    }
+
+    fn next<T>(&mut self, decode: impl Fn(&mut BytesMut) -> Result<Option<T>, NetError>) -> Result<T, NetError> {
         let mut read = [0; READ_AHEAD];
         loop {
-            if let Some(message) = decode_frame(&mut self.input)? {
+            if let Some(message) = decode(&mut self.input)? {
                 return Ok(message);
             }
             match self.stream.read(&mut read) {

@@ -20,7 +20,7 @@ macro_rules! std_modules {
             &[$(($name, include_str!(concat!("../../stdlib/", $name, ".rhai")))),*];
     };
 }
-std_modules!("recover_with_mirroring", "return_to_preferred_roles", "recover_double_fault");
+std_modules!("recover_with_mirroring", "return_to_preferred_roles", "recover_double_fault", "recreate_from_backup");
 
 /// The text of a built-in module.
 pub fn std_source(name: &str) -> Option<&'static str> {

@@ -5,8 +5,10 @@
 //! from beginning anew.
 
 use super::database::Database;
+use super::restore::{self, Refused};
 use super::vfs::{self, Handle, Held, PAGE_SIZE, Snapshot, SnapshotError, verify_page};
 use crate::core::backup::{CHUNK_BYTES, Cause, FromBackup, HOLD_MAX, Image, ToBackup, log_bytes};
+use crate::core::ids::CopyId;
 use crate::core::track::{BLOCK_BYTES, DirtyMap, FileId};
 use crate::core::wal::{self, Chain, FRAME_BYTES, WAL_HEADER_BYTES};
 use crate::engine::Engine;
@@ -14,6 +16,7 @@ use crate::engine::storage::{Storage, StorageError};
 use crate::net::NetError;
 use crate::net::blocking::Frames;
 use std::net::{Shutdown, TcpStream};
+use std::sync::PoisonError;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
@@ -136,6 +139,8 @@ impl Backup<'_> {
                     self.release().and_then(|held_us| Ok(frames.send(&FromBackup::Released { held_us })?))
                 }
                 Ok(ToBackup::Stream) => self.stream(frames),
+                Ok(ToBackup::Take { copy, main_bytes }) => self.take(copy, main_bytes, frames),
+                Ok(other) => Err(Ended(Cause::Failed, format!("{other:?} came, of no use here")).into()),
                 Err(error) => Err(error.into()),
             };
             if let Err(stop) = done {
@@ -183,6 +188,15 @@ impl Backup<'_> {
         };
         self.at = At::Released(taken);
         Ok(u64::try_from(stood.as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// One at a time: one whose coordinator is gone has yet to find that out.
+    fn take(&self, copy: CopyId, main_bytes: u64, frames: &mut Frames) -> Result<(), Stop> {
+        let _alone = self.database.taking().lock().unwrap_or_else(PoisonError::into_inner);
+        restore::take(self.engine, copy, main_bytes, frames).map_err(|refused| match refused {
+            Refused::Because(cause, message) => Stop::Ended(Ended(cause, message)),
+            Refused::Gone(error) => Stop::Gone(error),
+        })
     }
 
     fn stream(&mut self, frames: &mut Frames) -> Result<(), Stop> {

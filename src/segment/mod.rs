@@ -7,6 +7,7 @@ mod database;
 pub mod identity;
 mod judge;
 mod process;
+mod restore;
 #[allow(unsafe_code)]
 pub mod vfs;
 

@@ -4,7 +4,7 @@ use crate::support::wait::{secs, wait_for};
 use crate::support::wire::Wire;
 use crate::support::{Cluster, processes};
 use rusqlite::{Connection, OpenFlags};
-use segsh::core::backup::{MANIFEST_FILE, Manifest};
+use segsh::core::backup::{MANIFEST_FILE, Manifest, SUMS_FILE};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -161,4 +161,68 @@ fn a_backup_under_load_is_a_consistent_cut_and_says_for_how_long_commits_waited(
     let none = dir.path().join("none");
     assert_eq!(refusal_code(&cluster, &format!("backup({:?})", text(&none))), "double_fault");
     assert!(!none.exists());
+}
+
+/// Every file of a backup, by its path relative to it.
+fn files(backup: &Path) -> Vec<PathBuf> {
+    let manifest = manifest(backup);
+    let data = manifest.files().map(|file| file.name.clone()).collect::<Vec<_>>();
+    [MANIFEST_FILE, SUMS_FILE].into_iter().map(str::to_owned).chain(data).map(PathBuf::from).collect()
+}
+
+/// Flips a bit in the middle of a file, or flips it back.
+fn flip(path: &Path) {
+    let mut bytes = std::fs::read(path).expect("a file of the backup");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x04;
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("it is ours");
+    std::fs::write(path, bytes).expect("it is ours");
+}
+
+fn restored(cluster: &Cluster, code: &str) {
+    let ran = cluster.segsh(&["--json", "--yes=restore", "-e", code]).ok();
+    let outcome = &ran.json()["value"];
+    assert_eq!(outcome["status"], "done", "{outcome:#}");
+    println!("{code}: {} ms", outcome["elapsed_ms"]);
+}
+
+#[test]
+fn a_backup_is_restored_into_a_new_cluster_and_a_damaged_one_changes_nothing() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let backup = dir.path().join("b");
+    {
+        let old = Cluster::new(2);
+        let writers = Alternating::start(&old);
+        let before = writers.acked();
+        old.outcome(&format!("backup({:?})", text(&backup)));
+        assert_consistent_cut(&backup, &before, &writers.acked());
+        writers.finish();
+    }
+    let held = steps(&backup);
+    let new = Cluster::new(2);
+    let restore = format!("restore({:?})", text(&backup));
+    let before = new.decisions();
+    for name in files(&backup) {
+        flip(&backup.join(&name));
+        let ran = new.segsh(&["--json", "--yes=restore", "-e", &restore]).exits(4);
+        assert_eq!(ran.json()["error"]["refusals"][0]["code"], "backup_damaged", "{}: {}", name.display(), ran.stdout);
+        flip(&backup.join(&name));
+    }
+    assert_eq!(new.decisions(), before, "nothing was changed");
+
+    // It takes the cluster's name, or a word that says what it does.
+    new.segsh(&["--yes", "-e", &restore]).exits(4);
+    let procedure = format!("import \"std/recreate_from_backup\" as p; p::run(#{{ from: {:?} }})", text(&backup));
+    new.segsh(&["--yes=restore", "-e", &procedure]).ok();
+    let again = dir.path().join("again");
+    new.outcome(&format!("backup({:?})", text(&again)));
+    assert_eq!(steps(&again), held, "what was restored is what was backed up");
+    assert!(new.status().is_synchronized());
+
+    // What it holds by now is not replaced unless that is said.
+    assert_eq!(refusal_code(&new, &restore), "not_empty");
+    new.content(1).run("create table later(id int)");
+    restored(&new, &format!("restore({:?}, #{{ overwrite: true }})", text(&backup)));
+    assert_eq!(new.content(1).number("select count(*) from sqlite_master where name = 'later'"), 0);
+    new.outcome("verify()");
 }

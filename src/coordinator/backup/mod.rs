@@ -1,8 +1,10 @@
-//! A backup's two halves, whoever asks for it: the barrier across contents, and the directory that it is
-//! written to.
+//! The parts of backups and restores, whoever asks for them: the barrier across contents, the directory, the
+//! look at what it holds, and the way back.
 
 pub mod barrier;
+pub mod check;
 pub mod place;
+pub mod send;
 
 use crate::core::backup::{BackedUpContent, Cause};
 use crate::core::ids::{Content, Dbid};

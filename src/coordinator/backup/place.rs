@@ -1,7 +1,7 @@
 //! The directory of a backup: new, or empty, or what an interrupted backup left; complete when its manifest
 //! stands there.
 
-use crate::core::backup::{BackedUpFile, MANIFEST_FILE, Manifest, ManifestError, SUMS_FILE, directory_of, hex};
+use crate::core::backup::{BackedUpFile, MANIFEST_FILE, Manifest, ManifestError, SUMS_FILE, directory_of, hex, sums};
 use crate::core::ids::Content;
 use crate::core::track::FileId;
 use crate::hosts::files::{make_private_dir, sync_dir, write_durably};
@@ -71,11 +71,19 @@ pub fn room(dir: &Path) -> Result<u64, PlaceError> {
 
 /// The manifest of a backup. Nothing else of the backup is looked at.
 pub fn manifest_in(dir: &Path) -> Result<Manifest, PlaceError> {
+    let (path, text) = manifest_text(dir).map_err(|(path, source)| PlaceError::Io { path, source })?;
+    Manifest::decode(&text).map_err(|error| PlaceError::Manifest { path, error })
+}
+
+/// Its text, and where it stands; the path with what went wrong.
+pub(super) fn manifest_text(dir: &Path) -> Result<(PathBuf, Vec<u8>), (PathBuf, io::Error)> {
     let path = dir.join(MANIFEST_FILE);
     let mut text = Vec::new();
-    let file = File::open(&path).map_err(io_error(&path))?;
-    file.take(MANIFEST_BYTES_MAX).read_to_end(&mut text).map_err(io_error(&path))?;
-    Manifest::decode(&text).map_err(|error| PlaceError::Manifest { path, error })
+    let read = File::open(&path).and_then(|file| file.take(MANIFEST_BYTES_MAX).read_to_end(&mut text));
+    match read {
+        Ok(_) => Ok((path, text)),
+        Err(error) => Err((path, error)),
+    }
 }
 
 fn look(dir: &Path) -> Result<Found, PlaceError> {
@@ -112,7 +120,8 @@ fn is_ours(name: &str) -> bool {
     content || name == UNFINISHED_FILE || name == SUMS_FILE || name.ends_with(".tmp")
 }
 
-fn digest_of(bytes: &[u8]) -> String {
+/// The SHA-256 of bytes, in hexadecimal digits.
+pub(super) fn digest_of(bytes: &[u8]) -> String {
     hex(digest(&SHA256, bytes).as_ref())
 }
 
@@ -150,8 +159,7 @@ impl Place {
     /// Completes the backup: first the checksums, then the manifest, under its name in one step.
     pub fn complete(&self, manifest: &Manifest) -> Result<(), PlaceError> {
         let text = manifest.encode();
-        let mut sums: String = manifest.files().map(|file| format!("{}  {}\n", file.sha256, file.name)).collect();
-        sums.push_str(&format!("{}  {MANIFEST_FILE}\n", digest_of(&text)));
+        let sums = sums(manifest, &digest_of(&text));
         for content in &manifest.contents {
             let sub = self.dir.join(directory_of(content.content));
             sync_dir(&sub).map_err(io_error(&sub))?;

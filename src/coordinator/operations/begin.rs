@@ -1,13 +1,14 @@
 //! Beginning an operation: the plan is checked against what stands now, like ones are joined.
 
-use super::{Operations, Shared, backup};
+use super::{Operations, Shared, backup, restore};
 use crate::cluster::request::{Owner, Reply};
 use crate::cluster::{Intent, Plan, Refusal, RefusalCode};
 use crate::coordinator::clock::unix_ms;
 use crate::coordinator::store::{Begun, Operation, StoreError};
-use crate::core::ids::Content;
+use crate::core::ids::{Content, CopyId};
 use crate::core::operation::{Goal, GoalKind, Stage, Target};
 use crate::core::report::Phase;
+use ring::rand::SecureRandom;
 use std::sync::atomic::Ordering;
 
 /// What came of asking for an operation.
@@ -67,6 +68,11 @@ impl Operations {
         }
         if let Intent::Backup { dir, .. } = &plan.intent
             && let Some(refusal) = backup::refused(dir, bytes_of(plan))
+        {
+            return Ok(Answer::Refused(vec![refusal]));
+        }
+        if let Intent::Restore { dir, .. } = &plan.intent
+            && let Some(refusal) = restore::refused(&self.shared, dir)
         {
             return Ok(Answer::Refused(vec![refusal]));
         }
@@ -144,6 +150,9 @@ impl Operations {
         let default = self.shared.store.setting_number("segsh_recovery_jobs")?;
         let default = default.and_then(|n| usize::try_from(n).ok());
         goal.dir.clone_from(&how.dir);
+        if let GoalKind::Restore { .. } = kind {
+            goal.targets.iter_mut().for_each(|target| target.copy = new_copy());
+        }
         goal.jobs = how.jobs.or(default).unwrap_or(goal.jobs);
         match self.shared.store.begin(&goal, owner, unix_ms())? {
             Begun::New(id) => {
@@ -209,11 +218,11 @@ fn holder(active: &[Operation], content: Content) -> Option<&Operation> {
 
 /// Whether waiting for `running` gives what `wanted` asks for.
 fn is_like(wanted: GoalKind, running: GoalKind) -> bool {
-    use GoalKind::{Backup, Rebalance, Recover, Restart, Start, Verify};
+    use GoalKind::{Backup, Rebalance, Recover, Restart, Restore, Start, Verify};
     match (wanted, running) {
         (Recover { full, .. }, Recover { full: other, .. }) => full == other,
         (Recover { full: false, .. }, Start) => true,
-        (Start, Start | Recover { .. } | Rebalance | Restart { .. } | Verify { .. } | Backup { .. }) => true,
+        (Start, Start | Recover { .. } | Rebalance | Restart { .. } | Verify { .. } | Backup { .. } | Restore { .. }) => true,
         (Rebalance, Rebalance) | (Restart { .. }, Restart { .. }) | (Verify { .. }, Verify { .. }) => true,
         _ => false,
     }
@@ -225,7 +234,7 @@ fn starts_nothing(holder: &Operation, content: Content) -> bool {
     match holder.goal.kind {
         GoalKind::Recover { .. } | GoalKind::Rebalance | GoalKind::Verify { .. } | GoalKind::Backup { .. } => true,
         GoalKind::Restart { .. } | GoalKind::Start => stage == Some(Stage::Recovering),
-        GoalKind::ForcePrimary => false,
+        GoalKind::ForcePrimary | GoalKind::Restore { .. } => false,
     }
 }
 
@@ -244,12 +253,20 @@ fn kind_of(intent: &Intent) -> (GoalKind, Option<usize>) {
         Intent::Verify { rate_bytes, jobs, .. } => (GoalKind::Verify { rate_bytes: rate(rate_bytes) }, count(jobs)),
         Intent::ForcePrimary { .. } => (GoalKind::ForcePrimary, None),
         Intent::Backup { rate_bytes, jobs, .. } => (GoalKind::Backup { rate_bytes: rate(rate_bytes) }, count(jobs)),
+        Intent::Restore { rate_bytes, jobs, .. } => (GoalKind::Restore { rate_bytes: rate(rate_bytes) }, count(jobs)),
     }
+}
+
+/// The identity of a copy that will be made; without one there is nothing to restore to.
+fn new_copy() -> Option<CopyId> {
+    let mut bytes = [0; 16];
+    ring::rand::SystemRandom::new().fill(&mut bytes).ok()?;
+    Some(CopyId(u128::from_le_bytes(bytes)))
 }
 
 fn dir_of(intent: &Intent) -> String {
     match intent {
-        Intent::Backup { dir, .. } => dir.clone(),
+        Intent::Backup { dir, .. } | Intent::Restore { dir, .. } => dir.clone(),
         _ => String::new(),
     }
 }

@@ -1,6 +1,6 @@
 //! Driving one operation: every target on a task of its own, so many at a time.
 
-use super::{Live, Shared, backup, outcome};
+use super::{Live, Shared, backup, outcome, restore};
 use crate::cluster::Progressing;
 use crate::coordinator::board::HostSeen;
 use crate::coordinator::clock::unix_ms;
@@ -38,6 +38,9 @@ pub(super) async fn drive(shared: Arc<Shared>, live: Arc<Live>) {
     let is_one = matches!(kind, GoalKind::Backup { .. });
     if is_one {
         backup::run(&shared, &live).await;
+    }
+    if matches!(kind, GoalKind::Restore { .. }) {
+        restore::check(&live).await;
     }
     for index in (0..count).filter(|_| !is_one) {
         let (shared, live, slots) = (shared.clone(), live.clone(), slots.clone());
@@ -255,6 +258,7 @@ impl TargetDriver {
             Step::Release => prober.release(target.content),
             Step::Stop { dbid, mode } => prober.stop(*dbid, *mode),
             Step::Drain { dbid } => return self.drain(*dbid).await,
+            Step::Fill { dbid } => return restore::fill(&self.shared, &self.live, target, *dbid).await,
             Step::Verify { dbid, rate_bytes } => {
                 prober.verify(*dbid, VerifyRequest::Begin { op: self.live.id, rate_bytes: *rate_bytes });
             }

@@ -7,6 +7,7 @@ mod backup;
 mod begin;
 mod drive;
 mod outcome;
+mod restore;
 mod stop;
 mod told;
 
@@ -32,6 +33,7 @@ use std::time::Instant;
 use tokio::sync::watch;
 
 pub use begin::Answer;
+pub(super) use restore::manifest;
 
 /// How a maintenance is begun.
 pub(super) const IN_MAINTENANCE_NEXT: &str = "maintenance(\"HOST\", \"30m\", \"why\")";
@@ -44,10 +46,10 @@ pub(super) fn taken_up(left: &[Operation]) -> Vec<(Content, Event)> {
     let open = left.iter().flat_map(|o| o.goal.targets.iter().map(|t| (o.goal.kind, t)));
     open.filter(|(_, target)| target.ended.is_none())
         .filter_map(|(kind, target)| match (kind, target.stage) {
-            (GoalKind::Restart { .. } | GoalKind::Start, Stage::Stopping | Stage::Starting) => {
+            (GoalKind::Restart { .. } | GoalKind::Start | GoalKind::Restore { .. }, Stage::Stopping | Stage::Starting) => {
                 Some((target.content, Event::Hold(true)))
             }
-            (GoalKind::Restart { .. } | GoalKind::Start, Stage::Recovering)
+            (GoalKind::Restart { .. } | GoalKind::Start | GoalKind::Restore { .. }, Stage::Recovering)
             | (GoalKind::ForcePrimary, Stage::Starting)
                 if !target.joined =>
             {

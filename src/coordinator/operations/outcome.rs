@@ -168,6 +168,7 @@ fn refusal(shared: &Shared, target: &Target) -> Option<Refusal> {
         Why::NoMirror => (RefusalCode::NoMirror, String::new()),
         Why::SegmentUp => (RefusalCode::SegmentUp, "state()".into()),
         Why::SourceDamaged => (RefusalCode::SourceDamaged, "help(\"source_damaged\")".into()),
+        Why::BackupDamaged => (RefusalCode::BackupDamaged, "choose another backup".into()),
         Why::BarrierMissed => (RefusalCode::BarrierMissed, "run it again".into()),
         Why::GaveWay => (RefusalCode::BackupGaveWay, "help(\"backup_gave_way\")".into()),
         Why::NotSynchronized => (RefusalCode::NotSynchronized, format!("recover(#{{ contents: [{content}] }})")),

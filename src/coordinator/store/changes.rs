@@ -115,12 +115,14 @@ fn write_beside(tx: &Transaction<'_>, change: &Change<'_>, serving: Epoch) -> ru
     if event == Event::FullCopyBegins {
         tx.execute("UPDATE segsh_content SET must_copy_all = 1 WHERE content = ?1", [content])?;
     }
-    if event.is_override() {
+    if event.leaves_one_copy() {
         tx.execute(
-            "UPDATE segsh_content SET must_copy_all = ?2, full_copy = 0, rate_bytes = NULL, quarantine = NULL
-             WHERE content = ?1",
+            "UPDATE segsh_content SET must_copy_all = ?2, full_copy = 0, rate_bytes = NULL WHERE content = ?1",
             params![content, after.mirror.is_some()],
         )?;
+    }
+    if event.is_override() {
+        tx.execute("UPDATE segsh_content SET quarantine = NULL WHERE content = ?1", [content])?;
     }
     if change.transition.rule.effect == Effect::Synchronize {
         tx.execute(

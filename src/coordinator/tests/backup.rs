@@ -17,6 +17,7 @@ const FRAMES: u64 = 1;
 pub async fn serve(world: World, dbid: Dbid, mut framed: Framed) {
     let ended = |cause| FromBackup::Ended { cause, message: "the test said so".into() };
     let image = Image { copy: CopyId(1), epoch: Epoch(1), main_bytes: MAIN_BYTES, log_frames: FRAMES };
+    let mut taking = None;
     while let Ok(message) = framed.recv::<ToBackup>().await {
         let answer = match message {
             ToBackup::Hold => FromBackup::Held { image },
@@ -28,6 +29,20 @@ pub async fn serve(world: World, dbid: Dbid, mut framed: Framed) {
                 } else {
                     FromBackup::Released { held_us: 700 + dbid.0 as u64 }
                 }
+            }
+            ToBackup::Take { copy, .. } => {
+                taking = Some(copy);
+                continue;
+            }
+            ToBackup::File { .. } => continue,
+            ToBackup::Chunk => match framed.recv_bytes().await {
+                Ok(_) => continue,
+                Err(_) => return,
+            },
+            ToBackup::Keep => {
+                let Some(copy) = taking.take() else { return };
+                world.lock().filled(dbid, copy);
+                FromBackup::Kept
             }
             ToBackup::Stream => {
                 if stream(&mut framed).await.is_err() {
@@ -156,4 +171,89 @@ async fn a_coordinator_that_dies_leaves_no_backup_and_the_same_call_makes_one() 
         assert_eq!(outcome.status, OutcomeStatus::Done, "{strikes_at}: {outcome:?}");
         assert_eq!(manifest(&again).contents.len(), 2);
     }
+}
+
+/// A backup of one content.
+async fn of_one(dir: &Path) {
+    let cluster = Cluster::patient(1, "5s");
+    let c = started(&cluster).await;
+    let outcome = end(&c, c.operations.begin(&plan(&c, backup(dir), P), &owner()).unwrap()).await;
+    assert_eq!(outcome.status, OutcomeStatus::Done, "{outcome:?}");
+    c.operations.abandon().await;
+}
+
+/// What asks for it; the directory is kept for as long as the tests run.
+pub async fn restore() -> Intent {
+    static DIR: tokio::sync::OnceCell<tempfile::TempDir> = tokio::sync::OnceCell::const_new();
+    let made = async {
+        let dir = tempfile::tempdir().unwrap();
+        of_one(&dir.path().join("b")).await;
+        dir
+    };
+    restore_of(&DIR.get_or_init(|| made).await.path().join("b"))
+}
+
+fn restore_of(dir: &Path) -> Intent {
+    let dir = dir.to_str().expect("a temporary path").to_owned();
+    Intent::Restore { dir, selection: Selection::default(), rate_bytes: None, jobs: None }
+}
+
+#[tokio::test]
+async fn a_restore_gives_the_content_a_copy_that_nobody_had_and_makes_its_mirror_anew() {
+    let cluster = Cluster::patient(1, "5s");
+    let c = started(&cluster).await;
+    let copies = |c: &Coordinator| [P, M].map(|d| c.board.read(|k| k.answer(d).map(|r| r.copy.copy)));
+    let before = copies(&c);
+    let outcome = run(&c, restore().await, P).await;
+    assert_eq!((outcome.status, outcome.segments[0].how.as_str()), (OutcomeStatus::Done, "restored"), "{outcome:?}");
+    assert_eq!(row(&c), "p,s,u / m,s,u");
+    let after = copies(&c);
+    assert!(after[0] != before[0] && after[1] != before[1], "{before:?} {after:?}");
+    assert_eq!(c.store.content(C0).unwrap().serving_copy, after[0]);
+}
+
+#[tokio::test]
+async fn a_backup_with_one_byte_changed_in_any_file_changes_nothing() {
+    let cluster = Cluster::patient(1, "5s");
+    let c = started(&cluster).await;
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path().join("b");
+    of_one(&at).await;
+    let before = c.board.read(|k| k.row(C0));
+    for name in ["manifest.json", "SHA256SUMS", "content0/main.db", "content0/main.db-wal"] {
+        let path = at.join(name);
+        let whole = fs::read(&path).unwrap();
+        for broken in [flipped(&whole), whole[..whole.len() - 1].to_vec(), [whole.clone(), vec![b' ']].concat()] {
+            fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+            fs::write(&path, &broken).unwrap();
+            let outcome = match c.operations.begin(&plan(&c, restore_of(&at), P), &owner()).unwrap() {
+                Answer::Refused(refusals) => refusals[0].code,
+                answer => end(&c, answer).await.refusals[0].code,
+            };
+            assert_eq!(outcome, RefusalCode::BackupDamaged, "{name}");
+        }
+        fs::write(&path, &whole).unwrap();
+    }
+    assert_eq!(c.board.read(|k| k.row(C0)), before);
+    assert_eq!(run(&c, restore_of(&at), P).await.status, OutcomeStatus::Done, "it was only that");
+}
+
+fn flipped(whole: &[u8]) -> Vec<u8> {
+    let mut broken = whole.to_vec();
+    broken[whole.len() / 2] ^= 0x10;
+    broken
+}
+
+#[tokio::test]
+async fn a_backup_of_another_number_of_contents_is_refused() {
+    let cluster = Cluster::patient(2, "5s");
+    let c = started(&cluster).await;
+    let answer = c.operations.begin(&plan(&c, restore().await, P), &owner()).unwrap();
+    assert!(matches!(&answer, Answer::Refused(r) if r[0].next == "segsh init DIR --contents 1"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_restore_goes_on_wherever_the_coordinator_was_killed() {
+    let intent = restore().await;
+    super::killed::killed_everywhere(super::killed::Kind::of_a_synchronized_pair(intent, P)).await;
 }

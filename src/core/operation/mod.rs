@@ -9,6 +9,7 @@ mod force;
 mod rebalance;
 mod recover;
 mod restart;
+mod restore;
 mod verify;
 
 #[cfg(test)]
@@ -40,6 +41,8 @@ pub enum GoalKind {
     ForcePrimary,
     /// Write every content, as it is at one moment, into the goal's directory.
     Backup { rate_bytes: Option<u64> },
+    /// Replace every content by what the goal's directory holds of it.
+    Restore { rate_bytes: Option<u64> },
 }
 
 impl GoalKind {
@@ -54,6 +57,7 @@ impl GoalKind {
             GoalKind::Verify { .. } => "verify",
             GoalKind::ForcePrimary => "force_primary",
             GoalKind::Backup { .. } => "backup",
+            GoalKind::Restore { .. } => "restore",
         }
     }
 }
@@ -69,7 +73,7 @@ pub struct Goal {
     pub stop_after_segment: bool,
     /// End as soon as that is safe.
     pub cancelled: bool,
-    /// Backup: the directory, on the coordinator's host; empty for every other goal.
+    /// Backup and restore: the directory, on the coordinator's host; empty for every other goal.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub dir: String,
     /// What is told at the end beside what every target says; empty when there is nothing.
@@ -138,6 +142,7 @@ pub enum Why {
     NotSynchronized,
     BarrierMissed,
     GaveWay,
+    BackupDamaged,
 }
 
 /// How a target ended.
@@ -202,6 +207,12 @@ pub struct Target {
     /// Override: the highest epoch that a member was seen to have obeyed.
     #[serde(default)]
     pub above: Epoch,
+    /// Restore: the identity of the copy that is made.
+    #[serde(default)]
+    pub copy: Option<CopyId>,
+    /// Restore: the backup's files were written, as was said to this coordinator.
+    #[serde(skip)]
+    filled: bool,
     /// Processes started by this target, and what became of starts that failed.
     #[serde(skip)]
     pub started: BTreeMap<Dbid, Result<u32, String>>,
@@ -246,6 +257,8 @@ impl Target {
             differing: String::new(),
             ended: None,
             above: Epoch::default(),
+            copy: None,
+            filled: false,
             started: BTreeMap::new(),
             gone: Vec::new(),
             asked_to_stop: Vec::new(),
@@ -441,6 +454,8 @@ pub enum Step {
     Exchange { dbid: Dbid },
     /// Drop what is under the sibling's name.
     DropOld { dbid: Dbid },
+    /// Write the backup's files into the directory of a process that is nobody.
+    Fill { dbid: Dbid },
     /// Ask the acting primary to compare itself with its mirror.
     Verify { dbid: Dbid, rate_bytes: Option<u64> },
     /// Ask it to end that.
@@ -467,6 +482,7 @@ impl Step {
             Step::Drain { .. } => "draining the primary",
             Step::Exchange { .. } => "naming the new copy",
             Step::DropOld { .. } => "dropping the old copy",
+            Step::Fill { .. } => "writing what the backup holds",
             Step::Verify { .. } => WaitFor::VerificationToBegin.words(),
             Step::EndVerify { .. } => WaitFor::VerificationToEnd.words(),
             Step::Judge { .. } => WaitFor::Judgement.words(),
@@ -515,6 +531,7 @@ impl Target {
             GoalKind::Verify { rate_bytes } => self.verify(rate_bytes, facts),
             GoalKind::ForcePrimary => self.force(facts),
             // A backup is one for all contents, and is driven as one.
+            GoalKind::Restore { rate_bytes } => self.restore(rate_bytes, facts),
             GoalKind::Backup { .. } => self.fail("a backup has no steps of one content".into()),
         };
         if !matches!(step, Step::Wait(_)) {
@@ -545,6 +562,7 @@ impl Target {
                 self.undrained = Some(format!("{}: {cause}", step.words()));
             }
             (Step::DropOld { .. }, Came::Fine) => self.dropped = true,
+            (Step::Fill { .. }, Came::Fine) => self.filled = true,
             (Step::Verify { .. }, _) => self.asked = Some(WaitFor::VerificationToBegin),
             (Step::EndVerify { .. }, _) => self.asked = Some(WaitFor::VerificationToEnd),
             (Step::Judge { .. }, _) => self.asked = Some(WaitFor::Judgement),
@@ -552,7 +570,7 @@ impl Target {
             (Step::Change { transition, .. }, Came::Changed(epoch)) if transition.rule.raises => {
                 self.granted = Some(epoch);
             }
-            (Step::Prepare { .. } | Step::DropOld { .. }, Came::Failed(cause))
+            (Step::Prepare { .. } | Step::DropOld { .. } | Step::Fill { .. }, Came::Failed(cause))
             | (Step::Change { .. }, Came::Failed(cause)) => {
                 self.fail(format!("{}: {cause}", step.words()));
             }

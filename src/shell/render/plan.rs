@@ -53,6 +53,7 @@ fn how(intent: &Intent) -> String {
         Intent::Restart { mode, .. } => mode.word().to_string(),
         Intent::Verify { .. } => "both copies, online".to_string(),
         Intent::Backup { .. } => "as of one moment".to_string(),
+        Intent::Restore { .. } => "replacing all that is there".to_string(),
         Intent::ForcePrimary { .. } => "an override, with the copy it holds".to_string(),
     }
 }
@@ -74,7 +75,7 @@ fn steps_table(plan: &Plan, places: &Places, directories: bool) -> Table {
         .optional("about", 0);
     for (i, step) in plan.steps.iter().enumerate() {
         let source = match step.kind {
-            StepKind::Restart | StepKind::Write => String::new(),
+            StepKind::Restart | StepKind::Write | StepKind::Replace => String::new(),
             _ => places.address(step.source),
         };
         let target = if directories && step.kind == StepKind::Full {
@@ -101,7 +102,7 @@ fn copy(step: &PlanStep) -> String {
         StepKind::Incremental => step.copy_blocks.map(blocks).unwrap_or_default(),
         StepKind::Full => step.total_bytes.map(bytes).unwrap_or_default(),
         StepKind::Compare | StepKind::Write => step.total_bytes.map(bytes).unwrap_or_default(),
-        StepKind::Switch | StepKind::Restart | StepKind::Force => String::new(),
+        StepKind::Switch | StepKind::Restart | StepKind::Force | StepKind::Replace => String::new(),
     }
 }
 
@@ -174,6 +175,7 @@ fn exposed(plan: &Plan, touched: &[Content]) -> String {
         }
         Intent::Verify { .. } => format!("{which} {} not, unless the copies differ", if one { "is" } else { "are" }),
         Intent::Backup { .. } => "none: nothing is changed".to_string(),
+        Intent::Restore { .. } => format!("{which}: a single copy until the mirror is copied anew"),
         Intent::ForcePrimary { .. } => format!("{which}: a single copy until a full copy is made"),
         Intent::Rebalance { .. } | Intent::Restart { .. } => {
             let have = if one { "has" } else { "have" };
@@ -210,6 +212,7 @@ fn pauses(plan: &Plan, style: &Style) -> String {
         Intent::Restart { .. } | Intent::ForcePrimary { .. } => "while each content restarts",
         Intent::Verify { .. } => "none",
         Intent::Backup { .. } => "commits, for a moment",
+        Intent::Restore { .. } => "until each content is restored",
     };
     let sessions = if cancelled { "running statements   cancelled" } else { "sessions cancelled   0" };
     let gap = SECOND.saturating_sub(pauses.len()).max(3);
@@ -288,7 +291,7 @@ fn question_head(plan: &Plan, style: &Style) -> String {
     let n = plan.steps.len();
     let noun = match plan.intent {
         Intent::Recover { .. } | Intent::FullRecover { .. } | Intent::ForcePrimary { .. } => "segment",
-        Intent::Rebalance { .. } | Intent::Restart { .. } | Intent::Verify { .. } | Intent::Backup { .. } => "content",
+        Intent::Rebalance { .. } | Intent::Restart { .. } | Intent::Verify { .. } | Intent::Backup { .. } | Intent::Restore { .. } => "content",
     };
     let head = match plan.intent {
         _ if n == 0 => format!("{}: nothing new to begin", plan.verb()),
@@ -310,6 +313,7 @@ fn question_step(step: &PlanStep, places: &Places, style: &Style) -> String {
             para.unit(0, &target, Paint::Plain).unit(2, &format!("takes over from {source}"), Paint::Plain)
         }
         StepKind::Force => para.unit(0, &target, Paint::Plain).unit(2, "shall serve", Paint::Bad),
+        StepKind::Replace => para.unit(0, &target, Paint::Plain).unit(2, "what it holds is replaced", Paint::Bad),
         StepKind::Restart | StepKind::Write => para.unit(0, &target, Paint::Plain),
     };
     para.unit(3, &amount(step), Paint::Plain).render(style)
@@ -344,6 +348,7 @@ fn cost(plan: &Plan, style: &Style) -> String {
         (Intent::Recover { .. } | Intent::FullRecover { .. }, false) => {
             format!("reads and writes of {which} pause twice; no session is cancelled")
         }
+        (Intent::Restore { .. }, _) => format!("sessions on {which} are ended"),
         (Intent::Backup { .. }, _) => "commits wait for a moment; no session is cancelled".to_string(),
         (Intent::Verify { .. }, _) => "no session is paused or cancelled".to_string(),
         (Intent::ForcePrimary { .. }, _) => format!("sessions on {which} are ended"),
