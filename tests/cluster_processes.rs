@@ -249,9 +249,53 @@ async fn an_agent_that_can_not_listen_says_so_in_the_error() {
     let cluster = site.init(false);
     let host = &cluster.config().hosts[1];
     let _taken = TcpListener::bind((host.address.as_str(), host.agent_port)).await.unwrap();
-    let error = start_processes(&cluster, &site.program).await.unwrap_err().to_string();
-    assert!(error.contains("the agent of host sdw2 did not start"), "{error}");
-    assert!(error.contains("Address already in use"), "{error}");
+    let started = start_processes(&cluster, &site.program).await.unwrap();
+    let [silent] = started.silent.as_slice() else { panic!("{started:?}") };
+    assert_eq!((silent.host.as_str(), started.agents_started.as_slice()), ("sdw2", &["sdw1".to_owned()][..]));
+    assert!(silent.cause.contains("the agent of host sdw2 did not start"), "{silent:?}");
+    assert!(silent.cause.contains("Address already in use"), "{silent:?}");
+    assert!(started.coordinator_started, "one host may be gone");
+}
+
+#[tokio::test]
+async fn a_cluster_starts_and_stops_without_a_host_whose_directory_is_gone_and_names_it() {
+    let site = Site::new();
+    let cluster = site.init(false);
+    let serving = tokio::spawn(Coordinator::of(&cluster).await.serve(cluster.0.clone()));
+    let gone = &cluster.config().hosts[1].dir;
+    std::fs::rename(gone, site.root.path().join("unplugged")).unwrap();
+    let outcome = start(&cluster, &site.program, owner(), &mut |_| {}).await.unwrap();
+    assert_eq!(serving.await.unwrap(), Request::Start { owner: owner() });
+    assert_eq!(outcome.status, OutcomeStatus::Partial, "{outcome:?}");
+    let [refusal] = outcome.refusals.as_slice() else { panic!("{outcome:?}") };
+    assert_eq!(refusal.host.as_deref(), Some("sdw2"));
+    // Content 0 and 1 have their mirrors there, 2 and 3 their primaries.
+    assert!(refusal.cause.contains("it has dbids 4, 5, 6, 7"), "{refusal:?}");
+    assert!(cluster.agent_pid("sdw1").unwrap().is_some());
+    let stopped = stop(&cluster, StopMode::Fast, owner(), &mut |_| {}).await.unwrap();
+    assert_eq!((stopped.agents, stopped.segments_killed), (1, 0));
+    std::fs::rename(site.root.path().join("unplugged"), gone).unwrap();
+}
+
+#[tokio::test]
+async fn a_host_that_a_drill_has_dead_stays_dead_whoever_starts_the_cluster() {
+    let site = Site::new();
+    let cluster = site.init(true);
+    let serving = tokio::spawn(Coordinator::of(&cluster).await.serve(cluster.0.clone()));
+    start_processes(&cluster, &site.program).await.unwrap();
+    stop_host(&cluster, "sdw1").unwrap();
+    stop_host(&cluster, "sdw1").unwrap();
+    let started = start_processes(&cluster, &site.program).await.unwrap();
+    let [silent] = started.silent.as_slice() else { panic!("{started:?}") };
+    assert_eq!((silent.host.as_str(), silent.next.as_str()), ("sdw1", "fault::start_host(\"sdw1\")"));
+    assert_eq!(cluster.agent_pid("sdw1").unwrap(), None);
+    // Nor does an agent serve there that was on its way when the host was stopped.
+    let agent = segsh::hosts::Agent::bind(&cluster.config().hosts[0].dir).await;
+    assert!(agent.unwrap_err().to_string().contains("stopped by a drill"));
+    assert!(start_host(&cluster, &site.program, "sdw1").await.unwrap());
+    assert_eq!(start_processes(&cluster, &site.program).await.unwrap().silent, []);
+    serving.abort();
+    let _ = serving.await;
 }
 
 #[tokio::test]

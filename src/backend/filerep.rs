@@ -6,8 +6,9 @@
 use super::interrupt::Interrupt;
 use crate::cluster::request::{Owner, Reply, Request};
 use crate::cluster::{
-    Acting, AuditLine, AuditQuery, Cluster, ClusterError, Control, Evidence, Fault, HEARTBEAT_EVERY_MS, InterruptFlag,
-    Observer, OperationInfo, Outcome, PingResult, Plan, Progressing, Refusal, Rows, SqlTarget, State, Value,
+    Acting, AuditLine, AuditQuery, Cluster, ClusterError, Control, Evidence, Fault, HEARTBEAT_EVERY_MS, Intent,
+    InterruptFlag, NewHost, Observer, OperationInfo, Outcome, PingResult, Plan, Progressing, Refusal, Rows, SqlTarget,
+    State, Value,
 };
 use crate::core::backup::Manifest;
 use crate::core::ids::Content;
@@ -31,6 +32,10 @@ const OBSERVE_EVERY: Duration = Duration::from_millis(100);
 pub trait Local: Send + Sync {
     /// The state by the last catalog, for a coordinator that is down.
     fn last_state(&self) -> Result<State, String>;
+    /// Every host by its name, with its agent's endpoint, as of now: one may have joined meanwhile.
+    fn agents(&self) -> Result<Vec<(String, Endpoint)>, String>;
+    /// Adds a host to the directory, and brings its agent up.
+    fn add_host(&self, host: &NewHost) -> Result<(), ClusterError>;
     fn stop_host(&self, host: &str) -> Result<(), String>;
     fn start_host(&self, host: &str) -> Result<(), String>;
     /// Stops the whole cluster and starts it again, on behalf of `owner`; the start's outcome.
@@ -47,8 +52,6 @@ pub struct Address {
     pub credentials: Credentials,
     pub socket_dir: PathBuf,
     pub pg_port: u16,
-    /// Every host by its name, with its agent's endpoint.
-    pub hosts: Vec<(String, Endpoint)>,
 }
 
 /// A cluster with segsh's own engine.
@@ -162,6 +165,13 @@ impl Filerep {
         let reply = within(exchange(&mut connection, request)).await.map_err(|e| self.unreachable(&e))?;
         self.keep(connection);
         Ok(reply)
+    }
+
+    /// A smart stop waits until every session has left: this shell's own would wait for itself.
+    fn leave_for(&self, mode: StopMode) {
+        if mode == StopMode::Smart {
+            self.runtime.block_on(self.sql.end_sessions());
+        }
     }
 
     fn state_from(&self, reply: Reply) -> Result<State, ClusterError> {
@@ -307,6 +317,9 @@ impl Cluster for Filerep {
     }
 
     fn apply(&self, plan: &Plan, wait: bool, observer: &mut dyn Observer) -> Result<Outcome, ClusterError> {
+        if let Intent::Restart { mode, .. } = &plan.intent {
+            self.leave_for(*mode);
+        }
         let began = Instant::now();
         let request = Request::Begin { plan: Box::new(plan.clone()), owner: self.owner_of(&plan.id) };
         let op = match self.ask(&request)? {
@@ -362,8 +375,10 @@ impl Cluster for Filerep {
     }
 
     fn ping(&self, host: &str) -> Result<PingResult, ClusterError> {
-        let Some((_, endpoint)) = self.address.hosts.iter().find(|(name, _)| name == host) else {
-            let names: Vec<&str> = self.address.hosts.iter().map(|(n, _)| n.as_str()).collect();
+        let agents =
+            self.local.agents().map_err(|message| ClusterError::Invalid { message, next: "state()".into() })?;
+        let Some((_, endpoint)) = agents.iter().find(|(name, _)| name == host) else {
+            let names: Vec<&str> = agents.iter().map(|(n, _)| n.as_str()).collect();
             return Err(ClusterError::Invalid {
                 message: format!("there is no host `{host}` in {}", self.address.name),
                 next: format!("its hosts are {}", names.join(", ")),
@@ -443,6 +458,16 @@ impl Cluster for Filerep {
         self.state_from(self.ask(&request)?)
     }
 
+    fn add_host(&self, host: &NewHost) -> Result<State, ClusterError> {
+        let added = self.local.add_host(host);
+        // Also when the agent did not come up: the host stands in the file, and everybody else reads that.
+        let told = match self.ask(&Request::HostsChanged { owner: self.owner() }) {
+            Err(ClusterError::Unreachable { .. }) => self.local.last_state().map_err(|e| self.unreachable(&e)),
+            answered => answered.and_then(|reply| self.state_from(reply)),
+        };
+        added.and(told)
+    }
+
     fn fault(&self, fault: &Fault) -> Result<(), ClusterError> {
         if !self.address.drill {
             return Err(ClusterError::NotDrill);
@@ -467,6 +492,7 @@ impl Cluster for Filerep {
     fn restart_all(&self, mode: StopMode, observer: &mut dyn Observer) -> Result<Outcome, ClusterError> {
         // The connection that is kept leads to a coordinator that is about to end.
         drop(self.take_idle());
+        self.leave_for(mode);
         self.local.restart_all(mode, &self.owner_of(""), observer)
     }
 

@@ -16,7 +16,13 @@ use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
 pub struct Pg {
     socket_dir: PathBuf,
     port: u16,
-    clients: Mutex<HashMap<String, Arc<Client>>>,
+    clients: Mutex<HashMap<String, Session>>,
+}
+
+/// A session that is kept, and the task that carries it.
+struct Session {
+    client: Arc<Client>,
+    connection: tokio::task::JoinHandle<()>,
 }
 
 #[derive(Debug)]
@@ -86,10 +92,20 @@ impl Pg {
         Pg { socket_dir, port, clients: Mutex::new(HashMap::new()) }
     }
 
+    /// Ends every session that is kept: a smart stop waits for sessions to leave, and these are its own caller's.
+    pub async fn end_sessions(&self) {
+        let sessions: Vec<Session> = self.clients.lock().await.drain().map(|(_, session)| session).collect();
+        for Session { client, connection } in sessions {
+            drop(client);
+            // The server is told by the connection's own end; one that hangs has nobody to tell.
+            let _ = tokio::time::timeout(CANCEL_WITHIN, connection).await;
+        }
+    }
+
     async fn client(&self, database: &str) -> Result<Arc<Client>, PgError> {
         let mut clients = self.clients.lock().await;
-        if let Some(client) = clients.get(database).filter(|c| !c.is_closed()) {
-            return Ok(client.clone());
+        if let Some(session) = clients.get(database).filter(|s| !s.client.is_closed()) {
+            return Ok(session.client.clone());
         }
         let (client, connection) = Config::new()
             .host_path(&self.socket_dir)
@@ -104,14 +120,14 @@ impl Pg {
                 Some(_) => sql_error(&e),
                 None => PgError::Connect(e.to_string()),
             })?;
-        tokio::spawn(async move {
+        let connection = tokio::spawn(async move {
             // The end of a session is seen by whoever uses it next.
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "session ended");
             }
         });
         let client = Arc::new(client);
-        clients.insert(database.to_owned(), client.clone());
+        clients.insert(database.to_owned(), Session { client: client.clone(), connection });
         Ok(client)
     }
 

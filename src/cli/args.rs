@@ -173,6 +173,9 @@ pub struct Shape {
     /// Hosts to spread them over
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=254))]
     pub hosts: u32,
+    /// More hosts, without a segment: room to move to
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=254))]
+    pub spare_hosts: u32,
     /// A setting to begin with; may be repeated
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = parse_setting)]
     pub settings: Vec<(String, String)>,

@@ -161,6 +161,7 @@ fn option_arg(option: &'static OptionDoc) -> Arg {
         Kind::Count => arg.value_name("N").value_parser(value_parser!(i64).range(1..)),
         Kind::Word(words) => arg.value_name("WORD").value_parser(PossibleValuesParser::new(words)),
         Kind::Text => arg.value_name("TEXT"),
+        Kind::Paths => arg.value_name("DIR").num_args(1).action(ArgAction::Append).visible_alias("root"),
         Kind::Plan => arg.value_name("FILE"),
     }
 }
@@ -250,7 +251,7 @@ fn option_value(option: &OptionDoc, matches: &ArgMatches) -> Option<String> {
     let list = |values: Vec<String>| (!values.is_empty()).then(|| format!("[{}]", values.join(", ")));
     match option.kind {
         Kind::Contents | Kind::Dbids => list(matches.get_many::<i64>(name)?.map(ToString::to_string).collect()),
-        Kind::Hosts => list(matches.get_many::<String>(name)?.map(|h| quoted(h)).collect()),
+        Kind::Hosts | Kind::Paths => list(matches.get_many::<String>(name)?.map(|h| quoted(h)).collect()),
         Kind::Flag => is_set(matches, name).then(|| (option.default != "true").to_string()),
         Kind::Count => matches.get_one::<i64>(name).map(ToString::to_string),
         Kind::Duration | Kind::Rate | Kind::Word(_) | Kind::Text | Kind::Plan => {

@@ -35,7 +35,7 @@ pub use recovery::{Line, Recovery, recoveries};
 pub use refusal::{Refusal, RefusalCode};
 pub use state::{Alive, ContentState, CoordinatorState, HostState, PairHealth, Segment, State};
 pub use traits::{
-    Acting, Cluster, Control, Fault, InterruptFlag, Observer, OperationId, PingResult, Rows, SqlTarget, Value,
+    Acting, Cluster, Control, Fault, InterruptFlag, NewHost, Observer, OperationId, PingResult, Rows, SqlTarget, Value,
 };
 pub use warning::{Episode, Thresholds, Warning, WarningCode, warnings};
 pub use why::{About, Clue, ClueKind, Part, Tried, WHY_VERBS, Why, why};

@@ -215,7 +215,11 @@ fn consider(state: &State, intent: &Intent, content: Content, named: Option<Dbid
     };
     let primary = state.acting(content, Role::Primary);
     let mirror = state.acting(content, Role::Mirror);
-    let usual = if matches!(intent, Intent::Restart { .. } | Intent::Backup { .. } | Intent::Restore { .. }) { primary } else { mirror };
+    let usual = if matches!(intent, Intent::Restart { .. } | Intent::Backup { .. } | Intent::Restore { .. }) {
+        primary
+    } else {
+        mirror
+    };
     let target = match intent {
         Intent::FullRecover { .. } => named.and_then(|d| state.segment(d)).or(usual),
         Intent::ForcePrimary { .. } => named.and_then(|d| state.segment(d)),

@@ -138,6 +138,10 @@ pub enum Request {
     Manifest {
         dir: String,
     },
+    /// The hosts in `cluster.json` are others than before: read it again. Then the state.
+    HostsChanged {
+        owner: Owner,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

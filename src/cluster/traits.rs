@@ -11,6 +11,7 @@ use crate::core::backup::Manifest;
 use crate::core::ids::{Content, Dbid};
 use crate::core::report::StopMode;
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// What an observer of a running operation wants next.
@@ -89,6 +90,17 @@ pub enum Fault {
     StartHost(String),
 }
 
+/// A host that is to join the cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NewHost {
+    pub name: String,
+    /// The address that its agent and its segments listen on; `None` is the next free one of a cluster on loopback
+    /// addresses.
+    pub address: Option<String>,
+    /// Directories for its segments beside the host's own; the first is where new ones go.
+    pub roots: Vec<PathBuf>,
+}
+
 /// What `ping(host)` found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PingResult {
@@ -155,6 +167,10 @@ pub trait Cluster: Send + Sync {
     /// What the backup in a directory of the coordinator's host says of itself, or why it is refused.
     fn manifest(&self, _dir: &str) -> Result<Result<Manifest, Refusal>, ClusterError> {
         Err(unsupported("backup_info"))
+    }
+    /// Adds a host, or brings one up that is there as it is asked for; the state then.
+    fn add_host(&self, _host: &NewHost) -> Result<State, ClusterError> {
+        Err(unsupported("add_host"))
     }
     /// Injects a fault; [`ClusterError::NotDrill`] elsewhere.
     fn fault(&self, fault: &Fault) -> Result<(), ClusterError>;

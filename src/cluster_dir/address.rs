@@ -37,6 +37,11 @@ fn all_free(ports: &[(String, u16)]) -> io::Result<()> {
     bound.map(drop)
 }
 
+/// Whether this machine can listen on an address and a port now.
+pub(super) fn can_listen(address: &str, port: u16) -> io::Result<()> {
+    TcpListener::bind((address, port)).map(drop)
+}
+
 /// Random bytes.
 pub(super) fn random<const N: usize>() -> io::Result<[u8; N]> {
     let mut bytes = [0; N];

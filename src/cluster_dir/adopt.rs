@@ -14,7 +14,7 @@ use crate::core::ids::{Content, Dbid};
 use crate::core::row::{Role, SegmentRow};
 use crate::core::track::FileId;
 use crate::hosts::files::{self, FileError, make_private_dir};
-use crate::hosts::{AgentConfig, DirLock, IDENTITY_FILE, LockError, SEGMENT_FILE, SegmentConfig, holder};
+use crate::hosts::{AGENT_FILE, AgentConfig, DirLock, IDENTITY_FILE, LockError, SEGMENT_FILE, SegmentConfig, holder};
 use crate::net::ClusterKey;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -109,6 +109,16 @@ impl Adoption {
     }
 }
 
+/// The directory of the host that a data directory is of: around it, or, when it is in a root, where the cluster
+/// has its hosts.
+fn host_dir(dir: &Path, config: &SegmentConfig) -> PathBuf {
+    let around = dir.parent().unwrap_or(dir);
+    match config.key_file.parent() {
+        Some(cluster) if !around.join(AGENT_FILE).is_file() => cluster.join("hosts").join(&config.host),
+        _ => around.into(),
+    }
+}
+
 fn keep_out(dir: &Path) -> Result<DirLock, String> {
     DirLock::keep_out(dir).map_err(|e| e.to_string())
 }
@@ -117,6 +127,7 @@ fn keep_out(dir: &Path) -> Result<DirLock, String> {
 struct Found {
     dir: PathBuf,
     config: SegmentConfig,
+    host_dir: PathBuf,
     agent: AgentConfig,
     copy: Option<CopyRecord>,
     locks: Vec<DirLock>,
@@ -135,8 +146,8 @@ impl Found {
             let what = format!("{} was made in {made_in}, and can't be moved", dir.display());
             return Err(Complaint::new(what, format!("mv {} {made_in}", dir.display())));
         }
-        let host_dir = dir.parent().unwrap_or(dir);
-        let agent = AgentConfig::load(host_dir).map_err(plain)?;
+        let host_dir = host_dir(dir, &config);
+        let agent = AgentConfig::load(&host_dir).map_err(plain)?;
         if (&agent.cluster_id, &agent.host) != (&config.cluster_id, &config.host) {
             let what = format!(
                 "{} is of host {} of cluster {}, and {} of host {} of cluster {}",
@@ -156,7 +167,7 @@ impl Found {
             (false, false) => None,
         };
         let copy = copy.transpose().map_err(|what| Complaint::new(what, ""))?;
-        let found = Found { dir: dir.into(), config, agent, copy, locks };
+        let found = Found { dir: dir.into(), config, host_dir, agent, copy, locks };
         found.check_identity().map(|()| found)
     }
 
@@ -253,13 +264,12 @@ fn data_dirs_in(dir: &Path) -> Vec<PathBuf> {
     if is_data_dir(dir) {
         return vec![dir.into()];
     }
-    let within =
-        |dir: &Path| super::teardown::data_dirs(dir).into_iter().filter(|d| is_data_dir(d)).collect::<Vec<_>>();
+    let within = |dir: &Path| crate::hosts::data_dirs(dir).into_iter().filter(|d| is_data_dir(d)).collect::<Vec<_>>();
     let of_host = within(dir);
     if !of_host.is_empty() {
         return of_host;
     }
-    super::teardown::data_dirs(&dir.join("hosts")).iter().flat_map(|host| within(host)).collect()
+    super::teardown::host_dirs(dir).iter().flat_map(|host| within(host)).collect()
 }
 
 fn is_data_dir(dir: &Path) -> bool {
@@ -324,7 +334,8 @@ fn put_together(one: &SegmentConfig, dir: &Path, found: &[Found]) -> Result<Clus
             name: f.agent.host.clone(),
             address: f.agent.address.clone(),
             agent_port: f.agent.port,
-            dir: f.dir.parent().unwrap_or(dir).into(),
+            dir: f.host_dir.clone(),
+            roots: f.agent.roots.clone(),
         };
         hosts.insert(entry.name.clone(), entry);
     }

@@ -1,7 +1,9 @@
-//! `cluster.json`: what the cluster is. Written by `init`, and never changed by a running cluster:
-//! what changes is in the coordinator's catalog.
+//! `cluster.json`: what the cluster is. Written by `init`; only a host that joins changes it since, and that
+//! is a client's doing, under a lock ([`super::add_host`]): a start must know the hosts while no coordinator
+//! runs. What else changes is in the coordinator's catalog.
 
 use crate::core::row::SegmentRow;
+use crate::net::Endpoint;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -59,4 +61,19 @@ pub struct HostEntry {
     pub agent_port: u16,
     /// Its directory.
     pub dir: PathBuf,
+    /// Directories beside it that segments may be placed in: the first is where new ones go.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roots: Vec<PathBuf>,
+}
+
+impl HostEntry {
+    /// Where its data directories may be, the place for a new one first.
+    pub fn data_roots(&self) -> Vec<PathBuf> {
+        self.roots.iter().chain([&self.dir]).cloned().collect()
+    }
+
+    /// Where its agent listens.
+    pub fn agent(&self) -> Endpoint {
+        Endpoint::new(self.address.clone(), self.agent_port)
+    }
 }

@@ -3,12 +3,15 @@
 use super::error::ClusterDirError;
 use super::handle::ClusterHandle;
 use crate::cluster::request::{Reply, Request};
-use crate::cluster::{Outcome, Progressing};
+use crate::cluster::{Outcome, Progressing, State};
 use crate::net::{Framed, Identity, NetError, Purpose, connect};
 use std::time::Duration;
 
 /// How long a coordinator may take to prove itself.
 pub(super) const CONNECT_WITHIN: Duration = Duration::from_secs(2);
+
+/// How long it may take for an answer that waits for nothing.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Sees the progress of an operation.
 pub type Watch<'a> = &'a mut (dyn FnMut(&Progressing) + Send);
@@ -22,6 +25,27 @@ pub(super) async fn reach(handle: &ClusterHandle) -> Result<Framed, ClusterDirEr
         .await
         .map(|(stream, _)| Framed::new(stream))
         .map_err(ClusterDirError::Coordinator)
+}
+
+/// The state, as the coordinator has it now.
+pub(super) async fn ask_state(handle: &ClusterHandle) -> Result<State, ClusterDirError> {
+    match ask(handle, &Request::State).await? {
+        Reply::State { state } => Ok(*state),
+        other => Err(out_of_turn(&other)),
+    }
+}
+
+/// One request that has one reply.
+pub(super) async fn ask(handle: &ClusterHandle, request: &Request) -> Result<Reply, ClusterDirError> {
+    let mut framed = reach(handle).await?;
+    framed.send(request).await.map_err(ClusterDirError::Coordinator)?;
+    let late = NetError::Timeout { within: ANSWER_WITHIN };
+    let answered = tokio::time::timeout(ANSWER_WITHIN, framed.recv()).await.unwrap_or(Err(late));
+    answered.map_err(ClusterDirError::Coordinator)
+}
+
+fn out_of_turn(reply: &Reply) -> ClusterDirError {
+    ClusterDirError::Coordinator(NetError::BadFrame(format!("an answer to something else: {reply:?}")))
 }
 
 /// Sends a request that is answered by progress and an end (`Start`, `Stop`, `Watch`), and follows it
@@ -53,10 +77,8 @@ pub(super) async fn follow_on(
             | Reply::Evidence { .. }
             | Reply::Operations { .. }
             | Reply::Audit { .. }
-            | Reply::Ok) => {
-                let what = format!("an answer to something else: {other:?}");
-                return Err(ClusterDirError::Coordinator(NetError::BadFrame(what)));
-            }
+            | Reply::Manifest { .. }
+            | Reply::Ok) => return Err(out_of_turn(&other)),
         }
     }
 }

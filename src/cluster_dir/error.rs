@@ -47,6 +47,9 @@ pub enum ClusterDirError {
     /// Faults are for drills.
     #[error("faults are injected only on drill clusters")]
     NotDrill,
+    /// A drill has the host dead.
+    #[error("host {name} was stopped by a drill")]
+    HostStopped { name: String },
     /// A process of the cluster did not come up.
     #[error("{what} did not start: {cause} (log: {log})")]
     DidNotStart { what: String, cause: LaunchError, log: PathBuf },
@@ -101,6 +104,7 @@ impl ClusterDirError {
             }
             ClusterDirError::Refused(refusals) => refusals.first().map(|r| r.next.clone()).unwrap_or_default(),
             ClusterDirError::Locked { op, .. } => format!("segsh -e 'attach({op})'"),
+            ClusterDirError::HostStopped { name } => format!("fault::start_host(\"{name}\")"),
             ClusterDirError::NotDrill => "segsh init DIR --drill".into(),
             _ => String::new(),
         }

@@ -4,7 +4,7 @@ use super::config::{CLUSTER_FILE, ClusterConfig, HostEntry, SCHEMA};
 use super::error::{ClusterDirError, system};
 use crate::core::row::SegmentRow;
 use crate::hosts::files::{self, FileError};
-use crate::hosts::{AgentHost, SegmentConfig, holder};
+use crate::hosts::{AgentHost, SegmentConfig, data_dirs, holder};
 use crate::net::{ClusterKey, Credentials, Endpoint, Identity};
 use std::path::{Path, PathBuf};
 
@@ -23,14 +23,18 @@ pub fn open(dir: &Path) -> Result<ClusterHandle, ClusterDirError> {
         }
         canonical => canonical.map_err(system(format!("open {}", dir.display())))?,
     };
-    let config: ClusterConfig = match files::read_json(&dir.join(CLUSTER_FILE), SCHEMA) {
-        Err(FileError::Missing { .. }) => return Err(ClusterDirError::NotACluster { dir }),
-        read => read?,
-    };
+    let config = read_config(&dir)?;
     if config.dir != dir {
         return Err(ClusterDirError::Moved { dir, made_in: config.dir });
     }
     Ok(ClusterHandle { dir, config })
+}
+
+fn read_config(dir: &Path) -> Result<ClusterConfig, ClusterDirError> {
+    match files::read_json(&dir.join(CLUSTER_FILE), SCHEMA) {
+        Err(FileError::Missing { .. }) => Err(ClusterDirError::NotACluster { dir: dir.into() }),
+        read => Ok(read?),
+    }
 }
 
 impl ClusterHandle {
@@ -43,7 +47,8 @@ impl ClusterHandle {
         &self.dir
     }
 
-    /// What the cluster is.
+    /// What the cluster was when it was opened. Its hosts may be more by now, and its segments elsewhere:
+    /// see [`ClusterHandle::hosts`], and the coordinator's catalog.
     pub fn config(&self) -> &ClusterConfig {
         &self.config
     }
@@ -89,24 +94,34 @@ impl ClusterHandle {
         holder(&self.coordinator_dir()).map(|p| p.pid())
     }
 
-    /// A host's entry.
-    pub fn host_entry(&self, name: &str) -> Result<&HostEntry, ClusterDirError> {
-        self.config.hosts.iter().find(|h| h.name == name).ok_or_else(|| {
-            let known: Vec<&str> = self.config.hosts.iter().map(|h| h.name.as_str()).collect();
-            ClusterDirError::NoSuchHost { name: name.into(), known: known.join(", ") }
-        })
+    /// The hosts as they are now, in their order: one may have joined since the cluster was opened.
+    pub fn hosts(&self) -> Result<Vec<HostEntry>, ClusterDirError> {
+        Ok(read_config(&self.dir)?.hosts)
+    }
+
+    /// A host's entry as it is now.
+    pub fn host_entry(&self, name: &str) -> Result<HostEntry, ClusterDirError> {
+        let hosts = self.hosts()?;
+        let known = || hosts.iter().map(|h| h.name.as_str()).collect::<Vec<_>>().join(", ");
+        let found = hosts.iter().find(|h| h.name == name).cloned();
+        found.ok_or_else(|| ClusterDirError::NoSuchHost { name: name.into(), known: known() })
     }
 
     /// The client of a host's agent.
     pub fn host(&self, name: &str, me: &Credentials) -> Result<AgentHost, ClusterDirError> {
         let entry = self.host_entry(name)?;
-        let at = Endpoint::new(entry.address.clone(), entry.agent_port);
-        Ok(AgentHost::new(name, at, me.clone()))
+        Ok(AgentHost::new(name, entry.agent(), me.clone()))
     }
 
     /// A host's agent process; `None` when it does not run.
     pub fn agent_pid(&self, name: &str) -> Result<Option<u32>, ClusterDirError> {
         Ok(holder(&self.host_entry(name)?.dir).map(|p| p.pid()))
+    }
+
+    /// How many segments run on this machine, by the locks of the data directories of its hosts.
+    pub fn running_segments(&self) -> Result<usize, ClusterDirError> {
+        let dirs = self.hosts()?.into_iter().flat_map(|host| data_dirs(&host.dir));
+        Ok(dirs.filter(|dir| holder(dir).is_some()).count())
     }
 
     /// A segment's process; `None` when it does not run.

@@ -33,6 +33,8 @@ pub struct InitOptions {
     pub contents: u16,
     /// How many hosts they are spread over.
     pub hosts: u16,
+    /// How many more hosts there are, without a segment: room to move to.
+    pub spare_hosts: u16,
     /// False makes a cluster without mirrors: a single copy of everything.
     pub mirrors: bool,
     /// Faults may be injected.
@@ -51,6 +53,7 @@ impl Default for InitOptions {
             name: None,
             contents: 4,
             hosts: 2,
+            spare_hosts: 0,
             mirrors: true,
             drill: false,
             demo: false,
@@ -92,6 +95,13 @@ fn check(options: &InitOptions) -> Result<(), ClusterDirError> {
         return impossible(
             format!("{} hosts: a cluster has 2 to {MAX_HOSTS}", options.hosts),
             "segsh init DIR --hosts 2",
+        );
+    }
+    if options.hosts.saturating_add(options.spare_hosts) > MAX_HOSTS {
+        let (hosts, spare) = (options.hosts, options.spare_hosts);
+        return impossible(
+            format!("{hosts} hosts and {spare} spare ones: a cluster has at most {MAX_HOSTS}"),
+            "segsh init DIR --hosts 2 --spare-hosts 1",
         );
     }
     if options.mirrors && options.hosts == 1 {
@@ -155,8 +165,9 @@ fn configure(dir: &Path, options: &InitOptions) -> Result<ClusterConfig, Cluster
     let shape = Shape { contents: options.contents, hosts: options.hosts, mirrors: options.mirrors };
     let lay_out = |prefix: Prefix| {
         let at = place::coordinator(prefix);
-        let hosts = place::hosts(prefix, shape.hosts, dir);
-        let rows = place::rows(shape, &at, &hosts, dir.join("coordinator"));
+        let hosts = place::hosts(prefix, shape.hosts + options.spare_hosts, dir);
+        let with_segments = &hosts[..usize::from(shape.hosts)];
+        let rows = place::rows(shape, &at, with_segments, dir.join("coordinator"));
         (at, hosts, rows)
     };
     let prefix = address::choose(|prefix| {
@@ -202,7 +213,7 @@ fn fill(
     ensure_socket_dir(config)?;
     for host in &config.hosts {
         make_private_dir(&host.dir)?;
-        agent_config(&handle, host, options).store(&host.dir)?;
+        agent_config(&handle, host, options.program.clone()).store(&host.dir)?;
     }
     for row in config.segments.iter().filter(|r| r.content != Content::COORDINATOR) {
         let segment = handle.segment_config(row);
@@ -219,7 +230,8 @@ fn fill(
     Ok(())
 }
 
-fn agent_config(handle: &ClusterHandle, host: &HostEntry, options: &InitOptions) -> AgentConfig {
+/// What the agent of a host must know.
+pub(super) fn agent_config(handle: &ClusterHandle, host: &HostEntry, program: Option<PathBuf>) -> AgentConfig {
     AgentConfig {
         cluster_id: handle.config().id.clone(),
         cluster: handle.config().name.clone(),
@@ -228,7 +240,8 @@ fn agent_config(handle: &ClusterHandle, host: &HostEntry, options: &InitOptions)
         port: host.agent_port,
         key_file: handle.key_file(),
         log_dir: handle.log_dir(),
-        program: options.program.clone(),
+        program,
+        roots: host.roots.clone(),
     }
 }
 
@@ -316,6 +329,17 @@ mod tests {
     }
 
     #[test]
+    fn a_spare_host_has_an_agent_and_no_segment() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("prod");
+        let made = quick(&dir, &InitOptions { spare_hosts: 1, ..InitOptions::default() }).unwrap();
+        let names: Vec<&str> = made.config().hosts.iter().map(|h| h.name.as_str()).collect();
+        assert_eq!(names, ["sdw1", "sdw2", "sdw3"]);
+        assert!(made.config().segments.iter().all(|row| row.hostname != "sdw3"));
+        assert_eq!(AgentConfig::load(&dir.join("hosts/sdw3")).unwrap().host, "sdw3");
+    }
+
+    #[test]
     fn a_failed_init_leaves_nothing_behind() {
         let root = tempfile::tempdir().unwrap();
         let new = root.path().join("new");
@@ -339,6 +363,7 @@ mod tests {
         for options in [
             InitOptions { hosts: 1, ..base() },
             InitOptions { hosts: 0, ..base() },
+            InitOptions { hosts: 2, spare_hosts: 199, ..base() },
             InitOptions { contents: 0, ..base() },
             InitOptions { contents: 501, ..base() },
             InitOptions { name: Some("a b".into()), ..base() },

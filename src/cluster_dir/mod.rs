@@ -1,10 +1,10 @@
 //! A cluster's directory: what is in it, and the life of the cluster in it.
 //!
 //! ```text
-//! DIR/cluster.json          what the cluster is: written once, last of all by `init`
+//! DIR/cluster.json          what the cluster is: written last of all by `init`; a host that joins is added
 //! DIR/key                   the cluster's key, mode 0600
 //! DIR/coordinator/          catalog and lock of the coordinator
-//! DIR/hosts/NAME/           agent.json and lock of a host's agent
+//! DIR/hosts/NAME/           agent.json and lock of a host's agent; `stopped` while a drill has it dead
 //! DIR/hosts/NAME/cC-D/      data directory of the segment with content C and dbid D
 //! DIR/run/                  Unix sockets (elsewhere when that path would be too long)
 //! DIR/log/                  one file a process
@@ -22,9 +22,11 @@ mod error;
 mod fault;
 mod handle;
 mod init;
+mod join;
 mod keeper;
 mod place;
 mod processes;
+mod silent;
 mod start;
 mod stop;
 mod teardown;
@@ -37,8 +39,10 @@ pub use error::ClusterDirError;
 pub use fault::{start_host, stop_host};
 pub use handle::{ClusterHandle, open};
 pub use init::{InitCatalog, InitOptions, InitSegment, init};
+pub use join::{Joined, add_host};
 pub use keeper::run_keeper;
 pub use processes::{Processes, start_processes, this_program};
+pub use silent::SilentHost;
 pub use start::start;
 pub use stop::{Stopped, stop};
 pub use teardown::destroy;

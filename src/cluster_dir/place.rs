@@ -12,7 +12,7 @@ pub(super) const MAX_HOSTS: u16 = 200;
 
 const PG_PORT: u16 = 5432;
 const CONTROL_PORT: u16 = 5433;
-const AGENT_PORT: u16 = 5001;
+pub(super) const AGENT_PORT: u16 = 5001;
 const PRIMARY_PORT: u16 = 6002;
 const MIRROR_PORT: u16 = 7002;
 const PRIMARY_LINK_PORT: u16 = 8002;
@@ -23,7 +23,7 @@ const MIRROR_LINK_PORT: u16 = 9002;
 pub(super) struct Prefix(pub u8, pub u8);
 
 impl Prefix {
-    fn address(self, last: u8) -> String {
+    pub(super) fn address(self, last: u8) -> String {
         format!("127.{}.{}.{last}", self.0, self.1)
     }
 }
@@ -52,6 +52,7 @@ pub(super) fn hosts(prefix: Prefix, count: u16, dir: &Path) -> Vec<HostEntry> {
                 address: prefix.address(last),
                 agent_port: AGENT_PORT,
                 name,
+                roots: Vec::new(),
             }
         })
         .collect()

@@ -4,7 +4,8 @@ use super::control::reach;
 use super::error::{ClusterDirError, system};
 use super::handle::ClusterHandle;
 use super::init::ensure_socket_dir;
-use crate::hosts::{Host, HostError, Launch, LaunchError, holder};
+use super::silent::SilentHost;
+use crate::hosts::{Host, HostError, Launch, LaunchError, STOPPED_FILE, holder};
 use crate::net::{Identity, NetError};
 use std::ffi::OsString;
 use std::future::Future;
@@ -25,6 +26,8 @@ pub struct Processes {
     pub agents_started: Vec<String>,
     /// Whether the coordinator was started now.
     pub coordinator_started: bool,
+    /// Hosts that could not be brought up: the cluster is started without them.
+    pub silent: Vec<SilentHost>,
 }
 
 /// The path of this program, which is what the cluster's processes run.
@@ -33,27 +36,32 @@ pub fn this_program() -> Result<PathBuf, ClusterDirError> {
 }
 
 /// Starts what does not answer: the agents all at once, then the coordinator. They outlive this
-/// process. A process that is there and does not answer is an error that names it.
+/// process. A host that can't be brought up is named and gone on without: its mirrors are what it is
+/// for that one host may be gone. A coordinator that is there and does not answer is an error.
 pub async fn start_processes(handle: &ClusterHandle, program: &Path) -> Result<Processes, ClusterDirError> {
     ensure_socket_dir(handle.config())?;
-    let agents = handle.config().hosts.iter().map(|host| ensure_agent(handle, program, &host.name));
-    let started = futures::future::try_join_all(agents).await?;
-    let agents_started = handle
-        .config()
-        .hosts
-        .iter()
-        .zip(started)
-        .filter(|(_, started)| *started)
-        .map(|(host, _)| host.name.clone())
-        .collect();
-    let coordinator_started = ensure_coordinator(handle, program).await?;
-    Ok(Processes { agents_started, coordinator_started })
+    let hosts = handle.hosts()?;
+    let agents = hosts.iter().map(|host| ensure_agent(handle, program, &host.name));
+    let started = futures::future::join_all(agents).await;
+    let mut processes = Processes::default();
+    for (host, started) in hosts.iter().zip(started) {
+        match started {
+            Ok(true) => processes.agents_started.push(host.name.clone()),
+            Ok(false) => {}
+            Err(error) => processes.silent.push(SilentHost::of(&host.name, error)?),
+        }
+    }
+    processes.coordinator_started = ensure_coordinator(handle, program).await?;
+    Ok(processes)
 }
 
-/// Starts a host's agent unless it answers; true when it was started.
+/// Starts a host's agent unless it answers; true when it was started. A host that a drill has dead stays dead.
 pub(super) async fn ensure_agent(handle: &ClusterHandle, program: &Path, name: &str) -> Result<bool, ClusterDirError> {
-    let dir = handle.host_entry(name)?.dir.clone();
+    let dir = handle.host_entry(name)?.dir;
     let agent = handle.host(name, &handle.credentials(Identity::Client)?)?;
+    if dir.join(STOPPED_FILE).exists() && holder(&dir).is_none() {
+        return Err(ClusterDirError::HostStopped { name: name.into() });
+    }
     let server = Server {
         what: format!("the agent of host {name}"),
         args: vec!["host".into(), "--dir".into(), dir.clone().into()],

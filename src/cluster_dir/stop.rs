@@ -3,11 +3,12 @@
 use super::control::{Watch, follow_on, reach};
 use super::error::{ClusterDirError, system};
 use super::handle::ClusterHandle;
-use super::teardown::{data_dirs, kill_and_fence};
+use super::silent::{self, SilentHost};
+use super::teardown::kill_and_fence;
 use crate::cluster::request::{Owner, Request};
-use crate::cluster::{Outcome, OutcomeStatus};
+use crate::cluster::{Outcome, OutcomeStatus, done};
 use crate::core::report::StopMode;
-use crate::hosts::{FenceError, Host, HostError, ProcessId, fence, holder};
+use crate::hosts::{FenceError, Host, HostError, ProcessId, data_dirs, fence, holder};
 use crate::net::{Identity, NetError};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -22,7 +23,8 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// What was stopped.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stopped {
-    /// What the coordinator said of the segments; `None` when it did not run, or died meanwhile.
+    /// What the coordinator said of the segments, and which hosts could not be asked; `None` when it did not
+    /// run, or died meanwhile, and every host could be.
     pub outcome: Option<Outcome>,
     /// Agents that were stopped.
     pub agents: usize,
@@ -40,7 +42,7 @@ impl Stopped {
 /// Stops everything. With the coordinator down, the segments are killed through the agents: their
 /// logs are replayed at the next start. A coordinator that hangs is killed in mode `immediate` only.
 /// When the coordinator says that it could not stop (the outcome is neither `done` nor `partial`),
-/// the agents are left as they are.
+/// the agents are left as they are. A host of which nobody can say what runs there makes it `partial`.
 pub async fn stop(
     handle: &ClusterHandle,
     mode: StopMode,
@@ -55,27 +57,39 @@ pub async fn stop(
     }
     await_coordinators_end(handle, mode).await?;
     let mut stopped = Stopped { outcome: None, agents: 0, segments_killed: 0 };
-    for host in &handle.config().hosts {
-        let (agents, killed) = stop_agent(handle, &host.name).await?;
-        stopped.agents += agents;
-        stopped.segments_killed += killed;
+    let mut silent = Vec::new();
+    for host in handle.hosts()? {
+        match stop_agent(handle, &host.name).await {
+            Ok((agents, killed)) => {
+                stopped.agents += agents;
+                stopped.segments_killed += killed;
+            }
+            Err(error) => silent.push(SilentHost::of(&host.name, error)?),
+        }
     }
     if let Some(outcome) = &mut outcome {
-        settle(outcome);
+        settle(outcome, &silent);
+    }
+    if !silent.is_empty() {
+        let said = outcome.unwrap_or_else(|| done("stop", String::new()));
+        outcome = Some(silent::told(said, handle, &silent).await);
     }
     Ok(Stopped { outcome, ..stopped })
 }
 
-/// What the coordinator could not stop, such as on a host that does not answer, the locks of this machine
-/// have settled since: nothing of it runs.
-fn settle(outcome: &mut Outcome) {
-    for segment in outcome.segments.iter_mut().filter(|s| s.status == OutcomeStatus::Partial) {
+/// What the coordinator could not stop, such as on a host that does not answer, the locks there have settled
+/// since: nothing of it runs. A host of which nobody could say so keeps what the coordinator said.
+fn settle(outcome: &mut Outcome, silent: &[SilentHost]) {
+    let is_settled = |host: &str| !silent.iter().any(|s| s.host == host);
+    let open = outcome.segments.iter_mut().filter(|s| s.status == OutcomeStatus::Partial);
+    for segment in open.filter(|s| is_settled(&s.host)) {
         segment.status = OutcomeStatus::Done;
         segment.note = format!("{}; by its lock, nothing of dbid {} runs now", segment.note, segment.dbid);
     }
-    outcome.status = OutcomeStatus::Done;
+    let stopped = outcome.segments.iter().filter(|s| s.status == OutcomeStatus::Done).count();
     let (count, seconds) = (outcome.segments.len(), outcome.elapsed_ms as f64 / 1000.0);
-    outcome.message = format!("{count} of {count} segments stopped in {seconds:.1} s");
+    outcome.status = if stopped == count { OutcomeStatus::Done } else { OutcomeStatus::Partial };
+    outcome.message = format!("{stopped} of {count} segments stopped in {seconds:.1} s");
 }
 
 async fn stop_coordinator(
@@ -153,6 +167,10 @@ async fn stop_agent(handle: &ClusterHandle, name: &str) -> Result<(usize, usize)
 
 /// Kills the holder of one directory; whether there was one.
 async fn fence_one(dir: PathBuf) -> Result<bool, ClusterDirError> {
+    if matches!(dir.try_exists(), Ok(false)) {
+        // Nobody holds what is not there.
+        return Ok(false);
+    }
     blocking(move || fence(&dir, KILL_WITHIN).map(|(f, _)| f == crate::hosts::Fenced::Killed)).await
 }
 

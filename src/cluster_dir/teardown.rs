@@ -3,7 +3,7 @@
 use super::config::CLUSTER_FILE;
 use super::error::{ClusterDirError, system};
 use super::handle::open;
-use crate::hosts::{DirLock, FenceError, Fenced, fence, holder};
+use crate::hosts::{DirLock, FenceError, Fenced, data_dirs, fence, holder, remove_data_dir};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -29,6 +29,10 @@ pub(super) fn tear_down(dir: &Path, socket_dir: &Path) -> Result<(), ClusterDirE
     let segments: Vec<PathBuf> = host_dirs(dir).iter().flat_map(|host| data_dirs(host)).collect();
     kill(&segments);
     fence_each(&segments, &mut locks)?;
+    // Those in roots first: which they are is known by what is in `dir`.
+    for segment in segments.iter().filter(|segment| !segment.starts_with(dir)) {
+        or_gone(remove_data_dir(segment)).map_err(system(format!("remove {}", segment.display())))?;
+    }
     remove(dir, socket_dir).map_err(system(format!("remove {}", dir.display())))
 }
 
@@ -42,17 +46,9 @@ fn starters(dir: &Path) -> Vec<PathBuf> {
     dirs
 }
 
-fn host_dirs(dir: &Path) -> Vec<PathBuf> {
-    sub_dirs(&dir.join("hosts"))
-}
-
-/// Every directory of a host that may be a segment's: copies in the making are among them.
-pub(super) fn data_dirs(host_dir: &Path) -> Vec<PathBuf> {
-    sub_dirs(host_dir)
-}
-
-fn sub_dirs(dir: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(dir) else {
+/// The directories of a cluster's hosts.
+pub(super) fn host_dirs(dir: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(dir.join("hosts")) else {
         return Vec::new();
     };
     let is_dir = |e: &fs::DirEntry| e.file_type().is_ok_and(|t| t.is_dir());

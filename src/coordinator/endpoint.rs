@@ -106,6 +106,10 @@ impl Coordinator {
             Request::Manifest { dir } => described(dir).await,
             Request::Start { owner } => return self.start_all(framed, &owner).await,
             Request::Stop { mode, owner } => return self.stop_all(framed, mode, &owner).await,
+            Request::HostsChanged { owner } => match self.hosts_changed(&owner).await {
+                Ok(()) => self.state_reply(),
+                Err(error) => Reply::Failed { message: error.to_string(), next: error.next() },
+            },
         };
         framed.send(&reply).await
     }
@@ -174,13 +178,13 @@ impl Coordinator {
             let message = "faults are injected only on drill clusters".into();
             return Reply::Failed { message, next: next() };
         }
-        let Some(row) = self.segments.iter().find(|r| r.dbid == dbid) else {
+        let Some(row) = self.places.row(dbid) else {
             return Reply::Failed { message: format!("there is no segment dbid {dbid}"), next: next() };
         };
-        let Some(host) = self.hosts.get(&row.hostname) else {
+        let Some(host) = self.places.host(&row.hostname) else {
             return Reply::Failed { message: format!("there is no host {}", row.hostname), next: next() };
         };
-        let config = self.site.segment_config(row);
+        let config = self.site.segment_config(&row);
         for datadir in [config.on_new_copy().datadir, config.datadir] {
             if let Err(error) = host.kill_segment(&datadir).await {
                 return Reply::Failed { message: error.to_string(), next: next() };

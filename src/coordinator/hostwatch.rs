@@ -1,54 +1,41 @@
 //! The agents, asked every second whether they answer, and at once when a process of theirs goes.
 
 use super::board::{Board, HostSeen};
+use super::places::{KnownHost, Places};
 use crate::hosts::{Host, HostError};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::Notify;
-
-/// The hosts of the cluster by name.
-pub type Hosts = BTreeMap<String, Arc<dyn Host>>;
 
 const EVERY: Duration = Duration::from_secs(1);
 
-/// The way to have a host asked now.
-#[derive(Debug, Clone, Default)]
-pub struct Glance(Arc<BTreeMap<String, Notify>>);
-
-impl Glance {
-    pub fn of(hosts: &Hosts) -> Glance {
-        Glance(Arc::new(hosts.keys().map(|name| (name.clone(), Notify::new())).collect()))
-    }
-
-    /// Something may have happened at this host: ask it, wait for nothing.
-    pub fn at(&self, host: &str) {
-        if let Some(notify) = self.0.get(host) {
-            notify.notify_one();
+/// Asks each host on a task of its own, so that a silent one delays no other. A host that joins is watched
+/// from then on, one that leaves no longer.
+pub fn watch(places: &Arc<Places>, board: &Arc<Board>) {
+    let (places, board) = (places.clone(), board.clone());
+    tokio::spawn(async move {
+        let mut changes = places.host_changes();
+        let mut watched: Vec<Arc<KnownHost>> = Vec::new();
+        loop {
+            changes.borrow_and_update();
+            let hosts = places.hosts();
+            for host in hosts.iter().filter(|host| !watched.iter().any(|old| Arc::ptr_eq(old, host))) {
+                tokio::spawn(keep_asking(host.clone(), places.clone(), board.clone()));
+            }
+            watched = hosts;
+            if changes.changed().await.is_err() {
+                return;
+            }
         }
-    }
-
-    async fn wanted(&self, host: &str) {
-        match self.0.get(host) {
-            Some(notify) => notify.notified().await,
-            None => std::future::pending().await,
-        }
-    }
+    });
 }
 
-/// Asks each host on a task of its own, so that a silent one delays no other.
-pub fn watch(hosts: &Hosts, board: &Arc<Board>, glance: &Glance) {
-    for host in hosts.values() {
-        let (host, board, glance) = (host.clone(), board.clone(), glance.clone());
-        tokio::spawn(async move {
-            loop {
-                look(&*host, &board).await;
-                tokio::select! {
-                    () = tokio::time::sleep(EVERY) => {}
-                    () = glance.wanted(host.name()) => {}
-                }
-            }
-        });
+async fn keep_asking(known: Arc<KnownHost>, places: Arc<Places>, board: Arc<Board>) {
+    while places.is_known(&known) {
+        look(&*known.host, &board).await;
+        tokio::select! {
+            () = tokio::time::sleep(EVERY) => {}
+            () = known.wanted.notified() => {}
+        }
     }
 }
 

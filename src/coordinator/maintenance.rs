@@ -82,8 +82,8 @@ impl Coordinator {
     /// Nothing is recovered to a host for so many milliseconds; 0 ends that. Another one of the same host
     /// replaces one that lasts.
     pub fn maintain(&self, host: &str, for_ms: i64, reason: &str, owner: &Owner) -> Result<(), MaintenanceError> {
-        if !self.site.hosts.iter().any(|place| place.name == host) {
-            let known = self.site.hosts.iter().map(|place| place.name.as_str()).collect::<Vec<_>>().join(", ");
+        if self.places.host(host).is_none() {
+            let known = self.places.host_places().into_iter().map(|place| place.name).collect::<Vec<_>>().join(", ");
             return Err(MaintenanceError::UnknownHost { host: host.into(), known });
         }
         let now_ms = unix_ms();

@@ -19,6 +19,7 @@ pub mod hostwatch;
 pub mod maintenance;
 pub mod operations;
 pub mod pause;
+pub mod places;
 pub mod prober;
 pub mod routes;
 pub mod site;
@@ -31,18 +32,16 @@ mod testing;
 mod tests;
 
 use crate::cluster::request::Owner;
-use crate::cluster::{Outcome, State};
-use crate::cluster_dir::{Adoption, ClusterConfig, ClusterDirError, ClusterHandle, open};
-use crate::core::ids::Content;
-use crate::core::row::SegmentRow;
+use crate::cluster::{Outcome, State, done};
+use crate::cluster_dir::{Adoption, ClusterConfig, ClusterDirError, ClusterHandle, HostEntry, open};
 use crate::hosts::{AgentHost, DirLock, Host, LockError, announce_ready, leave_terminal};
 use crate::net::{Endpoint, Identity};
 pub use front::PASSWORD_FILE;
 
 use audit::Audit;
 use board::Board;
-use hostwatch::{Glance, Hosts};
 use operations::Operations;
+use places::{Hosts, Places};
 use prober::{Prober, ProberError};
 use routes::Routes;
 use site::{HostPlace, Site};
@@ -81,9 +80,7 @@ pub struct Coordinator {
     pub board: Arc<Board>,
     pub prober: Prober,
     pub operations: Operations,
-    pub hosts: Hosts,
-    /// Every segment, the coordinator's own row left out.
-    pub segments: Vec<SegmentRow>,
+    pub places: Arc<Places>,
     audit: Audit,
     /// `segsh_session_wait`, for the gateway.
     session_wait: watch::Sender<Duration>,
@@ -127,19 +124,24 @@ pub fn site_of(handle: &ClusterHandle) -> Result<Site, ClusterDirError> {
         socket_dir: config.socket_dir.clone(),
         key_file: handle.key_file(),
         key: handle.credentials(Identity::Coordinator)?.key,
-        hosts: config
-            .hosts
-            .iter()
-            .map(|h| HostPlace { name: h.name.clone(), address: h.address.clone(), agent_port: h.agent_port })
-            .collect(),
     })
+}
+
+/// The hosts of a cluster directory, in their order.
+pub fn hosts_of(handle: &ClusterHandle) -> Vec<HostPlace> {
+    let place = |entry: &HostEntry| HostPlace {
+        name: entry.name.clone(),
+        address: entry.address.clone(),
+        agent_port: entry.agent_port,
+    };
+    handle.config().hosts.iter().map(place).collect()
 }
 
 /// The state of a cluster whose coordinator does not run, from its last catalog.
 pub fn last_state(handle: &ClusterHandle) -> Result<State, CoordinatorError> {
     let site = site_of(handle)?;
     let store = Store::open_read_only(&site.dir.join(CATALOG_FILE))?;
-    Ok(state::from_last_catalog(&site, &store)?)
+    Ok(state::from_last_catalog(&site, &hosts_of(handle), &store)?)
 }
 
 /// Runs the coordinator of a cluster directory until the cluster is stopped.
@@ -153,7 +155,8 @@ pub async fn run(cluster_dir: &Path) -> Result<(), CoordinatorError> {
     let listener = TcpListener::bind((at.0.as_str(), at.1))
         .await
         .map_err(|source| CoordinatorError::Listen { address: format!("{}:{}", at.0, at.1), source })?;
-    let coordinator = Coordinator::start(site)?;
+    let hosts = reached(&site, hosts_of(&handle));
+    let coordinator = Coordinator::start_on(site, hosts)?;
     let front = front::start(coordinator.clone(), handle.dir()).await?;
     announce_ready();
     coordinator.serve(listener).await;
@@ -173,12 +176,6 @@ fn set_room_aside(store: &Store) {
 
 impl Coordinator {
     /// Opens the catalog and starts FTS, the watch of the hosts, and what operations were left.
-    pub fn start(site: Site) -> Result<Arc<Coordinator>, CoordinatorError> {
-        let hosts = hosts(&site);
-        Coordinator::start_on(site, hosts)
-    }
-
-    /// The same, on hosts that are reached some other way.
     pub fn start_on(site: Site, hosts: Hosts) -> Result<Arc<Coordinator>, CoordinatorError> {
         let store = Store::open(&site.dir.join(CATALOG_FILE))?;
         Coordinator::start_with(site, hosts, store)
@@ -198,31 +195,22 @@ impl Coordinator {
         let board = Arc::new(Board::default());
         let maintained = maintenance::left(&store)?;
         board.write(|k| k.maintenance = maintained);
-        let segments: Vec<_> = store.rows()?.into_iter().filter(|r| r.content != Content::COORDINATOR).collect();
+        let places = Places::new(store.rows()?, hosts);
         let (begun, mut to_pick_up) = mpsc::unbounded_channel();
-        let glance = Glance::of(&hosts);
         let left = store.active()?;
         let prober = Prober::start(prober::Setup {
             store: store.clone(),
             board: board.clone(),
-            glance: glance.clone(),
+            places: places.clone(),
             me: site.credentials(),
-            segments: segments.clone(),
             owner: fts_owner(&site),
             begun,
             taken_up: operations::taken_up(&left),
         })?;
-        hostwatch::watch(&hosts, &board, &glance);
+        hostwatch::watch(&places, &board);
         let audit = Audit::new(&site.dir);
-        let operations = Operations::new(
-            store.clone(),
-            board.clone(),
-            prober.clone(),
-            hosts.clone(),
-            site.clone(),
-            segments.clone(),
-            audit.clone(),
-        );
+        let operations =
+            Operations::new(store.clone(), board.clone(), prober.clone(), places.clone(), site.clone(), audit.clone());
         operations.resume(left);
         let follow_ups = operations.clone();
         tokio::spawn(async move {
@@ -232,28 +220,31 @@ impl Coordinator {
         });
         let stopped = watch::Sender::new(false);
         let session_wait = watch::Sender::new(session_wait(&store)?);
-        Ok(Arc::new(Coordinator {
-            site,
-            store,
-            board,
-            prober,
-            operations,
-            hosts,
-            segments,
-            audit,
-            session_wait,
-            stopped,
-        }))
+        Ok(Arc::new(Coordinator { site, store, board, prober, operations, places, audit, session_wait, stopped }))
     }
 
     /// Everything is looked at now: segments by FTS, hosts by asking their agents. A host that hangs is
     /// waited for only a moment: what was known of it stands.
     pub async fn probe(&self) {
-        let looks = self.hosts.values().map(|host| async {
+        let hosts = self.places.hosts();
+        let looks = hosts.iter().map(|known| async {
             // The ping has a deadline of its own, which is longer than anybody should wait here.
-            let _ = tokio::time::timeout(HOSTS_WITHIN, hostwatch::look(&**host, &self.board)).await;
+            let _ = tokio::time::timeout(HOSTS_WITHIN, hostwatch::look(&*known.host, &self.board)).await;
         });
         tokio::join!(self.prober.probe(), futures::future::join_all(looks));
+    }
+
+    /// Reads the hosts again from `cluster.json`; those that have joined are looked at before this returns.
+    async fn hosts_changed(&self, owner: &Owner) -> Result<(), ClusterDirError> {
+        let handle = open(self.site.dir.parent().unwrap_or(&self.site.dir))?;
+        let before: Vec<String> = self.places.host_places().into_iter().map(|place| place.name).collect();
+        self.places.set_hosts(reached(&self.site, hosts_of(&handle)));
+        for known in self.places.hosts().iter().filter(|known| !before.contains(&known.place.name)) {
+            let HostPlace { name, address, .. } = &known.place;
+            self.audit.append(0, owner, clock::unix_ms(), &done("add_host", format!("host {name} on {address}")));
+            let _ = tokio::time::timeout(HOSTS_WITHIN, hostwatch::look(&*known.host, &self.board)).await;
+        }
+        Ok(())
     }
 
     /// Writes a setting, which counts from now on; returns its value in its one spelling.
@@ -274,12 +265,13 @@ impl Coordinator {
         // Copied out: the catalog is read without holding the board.
         let known = self.board.read(Clone::clone);
         let lines = self.operations.recoveries();
-        state::build(&self.site, &self.store, &known, |content| self.operations.working_on(content), &lines)
+        let hosts = self.places.host_places();
+        state::build(&self.site, &hosts, &self.store, &known, |content| self.operations.working_on(content), &lines)
     }
 
     /// The way to acting primaries, for the gateway.
     pub fn routes(&self) -> Routes {
-        Routes::new(self.board.clone(), self.prober.clone(), self.site.credentials(), &self.segments)
+        Routes::new(self.board.clone(), self.prober.clone(), self.site.credentials(), self.places.clone())
     }
 
     /// Resolves when the cluster has been stopped.
@@ -299,11 +291,12 @@ fn fts_owner(site: &Site) -> Owner {
     Owner { user: "FTS".into(), host: site.host.clone(), pid: std::process::id(), ..Owner::default() }
 }
 
-fn hosts(site: &Site) -> Hosts {
-    let host = |place: &HostPlace| {
+/// Hosts, each with the way to its agent.
+fn reached(site: &Site, places: Vec<HostPlace>) -> Hosts {
+    let reach = |place: HostPlace| {
         let at = Endpoint::new(place.address.clone(), place.agent_port);
         let host: Arc<dyn Host> = Arc::new(AgentHost::new(place.name.clone(), at, site.credentials()));
-        (place.name.clone(), host)
+        (place, host)
     };
-    site.hosts.iter().map(host).collect()
+    places.into_iter().map(reach).collect()
 }

@@ -1,12 +1,11 @@
 //! The way to a content's acting primary, for the session gateway.
 
 use super::board::{Board, Knowledge};
+use super::places::Places;
 use super::prober::Prober;
 use crate::core::ids::{Content, Dbid, Epoch};
 use crate::core::report::Phase;
-use crate::core::row::SegmentRow;
 use crate::net::{Credentials, Endpoint, Identity, NetError, Purpose, Stream, connect};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,13 +34,12 @@ pub struct Routes {
     board: Arc<Board>,
     prober: Prober,
     me: Credentials,
-    rows: Arc<BTreeMap<Dbid, SegmentRow>>,
+    places: Arc<Places>,
 }
 
 impl Routes {
-    pub(super) fn new(board: Arc<Board>, prober: Prober, me: Credentials, rows: &[SegmentRow]) -> Routes {
-        let rows = rows.iter().map(|r| (r.dbid, r.clone())).collect();
-        Routes { board, prober, me, rows: Arc::new(rows) }
+    pub(super) fn new(board: Arc<Board>, prober: Prober, me: Credentials, places: Arc<Places>) -> Routes {
+        Routes { board, prober, me, places }
     }
 
     /// The acting primary by the row, once it serves; waits until the deadline, then says why not.
@@ -79,7 +77,7 @@ impl Routes {
         if !serves || report.epoch < seen.serving_epoch {
             return Err(format!("content {content} has no primary now: dbid {dbid} is not serving yet"));
         }
-        let segment = self.rows.get(&dbid).ok_or_else(|| format!("dbid {dbid} is not in the catalog"))?;
+        let segment = self.places.row(dbid).ok_or_else(|| format!("dbid {dbid} is not in the catalog"))?;
         Ok(Way {
             dbid,
             epoch: row.epoch,
@@ -114,7 +112,7 @@ impl Routes {
 
     /// The gateway met an error on the way to the content's primary: FTS looks now.
     pub fn trouble(&self, content: Content) {
-        for dbid in self.rows.values().filter(|r| r.content == content).map(|r| r.dbid) {
+        for dbid in self.places.members(content) {
             self.prober.kick(Some(dbid));
         }
     }

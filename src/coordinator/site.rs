@@ -32,7 +32,6 @@ pub struct Site {
     pub socket_dir: PathBuf,
     pub key_file: PathBuf,
     pub key: ClusterKey,
-    pub hosts: Vec<HostPlace>,
 }
 
 impl Site {

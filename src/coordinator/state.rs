@@ -3,7 +3,7 @@
 use super::board::{Knowledge, Seen};
 use super::clock::unix_ms;
 use super::prober::thresholds;
-use super::site::Site;
+use super::site::{HostPlace, Site};
 use super::store::{ContentRow, Store, StoreError};
 use crate::cluster::{Alive, ContentState, CoordinatorState, HostState, Line, Segment, State, recoveries, warnings};
 use crate::core::fts::unfit;
@@ -17,13 +17,14 @@ use std::time::Instant;
 /// The state now, from the running coordinator.
 pub(super) fn build(
     site: &Site,
+    hosts: &[HostPlace],
     store: &Store,
     known: &Knowledge,
     working_on: impl Fn(Content) -> Option<i64>,
     lines: &[Line],
 ) -> Result<State, StoreError> {
     let age_ms = known.probed.map_or(0, age);
-    let mut state = assemble(site, store, known, working_on, Some(std::process::id()), age_ms)?;
+    let mut state = assemble(site, hosts, store, known, working_on, Some(std::process::id()), age_ms)?;
     state.recoveries = recoveries(&state, lines);
     let limits = thresholds(store)?;
     state.warnings = warnings(&state, &limits, |dbid| known.answer(dbid)?.lag);
@@ -31,13 +32,13 @@ pub(super) fn build(
 }
 
 /// The state from the last catalog, when the coordinator does not run: nobody is known to be alive.
-pub fn from_last_catalog(site: &Site, store: &Store) -> Result<State, StoreError> {
+pub fn from_last_catalog(site: &Site, hosts: &[HostPlace], store: &Store) -> Result<State, StoreError> {
     let written = [store.path().to_path_buf(), wal(store)].into_iter().filter_map(|p| {
         let modified = std::fs::metadata(p).ok()?.modified().ok()?;
         modified.elapsed().ok()
     });
     let age_ms = written.min().map_or(0, |age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
-    let mut state = assemble(site, store, &Knowledge::default(), |_| None, None, age_ms)?;
+    let mut state = assemble(site, hosts, store, &Knowledge::default(), |_| None, None, age_ms)?;
     state.maintenance = store.maintenance()?.into_iter().filter(|m| m.until_ms > state.time_ms).collect();
     Ok(state)
 }
@@ -50,6 +51,7 @@ fn wal(store: &Store) -> PathBuf {
 
 fn assemble(
     site: &Site,
+    hosts: &[HostPlace],
     store: &Store,
     known: &Knowledge,
     working_on: impl Fn(Content) -> Option<i64>,
@@ -71,7 +73,7 @@ fn assemble(
             socket_dir: site.socket_dir.display().to_string(),
             pid,
         },
-        hosts: site.hosts.iter().map(|place| host(place, known)).collect(),
+        hosts: hosts.iter().map(|place| host(place, known)).collect(),
         coordinator_row,
         segments: rows.into_iter().map(|row| segment(row, known, &down)).collect(),
         contents: contents.iter().map(|row| content(row, known, working_on(row.content))).collect(),
@@ -109,7 +111,7 @@ fn own_row(site: &Site) -> SegmentRow {
     }
 }
 
-fn host(place: &super::site::HostPlace, known: &Knowledge) -> HostState {
+fn host(place: &HostPlace, known: &Knowledge) -> HostState {
     let seen = known.hosts.get(&place.name);
     let pid = seen.and_then(|s| s.pid);
     HostState {

@@ -1,7 +1,7 @@
 //! A cluster of stand-in segments for the coordinator's tests: they speak the control protocol over
 //! real connections and follow the rules of a segment, without data.
 
-use super::hostwatch::Hosts;
+use super::places::Hosts;
 use super::site::{HostPlace, Site};
 use super::store::{CATALOG_FILE, Store};
 use crate::core::backup::Cause;
@@ -122,7 +122,6 @@ impl Cluster {
         Store::create(&dir.path().join(CATALOG_FILE), &rows, &fast).expect("a catalog");
         let world = World::default();
         world.format(&rows);
-        let place = |name: &str| HostPlace { name: name.into(), address: "127.0.0.1".into(), agent_port: 1 };
         let site = Site {
             cluster: "test".into(),
             cluster_id: "id".into(),
@@ -135,12 +134,12 @@ impl Cluster {
             socket_dir: dir.path().into(),
             key_file: dir.path().join("key"),
             key: ClusterKey::from_bytes(&KEY),
-            hosts: vec![place("sdw1"), place("sdw2")],
         };
-        let host = |name: &str| -> (String, Arc<dyn Host>) {
-            (name.into(), Arc::new(StandIn { name: name.into(), world: world.clone() }))
+        let host = |name: &str| -> (HostPlace, Arc<dyn Host>) {
+            let place = HostPlace { name: name.into(), address: "127.0.0.1".into(), agent_port: 1 };
+            (place, Arc::new(StandIn { name: name.into(), world: world.clone() }))
         };
-        let hosts = [host("sdw1"), host("sdw2")].into_iter().collect();
+        let hosts = vec![host("sdw1"), host("sdw2")];
         Cluster { world, rows, site, hosts, _dir: dir }
     }
 }

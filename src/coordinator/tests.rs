@@ -10,7 +10,7 @@ use super::operations::{Answer, Watching};
 use super::testing::{Cluster, sibling};
 use super::*;
 use crate::cluster::{Intent, Outcome, OutcomeStatus, PairHealth, Plan, PlanStep, Selection, StepKind};
-use crate::core::ids::{Dbid, Epoch};
+use crate::core::ids::{Content, Dbid, Epoch};
 use crate::core::report::{Phase, StopMode};
 use crate::core::transition::letters;
 use std::time::{Duration, Instant};

@@ -198,7 +198,7 @@ impl Manifest {
 
     /// Bytes of all files.
     pub fn bytes(&self) -> u64 {
-        self.files().map(|file| file.bytes).sum()
+        self.files().fold(0, |all, file| all.saturating_add(file.bytes))
     }
 
     /// Every file but the manifest and the checksums.
@@ -263,7 +263,9 @@ pub fn directory_of(content: Content) -> String {
 
 /// Bytes of a log of so many frames; none for none.
 pub fn log_bytes(frames: u64) -> u64 {
-    if frames == 0 { 0 } else { super::wal::frame_offset(frames) }
+    // As a manifest may say anything, this may be asked of any number.
+    let whole = frames.saturating_mul(super::wal::FRAME_BYTES).saturating_add(super::wal::WAL_HEADER_BYTES);
+    if frames == 0 { 0 } else { whole }
 }
 
 /// The list of checksums that belongs to a manifest, whose own text has this one.

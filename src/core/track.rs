@@ -141,6 +141,18 @@ impl DirtyMap {
         self.mark(Run::touching(file, 0, len));
     }
 
+    /// Unmarks what lies wholly beyond a file of `len` bytes; the run says where marks were.
+    pub fn cut(&mut self, file: FileId, len: u64) -> Option<Run> {
+        let blocks = self.blocks_mut(file);
+        let first = blocks.next_set(len.div_ceil(BLOCK_BYTES))?;
+        let mut end = first;
+        while let Some(block) = blocks.next_set(end) {
+            blocks.unset(block);
+            end = block + 1;
+        }
+        Some(Run { file, first, count: end - first })
+    }
+
     /// Unmarks a block; says whether it was marked.
     pub fn clear(&mut self, file: FileId, block: u64) -> bool {
         self.blocks_mut(file).unset(block)

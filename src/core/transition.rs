@@ -223,7 +223,8 @@ impl Transition {
 
     /// Whether another process than before serves the content from here on: a promotion or a restart.
     pub fn changes_server(&self) -> bool {
-        matches!(self.event, Event::PrimaryLost | Event::PrimaryRestarted | Event::Drained) || self.event.leaves_one_copy()
+        matches!(self.event, Event::PrimaryLost | Event::PrimaryRestarted | Event::Drained)
+            || self.event.leaves_one_copy()
     }
 }
 

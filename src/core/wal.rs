@@ -2,7 +2,9 @@
 //!
 //! The main file is written only by a checkpoint of frames that were synced before, so after an
 //! unclean end every page that may differ from what a peer holds is named by a frame that is still
-//! in the log's file, whatever its salt and checksum say. Layout: <https://www.sqlite.org/fileformat2.html#walformat>.
+//! in the log's file. A log begins anew only after a checkpoint whose pages are durable on both sides, or
+//! in the durable map: so the frames that a former log left behind the present one say nothing any more.
+//! Layout: <https://www.sqlite.org/fileformat2.html#walformat>.
 
 use super::track::{BLOCK_BYTES, DirtyMap, FileId, Run};
 
@@ -41,6 +43,37 @@ pub fn frame_holds(before: &[u8; 8], header: &[u8; FRAME_HEADER_BYTES as usize],
 /// Frames, whole or cut short, in a log file of `len` bytes.
 pub fn frames_in(len: u64) -> u64 {
     len.saturating_sub(WAL_HEADER_BYTES).div_ceil(FRAME_BYTES)
+}
+
+/// Gathers the pages of main.db that the frames of a log name, up to the last that carries the log's salt.
+/// A frame in between counts whatever it carries: it may be damaged, and its page may be in main.db all the
+/// same. Of a log whose header is damaged nobody knows where it ends: then all count.
+pub struct NamedPages {
+    salt: Option<[u8; 8]>,
+    blocks: u64,
+    named: DirtyMap,
+    /// Named since the last frame of this log.
+    behind: DirtyMap,
+}
+
+impl NamedPages {
+    /// Begins with what there is of the log's header, for a main.db of so many blocks.
+    pub fn begin(header: &[u8], blocks: u64) -> NamedPages {
+        let salt = header.first_chunk().and_then(Chain::begin).map(|chain| chain.salt());
+        NamedPages { salt, blocks, named: DirtyMap::default(), behind: DirtyMap::default() }
+    }
+
+    /// The next frame's header, or what there is of it.
+    pub fn frame(&mut self, header: &[u8]) {
+        mark_named(&mut self.behind, header, self.blocks);
+        if self.salt.is_none_or(|salt| header.get(8..16) == Some(&salt)) {
+            self.named.union(&std::mem::take(&mut self.behind));
+        }
+    }
+
+    pub fn end(self) -> DirtyMap {
+        self.named
+    }
 }
 
 /// Marks the page that a frame header names, if main.db, which is `blocks` long, has it. A page beyond
@@ -132,5 +165,36 @@ mod tests {
         mark_named(&mut map, &[0xff; 24], 9);
         mark_named(&mut map, &[0, 0], 9);
         assert_eq!(map.runs(), vec![Run { file: FileId::Main, first: 0, count: 1 }]);
+    }
+
+    /// A log header that holds, with this salt.
+    fn log_header(salt: [u8; 8]) -> Vec<u8> {
+        let mut header = LOG_MAGIC.to_be_bytes().to_vec();
+        header.extend([0; 12]);
+        header.extend(salt);
+        let sum = add((0, 0), &header, false);
+        header.extend(sum.0.to_be_bytes().into_iter().chain(sum.1.to_be_bytes()));
+        header
+    }
+
+    fn named(log: &[u8], frames: &[(u32, [u8; 8])]) -> Vec<u64> {
+        let mut pages = NamedPages::begin(log, 9);
+        for (page, salt) in frames {
+            let header: Vec<u8> = page.to_be_bytes().into_iter().chain([0; 4]).chain(*salt).chain([0; 8]).collect();
+            pages.frame(&header);
+        }
+        pages.end().runs().iter().flat_map(|run| run.first..run.end()).collect()
+    }
+
+    #[test]
+    fn frames_count_up_to_the_last_of_this_log_and_all_of_a_log_without_a_header() {
+        let (now, before) = ([7; 8], [6; 8]);
+        let frames = [(1, now), (3, before), (5, now), (7, before)];
+        assert_eq!(named(&log_header(now), &frames), [0, 2, 4]);
+        assert_eq!(named(&log_header([8; 8]), &frames), [] as [u64; 0]);
+        let mut torn = log_header(now);
+        torn[20] ^= 1;
+        assert_eq!(named(&torn, &frames), [0, 2, 4, 6]);
+        assert_eq!(named(&[], &frames), [0, 2, 4, 6]);
     }
 }

@@ -230,16 +230,18 @@ impl Disk {
         })
     }
 
-    /// This side's contribution after an unclean end: every page of main.db named by a frame in the log.
+    /// This side's contribution after an unclean end: every page of main.db named by a frame of the log.
     pub fn pages_named_by_log(&self) -> Result<DirtyMap, StorageError> {
-        let mut map = DirtyMap::default();
         let blocks = self.len(FileId::Main)?.div_ceil(BLOCK_BYTES);
+        let mut log_header = [0u8; wal::WAL_HEADER_BYTES as usize];
+        let read = self.read(FileId::Wal, 0, &mut log_header)?;
+        let mut pages = wal::NamedPages::begin(&log_header[..read], blocks);
         let mut header = [0u8; wal::FRAME_HEADER_BYTES as usize];
         for frame in 0..wal::frames_in(self.len(FileId::Wal)?) {
             let read = self.read(FileId::Wal, wal::frame_offset(frame), &mut header)?;
-            wal::mark_named(&mut map, &header[..read], blocks);
+            pages.frame(&header[..read]);
         }
-        Ok(map)
+        Ok(pages.end())
     }
 
     /// What the files look like now, for the notes of a clean end.

@@ -70,14 +70,11 @@ impl Engine {
         Some(format!("its disk has not answered for {} ms", busy.as_millis()))
     }
 
-    /// Blocks of the log that a recovery would copy although they are not dirty: the log goes whole.
-    fn log_to_copy(&self, inner: &Inner, phase: Phase) -> u64 {
-        match (inner.replica.acting(), self.disk.len(FileId::Wal)) {
-            (Ok(acting), Ok(len)) if phase == Phase::Tracking => {
-                len.div_ceil(BLOCK_BYTES).saturating_sub(acting.primary().dirty().count_of(FileId::Wal))
-            }
-            _ => 0,
-        }
+    /// Blocks that a recovery would copy: those of main.db that are marked, and the log, which goes whole.
+    fn blocks_to_copy(&self, inner: &Inner, phase: Phase) -> Option<u64> {
+        let acting = inner.replica.acting().ok().filter(|_| phase == Phase::Tracking)?;
+        let log = self.log_len(inner).ok()?.div_ceil(BLOCK_BYTES);
+        Some(acting.primary().dirty().count_of(FileId::Main) + log)
     }
 
     fn report_of(&self, inner: &Inner) -> Report {
@@ -91,7 +88,7 @@ impl Engine {
             free_bytes: self.disk.free_bytes(),
             sick: self.sick().or_else(astray),
         });
-        report.dirty_blocks += self.log_to_copy(inner, report.phase);
+        report.dirty_blocks = self.blocks_to_copy(inner, report.phase).unwrap_or(report.dirty_blocks);
         let link = inner.replica.acting().ok().and_then(|acting| acting.link());
         report.lag = link.map(|link| inner.pacing.lag(link, self.now()));
         report

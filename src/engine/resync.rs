@@ -81,7 +81,8 @@ impl Resync {
         Ok(())
     }
 
-    /// Stage 1, online: the connection, the mirror's contribution, the link in its place.
+    /// Stage 1, online: the connection, the log without what former ones left, the mirror's contribution, the
+    /// link in its place.
     fn prepare(&self) -> Result<TcpStream, Broken> {
         let mut stream = self.engine.connector.connect(&self.peer, ACK_DEADLINE).map_err(closed)?;
         stream.set_read_timeout(Some(MANIFEST_DEADLINE)).map_err(closed)?;
@@ -89,6 +90,7 @@ impl Resync {
         // A barrier is a small packet that a commit waits for.
         stream.set_nodelay(true).map_err(closed)?;
         let greeting = self.engine.lock().replica.greeting(self.link)?;
+        self.engine.cut_former_logs().map_err(closed)?;
         write_frame(&mut stream, &greeting).map_err(closed)?;
         while let Some(answer) = self.hear(&mut stream)? {
             write_frame(&mut stream, &answer).map_err(closed)?;

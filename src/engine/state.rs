@@ -113,6 +113,9 @@ pub(super) struct Inner {
     pub streams: Vec<TcpStream>,
     pub appliers: Vec<JoinHandle<()>>,
     pub pacing: Pacing,
+    /// Where SQLite's log ends that was begun last, in bytes; behind it stand frames of former logs. `None`
+    /// while this process has seen no log begin: then the file's end counts.
+    pub log_end: Option<u64>,
 }
 
 /// A segment's replication engine.
@@ -174,6 +177,7 @@ impl Engine {
             streams: Vec::new(),
             appliers: Vec::new(),
             pacing: Pacing::default(),
+            log_end: None,
         };
         let engine = Engine {
             disk,

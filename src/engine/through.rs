@@ -3,6 +3,7 @@
 use super::state::{Engine, Inner};
 use super::storage::{FileId, Position, Storage, StorageError};
 use crate::core::pair::replica::{Permit, Replica, Synced, Ticket, Time};
+use crate::core::wal::WAL_HEADER_BYTES;
 use std::convert::Infallible;
 use std::sync::MutexGuard;
 use std::time::Duration;
@@ -45,17 +46,7 @@ impl Storage for Engine {
 
     fn truncate(&self, file: FileId, len: u64) -> Result<(), StorageError> {
         let mut inner = self.pass_gate(&|| true)?;
-        let old = self.disk.len(file)?;
-        if let Err(error) = self.disk.set_len(file, len) {
-            return Err(match error {
-                StorageError::Full => error,
-                error => self.disk_failed(&mut inner, error),
-            });
-        }
-        if inner.replica.truncated(file, old, len) {
-            self.to_send.notify_all();
-        }
-        Ok(())
+        self.cut(&mut inner, file, len)
     }
 
     fn sync(&self, file: FileId) -> Result<(), StorageError> {
@@ -124,6 +115,36 @@ impl Storage for Engine {
 }
 
 impl Engine {
+    /// Cuts off what former logs left behind the present one: a recovery copies the log, and this is no part
+    /// of it. On a mirror it would be worse than needless, if frames of its own fitted there.
+    pub(super) fn cut_former_logs(&self) -> Result<(), StorageError> {
+        let mut inner = self.pass_gate(&|| true)?;
+        match self.log_len(&inner)? {
+            end if end < self.disk.len(FileId::Wal)? => self.cut(&mut inner, FileId::Wal, end),
+            _ => Ok(()),
+        }
+    }
+
+    /// Bytes of the log without what former logs left behind it.
+    pub(super) fn log_len(&self, inner: &Inner) -> Result<u64, StorageError> {
+        let len = self.disk.len(FileId::Wal)?;
+        Ok(inner.log_end.map_or(len, |end| end.min(len)))
+    }
+
+    fn cut(&self, inner: &mut MutexGuard<'_, Inner>, file: FileId, len: u64) -> Result<(), StorageError> {
+        let old = self.disk.len(file)?;
+        if let Err(error) = self.disk.set_len(file, len) {
+            return Err(match error {
+                StorageError::Full => error,
+                error => self.disk_failed(inner, error),
+            });
+        }
+        if inner.replica.truncated(file, old, len) {
+            self.to_send.notify_all();
+        }
+        Ok(())
+    }
+
     /// Waits until a write may pass: the gate is open, the mirror is not lost, the queue has room.
     fn pass_gate(&self, go_on: &dyn Fn() -> bool) -> Result<MutexGuard<'_, Inner>, StorageError> {
         let mut inner = self.lock();
@@ -160,6 +181,11 @@ impl Engine {
 
     /// Queues, or marks, what the local file has just taken.
     fn forward(&self, inner: &mut Inner, file: FileId, offset: u64, data: &[u8]) {
+        let end = offset + data.len() as u64;
+        if file == FileId::Wal {
+            let begins_anew = offset == 0 && end == WAL_HEADER_BYTES;
+            inner.log_end = if begins_anew { Some(end) } else { inner.log_end.map(|before| before.max(end)) };
+        }
         let sends = inner.replica.wrote(file, offset, data);
         let link = inner.replica.acting().ok().and_then(|acting| acting.link());
         if sends && link.is_some_and(|l| l.queued_bytes() >= SEND_BYTES) {

@@ -1,6 +1,6 @@
 //! The agent: a process on its host's address that does what [`super::Host`] says.
 
-use super::config::AgentConfig;
+use super::config::{AgentConfig, STOPPED_FILE};
 use super::files::FileError;
 use super::host::{HostReply, HostRequest};
 use super::launch::{announce_ready, leave_terminal};
@@ -33,6 +33,9 @@ pub enum AgentError {
     /// The cluster's key can't be used.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// A drill has the host dead.
+    #[error("host {host} was stopped by a drill")]
+    Stopped { host: String },
     /// Its address can't be listened on.
     #[error("host {host} can't listen on {address}:{port}: {source}")]
     Listen { host: String, address: String, port: u16, source: io::Error },
@@ -63,6 +66,10 @@ impl Agent {
         let dir = dir.canonicalize().map_err(system("the host's directory"))?;
         let lock = DirLock::take(&dir)?;
         let config = AgentConfig::load(&dir)?;
+        // Looked at under the lock: a drill that stops the host leaves its mark first, and kills the holder then.
+        if dir.join(STOPPED_FILE).exists() {
+            return Err(AgentError::Stopped { host: config.host });
+        }
         let key = ClusterKey::load(&config.key_file)?;
         let program = match &config.program {
             Some(program) => program.clone(),

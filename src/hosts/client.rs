@@ -179,6 +179,7 @@ mod tests {
                 key_file: root.path().join("key"),
                 log_dir: root.path().into(),
                 program: Some(testing::segment_program()),
+                roots: Vec::new(),
             };
             config.store(&dir).unwrap();
             Site { root, dir, key }

@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 pub const SEGMENT_FILE: &str = "segment.json";
 /// The name of an agent's configuration in its directory.
 pub const AGENT_FILE: &str = "agent.json";
+/// Its presence in a host's directory says that a drill has the host dead: nothing is started there until the
+/// drill brings it back.
+pub const STOPPED_FILE: &str = "stopped";
 /// What is appended to a data directory's name for the copy made beside it.
 pub const NEW_COPY_SUFFIX: &str = ".new";
 /// What says which copy a data directory holds: written by the segment, removed by its host before a
@@ -91,6 +94,9 @@ pub struct AgentConfig {
     /// The program that segments are started with; `None` is the agent's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program: Option<PathBuf>,
+    /// Directories beside the host's own that data directories may be in; absolute.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roots: Vec<PathBuf>,
 }
 
 impl AgentConfig {

@@ -9,6 +9,7 @@
 mod agent;
 mod client;
 mod config;
+mod dirs;
 pub mod files;
 mod host;
 mod launch;
@@ -21,7 +22,8 @@ mod work;
 
 pub use agent::{Agent, AgentError, run_agent};
 pub use client::AgentHost;
-pub use config::{AGENT_FILE, AgentConfig, IDENTITY_FILE, NEW_COPY_SUFFIX, SEGMENT_FILE, SegmentConfig};
+pub use config::{AGENT_FILE, AgentConfig, IDENTITY_FILE, NEW_COPY_SUFFIX, SEGMENT_FILE, STOPPED_FILE, SegmentConfig};
+pub use dirs::{data_dirs, remove_data_dir};
 pub use host::{Host, HostError, HostFailure, HostReply, HostRequest, Pong, Running};
 pub use launch::{Launch, LaunchError, Lifeline, announce_ready, leave_terminal};
 pub use lock::{DirLock, FenceError, Fenced, LOCK_FILE, LockError, fence, holder};

@@ -1,9 +1,9 @@
 //! What an agent does when it is asked: plain blocking functions on the host's directory.
 //!
-//! They touch data directories of this host and nothing else: a data directory is a direct child of
-//! the host's directory, so that no message can name a path elsewhere.
+//! They touch data directories of this host and nothing else: [`super::dirs`] says which those are.
 
 use super::config::{AgentConfig, IDENTITY_FILE, NEW_COPY_SUFFIX, SegmentConfig};
+use super::dirs;
 use super::files::{self, FileError};
 use super::host::{HostFailure, HostReply, HostRequest, Pong, Running};
 use super::launch::{Launch, LaunchError};
@@ -11,7 +11,7 @@ use super::lock::{DirLock, FenceError, Fenced, LockError, fence, holder};
 use super::stray::end_strays;
 use std::fs;
 use std::io;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long a segment may take until it listens: it may have a log of 256 MiB to replay.
@@ -58,26 +58,11 @@ impl Workplace {
 
     /// Every directory of this host that may be a segment's.
     fn datadirs(&self) -> Vec<PathBuf> {
-        let Ok(entries) = fs::read_dir(&self.dir) else {
-            return Vec::new();
-        };
-        let mut dirs: Vec<PathBuf> = entries.filter_map(|e| e.ok()).map(|e| e.path()).filter(|p| p.is_dir()).collect();
-        dirs.sort();
-        dirs
+        dirs::data_dirs_of(&self.dir, &self.config)
     }
 
     fn mine(&self, path: &Path) -> Result<(), HostFailure> {
-        let not = |why: &str| HostFailure::NotMine { path: path.into(), why: why.into() };
-        let inside = path.strip_prefix(&self.dir).map_err(|_| not("it is elsewhere"))?;
-        let mut parts = inside.components();
-        match (parts.next(), parts.next()) {
-            (Some(Component::Normal(_)), None) => {}
-            _ => return Err(not("it is not directly in the host's directory")),
-        }
-        match fs::symlink_metadata(path) {
-            Ok(meta) if !meta.is_dir() => Err(not("it is not a directory")),
-            _ => Ok(()),
-        }
+        dirs::mine(&self.dir, &self.config, path)
     }
 
     fn start(&self, config: &SegmentConfig) -> Result<u32, HostFailure> {
@@ -157,7 +142,7 @@ impl Workplace {
         }
         // The lock is held while the files go, so that no process can begin among them.
         let _lock = DirLock::keep_out(datadir).map_err(|e| of_lock(datadir, e))?;
-        fs::remove_dir_all(datadir).map_err(|e| io_failure("remove", datadir, &e))?;
+        dirs::remove_data_dir(datadir).map_err(|e| io_failure("remove", datadir, &e))?;
         self.sync("remove", datadir)
     }
 
@@ -203,7 +188,8 @@ impl Workplace {
     }
 
     fn sync(&self, doing: &str, path: &Path) -> Result<(), HostFailure> {
-        files::sync_dir(&self.dir).map_err(|e| io_failure(doing, path, &e))
+        let names = path.parent().unwrap_or(&self.dir);
+        files::sync_dir(names).map_err(|e| io_failure(doing, path, &e))
     }
 
     /// A former process of this segment whose directory was removed under it: its lock is nowhere to be

@@ -258,6 +258,7 @@ pub(super) fn takes(option: &OptionDoc) -> String {
         Kind::Count => "number from 1".into(),
         Kind::Word(words) => words.join(" | "),
         Kind::Text => "text".into(),
+        Kind::Paths => "path or list of them".into(),
         Kind::Plan => "a plan".into(),
     }
 }

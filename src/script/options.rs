@@ -28,6 +28,8 @@ pub enum Kind {
     Word(&'static [&'static str]),
     /// Any text.
     Text,
+    /// Directories.
+    Paths,
     /// A plan, on whose predicted rows this one is made.
     Plan,
 }
@@ -108,6 +110,14 @@ impl Options {
         match self.get(name) {
             Some(Given::Text(t)) => Some(t),
             _ => None,
+        }
+    }
+
+    /// The texts of a list; none when it was not given.
+    pub fn texts(&self, name: &str) -> &[String] {
+        match self.get(name) {
+            Some(Given::Texts(t)) => t,
+            _ => &[],
         }
     }
 
@@ -215,6 +225,7 @@ fn read_one(function: &str, option: &OptionDoc, value: &Dynamic) -> Thrower<Give
             }
             Err(_) => Err(wrong(&format!("one of {}", words.join(", ")))),
         },
+        Kind::Paths => texts(value).map(Given::Texts).ok_or_else(|| wrong("paths, such as \"/data1\"")),
         Kind::Text => value.clone().into_string().map(Given::Text).map_err(|_| wrong("a text")),
         Kind::Plan => value.clone().try_cast::<PlanRecord>().map(Given::Plan).ok_or_else(|| wrong("a plan")),
     }

@@ -2,7 +2,7 @@
 //! it says that it holds them.
 
 use super::vfs::{PAGE_SIZE, verify_page};
-use crate::core::backup::{Cause, FromBackup, ToBackup, log_bytes};
+use crate::core::backup::{Cause, FromBackup, ToBackup};
 use crate::core::ids::CopyId;
 use crate::core::track::{BLOCK_BYTES, DirtyMap, FileId};
 use crate::core::wal::{self, Chain, FRAME_BYTES, WAL_HEADER_BYTES};
@@ -89,10 +89,10 @@ impl Taking<'_> {
         let Some(chain) = &mut self.chain else {
             let header = chunk.first_chunk().filter(|_| chunk.len() as u64 == WAL_HEADER_BYTES && at == 0);
             self.chain = header.and_then(Chain::begin);
-            return self.chain.as_ref().map(drop).ok_or_else(|| damaged("main.db-wal: its header is damaged"));
+            return self.chain.as_ref().map(|_| ()).ok_or_else(|| damaged("main.db-wal: its header is damaged"));
         };
         let (whole, rest) = chunk.as_chunks::<{ FRAME_BYTES as usize }>();
-        let first = at.saturating_sub(log_bytes(0).max(WAL_HEADER_BYTES)) / FRAME_BYTES;
+        let first = at.saturating_sub(WAL_HEADER_BYTES) / FRAME_BYTES;
         if !rest.is_empty() {
             return Err(damaged("main.db-wal: half a frame came"));
         }

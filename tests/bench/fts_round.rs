@@ -6,7 +6,7 @@ use crate::report::{Goal, Row, Unit};
 use crate::statistics::Samples;
 use segsh::cluster::request::Owner;
 use segsh::coordinator::board::Board;
-use segsh::coordinator::hostwatch::{Glance, Hosts};
+use segsh::coordinator::places::{Hosts, Places};
 use segsh::coordinator::prober::{Prober, Setup};
 use segsh::coordinator::store::{CATALOG_FILE, Store};
 use segsh::core::ids::{Content, CopyId, Dbid, Epoch};
@@ -41,9 +41,8 @@ pub fn run(bench: &mut Bench) {
     let setup = Setup {
         store: store.clone(),
         board: Arc::new(Board::default()),
-        glance: Glance::of(&Hosts::new()),
+        places: Places::new(rows.clone(), Hosts::new()),
         me: Credentials::new(ClusterKey::from_bytes(&KEY), Identity::Coordinator),
-        segments: rows.iter().filter(|r| r.content != Content::COORDINATOR).cloned().collect(),
         owner: Owner { user: "bench".into(), host: String::new(), pid: std::process::id(), ..Owner::default() },
         begun,
         taken_up: Vec::new(),

@@ -49,6 +49,7 @@ fn cluster_config(dir: &Path) -> ClusterConfig {
         address: "127.1.2.11".into(),
         agent_port: 5001,
         dir: dir.join("hosts").join(name),
+        roots: vec!["/fast".into()],
     };
     ClusterConfig {
         name: "c".into(),
@@ -108,6 +109,7 @@ fn a_damaged_agent_json_is_named() {
         key_file: "/srv/key".into(),
         log_dir: "/srv/log".into(),
         program: None,
+        roots: vec!["/fast".into()],
     };
     let sample = written(AGENT_FILE, |dir| config.store(dir).expect("room"));
     damage(AGENT_FILE, &sample, FILES, AgentConfig::load);

@@ -2,8 +2,9 @@
 
 use crate::harness::{Decoder, ITERATIONS, mutate};
 use crate::samples;
+use segsh::core::backup::Manifest;
 use segsh::core::format::{BODY_BYTES_MAX, ENVELOPE_BYTES, FormatError, META_MAGIC, Meta, TrackMap, VERSION, seal};
-use segsh::core::track::{BLOCK_BYTES, DirtyMap, FileId};
+use segsh::core::track::{BLOCK_BYTES, FileId};
 use segsh::core::wal;
 use segsh::engine::{MAP, META, load_map, load_meta};
 use std::fs::File;
@@ -38,6 +39,20 @@ fn a_map_is_refused_when_anything_of_it_is_changed_and_costs_little() {
         encode: TrackMap::encode,
         memory: |bytes| 8 * bytes,
         sealed: true,
+    };
+    decoder.run();
+}
+
+#[test]
+fn a_manifest_of_a_backup_is_read_or_refused_whatever_is_changed_and_costs_little() {
+    let decoder = Decoder {
+        samples: samples::backup_manifests().iter().map(Manifest::encode).collect(),
+        // Its checksum stands in another file.
+        reseal: |_| (),
+        decode: |bytes| Manifest::decode(bytes).map_err(|e| e.to_string()),
+        encode: Manifest::encode,
+        memory: |bytes| 64 * bytes,
+        sealed: false,
     };
     decoder.run();
 }
@@ -115,13 +130,12 @@ fn a_logs_frames_mark_the_pages_they_name_and_no_others() {
     let header = vec![0x37; usize::try_from(wal::WAL_HEADER_BYTES).expect("small")];
     let log: Vec<u8> = header.into_iter().chain([1, 9, 3].into_iter().flat_map(frame)).collect();
     let read = |log: &[u8]| {
-        let mut map = DirtyMap::default();
+        let mut pages = wal::NamedPages::begin(&log[..log.len().min(32)], 9);
         for index in 0..wal::frames_in(log.len() as u64) {
             let at = usize::try_from(wal::frame_offset(index)).expect("within the log");
-            let header = &log[at.min(log.len())..log.len().min(at + 24)];
-            wal::mark_named(&mut map, header, 9);
+            pages.frame(&log[at.min(log.len())..log.len().min(at + 24)]);
         }
-        map
+        pages.end()
     };
     assert_eq!(read(&log).count_of(FileId::Main), 3);
     mutate(ITERATIONS / 10, |mutation| {

@@ -125,7 +125,7 @@ fn text(path: &Path) -> &str {
 
 fn refusal_code(cluster: &Cluster, code: &str) -> Value {
     let ran = cluster.segsh(&["--json", "-e", code]).exits(4);
-    ran.json()["error"]["refusals"][0]["code"].clone()
+    ran.json()["value"]["refusals"][0]["code"].clone()
 }
 
 #[test]
@@ -205,7 +205,7 @@ fn a_backup_is_restored_into_a_new_cluster_and_a_damaged_one_changes_nothing() {
     for name in files(&backup) {
         flip(&backup.join(&name));
         let ran = new.segsh(&["--json", "--yes=restore", "-e", &restore]).exits(4);
-        assert_eq!(ran.json()["error"]["refusals"][0]["code"], "backup_damaged", "{}: {}", name.display(), ran.stdout);
+        assert_eq!(ran.json()["value"]["refusals"][0]["code"], "backup_damaged", "{}: {}", name.display(), ran.stdout);
         flip(&backup.join(&name));
     }
     assert_eq!(new.decisions(), before, "nothing was changed");

@@ -138,8 +138,49 @@ fn a_stop_with_a_host_gone_stops_the_rest_and_says_so_calmly() {
     }
     cluster.lifecycle("stop", &[]).ok();
     assert_eq!(processes::beneath(cluster.dir()), Vec::<u32>::new());
+    // The host is still dead: the rest is started, what is on the host is named.
+    let started = cluster.lifecycle("start", &[]).exits(5);
+    started.says("host sdw2").says("stopped by a drill").says("fault::start_host(\"sdw2\")");
+    let status = cluster.status();
+    assert!(status.operational, "{status:?}");
+    let restarted = cluster.segsh(&["--yes=restart", "-e", "restart()"]).exits(5);
+    restarted.says("host sdw2");
+    assert!(cluster.status().operational);
+    cluster.script(r#"fault::start_host("sdw2")"#).ok();
+    cluster.outcome("recover()");
+    assert!(cluster.status().is_synchronized());
+}
+
+#[test]
+fn a_start_with_the_host_of_a_synchronized_pairs_primary_gone_serves_from_its_mirror() {
+    let cluster = Cluster::new(2);
+    cluster.content(0).run("create table kept(id bigint)");
+    cluster.content(0).run("insert into kept values (1)");
+    cluster.lifecycle("stop", &[]).ok();
+    // It goes while everything stands still: the rows say that every pair is synchronized.
+    let away = cluster.place().path().join("unplugged");
+    let there = cluster.dir().join("hosts/sdw1");
+    std::fs::rename(&there, &away).expect("a directory is moved away");
+    cluster.lifecycle("start", &[]).exits(5).says("sdw1").says("it serves");
+    let status = cluster.status();
+    assert!(status.operational, "{status:?}");
+    for content in [0, 1] {
+        assert_eq!(status.pair(content).letters(), TRACKING);
+    }
+    assert_eq!(cluster.content(0).number("select count(*) from kept"), 1);
+    std::fs::rename(&away, &there).expect("and back");
     cluster.lifecycle("start", &[]).ok();
     cluster.outcome("recover()");
+    assert!(cluster.status().is_synchronized());
+}
+
+#[test]
+fn a_smart_restart_does_not_wait_for_the_sessions_of_its_own_script() {
+    let cluster = Cluster::new(1);
+    for smart in [r#"restart(#{ mode: "smart" })"#, r#"restart(#{ contents: 0, mode: "smart" })"#] {
+        let code = format!(r#"sql(0, "select 1"); {smart}"#);
+        cluster.segsh(&["--yes=restart", "--timeout", "30s", "-e", &code]).ok();
+    }
     assert!(cluster.status().is_synchronized());
 }
 

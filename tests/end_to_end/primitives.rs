@@ -117,6 +117,25 @@ fn ping_answers_for_a_host_and_refuses_one_that_is_not_there() {
 }
 
 #[test]
+fn a_host_joins_while_the_cluster_runs_and_while_it_does_not() {
+    let cluster = Cluster::new(1);
+    let added = cluster.script(r#"let h = add_host("sdw3"); print(h.alive); print(add_host("sdw3") == h)"#).ok();
+    assert_eq!(added.text(), "true\ntrue");
+    assert_eq!(cluster.script(r#"print(ping("sdw3").ok)"#).ok().text(), "true");
+    let log = cluster.script(r#"print(audit(#{ verb: "add_host" }).len())"#).ok();
+    assert_eq!(log.text(), "1", "what was there already is nothing that was done");
+    cluster.script(r#"add_host("sdw1", #{ address: "127.0.0.9" })"#).exits(1).says("sdw1 is there already");
+
+    cluster.lifecycle("stop", &[]).ok();
+    let root = cluster.place().path().join("fast").display().to_string();
+    cluster.segsh(&["add-host", "sdw4", "--root", &root]).ok();
+    cluster.lifecycle("start", &[]).ok();
+    let hosts = cluster.status().hosts;
+    assert_eq!(hosts.len(), 4);
+    assert!(hosts.iter().all(|host| host.alive), "{hosts:?}");
+}
+
+#[test]
 fn faults_are_injected_on_drill_clusters_only() {
     let place = Place::new();
     let dir = place.path().join("c").display().to_string();

@@ -22,8 +22,12 @@ pub enum When {
     CheckpointInCopy,
     /// The log was just emptied, so that it names nothing any more, and there is no link.
     EmptiedAlone,
-    /// The same while the link carries a copy that is not complete.
+    /// The same while the link carries a copy that is not complete, by a checkpoint that began before it.
     EmptiedInCopy,
+    /// The connection to the mirror stands, and the link has not taken its place.
+    Preparing,
+    /// A checkpoint writes pages meanwhile.
+    CheckpointInPreparation,
     /// A commit waits for the mirror.
     Commit,
     /// Blocks are copied.
@@ -32,6 +36,8 @@ pub enum When {
     Claim,
     /// The mirror is lost, and tracking is not granted yet.
     Suspended,
+    /// The row names it, and it is a mirror still.
+    Chosen,
     /// SQLite has just been opened.
     Opened,
 }
@@ -44,10 +50,13 @@ impl When {
         When::CheckpointInCopy,
         When::EmptiedAlone,
         When::EmptiedInCopy,
+        When::Preparing,
+        When::CheckpointInPreparation,
         When::Commit,
         When::Copy,
         When::Claim,
         When::Suspended,
+        When::Chosen,
         When::Opened,
     ];
 
@@ -62,6 +71,9 @@ impl When {
         let phase = process.phase();
         let is_linked = process.replica.acting().is_ok_and(|acting| acting.link().is_some());
         let is_copying = phase == Phase::Resynchronizing && is_linked;
+        let is_preparing = phase == Phase::Resynchronizing
+            && !is_linked
+            && process.replica.open_link_id().is_some_and(|link| process.carried_by.contains_key(&link.0));
         let is_checkpointing = process.unsettled_pages > 0;
         let waits = |ops: &VecDeque<Op>| matches!(ops.front(), Some(Op::SyncThere(_)));
         match self {
@@ -70,11 +82,14 @@ impl When {
             When::CheckpointAlone => is_checkpointing && phase == Phase::Tracking,
             When::CheckpointInCopy => is_checkpointing && is_copying && waits(&process.checkpointer),
             When::EmptiedAlone => process.emptied && phase == Phase::Tracking,
-            When::EmptiedInCopy => process.emptied && is_copying && process.marks() > 0,
+            When::EmptiedInCopy => process.emptied && is_copying && process.straddles && process.marks() > 0,
+            When::Preparing => is_preparing,
+            When::CheckpointInPreparation => is_checkpointing && is_preparing,
             When::Commit => phase == Phase::InSync && waits(&process.group.ops),
             When::Copy => is_copying,
             When::Claim => phase == Phase::InSync && task.is_some_and(|t| matches!(t, Task::Resync(_))),
             When::Suspended => phase == Phase::Suspended,
+            When::Chosen => phase == Phase::Mirror,
             When::Opened => task == Some(Task::Open),
         }
     }
@@ -103,6 +118,8 @@ pub enum Kind {
     Silence,
     /// What the mirror answers is held up, on the connection that there is.
     Stuck,
+    /// What was held up arrives.
+    Release,
     /// Nothing passes between the coordinator and the host.
     Unreachable,
     /// The disk is full, or has room again; it fails; it hangs.
@@ -129,6 +146,7 @@ impl Kind {
         Kind::Reset,
         Kind::Silence,
         Kind::Stuck,
+        Kind::Release,
         Kind::Unreachable,
         Kind::Disk,
         Kind::Pause,
@@ -158,15 +176,17 @@ const fn aim(when: When, kind: Kind, whom: Whom) -> Aim {
 }
 
 /// The first so many of these have to do with what a log does not name any more, the next so many with
-/// what nobody has written out of it again.
+/// what nobody has written out of it again, and then with what a mirror has not done yet.
 pub const OF_FORGETFUL_WORLDS: usize = 3;
 pub const OF_SLEEPY_WORLDS: usize = 1;
+pub const OF_PRESSING_WORLDS: usize = 1;
 
 /// Sequences of faults, each aimed at its moment once those before it have come.
 pub const SCHEMES: &[&[Aim]] = {
-    use Kind::{Death, Halt, Kill, Power, Reset, Stuck, Unreachable};
+    use Kind::{Death, Halt, Kill, Pause, Power, Release, Reset, Stuck, Unreachable};
     use When::{
-        Checkpoint, CheckpointAlone, CheckpointInCopy, Claim, Commit, Copy, EmptiedAlone, EmptiedInCopy, Now, Suspended,
+        Checkpoint, CheckpointAlone, CheckpointInCopy, CheckpointInPreparation, Chosen, Claim, Commit, Copy,
+        EmptiedAlone, EmptiedInCopy, Now, Preparing, Suspended,
     };
     use Whom::{Acting, Mirror};
     &[
@@ -174,17 +194,22 @@ pub const SCHEMES: &[&[Aim]] = {
         // is emptied, and whoever knows of them dies.
         &[aim(Now, Reset, Mirror), aim(CheckpointInCopy, Reset, Mirror), aim(EmptiedAlone, Kill, Acting)],
         // A recovery begins amid a checkpoint, which then empties the log that names what it wrote.
-        &[aim(Now, Reset, Mirror), aim(EmptiedInCopy, Kill, Acting)],
+        &[
+            aim(Now, Reset, Mirror),
+            aim(Preparing, Stuck, Mirror),
+            aim(CheckpointInPreparation, Release, Mirror),
+            aim(EmptiedInCopy, Kill, Acting),
+        ],
         // A primary that serves alone dies amid a checkpoint: only its log knows which pages it wrote.
         &[aim(Now, Death, Mirror), aim(CheckpointAlone, Death, Acting)],
         // A primary in sync dies amid a checkpoint, and comes back as the mirror.
         &[aim(Checkpoint, Kill, Acting)],
         // A primary that nobody reaches goes on, and its mirror takes over amid its writes.
-        &[aim(Commit, Unreachable, Acting)],
+        &[aim(Commit, Unreachable, Acting), aim(Chosen, Pause, Acting)],
         // A machine that stood still wakes up after its mirror took over, and does not hear of it yet.
         &[aim(Now, Halt, Acting)],
         // What a mirror answered comes late, when there is another link.
-        &[aim(Commit, Stuck, Mirror)],
+        &[aim(Commit, Stuck, Mirror), aim(Claim, Release, Mirror)],
         // The link ends amid a commit, and nobody hears the primary say so.
         &[aim(Commit, Reset, Mirror), aim(Suspended, Unreachable, Acting)],
         // Two deaths within one recovery.

@@ -247,13 +247,14 @@ impl Disk {
 
 /// The real scan of the log, over any image of it.
 pub fn pages_named(log: &[u8], main_len: u64) -> DirtyMap {
-    let mut map = DirtyMap::default();
+    let header = &log[..log.len().min(wal::WAL_HEADER_BYTES as usize)];
+    let mut pages = wal::NamedPages::begin(header, main_len.div_ceil(BLOCK_BYTES));
     for frame in 0..wal::frames_in(log.len() as u64) {
         let at = (wal::frame_offset(frame) as usize).min(log.len());
         let end = (at + wal::FRAME_HEADER_BYTES as usize).min(log.len());
-        wal::mark_named(&mut map, &log[at..end], main_len.div_ceil(BLOCK_BYTES));
+        pages.frame(&log[at..end]);
     }
-    map
+    pages.end()
 }
 
 impl Files for Disk {

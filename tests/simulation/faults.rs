@@ -1,6 +1,6 @@
 //! What goes wrong, and the administrator who brings it right again.
 
-use crate::aims::{Aim, Kind, OF_FORGETFUL_WORLDS, OF_SLEEPY_WORLDS, SCHEMES, When, Whom};
+use crate::aims::{Aim, Kind, OF_FORGETFUL_WORLDS, OF_PRESSING_WORLDS, OF_SLEEPY_WORLDS, SCHEMES, When, Whom};
 use crate::coordinator::{CONTENT, dbid, side as side_of};
 use crate::habits::Habits;
 use crate::planted::Planted;
@@ -52,10 +52,12 @@ impl Faults {
     /// What the world has to be like for them.
     pub fn habits(&self, random: &mut Random) -> Habits {
         const SLEEPY_FROM: usize = OF_FORGETFUL_WORLDS;
-        const OTHERS_FROM: usize = OF_FORGETFUL_WORLDS + OF_SLEEPY_WORLDS;
+        const PRESSING_FROM: usize = SLEEPY_FROM + OF_SLEEPY_WORLDS;
+        const OTHERS_FROM: usize = PRESSING_FROM + OF_PRESSING_WORLDS;
         match self.scheme {
             Some(..SLEEPY_FROM) => Habits::forgetful(random),
-            Some(SLEEPY_FROM..OTHERS_FROM) => Habits::sleepy(random),
+            Some(SLEEPY_FROM..PRESSING_FROM) => Habits::sleepy(random),
+            Some(PRESSING_FROM..OTHERS_FROM) => Habits::pressing(random),
             _ => Habits::draw(random),
         }
     }
@@ -161,11 +163,14 @@ impl World {
                 }
             }
             (Kind::Stuck, _) => {
-                let until = self.now + self.random.between(2_500_000, 6_500_000);
+                let until = self.now + self.random.between(2_500_000, 12_000_000);
                 self.wire.values_mut().for_each(|c| c.stick(End::Primary, until));
             }
+            (Kind::Release, _) => self.release(),
             (Kind::Unreachable, _) => {
-                self.sides[side].silent_until = until.max(self.now + self.random.below(5_000_000));
+                // Often for as long as it takes to be given up.
+                let long = self.random.between(3_300_000, 7_000_000) * self.random.below(2);
+                self.sides[side].silent_until = until.max(self.now + long);
             }
             (Kind::Disk, Some(dir)) => {
                 let disk = &mut self.sides[side].dirs[dir];
@@ -189,6 +194,19 @@ impl World {
             }
             (Kind::Slow, _) => self.delay = self.random.between(100, 30_000),
             _ => {}
+        }
+    }
+
+    /// What mirrors have answered arrives now, whatever it waits for.
+    fn release(&mut self) {
+        let now = self.now;
+        self.wire.values_mut().for_each(|c| c.release(End::Primary, now));
+        for side in 0..2 {
+            let Some(process) = &self.sides[side].process else { continue };
+            let pid = process.pid;
+            let hears = |task: &Task| matches!(task, Task::Receive(_) | Task::Resync(_));
+            let tasks: Vec<Task> = process.tasks.keys().filter(|task| hears(task)).copied().collect();
+            tasks.into_iter().for_each(|task| self.schedule(side, pid, task, 20, false));
         }
     }
 

@@ -22,6 +22,8 @@ pub struct Habits {
     pub emptied: u64,
     /// Between two commits while faults come, and otherwise.
     pub commit_pause: (u64, u64),
+    /// After so many commits in a hundred all sessions only read for a while.
+    pub rests: u64,
 }
 
 impl Habits {
@@ -35,6 +37,7 @@ impl Habits {
             checkpoint_frames: random.between(1, 3),
             emptied: 90,
             commit_pause: (300_000, 300_000),
+            rests: 1,
             ..Habits::draw(random)
         }
     }
@@ -47,8 +50,14 @@ impl Habits {
             checkpoint_pause: 2_500_000,
             checkpoint_frames: random.between(4, 12),
             commit_pause: (150_000, 250_000),
+            rests: 1,
             ..Habits::draw(random)
         }
+    }
+
+    /// One commit after the other, to a mirror that is always behind.
+    pub fn pressing(random: &mut Random) -> Habits {
+        Habits { mirror_write: 3_000, commit_pause: (12_000, 24_000), rests: 0, ..Habits::draw(random) }
     }
 
     pub fn draw(random: &mut Random) -> Habits {
@@ -63,6 +72,7 @@ impl Habits {
             checkpoint_frames: if random.percent(60) { random.between(1, 12) } else { random.between(12, 80) },
             emptied: [5, 30, 80][random.below(3) as usize],
             commit_pause: ([15_000, 60_000][random.below(2) as usize], 250_000),
+            rests: [0, 1, 5][random.below(3) as usize],
         }
     }
 }

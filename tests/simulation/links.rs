@@ -138,6 +138,7 @@ impl Process {
             return Ok(Ok(Next::After(50)));
         }
         self.stream = Some((LinkId(link), connection));
+        self.straddles = self.unsettled_pages > 0;
         self.replica.link_opened(LinkId(link), std::time::Duration::ZERO);
         self.set(link, Stage::Working);
         self.last_tick = a.now;

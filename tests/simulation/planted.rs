@@ -46,10 +46,6 @@ pub enum Planted {
 }
 
 impl Planted {
-    /// Not found within the seeds of the test command since commits share a sync: what is under way with the
-    /// mirror is over sooner. The model (`tests/model`) has a counterexample for both.
-    pub const NOT_FOUND_YET: &'static [Planted] = &[Planted::StrangerHeard, Planted::AppliersNotJoined];
-
     pub const ALL: &'static [Planted] = &[
         Planted::GrantWithoutMap,
         Planted::AckBeforeMirror,

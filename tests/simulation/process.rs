@@ -176,6 +176,8 @@ pub struct Process {
     pub checkpoints_from: u64,
     /// Pages that a checkpoint has written and not synced.
     pub unsettled_pages: u32,
+    /// So did the one under way, or the last one, when its link opened.
+    pub straddles: bool,
     /// The last step emptied the log.
     pub emptied: bool,
 }
@@ -210,6 +212,7 @@ impl Process {
             ended: BTreeSet::new(),
             checkpoints_from: 0,
             unsettled_pages: 0,
+            straddles: false,
             emptied: false,
         }
     }

@@ -103,11 +103,10 @@ impl Process {
 
     /// Until the next commit: another session may write at once, or all of them only read for a while.
     fn pause(&self, a: &mut Around) -> u64 {
-        match a.random.below(100) {
-            0..12 => a.random.between(20, 1_000),
-            12..17 => a.random.between(500_000, 6_000_000),
-            _ => a.commit_pause(),
+        if a.random.percent(a.habits.rests) {
+            return a.random.between(500_000, 6_000_000);
         }
+        if a.random.percent(12) { a.random.between(20, 1_000) } else { a.commit_pause() }
     }
 
     /// Some pages change; the database grows or shrinks now and then.
@@ -267,6 +266,7 @@ impl Process {
             Op::Checkpointing(running) => {
                 self.replica.checkpoint(running);
                 self.unsettled_pages = 0;
+                self.straddles &= !running;
                 Came::Done
             }
             Op::Acknowledge => {

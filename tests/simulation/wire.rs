@@ -104,6 +104,16 @@ impl Connection {
         way.last_arrival = way.last_arrival.max(until);
     }
 
+    /// What was held up arrives, one after the other.
+    pub fn release(&mut self, to: End, now: u64) {
+        let way = self.way(to);
+        way.silent_until = now;
+        for (number, (at, _)) in way.items.iter_mut().enumerate() {
+            *at = (*at).min(now + 1 + number as u64);
+        }
+        way.last_arrival = way.items.back().map_or(now, |(at, _)| *at);
+    }
+
     /// What has not arrived may be lost from some point on; then this way ends.
     pub fn end_way(&mut self, to: End, now: u64, delay: u64, random: &mut Random) {
         let way = self.way(to);

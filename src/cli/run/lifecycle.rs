@@ -78,6 +78,7 @@ fn init_options(shape: &Shape, drill: bool) -> InitOptions {
         // The command line bounds both below 1 025.
         contents: u16::try_from(shape.contents).unwrap_or(u16::MAX),
         hosts: u16::try_from(shape.hosts).unwrap_or(u16::MAX),
+        spare_hosts: u16::try_from(shape.spare_hosts).unwrap_or(u16::MAX),
         drill,
         settings: shape.settings.iter().cloned().collect(),
         ..InitOptions::default()
@@ -88,13 +89,21 @@ fn plural(n: u32, noun: &str) -> String {
     count(usize::try_from(n).unwrap_or(usize::MAX), noun)
 }
 
+/// `4 contents on 2 hosts, 1 spare host`
+fn size(shape: &Shape) -> String {
+    let size = format!("{} on {}", plural(shape.contents, "content"), plural(shape.hosts, "host"));
+    match shape.spare_hosts {
+        0 => size,
+        spare => format!("{size}, {}", plural(spare, "spare host")),
+    }
+}
+
 pub fn init(invocation: &Invocation, dir: &Path, shape: &Shape, drill: bool) -> i32 {
     let tell = Tell::new(invocation);
     let maker = Maker { mirrors: true, first: RefCell::default() };
     match cluster_dir::init(dir, &init_options(shape, drill), &|c| maker.make(c), &make_catalog) {
         Ok(handle) => {
-            let size = format!("{} on {}", plural(shape.contents, "content"), plural(shape.hosts, "host"));
-            tell.text(&format!("cluster {} made: {size}, stopped\n", handle.name()));
+            tell.text(&format!("cluster {} made: {}, stopped\n", handle.name(), size(shape)));
             tell.text(&format!("next: segsh start {}\n", handle.dir().display()));
             tell.value("cluster", cluster_json(&handle), Exit::Done.process_code())
         }
@@ -136,9 +145,9 @@ impl Work<'_> {
     }
 }
 
-/// How many segments have a process.
+/// How many segments have a process, as far as that can be said.
 fn running(handle: &ClusterHandle) -> usize {
-    handle.config().segments.iter().filter(|row| row.content.0 >= 0 && handle.segment_pid(row).is_some()).count()
+    handle.running_segments().unwrap_or_default()
 }
 
 fn lifecycle(invocation: &Invocation, dir: &Path, verb: &str, work: impl FnOnce(Work) -> i32) -> i32 {
@@ -273,8 +282,7 @@ pub fn demo(invocation: &Invocation, shape: &Shape) -> i32 {
         Err(error) => return Tell::new(invocation).dir_failed(&error),
     };
     let maker = Maker { mirrors: true, first: RefCell::default() };
-    let size = format!("{} on {}", plural(shape.contents, "content"), plural(shape.hosts, "host"));
-    eprintln!("starting a demo cluster: {size} ...");
+    eprintln!("starting a demo cluster: {} ...", size(shape));
     match Demo::create(&program, init_options(shape, true), &|c| maker.make(c), &make_catalog) {
         Ok(demo) => {
             let code = demo_session(invocation, demo.handle());

@@ -4,7 +4,7 @@ use super::owner::owner;
 use super::watched::followed;
 use crate::backend::filerep::{Address, Filerep, Local};
 use crate::cluster::request::Owner;
-use crate::cluster::{ClusterError, Observer, Outcome, OutcomeStatus, State};
+use crate::cluster::{ClusterError, NewHost, Observer, Outcome, OutcomeStatus, State};
 use crate::cluster_dir::{self, ClusterDirError, ClusterHandle};
 use crate::core::report::StopMode;
 use crate::net::{Endpoint, Identity};
@@ -21,8 +21,6 @@ pub struct Directory {
 /// A cluster by its directory, connected lazily.
 pub fn connect(handle: &ClusterHandle) -> Result<Arc<Filerep>, String> {
     let config = handle.config();
-    let hosts =
-        (config.hosts.iter()).map(|h| (h.name.clone(), Endpoint::new(h.address.clone(), h.agent_port))).collect();
     let address = Address {
         name: handle.name().to_owned(),
         dir: handle.dir().to_owned(),
@@ -31,7 +29,6 @@ pub fn connect(handle: &ClusterHandle) -> Result<Arc<Filerep>, String> {
         credentials: handle.credentials(Identity::Client).map_err(|e| e.to_string())?,
         socket_dir: config.socket_dir.clone(),
         pg_port: config.coordinator.port,
-        hosts,
     };
     let directory = Directory { handle: handle.clone(), owner: owner() };
     Filerep::new(address, Box::new(directory), owner()).map_err(|e| e.to_string())
@@ -65,7 +62,20 @@ fn cluster_error(error: &ClusterDirError) -> ClusterError {
 
 impl Local for Directory {
     fn last_state(&self) -> Result<State, String> {
-        crate::coordinator::last_state(&self.handle).map_err(|e| e.to_string())
+        // Opened again: a host may have joined since.
+        let handle = cluster_dir::open(self.handle.dir()).map_err(|e| e.to_string())?;
+        crate::coordinator::last_state(&handle).map_err(|e| e.to_string())
+    }
+
+    fn agents(&self) -> Result<Vec<(String, Endpoint)>, String> {
+        let hosts = self.handle.hosts().map_err(|e| e.to_string())?;
+        Ok(hosts.into_iter().map(|host| (host.name.clone(), host.agent())).collect())
+    }
+
+    fn add_host(&self, host: &NewHost) -> Result<(), ClusterError> {
+        let program = cluster_dir::this_program().map_err(|e| cluster_error(&e))?;
+        let added = block_on(cluster_dir::add_host(&self.handle, &program, host));
+        added.map(drop).map_err(|e| cluster_error(&e))
     }
 
     fn stop_host(&self, host: &str) -> Result<(), String> {

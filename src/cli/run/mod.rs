@@ -106,5 +106,5 @@ fn without_cluster(invocation: &Invocation) -> i32 {
     if !crate::shell::front::offers_demo() {
         return Exit::Done.process_code();
     }
-    lifecycle::demo(invocation, &super::Shape { contents: 4, hosts: 2, settings: Vec::new() })
+    lifecycle::demo(invocation, &super::Shape { contents: 4, hosts: 2, spare_hosts: 0, settings: Vec::new() })
 }

@@ -207,9 +207,9 @@ impl Making<'_> {
             let not_served = |why: String| BackupError::NotServed { content, why };
             let row = self.shared.board.read(|k| k.row(content)).ok_or_else(|| not_served("it has no pair".into()))?;
             let dbid = row.primary.dbid;
-            let segment = self.shared.rows.get(&dbid);
+            let segment = self.shared.places.row(dbid);
             let segment = segment.ok_or_else(|| not_served(format!("dbid {dbid} is not in the catalog")))?;
-            Ok(Source { content, dbid, at: Site::endpoint(segment) })
+            Ok(Source { content, dbid, at: Site::endpoint(&segment) })
         };
         self.goal.targets.iter().map(|target| source(target.content)).collect()
     }
@@ -224,7 +224,7 @@ impl Making<'_> {
                 // The semaphore is never closed.
                 let _slot = slots.acquire().await;
                 let (content, held_us) = (held.content, held.held_us);
-                let total = held.image.main_bytes + crate::core::backup::log_bytes(held.image.log_frames);
+                let total = held.image.main_bytes.saturating_add(crate::core::backup::log_bytes(held.image.log_frames));
                 let told = |bytes: u64| tell(&live, content, held_us, bytes, total);
                 told(0);
                 receive(held, &place, rate_bytes, told).await

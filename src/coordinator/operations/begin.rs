@@ -99,7 +99,7 @@ impl Operations {
         let contents = self.shared.store.contents()?;
         let target = |c: &crate::coordinator::store::ContentRow| {
             // A content without a pair is quarantined; its target says so.
-            let any = self.shared.rows.values().find(|r| r.content == c.content).map(|r| r.dbid);
+            let any = self.shared.places.members(c.content).first().copied();
             c.pair.as_ref().ok().map(|p| p.primary.dbid).or(any).map(|dbid| Target::new(c.content, dbid))
         };
         let targets = contents.iter().filter_map(target).collect();
@@ -174,7 +174,7 @@ impl Shared {
     fn in_maintenance(&self, plan: &Plan, joining: &[Content]) -> Option<Refusal> {
         let maintained = self.board.read(crate::coordinator::board::Knowledge::maintained);
         plan.steps.iter().filter(|step| !joining.contains(&step.content)).find_map(|step| {
-            let host = self.host_of(step.dbid);
+            let host = self.places.host_of(step.dbid);
             let found = maintained.iter().find(|m| m.host == host)?;
             Some(found.refusal(unix_ms(), step.content, step.dbid))
         })
@@ -222,7 +222,10 @@ fn is_like(wanted: GoalKind, running: GoalKind) -> bool {
     match (wanted, running) {
         (Recover { full, .. }, Recover { full: other, .. }) => full == other,
         (Recover { full: false, .. }, Start) => true,
-        (Start, Start | Recover { .. } | Rebalance | Restart { .. } | Verify { .. } | Backup { .. } | Restore { .. }) => true,
+        (
+            Start,
+            Start | Recover { .. } | Rebalance | Restart { .. } | Verify { .. } | Backup { .. } | Restore { .. },
+        ) => true,
         (Rebalance, Rebalance) | (Restart { .. }, Restart { .. }) | (Verify { .. }, Verify { .. }) => true,
         _ => false,
     }

@@ -231,7 +231,7 @@ impl TargetDriver {
             (k.answer(dbid).cloned(), seen.and_then(|s| s.report.clone()), seen.and_then(|s| s.lost.clone()))
         });
         let mut facts = MemberFacts { report, last, lost, ..MemberFacts::default() };
-        let Some((segment, host)) = self.place(dbid).filter(|_| ask_hosts) else {
+        let Some((segment, host)) = self.shared.places.segment(dbid).filter(|_| ask_hosts) else {
             return facts;
         };
         let seen = hostwatch::look(&*host, &self.shared.board).await;
@@ -244,11 +244,6 @@ impl TargetDriver {
             }
         }
         facts
-    }
-
-    fn place(&self, dbid: Dbid) -> Option<(&SegmentRow, Arc<dyn Host>)> {
-        let segment = self.shared.rows.get(&dbid)?;
-        Some((segment, self.shared.hosts.get(&segment.hostname)?.clone()))
     }
 
     async fn carry_out(&self, target: &Target, step: &Step) -> Came {
@@ -329,7 +324,7 @@ impl TargetDriver {
     }
 
     async fn at_host(&self, dbid: Dbid, step: &Step) -> Came {
-        let Some((segment, host)) = self.place(dbid) else {
+        let Some((segment, host)) = self.shared.places.segment(dbid) else {
             return Came::Failed(format!("dbid {dbid} is on no host of this cluster"));
         };
         // What was copied anew, and is no unfinished copy, has its name before anything is started there.
@@ -339,7 +334,7 @@ impl TargetDriver {
             }
             Err(error) => return Came::Failed(error.to_string()),
         };
-        match host_step(&*host, &self.shared, segment, step, !unfinished).await {
+        match host_step(&*host, &self.shared, &segment, step, !unfinished).await {
             Ok(came) => {
                 self.shared.prober.kick(Some(dbid));
                 came

@@ -15,17 +15,16 @@ use super::audit::Audit;
 use super::backup::place::Place;
 use super::board::Board;
 use super::clock::unix_ms;
-use super::hostwatch::Hosts;
+use super::places::Places;
 use super::prober::Prober;
 use super::site::Site;
 use super::store::{Operation, Store, StoreError};
 use crate::cluster::request::Owner;
 use crate::cluster::{ContentProgress, Line, Outcome, Progressing};
 use crate::core::fts::Event;
-use crate::core::ids::{Content, Dbid};
+use crate::core::ids::Content;
 use crate::core::operation::{Goal, GoalKind, Stage};
 use crate::core::report::Progress;
-use crate::core::row::SegmentRow;
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -46,9 +45,10 @@ pub(super) fn taken_up(left: &[Operation]) -> Vec<(Content, Event)> {
     let open = left.iter().flat_map(|o| o.goal.targets.iter().map(|t| (o.goal.kind, t)));
     open.filter(|(_, target)| target.ended.is_none())
         .filter_map(|(kind, target)| match (kind, target.stage) {
-            (GoalKind::Restart { .. } | GoalKind::Start | GoalKind::Restore { .. }, Stage::Stopping | Stage::Starting) => {
-                Some((target.content, Event::Hold(true)))
-            }
+            (
+                GoalKind::Restart { .. } | GoalKind::Start | GoalKind::Restore { .. },
+                Stage::Stopping | Stage::Starting,
+            ) => Some((target.content, Event::Hold(true))),
             (GoalKind::Restart { .. } | GoalKind::Start | GoalKind::Restore { .. }, Stage::Recovering)
             | (GoalKind::ForcePrimary, Stage::Starting)
                 if !target.joined =>
@@ -70,9 +70,8 @@ pub(super) struct Shared {
     pub store: Arc<Store>,
     pub board: Arc<Board>,
     pub prober: Prober,
-    pub hosts: Hosts,
+    pub places: Arc<Places>,
     pub site: Arc<Site>,
-    pub rows: BTreeMap<Dbid, SegmentRow>,
     pub audit: Audit,
     live: Mutex<BTreeMap<i64, Arc<Live>>>,
     /// The cluster is being stopped: nothing is begun any more.
@@ -119,26 +118,22 @@ pub enum Watching {
 }
 
 impl Operations {
-    #[allow(clippy::too_many_arguments)]
     pub fn new(
         store: Arc<Store>,
         board: Arc<Board>,
         prober: Prober,
-        hosts: Hosts,
+        places: Arc<Places>,
         site: Arc<Site>,
-        rows: Vec<SegmentRow>,
         audit: Audit,
     ) -> Operations {
-        let rows = rows.into_iter().map(|r| (r.dbid, r)).collect();
         let live = Mutex::default();
         Operations {
             shared: Arc::new(Shared {
                 store,
                 board,
                 prober,
-                hosts,
+                places,
                 site,
-                rows,
                 audit,
                 live,
                 stopping: AtomicBool::new(false),
@@ -259,11 +254,6 @@ impl Shared {
         // Copied out: no two locks are held at a time.
         let others: Vec<_> = self.live().values().filter(|live| live.id != id).cloned().collect();
         others.iter().any(|live| live.goal().holds(content))
-    }
-
-    /// The host's name of a segment.
-    pub fn host_of(&self, dbid: Dbid) -> String {
-        self.rows.get(&dbid).map(|r| r.hostname.clone()).unwrap_or_default()
     }
 }
 

@@ -94,7 +94,7 @@ fn differs(goal: &Goal, differing: usize) -> (String, String) {
 fn what_is_left(shared: &Shared, goal: &Goal) -> (String, String) {
     let is_switched = |content: Content| {
         let pair = shared.store.content(content).ok().and_then(|c| c.pair.ok());
-        let acting = pair.and_then(|row| shared.rows.get(&row.primary.dbid));
+        let acting = pair.and_then(|row| shared.places.row(row.primary.dbid));
         acting.is_some_and(|row| row.preferred_role != Role::Primary)
     };
     let mut switched: Vec<Content> = goal.targets.iter().map(|t| t.content).filter(|c| is_switched(*c)).collect();
@@ -123,7 +123,7 @@ fn segment(shared: &Shared, target: &Target, copy: Option<&Progress>) -> Segment
     SegmentOutcome {
         content: target.content,
         dbid: target.dbid,
-        host: shared.host_of(target.dbid),
+        host: shared.places.host_of(target.dbid),
         status: status(target.ended.as_ref()),
         how,
         copied_blocks: signed(copied),
@@ -153,7 +153,7 @@ fn refusal(shared: &Shared, target: &Target) -> Option<Refusal> {
         return None;
     };
     let (content, dbid) = (target.content, target.dbid);
-    let host = shared.host_of(dbid);
+    let host = shared.places.host_of(dbid);
     let (code, next) = match why {
         Why::HostDown => {
             (RefusalCode::HostDown, format!("bring host {host} back, then recover(#{{ contents: [{content}] }})"))

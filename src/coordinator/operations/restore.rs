@@ -78,7 +78,7 @@ pub(super) async fn fill(shared: &Shared, live: &Live, target: &Target, dbid: Db
     let (GoalKind::Restore { rate_bytes }, Some(copy)) = (kind, target.copy) else {
         return Came::Failed("nothing is to be restored".into());
     };
-    let Some(segment) = shared.rows.get(&dbid) else {
+    let Some(segment) = shared.places.row(dbid) else {
         return Came::Failed(format!("dbid {dbid} is on no host of this cluster"));
     };
     let at = dir.clone();
@@ -96,7 +96,7 @@ pub(super) async fn fill(shared: &Shared, live: &Live, target: &Target, dbid: Db
     let total = content.files.iter().map(|file| file.bytes).sum();
     let sending = Sending {
         me: &shared.site.credentials(),
-        to: (Site::endpoint(segment), Identity::Segment(dbid)),
+        to: (Site::endpoint(&segment), Identity::Segment(dbid)),
         dir: &dir,
         content,
         copy,

@@ -75,12 +75,12 @@ impl Operations {
         }
     }
 
-    fn acting(&self, role: Role) -> Vec<SegmentRow> {
+    fn acting(&self, role: Role) -> Vec<Arc<SegmentRow>> {
         let role_of = |dbid: Dbid, row: &SegmentRow| {
             let pair = self.shared.board.read(|k| k.row(row.content));
             pair.and_then(|p| p.role_of(dbid)).unwrap_or(row.role)
         };
-        self.shared.rows.iter().filter(|(dbid, row)| role_of(**dbid, row) == role).map(|(_, r)| r.clone()).collect()
+        self.shared.places.rows().into_iter().filter(|row| role_of(row.dbid, row) == role).collect()
     }
 
     /// The pair is what its row says: that is what the next start takes up.
@@ -103,7 +103,7 @@ impl Operations {
     }
 
     async fn stop_segment(&self, row: &SegmentRow, mode: StopMode) -> Result<(), String> {
-        let Some(host) = self.shared.hosts.get(&row.hostname) else {
+        let Some(host) = self.shared.places.host(&row.hostname) else {
             return Err(format!("host {} is not known", row.hostname));
         };
         let config = self.shared.site.segment_config(row);
@@ -114,7 +114,7 @@ impl Operations {
             self.shared.prober.stop(row.dbid, mode);
             let since = Instant::now();
             while mode == StopMode::Smart || since.elapsed() < FAST_WITHIN {
-                let seen = hostwatch::look(&**host, &self.shared.board).await;
+                let seen = hostwatch::look(&*host, &self.shared.board).await;
                 let runs = seen.running.iter().any(|r| datadirs.contains(&r.datadir));
                 // It was asked itself; its port says as well as its host that it has ended.
                 let gone = self.shared.board.read(|k| {

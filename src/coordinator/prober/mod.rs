@@ -10,13 +10,12 @@ mod round;
 pub use remarks::thresholds;
 
 use super::board::Board;
-use super::hostwatch::Glance;
+use super::places::Places;
 use super::store::{Store, StoreError};
 use crate::cluster::request::Owner;
 use crate::core::fts::Event;
 use crate::core::ids::{Content, Dbid};
 use crate::core::report::StopMode;
-use crate::core::row::SegmentRow;
 use crate::net::Credentials;
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,11 +71,9 @@ pub enum ProberError {
 pub struct Setup {
     pub store: Arc<Store>,
     pub board: Arc<Board>,
-    /// Told of hosts that should be asked now.
-    pub glance: Glance,
+    /// Where the segments are; told of hosts that should be asked now.
+    pub places: Arc<Places>,
     pub me: Credentials,
-    /// Every segment, the coordinator's row left out.
-    pub segments: Vec<SegmentRow>,
     /// Who stands behind the goals that FTS writes.
     pub owner: Owner,
     /// Told the id of each such goal.

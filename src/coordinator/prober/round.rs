@@ -11,7 +11,7 @@ use crate::coordinator::store::{Change, Changed, ContentRow, Store, StoreError};
 use crate::core::fts::{self, Decision, Event, Failure, Fts, Patience};
 use crate::core::ids::{Content, Dbid, Epoch};
 use crate::core::report::{FromSegment, Order, PeerAddress, Report, Stage};
-use crate::core::row::{Member, Mode, PairRow, Pairing, SegmentRow, Status};
+use crate::core::row::{Member, Mode, PairRow, Pairing, Status};
 use crate::core::transition::{Event as Happening, Transition};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -33,7 +33,8 @@ pub(super) struct Round {
     setup: Setup,
     start: Instant,
     contents: BTreeMap<Content, Fts>,
-    rows: BTreeMap<Dbid, SegmentRow>,
+    /// The content of every segment. Where they are may change, which they are does not.
+    segments: BTreeMap<Dbid, Content>,
     extras: BTreeMap<Content, (bool, Option<u64>)>,
     links: BTreeMap<Dbid, Link>,
     /// Whose last result was silence.
@@ -59,7 +60,7 @@ impl Round {
         setup.board.write(|k| k.probed_every(pace.interval, pace.timeout));
         let mut round = Round {
             start: Instant::now(),
-            rows: setup.segments.iter().map(|s| (s.dbid, s.clone())).collect(),
+            segments: setup.places.rows().iter().map(|s| (s.dbid, s.content)).collect(),
             contents: BTreeMap::new(),
             extras: BTreeMap::new(),
             links: BTreeMap::new(),
@@ -99,9 +100,9 @@ impl Round {
 
     pub async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
         let (heard_tx, mut heard) = mpsc::unbounded_channel();
-        for (dbid, row) in &self.rows {
-            let (to, me) = (Site::endpoint(row), self.setup.me.clone());
-            self.links.insert(*dbid, link::start(*dbid, to, me, self.pace.subscribe(), heard_tx.clone()));
+        for row in self.setup.places.rows() {
+            let (to, me) = (Site::endpoint(&row), self.setup.me.clone());
+            self.links.insert(row.dbid, link::start(row.dbid, to, me, self.pace.subscribe(), heard_tx.clone()));
         }
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -140,7 +141,7 @@ impl Round {
     }
 
     fn content_of(&self, dbid: Dbid) -> Option<Content> {
-        self.rows.get(&dbid).map(|r| r.content)
+        self.segments.get(&dbid).copied()
     }
 
     fn take_heard(&mut self, dbid: Dbid, what: Heard) {
@@ -211,7 +212,7 @@ impl Round {
             }
             Command::Kick(dbid) => self.kick(dbid),
             Command::ProbeNow(reply) => {
-                self.asked.push(Asked { at: Instant::now(), awaits: self.rows.keys().copied().collect(), reply });
+                self.asked.push(Asked { at: Instant::now(), awaits: self.segments.keys().copied().collect(), reply });
                 self.kick(None);
             }
             Command::Drain(dbid, reply) => match self.links.get(&dbid) {
@@ -433,7 +434,7 @@ impl Round {
     }
 
     fn peer(&self, row: &PairRow, dbid: Dbid) -> Option<PeerAddress> {
-        let peer = self.rows.get(&row.peer_of(dbid)?)?;
+        let peer = self.setup.places.row(row.peer_of(dbid)?)?;
         Some(PeerAddress { dbid: peer.dbid, address: peer.address.clone(), replication_port: peer.replication_port? })
     }
 
@@ -444,7 +445,7 @@ impl Round {
         } else {
             self.silent.remove(&dbid);
         }
-        let silent = !self.rows.is_empty() && self.silent.len() == self.rows.len();
+        let silent = !self.segments.is_empty() && self.silent.len() == self.segments.len();
         self.said_silent &= silent;
         if std::mem::replace(&mut self.all_silent, silent) != silent {
             self.step_all(&Event::AllSilent(silent));
@@ -518,9 +519,9 @@ impl Round {
             seen.failing = Some(Failing { since, since_ms, last: now, why: why.into(), absent_since });
             known.is_none() && absent_since.is_some()
         });
-        if is_news && let Some(row) = self.rows.get(&dbid) {
+        if is_news {
             // Its host knows best whether the process is gone; it may be gone itself.
-            self.setup.glance.at(&row.hostname);
+            self.setup.places.glance_at(&self.setup.places.host_of(dbid));
         }
     }
 

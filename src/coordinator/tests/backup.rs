@@ -182,15 +182,12 @@ async fn of_one(dir: &Path) {
     c.operations.abandon().await;
 }
 
-/// What asks for it; the directory is kept for as long as the tests run.
-pub async fn restore() -> Intent {
-    static DIR: tokio::sync::OnceCell<tempfile::TempDir> = tokio::sync::OnceCell::const_new();
-    let made = async {
-        let dir = tempfile::tempdir().unwrap();
-        of_one(&dir.path().join("b")).await;
-        dir
-    };
-    restore_of(&DIR.get_or_init(|| made).await.path().join("b"))
+/// What asks for it, and where the backup is for as long as that is kept.
+async fn restore() -> (tempfile::TempDir, Intent) {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path().join("b");
+    of_one(&at).await;
+    (dir, restore_of(&at))
 }
 
 fn restore_of(dir: &Path) -> Intent {
@@ -204,7 +201,8 @@ async fn a_restore_gives_the_content_a_copy_that_nobody_had_and_makes_its_mirror
     let c = started(&cluster).await;
     let copies = |c: &Coordinator| [P, M].map(|d| c.board.read(|k| k.answer(d).map(|r| r.copy.copy)));
     let before = copies(&c);
-    let outcome = run(&c, restore().await, P).await;
+    let (_dir, intent) = restore().await;
+    let outcome = run(&c, intent, P).await;
     assert_eq!((outcome.status, outcome.segments[0].how.as_str()), (OutcomeStatus::Done, "restored"), "{outcome:?}");
     assert_eq!(row(&c), "p,s,u / m,s,u");
     let after = copies(&c);
@@ -248,12 +246,13 @@ fn flipped(whole: &[u8]) -> Vec<u8> {
 async fn a_backup_of_another_number_of_contents_is_refused() {
     let cluster = Cluster::patient(2, "5s");
     let c = started(&cluster).await;
-    let answer = c.operations.begin(&plan(&c, restore().await, P), &owner()).unwrap();
+    let (_dir, intent) = restore().await;
+    let answer = c.operations.begin(&plan(&c, intent, P), &owner()).unwrap();
     assert!(matches!(&answer, Answer::Refused(r) if r[0].next == "segsh init DIR --contents 1"), "{answer:?}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_restore_goes_on_wherever_the_coordinator_was_killed() {
-    let intent = restore().await;
+    let (_dir, intent) = restore().await;
     super::killed::killed_everywhere(super::killed::Kind::of_a_synchronized_pair(intent, P)).await;
 }

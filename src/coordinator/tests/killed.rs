@@ -39,8 +39,8 @@ impl Kind {
 
 async fn begun(cluster: &Cluster, kind: &Kind, strikes_at: u64) -> (Arc<Coordinator>, Doom, i64) {
     let doom = Doom::default();
-    let host = |(name, host): (&String, &Arc<dyn Host>)| -> (String, Arc<dyn Host>) {
-        (name.clone(), Arc::new(DoomedHost { host: host.clone(), doom: doom.clone() }))
+    let host = |(place, host): &(HostPlace, Arc<dyn Host>)| -> (HostPlace, Arc<dyn Host>) {
+        (place.clone(), Arc::new(DoomedHost { host: host.clone(), doom: doom.clone() }))
     };
     let hosts = cluster.hosts.iter().map(host).collect();
     let c = Coordinator::start_doomed(cluster.site.clone(), hosts, doom.clone()).unwrap();

@@ -142,7 +142,10 @@ impl Target {
     fn serves_but(&mut self, dbid: Dbid) -> Step {
         match self.ended.take() {
             Some(Ended::Done { note, .. }) => self.done("restarted", note),
-            Some(Ended::Failed { cause }) => self.fail(format!("it serves, but mirror dbid {dbid} is down: {cause}")),
+            // It was started and it serves: what keeps its mirror down takes nothing of that back.
+            Some(Ended::Failed { cause } | Ended::Refused { cause, .. }) => {
+                self.fail(format!("it serves, but mirror dbid {dbid} is down: {cause}"))
+            }
             other => {
                 self.ended = other;
                 Step::Ended

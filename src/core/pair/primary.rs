@@ -213,12 +213,17 @@ impl Primary {
         self.map_changed = true;
     }
 
-    /// The link is open and the union durable: from now on writes go through.
-    pub fn resync_begins(&mut self) {
+    /// The link is open, the union durable, and the mirror is told these lengths of the files, in bytes: from
+    /// now on writes go through. What is marked beyond a file's end needs no copy, because the mirror cuts it off.
+    pub fn resync_begins(&mut self, lengths: [u64; 2]) {
         assert!(self.mirroring == Mirroring::Tracking);
         self.mirroring = Mirroring::Resync;
         (self.next_barrier, self.answered) = (1, 0);
         self.unsynced.clear();
+        for (file, len) in FileId::ALL.into_iter().zip(lengths) {
+            let beyond = self.dirty.cut(file, len);
+            beyond.into_iter().for_each(|run| self.sent(run));
+        }
     }
 
     /// The next run to copy, at most `max` blocks.
@@ -271,8 +276,20 @@ mod tests {
     fn resync(dirty: &[u64]) -> Primary {
         let mut p = Primary::alone(false, DirtyMap::default());
         dirty.iter().for_each(|b| p.dirty.mark(Run { file: FileId::Main, first: *b, count: 1 }));
-        p.resync_begins();
+        p.resync_begins([1 << 20; 2]);
         p
+    }
+
+    #[test]
+    fn what_is_marked_beyond_the_end_is_cut_off_at_the_mirror_and_not_copied() {
+        let mut p = Primary::alone(false, DirtyMap::default());
+        p.wrote(FileId::Wal, 0, 5 * 4096);
+        p.truncated(FileId::Wal, 5 * 4096, 4096 + 10);
+        p.resync_begins([1 << 20, 4096 + 10]);
+        assert_eq!(p.dirty.runs(), vec![Run { file: FileId::Wal, first: 0, count: 2 }]);
+        // Until the mirror has synced it, its file may still be long.
+        p.mirror_lost();
+        assert_eq!(p.dirty.runs(), vec![Run { file: FileId::Wal, first: 0, count: 5 }]);
     }
 
     #[test]

@@ -288,6 +288,27 @@ fn a_returning_primary_counts_every_page_its_log_names_as_different() {
 }
 
 #[test]
+fn of_a_log_that_began_anew_a_recovery_copies_what_is_in_it_and_cuts_off_the_rest() {
+    let (a, b) = in_sync();
+    // What the mirror holds there must not stay: it could go on where the primary's log ends.
+    (0..8).for_each(|i| a.write(FileId::Wal, i << 16, &[7; 1 << 16]));
+    a.commit();
+    let dir = b.die();
+    a.until("suspended", |r| r.phase == Phase::Suspended);
+    let b = Side::start(dir, 3);
+    a.engine.order(&order(4, &a, &b, Mode::ChangeTracking, &a, false)).expect("obeyed");
+    a.write(FileId::Wal, 0, &[1; 32]);
+    a.write(FileId::Wal, 32, &[2; 4_120]);
+    a.commit();
+    assert_eq!(a.until("tracking", |r| r.phase == Phase::Tracking).dirty_blocks, 2);
+    resynchronize(&a, &b, 5, false);
+    let claimed = a.until("in sync", |r| r.phase == Phase::InSync).progress.expect("the figures of a recovery");
+    assert_eq!(claimed.total_blocks, 2, "{claimed:?}");
+    assert_eq!(a.bytes(FileId::Wal).len(), 32 + 4_120);
+    assert_equal(&a, &b);
+}
+
+#[test]
 fn writes_during_the_copy_reach_the_mirror_and_a_cut_link_loses_nothing() {
     let (a, b) = (Side::new(2, 3), Side::new(3, 2));
     serve_alone(&a, &b, 2);

@@ -40,7 +40,9 @@ pub(super) const ENTRIES: &[Entry] = &[
         "plan_restore(\"/backups/monday\")", options: &[OVERWRITE, RATE, JOBS]
     ),
     entry!(
-        "backup_info", &[&["dir: string"]], "map",
+        "backup_info",
+        &[&["dir: string"]],
+        "map",
         "What a backup says of itself: its manifest, if that is whole and every file has its length. Throws \
          `backup_damaged`. `barrier` is the moment as of which it is.",
         "backup_info(\"/backups/monday\").barrier"
@@ -48,8 +50,7 @@ pub(super) const ENTRIES: &[Entry] = &[
 ];
 
 /// Of `restore()` alone.
-const OVERWRITE: OptionDoc =
-    option("overwrite", Kind::Flag, "replace contents that hold tables").or("false");
+const OVERWRITE: OptionDoc = option("overwrite", Kind::Flag, "replace contents that hold tables").or("false");
 
 pub(super) fn bind_all(module: &mut Module, context: &Rc<Context>) {
     api!(module, context, "backup", 0, |c, dir: ImmutableString| backup(c, &dir, &Dynamic::UNIT));
@@ -117,7 +118,15 @@ fn restoring(context: &Context, state: &State, dir: &str, options: &Options) -> 
 
 fn refusing(made: Plan, more: Vec<Refusal>) -> Plan {
     let refusals = made.refusals.into_iter().chain(more).collect();
-    Plan { refusals, refuses: true, steps: Vec::new(), notes: Vec::new(), after: Vec::new(), epochs: Vec::new(), ..made }
+    Plan {
+        refusals,
+        refuses: true,
+        steps: Vec::new(),
+        notes: Vec::new(),
+        after: Vec::new(),
+        epochs: Vec::new(),
+        ..made
+    }
 }
 
 /// The contents that hold tables, or can't say.
@@ -137,7 +146,14 @@ fn not_empty(context: &Context, state: &State) -> Thrower<Vec<Refusal>> {
             },
         };
         let next = "restore(DIR, #{ overwrite: true })".to_owned();
-        found.push(Refusal { code: RefusalCode::NotEmpty, content: Some(content), dbid: None, host: None, cause, next });
+        found.push(Refusal {
+            code: RefusalCode::NotEmpty,
+            content: Some(content),
+            dbid: None,
+            host: None,
+            cause,
+            next,
+        });
     }
     Ok(found)
 }

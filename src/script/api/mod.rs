@@ -6,6 +6,7 @@ pub mod change;
 pub mod demo;
 pub mod fault;
 pub mod hooks;
+pub mod hosts;
 pub mod maintenance;
 pub mod operations;
 pub mod outcome;
@@ -61,6 +62,7 @@ pub(super) const ENTRIES: &[&[Entry]] = &[
     why::ENTRIES,
     plan_diff::ENTRIES,
     backup::ENTRIES,
+    hosts::ENTRIES,
 ];
 
 /// Every record of the API: what is missing here has neither JSON nor help.
@@ -126,6 +128,7 @@ pub fn register(engine: &mut Engine, context: &Rc<Context>) {
         why::bind_all,
         plan_diff::bind_all,
         backup::bind_all,
+        hosts::bind_all,
     ] {
         bind_all(&mut plain, context);
     }

@@ -70,6 +70,10 @@ impl Default for CheckpointConfig {
     }
 }
 
+/// Before the gate closes, the log is copied until no more than this is new, or so many times.
+const CAUGHT_UP_BYTES: u64 = 256 << 10;
+const CATCH_UP_ROUNDS: usize = 4;
+
 #[derive(Default)]
 struct Shared {
     stopped: Mutex<bool>,
@@ -194,9 +198,25 @@ impl Worker {
         if log.saturating_sub(self.copied_to) >= self.config.passive_bytes {
             self.passive(log)?;
         }
-        let log = self.vfs.log_bytes();
-        if log >= self.config.gate_bytes {
-            self.empty(log)?;
+        if self.vfs.log_bytes() >= self.config.gate_bytes {
+            self.catch_up()?;
+            self.empty(self.vfs.log_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// What is copied now, nobody waits for behind the gate; each round has only what was written during
+    /// the one before. One that gets nowhere, because a reader is in the way, is the last.
+    fn catch_up(&mut self) -> rusqlite::Result<()> {
+        for _ in 0..CATCH_UP_ROUNDS {
+            let (log, before) = (self.vfs.log_bytes(), self.copied_to);
+            if log.saturating_sub(before) <= CAUGHT_UP_BYTES {
+                return Ok(());
+            }
+            self.passive(log)?;
+            if self.copied_to <= before {
+                return Ok(());
+            }
         }
         Ok(())
     }

@@ -291,7 +291,11 @@ fn question_head(plan: &Plan, style: &Style) -> String {
     let n = plan.steps.len();
     let noun = match plan.intent {
         Intent::Recover { .. } | Intent::FullRecover { .. } | Intent::ForcePrimary { .. } => "segment",
-        Intent::Rebalance { .. } | Intent::Restart { .. } | Intent::Verify { .. } | Intent::Backup { .. } | Intent::Restore { .. } => "content",
+        Intent::Rebalance { .. }
+        | Intent::Restart { .. }
+        | Intent::Verify { .. }
+        | Intent::Backup { .. }
+        | Intent::Restore { .. } => "content",
     };
     let head = match plan.intent {
         _ if n == 0 => format!("{}: nothing new to begin", plan.verb()),

@@ -79,6 +79,17 @@ fn a_start_leaves_a_mirror_down_that_was_down_and_names_it() {
 }
 
 #[test]
+fn a_start_that_serves_without_the_host_of_its_mirror_is_no_refusal() {
+    let (mut t, mut f) = (Target::new(Content(0), P), tracking());
+    (t.stage, t.was_synchronized) = (Stage::Recovering, true);
+    (member(&mut f, M).process, member(&mut f, M).report) = (Process::Unknown, None);
+    assert_eq!(t.next(GoalKind::Start, &f), Step::Wait(WaitFor::HostToAnswer));
+    f.now_ms = 3_000;
+    assert_eq!(t.next(GoalKind::Start, &f), Step::Ended);
+    assert!(matches!(&t.ended, Some(Ended::Failed { cause }) if cause.starts_with("it serves, but mirror dbid 3")));
+}
+
+#[test]
 fn of_a_synchronized_pair_a_start_revives_both_for_either_may_serve() {
     let mut t = Target { revives: true, ..Target::joined(Content(0), P) };
     let mut f = synced();

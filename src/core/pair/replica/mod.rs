@@ -21,7 +21,7 @@ use super::obey::{Obedience, Standing, obey};
 use super::primary::Mirroring;
 use crate::core::format::{Meta, Stamp, TrackMap};
 use crate::core::frame::Frame;
-use crate::core::ids::Epoch;
+use crate::core::ids::{CopyId, Epoch};
 use crate::core::report::{CopyState, Order, PeerAddress, Phase, Report, Soundness};
 use crate::core::track::{DirtyMap, FileId};
 use crate::core::verify::Chunk;
@@ -54,7 +54,7 @@ pub const QUEUE_BYTES_MAX: usize = 8 << 20;
 pub trait Files {
     /// Bytes of a file; 0 for one that does not exist.
     fn len(&self, file: FileId) -> Result<u64, String>;
-    /// The blocks of main.db that any frame in the log's file names.
+    /// The blocks of main.db that the log's frames name, see [`NamedPages`](crate::core::wal::NamedPages).
     fn pages_named_by_log(&self) -> Result<DirtyMap, String>;
     /// The map as it was last made durable, or why there is none that can be used.
     fn map(&self) -> Result<TrackMap, String>;

@@ -268,13 +268,14 @@ impl Replica {
         let generation = self.meta.generation;
         let (acting, _) = self.recovering(id)?;
         let mut link = Link::new(now);
-        for file in FileId::ALL {
-            link.push(Frame::SetLen { file, len: files.len(file).map_err(closed)? });
+        let lengths = [files.len(FileId::Main).map_err(closed)?, files.len(FileId::Wal).map_err(closed)?];
+        for (file, len) in FileId::ALL.into_iter().zip(lengths) {
+            link.push(Frame::SetLen { file, len });
         }
         // What was marked since the union was saved: from here on a checkpoint's sync saves no map,
         // and after it the log may no longer name those blocks.
         let effects = if acting.primary.map_changed() { acting.save_map(generation) } else { Vec::new() };
-        acting.primary.resync_begins();
+        acting.primary.resync_begins(lengths);
         acting.link = Some(link);
         let total_blocks = acting.primary.dirty().count();
         if let (Some(recovery), Some(progress)) = (&mut acting.recovery, &mut acting.progress) {

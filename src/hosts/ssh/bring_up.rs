@@ -1,0 +1,155 @@
+//! What a host needs before it can do anything: our directory, the program, its configuration, the key.
+//!
+//! Each step may be repeated, and one that is done already costs a question. The program is named by its
+//! digest, so that releases stand beside each other; it is copied under another name, and what arrived says
+//! itself what it is before it gets its own.
+
+use super::place::{Layout, quoted};
+use super::session::{Deadline, Ran, Session};
+use super::{SshHost, in_thread};
+use crate::hosts::config::{AGENT_FILE, AgentConfig};
+use crate::hosts::files;
+use crate::hosts::host::HostError;
+use crate::net::NetError;
+use ring::digest::{Context, SHA256};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long all of it may take: a program of 30 MB goes over a slow line, too.
+const WITHIN: Duration = Duration::from_secs(300);
+
+/// What a host is equipped with.
+#[derive(Debug, Clone)]
+pub struct Outfit {
+    /// The cluster's own identity.
+    pub cluster_id: String,
+    /// The cluster's name.
+    pub cluster: String,
+    /// The cluster's key file on this machine.
+    pub key_file: PathBuf,
+    /// The program on this machine that the host shall run.
+    pub program: PathBuf,
+    /// Directories for segments beside the host's own.
+    pub roots: Vec<PathBuf>,
+}
+
+impl SshHost {
+    /// Equips the host; whether anything was copied to it. Every step may be repeated.
+    pub async fn bring_up(&self, outfit: &Outfit) -> Result<bool, HostError> {
+        let (shared, outfit) = (self.0.clone(), outfit.clone());
+        let brought = in_thread(WITHIN, move || {
+            let deadline = Deadline::of(WITHIN);
+            let session = Session::open(&shared.address, &shared.place, deadline)?;
+            let mut work = Work { session, layout: &shared.layout, deadline };
+            let copied = work.all(&shared.name, &shared.address, &outfit)?;
+            shared.keep(work.session);
+            Ok(copied)
+        });
+        brought.await.map_err(|cause| HostError::Unreachable { host: self.0.name.clone(), cause })
+    }
+}
+
+struct Work<'a> {
+    session: Session,
+    layout: &'a Layout,
+    deadline: Deadline,
+}
+
+impl Work<'_> {
+    fn all(&mut self, host: &str, address: &str, outfit: &Outfit) -> Result<bool, NetError> {
+        self.make_dirs(&outfit.roots)?;
+        let copied = self.program(&outfit.program)?;
+        let config = AgentConfig {
+            cluster_id: outfit.cluster_id.clone(),
+            cluster: outfit.cluster.clone(),
+            host: host.into(),
+            address: address.into(),
+            port: 0,
+            key_file: self.layout.key_file(),
+            log_dir: self.layout.log_dir(),
+            program: Some(self.layout.program()),
+            roots: outfit.roots.clone(),
+        };
+        let key = files::read_small(&outfit.key_file).map_err(|e| NetError::Local(e.to_string()))?;
+        self.put(&self.layout.key_file(), &mut key.as_bytes())?;
+        let text = config.text().map_err(|e| NetError::Local(e.to_string()))?;
+        self.put(&self.layout.dir.join(AGENT_FILE), &mut &*text)?;
+        Ok(copied)
+    }
+
+    fn make_dirs(&mut self, roots: &[PathBuf]) -> Result<(), NetError> {
+        let own = [self.layout.dir.clone(), self.layout.own(), self.layout.log_dir(), self.layout.socket_dir()];
+        let all: Vec<String> = own.iter().chain(roots).map(|dir| quoted(dir)).collect();
+        self.done(&format!("umask 077 && mkdir -p {}", all.join(" ")), &mut std::io::empty()).map(drop)
+    }
+
+    /// Copies the program unless the host has it, and makes it the one that is run.
+    fn program(&mut self, here: &Path) -> Result<bool, NetError> {
+        let local = |e: std::io::Error| NetError::Local(format!("{}: {e}", here.display()));
+        let mut file = File::open(here).map_err(local)?;
+        let digest = digest(&mut file).map_err(local)?;
+        let there = self.layout.program_of(&digest);
+        let copied = self.digest_of(&there)?.as_deref() != Some(digest.as_str());
+        if copied {
+            let arriving = there.with_extension("arriving");
+            file.seek(SeekFrom::Start(0)).map_err(local)?;
+            self.put(&arriving, &mut file)?;
+            self.done(&format!("chmod 700 {}", quoted(&arriving)), &mut std::io::empty())?;
+            match self.digest_of(&arriving)? {
+                Some(found) if found == digest => {}
+                found => {
+                    let found = found.unwrap_or_else(|| "a program that does not run".into());
+                    let message = format!("the copy of {} arrived as {found}", here.display());
+                    return Err(NetError::NoProgram { message });
+                }
+            }
+            self.done(&format!("mv -f {} {}", quoted(&arriving), quoted(&there)), &mut std::io::empty())?;
+        }
+        let (link, new) = (self.layout.program(), self.layout.own().join("segsh.new"));
+        let renamed = format!("ln -sf {} {new} && mv -fT {new} {}", quoted(&there), quoted(&link), new = quoted(&new));
+        self.done(&renamed, &mut std::io::empty())?;
+        Ok(copied)
+    }
+
+    /// What a program there says that it is; `None` when it is not there, or does not run.
+    fn digest_of(&mut self, program: &Path) -> Result<Option<String>, NetError> {
+        let ran = self.run(&format!("{} host-do --digest", quoted(program)), &mut std::io::empty())?;
+        let text = String::from_utf8_lossy(&ran.output);
+        let said = text.lines().rev().find_map(|line| line.trim().strip_prefix(super::REPLY_MARK));
+        Ok(said.filter(|_| ran.status == Some(0)).map(str::to_owned))
+    }
+
+    /// Writes a file that is whole or not there, for its owner alone.
+    fn put(&mut self, path: &Path, content: &mut dyn Read) -> Result<(), NetError> {
+        let part = quoted(&path.with_extension("part"));
+        let command = format!("umask 077 && cat > {part} && sync {part} && mv -f {part} {}", quoted(path));
+        self.done(&command, content).map(drop)
+    }
+
+    fn run(&mut self, command: &str, input: &mut dyn Read) -> Result<Ran, NetError> {
+        self.session.run(command, input, self.deadline)
+    }
+
+    fn done(&mut self, command: &str, input: &mut dyn Read) -> Result<Ran, NetError> {
+        let ran = self.run(command, input)?;
+        match ran.status {
+            Some(0) => Ok(ran),
+            _ => Err(NetError::NoProgram { message: ran.last_words() }),
+        }
+    }
+}
+
+/// The SHA-256 of a file, in hexadecimal digits.
+pub(in crate::hosts) fn digest(file: &mut File) -> std::io::Result<String> {
+    let mut context = Context::new(&SHA256);
+    let mut part = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut part)? {
+            0 => break,
+            count => context.update(&part[..count]),
+        }
+    }
+    Ok(context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
+}
