@@ -195,11 +195,15 @@ fn restore_of(dir: &Path) -> Intent {
     Intent::Restore { dir, selection: Selection::default(), rate_bytes: None, jobs: None }
 }
 
+/// The copies of the primary and of its mirror.
+fn copies(c: &Coordinator) -> [Option<CopyId>; 2] {
+    [P, M].map(|dbid| c.board.read(|k| k.answer(dbid).map(|r| r.copy.copy)))
+}
+
 #[tokio::test]
 async fn a_restore_gives_the_content_a_copy_that_nobody_had_and_makes_its_mirror_anew() {
     let cluster = Cluster::patient(1, "5s");
     let c = started(&cluster).await;
-    let copies = |c: &Coordinator| [P, M].map(|d| c.board.read(|k| k.answer(d).map(|r| r.copy.copy)));
     let before = copies(&c);
     let (_dir, intent) = restore().await;
     let outcome = run(&c, intent, P).await;
