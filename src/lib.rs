@@ -9,6 +9,7 @@ pub mod coordinator;
 pub mod core;
 pub mod engine;
 pub mod gateway;
+pub mod gp;
 pub mod hosts;
 pub mod net;
 pub mod script;

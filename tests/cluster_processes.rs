@@ -1,5 +1,16 @@
 //! The life of a cluster's processes, with real agents and keepers, and stand-ins for segments.
 
+#[path = "over_ssh/tests.rs"]
+mod over_ssh;
+#[allow(dead_code)]
+#[path = "support/processes.rs"]
+mod processes;
+#[path = "support/sshd.rs"]
+mod sshd;
+#[allow(dead_code)]
+#[path = "support/wait.rs"]
+mod wait;
+
 use segsh::cluster::request::{Owner, Reply, Request};
 use segsh::cluster::{Outcome, OutcomeStatus, Progressing};
 use segsh::cluster_dir::{
@@ -8,7 +19,7 @@ use segsh::cluster_dir::{
 };
 use segsh::core::ids::Content;
 use segsh::core::report::StopMode;
-use segsh::hosts::{DirLock, Host, ProcessId, holder};
+use segsh::hosts::{DirLock, ProcessId, holder};
 use segsh::net::{Framed, Identity, Purpose, accept};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -51,8 +62,9 @@ struct Cluster(ClusterHandle);
 impl Drop for Cluster {
     fn drop(&mut self) {
         if self.0.dir().exists() {
-            let ended = destroy(self.0.dir());
-            assert!(ended.is_ok() || std::thread::panicking(), "{ended:?}");
+            // It waits for nobody unless a host is on another machine.
+            let ended = futures::FutureExt::now_or_never(destroy(self.0.dir()));
+            assert!(matches!(ended, Some(Ok(()))) || std::thread::panicking(), "{ended:?}");
         }
     }
 }
@@ -187,7 +199,7 @@ async fn stop_goes_through_the_coordinator_and_leaves_nothing_running() {
     start_processes(&cluster, &site.program).await.unwrap();
     let before = agents(&cluster);
     let stopped = stop(&cluster, StopMode::Smart, owner(), &mut |_| {}).await.unwrap();
-    assert_eq!(serving.await.unwrap(), Request::Stop { mode: StopMode::Smart, owner: owner() });
+    assert_eq!(serving.await.unwrap(), Request::Stop { mode: StopMode::Smart, owner: owner(), within_ms: None });
     assert_eq!(stopped.outcome.map(|o| o.status), Some(OutcomeStatus::Done));
     assert_eq!((stopped.agents, stopped.segments_killed), (2, 0));
     assert!(before.iter().all(|p| !p.is_alive()));
@@ -220,7 +232,7 @@ async fn a_stopped_host_loses_agent_and_segments_and_a_started_one_only_gets_its
     let serving = tokio::spawn(Coordinator::of(&cluster).await.serve(cluster.0.clone()));
     start_processes(&cluster, &site.program).await.unwrap();
     start_segments(&cluster).await;
-    assert_eq!(stop_host(&cluster, "sdw1").unwrap(), 4);
+    assert_eq!(stop_host(&cluster, "sdw1").await.unwrap(), 4);
     assert_eq!(cluster.agent_pid("sdw1").unwrap(), None);
     for row in cluster.config().segments.iter().filter(|r| r.content != Content::COORDINATOR) {
         assert_eq!(cluster.segment_pid(row).is_some(), row.hostname == "sdw2");
@@ -229,7 +241,7 @@ async fn a_stopped_host_loses_agent_and_segments_and_a_started_one_only_gets_its
     assert!(!start_host(&cluster, &site.program, "sdw1").await.unwrap());
     let me = cluster.credentials(Identity::Client).unwrap();
     assert_eq!(cluster.host("sdw1", &me).unwrap().ping().await.unwrap().running, []);
-    assert!(matches!(stop_host(&cluster, "sdw9"), Err(ClusterDirError::NoSuchHost { .. })));
+    assert!(matches!(stop_host(&cluster, "sdw9").await, Err(ClusterDirError::NoSuchHost { .. })));
     serving.abort();
     let _ = serving.await;
 }
@@ -238,7 +250,7 @@ async fn a_stopped_host_loses_agent_and_segments_and_a_started_one_only_gets_its
 async fn faults_are_refused_where_nobody_asked_for_drills() {
     let site = Site::new();
     let cluster = site.init(false);
-    assert!(matches!(stop_host(&cluster, "sdw1"), Err(ClusterDirError::NotDrill)));
+    assert!(matches!(stop_host(&cluster, "sdw1").await, Err(ClusterDirError::NotDrill)));
     let started = start_host(&cluster, &site.program, "sdw1").await;
     assert!(matches!(started, Err(ClusterDirError::NotDrill)));
 }
@@ -283,8 +295,8 @@ async fn a_host_that_a_drill_has_dead_stays_dead_whoever_starts_the_cluster() {
     let cluster = site.init(true);
     let serving = tokio::spawn(Coordinator::of(&cluster).await.serve(cluster.0.clone()));
     start_processes(&cluster, &site.program).await.unwrap();
-    stop_host(&cluster, "sdw1").unwrap();
-    stop_host(&cluster, "sdw1").unwrap();
+    stop_host(&cluster, "sdw1").await.unwrap();
+    stop_host(&cluster, "sdw1").await.unwrap();
     let started = start_processes(&cluster, &site.program).await.unwrap();
     let [silent] = started.silent.as_slice() else { panic!("{started:?}") };
     assert_eq!((silent.host.as_str(), silent.next.as_str()), ("sdw1", "fault::start_host(\"sdw1\")"));
@@ -305,11 +317,11 @@ async fn destroy_ends_everything_and_touches_only_a_cluster() {
     start_processes(&cluster, &site.program).await.unwrap();
     let mut processes = start_segments(&cluster).await;
     processes.extend(agents(&cluster));
-    destroy(cluster.dir()).unwrap();
+    destroy(cluster.dir()).await.unwrap();
     assert!(!cluster.dir().exists());
     assert!(processes.iter().all(|p| !p.is_alive()));
-    assert!(matches!(destroy(cluster.dir()), Err(ClusterDirError::Missing { .. })));
-    assert!(matches!(destroy(site.root.path()), Err(ClusterDirError::NotACluster { .. })));
+    assert!(matches!(destroy(cluster.dir()).await, Err(ClusterDirError::Missing { .. })));
+    assert!(matches!(destroy(site.root.path()).await, Err(ClusterDirError::NotACluster { .. })));
     assert!(site.program.exists());
 }
 

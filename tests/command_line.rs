@@ -278,6 +278,23 @@ fn a_reader_that_goes_away_is_no_failure() -> Result<(), Box<dyn std::error::Err
 }
 
 #[test]
+fn what_nobody_reads_on_stderr_changes_no_exit_code() -> Result<(), Box<dyn std::error::Error>> {
+    for (args, code) in [
+        (&["-c", "/nowhere", "-e", "1"][..], 7),
+        (&["check", "/nowhere/x.rhai"], 2),
+        (&["start", "/nowhere"], 7),
+        (&["-e", "throw 1"], 1),
+        (&["test", "/nowhere"], 2),
+    ] {
+        let (reader, writer) = std::io::pipe()?;
+        drop(reader);
+        let status = segsh(args).stdout(Stdio::null()).stderr(writer).status()?;
+        assert_eq!(status.code(), Some(code), "{args:?}");
+    }
+    Ok(())
+}
+
+#[test]
 fn no_script_swallows_a_real_interrupt() -> Result<(), Box<dyn std::error::Error>> {
     let text = "print(\"ready\"); try { [1].for_each(|x| { loop { } }) } catch { } print(\"went on\")";
     let mut child = segsh(&["-e", text]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;

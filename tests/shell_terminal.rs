@@ -143,6 +143,7 @@ impl Evaluator for Echo {
             ..Evaluated::default()
         })
     }
+    fn rehearse(&mut self, _: bool) {}
     fn run_source(&mut self, _: &str, text: &str, _: &[String]) -> Result<Evaluated, Box<Failure>> {
         self.eval_line(text)
     }
@@ -156,6 +157,7 @@ fn repl_part() {
     let config = ReplConfig {
         name: "demo".into(),
         drill: true,
+        dry_run: false,
         greeting: vec!["welcome".into()],
         is_incomplete: Rc::new(|text| text.matches('{').count() > text.matches('}').count()),
         look: None,

@@ -8,11 +8,12 @@ use crate::cluster::request::{Owner, Reply, Request};
 use crate::cluster::{
     Acting, AuditLine, AuditQuery, Cluster, ClusterError, Control, Evidence, Fault, HEARTBEAT_EVERY_MS, Intent,
     InterruptFlag, NewHost, Observer, OperationInfo, Outcome, PingResult, Plan, Progressing, Refusal, Rows, SqlTarget,
-    State, Value,
+    StartHow, State, StopHow, Value,
 };
 use crate::core::backup::Manifest;
 use crate::core::ids::Content;
-use crate::core::report::StopMode;
+use crate::core::report::{Stage, StopMode};
+use crate::hosts::{Host, HostError};
 use crate::net::{self, Credentials, Endpoint, Framed, Identity, NetError, Purpose};
 use std::future::Future;
 use std::path::PathBuf;
@@ -32,14 +33,18 @@ const OBSERVE_EVERY: Duration = Duration::from_millis(100);
 pub trait Local: Send + Sync {
     /// The state by the last catalog, for a coordinator that is down.
     fn last_state(&self) -> Result<State, String>;
-    /// Every host by its name, with its agent's endpoint, as of now: one may have joined meanwhile.
-    fn agents(&self) -> Result<Vec<(String, Endpoint)>, String>;
+    /// Every host with its address and the way to ask it, as of now: one may have joined meanwhile.
+    fn hosts(&self) -> Result<Vec<(String, Arc<dyn Host>)>, String>;
     /// Adds a host to the directory, and brings its agent up.
     fn add_host(&self, host: &NewHost) -> Result<(), ClusterError>;
     fn stop_host(&self, host: &str) -> Result<(), String>;
     fn start_host(&self, host: &str) -> Result<(), String>;
     /// Stops the whole cluster and starts it again, on behalf of `owner`; the start's outcome.
     fn restart_all(&self, mode: StopMode, owner: &Owner, observer: &mut dyn Observer) -> Result<Outcome, ClusterError>;
+    /// Stops the whole cluster, or its coordinator.
+    fn stop_all(&self, how: &StopHow, owner: &Owner, observer: &mut dyn Observer) -> Result<Outcome, ClusterError>;
+    /// Starts what does not run.
+    fn start_all(&self, how: &StartHow, owner: &Owner, observer: &mut dyn Observer) -> Result<Outcome, ClusterError>;
 }
 
 /// Where a cluster of ours is, and what proves that we belong to it.
@@ -145,6 +150,7 @@ impl Filerep {
                 | Request::Operations { .. }
                 | Request::Audit { .. }
                 | Request::Manifest { .. }
+                | Request::Sessions
                 | Request::Setting { value: None, .. }
         );
         let answered = self.runtime.block_on(self.interrupt.or(self.exchanged(request, repeatable)));
@@ -230,6 +236,13 @@ impl Filerep {
         })
     }
 
+    fn hold(&self, content: Content, stage: Option<Stage>) -> Result<(), ClusterError> {
+        match self.ask(&Request::Hold { content, stage, owner: self.owner() })? {
+            Reply::Ok => Ok(()),
+            other => Err(unexpected(other)),
+        }
+    }
+
     /// Says that the operation's follower is still there. What fails here is found out by following itself.
     async fn beat(&self, op: i64) {
         let request = Request::Alive { op, owner: self.owner() };
@@ -312,6 +325,21 @@ impl Cluster for Filerep {
         }
     }
 
+    /// A login is enough, and its connection is kept for the first request.
+    fn reach(&self) -> Result<(), ClusterError> {
+        match self.runtime.block_on(self.interrupt.or(self.connect())) {
+            None => Err(ClusterError::Interrupted { left: String::new() }),
+            Some(Ok(connection)) => {
+                self.keep(connection);
+                Ok(())
+            }
+            Some(Err(ClusterError::Unreachable { .. })) => {
+                self.local.last_state().map(drop).map_err(|e| self.unreachable(&e))
+            }
+            Some(Err(error)) => Err(error),
+        }
+    }
+
     fn probe(&self) -> Result<State, ClusterError> {
         self.state_from(self.ask(&Request::Probe)?)
     }
@@ -355,7 +383,7 @@ impl Cluster for Filerep {
     fn sql_all(&self, text: &str, params: &[Value]) -> Result<Rows, ClusterError> {
         // A distributed query triggers a probe, and refuses while a content can't answer.
         let state = self.probe()?;
-        if let Some(content) = state.double_fault().first() {
+        if let Some(content) = state.contents.iter().find(|c| c.health.is_unserved()).map(|c| c.content) {
             return Err(ClusterError::Sql {
                 sqlstate: "57P03".into(),
                 message: format!("content {content} has no segment that can serve; a partial answer is no answer"),
@@ -375,28 +403,25 @@ impl Cluster for Filerep {
     }
 
     fn ping(&self, host: &str) -> Result<PingResult, ClusterError> {
-        let agents =
-            self.local.agents().map_err(|message| ClusterError::Invalid { message, next: "state()".into() })?;
-        let Some((_, endpoint)) = agents.iter().find(|(name, _)| name == host) else {
-            let names: Vec<&str> = agents.iter().map(|(n, _)| n.as_str()).collect();
+        let hosts = self.local.hosts().map_err(|message| ClusterError::Invalid { message, next: "state()".into() })?;
+        let Some((address, asked)) = hosts.iter().find(|(_, known)| known.name() == host) else {
+            let names: Vec<&str> = hosts.iter().map(|(_, known)| known.name()).collect();
             return Err(ClusterError::Invalid {
                 message: format!("there is no host `{host}` in {}", self.address.name),
                 next: format!("its hosts are {}", names.join(", ")),
             });
         };
         let began = Instant::now();
-        let expected = Identity::Host(host.to_owned());
-        let connecting =
-            net::connect(endpoint, &self.address.credentials, Purpose::Host, Some(&expected), CONNECT_DEADLINE);
-        let Some(answered) = self.runtime.block_on(self.interrupt.or(connecting)) else {
+        let Some(answered) = self.runtime.block_on(self.interrupt.or(asked.ping())) else {
             return Err(ClusterError::Interrupted { left: String::new() });
         };
-        let (ok, cause, message) = match &answered {
+        let (ok, cause, message) = match answered {
             Ok(_) => (true, String::new(), "answers".to_owned()),
-            Err(error) => (false, error.cause().to_owned(), error.to_string()),
+            Err(HostError::Unreachable { cause, .. }) => (false, cause.cause().to_owned(), cause.to_string()),
+            Err(HostError::Failed { failure, .. }) => (false, "stopped".to_owned(), failure.to_string()),
         };
         let rtt_us = ok.then(|| began.elapsed().as_micros() as i64);
-        Ok(PingResult { host: host.to_owned(), address: endpoint.address.clone(), ok, rtt_us, cause, message })
+        Ok(PingResult { host: host.to_owned(), address: address.clone(), ok, rtt_us, cause, message })
     }
 
     fn setting(&self, name: &str, value: Option<&str>) -> Result<String, ClusterError> {
@@ -433,6 +458,13 @@ impl Cluster for Filerep {
 
     fn acting_as(&self, acting: Acting) {
         *self.acting.lock().unwrap_or_else(PoisonError::into_inner) = acting;
+    }
+
+    fn not_done(&self, outcome: &Outcome, plan: &str) {
+        let request = Request::NotDone { outcome: outcome.clone(), owner: self.owner_of(plan) };
+        if let Err(error) = self.ask(&request) {
+            tracing::warn!(%error, "a call that was not made is not in the audit log");
+        }
     }
 
     fn operations(&self, last: usize, op: Option<i64>) -> Result<Vec<OperationInfo>, ClusterError> {
@@ -478,6 +510,8 @@ impl Cluster for Filerep {
         match fault {
             Fault::StopHost(host) => local(self.local.stop_host(host)),
             Fault::StartHost(host) => local(self.local.start_host(host)),
+            Fault::Hold(content, stage) => self.hold(*content, Some(*stage)),
+            Fault::Release(content) => self.hold(*content, None),
             Fault::Kill(dbid) => match self.ask(&Request::Kill { dbid: *dbid, owner: Some(self.owner()) })? {
                 Reply::Ok => Ok(()),
                 other => Err(unexpected(other)),
@@ -494,6 +528,33 @@ impl Cluster for Filerep {
         drop(self.take_idle());
         self.leave_for(mode);
         self.local.restart_all(mode, &self.owner_of(""), observer)
+    }
+
+    fn stop_all(&self, how: &StopHow, observer: &mut dyn Observer) -> Result<Outcome, ClusterError> {
+        drop(self.take_idle());
+        // The cluster must not wait for its own shell.
+        self.runtime.block_on(self.sql.end_sessions());
+        self.local.stop_all(how, &self.owner_of(""), observer)
+    }
+
+    fn start_all(&self, how: &StartHow, observer: &mut dyn Observer) -> Result<Outcome, ClusterError> {
+        drop(self.take_idle());
+        self.local.start_all(how, &self.owner_of(""), observer)
+    }
+
+    fn sessions(&self) -> Result<i64, ClusterError> {
+        let own = i64::try_from(self.sql.open()).unwrap_or(i64::MAX);
+        match self.ask(&Request::Sessions)? {
+            Reply::Sessions { count } => Ok(count.saturating_sub(own).max(0)),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    fn reload(&self) -> Result<(), ClusterError> {
+        match self.ask(&Request::Reload { owner: self.owner() })? {
+            Reply::Ok => Ok(()),
+            other => Err(unexpected(other)),
+        }
     }
 
     fn interrupted_by(&self, flag: InterruptFlag) {

@@ -102,6 +102,13 @@ impl Pg {
         }
     }
 
+    /// How many sessions of this shell are open.
+    pub fn open(&self) -> usize {
+        self.clients
+            .try_lock()
+            .map_or(0, |clients| clients.values().filter(|session| !session.client.is_closed()).count())
+    }
+
     async fn client(&self, database: &str) -> Result<Arc<Client>, PgError> {
         let mut clients = self.clients.lock().await;
         if let Some(session) = clients.get(database).filter(|s| !s.client.is_closed()) {

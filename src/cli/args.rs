@@ -129,6 +129,15 @@ pub enum Command {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
+    /// Run the test_ functions of a site library, each by itself, on a demo cluster or a drill cluster (exit 9)
+    Test {
+        /// The library's folder, or one module of it
+        #[arg(value_name = "DIR")]
+        path: PathBuf,
+        /// Only tests whose name holds one of these
+        #[arg(value_name = "NAME")]
+        filters: Vec<String>,
+    },
     /// Print the completion script of a shell
     Completions {
         /// Whose
@@ -137,12 +146,15 @@ pub enum Command {
     /// Print docs/script-reference.md
     #[command(hide = true)]
     Reference,
-    /// Run a documented procedure
+    /// Run a documented procedure, or one of the site's
     Run {
         /// Its name; procedures() lists them
         procedure: String,
         #[command(flatten)]
         targets: Targets,
+        /// An option of the procedure; may be repeated, and of one name makes a list
+        #[arg(long = "set", value_name = "NAME=VALUE", value_parser = parse_setting)]
+        set: Vec<(String, String)>,
         /// Show the plan and change nothing
         #[arg(long)]
         dry_run: bool,
@@ -150,6 +162,9 @@ pub enum Command {
     /// A host's agent
     #[command(hide = true, disable_help_flag = true)]
     Host(Raw),
+    /// One request to a host, from whoever is logged in there
+    #[command(hide = true, disable_help_flag = true)]
+    HostDo(Raw),
     /// A segment process
     #[command(hide = true, disable_help_flag = true)]
     Segment(Raw),
@@ -179,6 +194,9 @@ pub struct Shape {
     /// A setting to begin with; may be repeated
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = parse_setting)]
     pub settings: Vec<(String, String)>,
+    /// One copy of everything: a segment that is lost makes the cluster nonoperational
+    #[arg(long)]
+    pub no_mirrors: bool,
 }
 
 fn parse_setting(text: &str) -> Result<(String, String), String> {

@@ -52,7 +52,7 @@ pub struct Call {
     /// Its arguments in their order, each already as Rhai.
     arguments: Vec<String>,
     /// Its options, each already as Rhai.
-    options: Vec<(&'static str, String)>,
+    options: Vec<(String, String)>,
     /// Only the plan is made and shown.
     pub dry_run: bool,
     /// `state --check`: exit 9 when anything is not as it should be.
@@ -89,7 +89,7 @@ impl Call {
     /// Adds an option whose value is already Rhai.
     #[must_use]
     pub fn option(mut self, name: &'static str, value: String) -> Call {
-        self.options.push((name, value));
+        self.options.push((name.to_string(), value));
         self
     }
 
@@ -101,14 +101,32 @@ impl Call {
             format!("[{}]", list.join(", "))
         };
         if !targets.contents.is_empty() {
-            self.options.push(("contents", numbers(&targets.contents)));
+            self.options.push(("contents".into(), numbers(&targets.contents)));
         }
         if !targets.dbids.is_empty() {
-            self.options.push(("dbids", numbers(&targets.dbids)));
+            self.options.push(("dbids".into(), numbers(&targets.dbids)));
         }
         if !targets.hosts.is_empty() {
             let list: Vec<String> = targets.hosts.iter().map(|h| quoted(h)).collect();
-            self.options.push(("hosts", format!("[{}]", list.join(", "))));
+            self.options.push(("hosts".into(), format!("[{}]", list.join(", "))));
+        }
+        self
+    }
+
+    /// Adds a procedure's own options, as texts; what is given several times is a list.
+    #[must_use]
+    pub fn set(mut self, pairs: &[(String, String)]) -> Call {
+        for (at, (name, _)) in pairs.iter().enumerate() {
+            if pairs[..at].iter().any(|(before, _)| before == name) {
+                continue;
+            }
+            let values: Vec<String> =
+                pairs.iter().filter(|(n, _)| n == name).map(|(_, value)| literal(value)).collect();
+            let value = match values.as_slice() {
+                [one] => one.clone(),
+                several => format!("[{}]", several.join(", ")),
+            };
+            self.options.push((quoted(name), value));
         }
         self
     }
@@ -129,7 +147,7 @@ impl Call {
 
     /// Whether an option was given.
     pub fn has(&self, option: &str) -> bool {
-        self.options.iter().any(|(name, _)| *name == option)
+        self.options.iter().any(|(name, _)| name == option)
     }
 
     /// The call as Rhai.
@@ -141,7 +159,7 @@ impl Call {
         let name = &self.function;
         match (&self.procedure, self.dry_run) {
             (Some(procedure), true) => {
-                let module = quoted(&format!("std/{procedure}"));
+                let module = quoted(&format!("procedure/{procedure}"));
                 let options = if options.is_empty() { "#{}" } else { &options };
                 format!("import {module} as the_procedure; the_procedure::plan({options})")
             }
@@ -168,6 +186,15 @@ impl Call {
     fn options(&self) -> Option<String> {
         let list: Vec<String> = self.options.iter().map(|(name, value)| format!("{name}: {value}")).collect();
         (!list.is_empty()).then(|| format!("#{{ {} }}", list.join(", ")))
+    }
+}
+
+/// A value as it is written on a command line: a number or a truth where it reads as one, else a text.
+fn literal(text: &str) -> String {
+    match (text.parse::<i64>(), text) {
+        (Ok(number), _) => number.to_string(),
+        (Err(_), "true" | "false") => text.to_string(),
+        (Err(_), _) => quoted(text),
     }
 }
 
@@ -207,12 +234,20 @@ mod tests {
     }
 
     #[test]
+    fn a_procedure_s_own_options_are_texts_numbers_and_lists() {
+        let pairs = [("to", "sdw3"), ("host", "a"), ("jobs", "2"), ("host", "b"), ("x\"y", "true")];
+        let pairs = pairs.map(|(name, value)| (name.to_string(), value.to_string()));
+        let expected = r#"procedure("p", #{ "to": "sdw3", "host": ["a", "b"], "jobs": 2, "x\"y": true })"#;
+        assert_eq!(Call::procedure("p").set(&pairs).source(), expected);
+    }
+
+    #[test]
     fn a_dry_run_makes_the_plan() {
         let call = Call::new("recover").option("jobs", "2".into()).dry(true);
         assert_eq!(call.source(), "plan_recover(#{ jobs: 2 })");
         assert_eq!(
             Call::procedure("p").dry(true).source(),
-            "import \"std/p\" as the_procedure; the_procedure::plan(#{})"
+            "import \"procedure/p\" as the_procedure; the_procedure::plan(#{})"
         );
     }
 

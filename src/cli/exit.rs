@@ -22,7 +22,7 @@ pub enum Exit {
     Unreachable = 7,
     /// Another administrator's operation holds what this one needs.
     Locked = 8,
-    /// A check says no: `verify`, `segsh check`, `state --check`.
+    /// A check says no: `verify`, `segsh check`, `segsh test`, `state --check`.
     CheckFailed = 9,
     /// Ctrl-C or TERM.
     Interrupted = 130,

@@ -12,6 +12,7 @@ pub use args::Shape;
 pub use call::{Call, Mode, Targets};
 pub use exit::Exit;
 
+use crate::gp::Utility;
 use crate::shell::batch::Source;
 use crate::shell::confirm::YesPolicy;
 use args::{Cli, Command, Globals};
@@ -24,7 +25,9 @@ use std::time::Duration;
 const AFTER_HELP: &str = "\
 Exit codes: 0 done, 1 script error, 2 usage, 3 nothing to do (dry run), 4 refused or
 declined, 5 partial, 6 unknown or timed out, 7 cannot connect, 8 locked by another
-administrator, 9 a check says no, 130 interrupted.";
+administrator, 9 a check says no, 130 interrupted.
+Of Greenplum, with their own options and exit codes: gpstate,
+gprecoverseg, gpstop, gpstart (--help says more).";
 
 /// What the command line asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +68,11 @@ pub enum Action {
     },
     Status,
     Destroy,
+    /// A utility of Greenplum, with what stands behind its name.
+    Utility {
+        utility: Utility,
+        words: Vec<String>,
+    },
     /// A saved plan, applied.
     Apply {
         file: PathBuf,
@@ -72,6 +80,11 @@ pub enum Action {
     /// Scripts that are looked at and not run.
     Check {
         files: Vec<PathBuf>,
+    },
+    /// A library's tests, run on a cluster for drills.
+    Test {
+        path: PathBuf,
+        filters: Vec<String>,
     },
     /// The script API as a document.
     Reference,
@@ -85,6 +98,7 @@ pub enum Action {
     },
     /// Processes of segsh itself, with their own arguments.
     Host(Vec<OsString>),
+    HostDo(Vec<OsString>),
     Segment(Vec<OsString>),
     Coordinator(Vec<OsString>),
     DemoKeeper(Vec<OsString>),
@@ -94,7 +108,7 @@ impl Action {
     /// The name of the log file of such a process.
     pub fn process(&self) -> &'static str {
         match self {
-            Action::Host(_) => "host",
+            Action::Host(_) | Action::HostDo(_) => "host",
             Action::Segment(_) => "segment",
             Action::Coordinator(_) => "coordinator",
             Action::DemoKeeper(_) => "demo-keeper",
@@ -110,7 +124,10 @@ where
     I: IntoIterator<Item = T>,
     T: Into<OsString> + Clone,
 {
-    let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+    let mut args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+    if let Some(utility) = args.first().and_then(|program| linked(program)) {
+        args.insert(1, utility.name().into());
+    }
     let matches = definition().try_get_matches_from(&args)?;
     if let Some(call) = primitives::call(&matches) {
         return invocation(Globals::from_arg_matches(&matches)?, Asked::Call(call));
@@ -119,6 +136,7 @@ where
     if let Some(Command::Script(words)) = &cli.command
         && let Some(first) = words.first()
         && !is_script(first)
+        && utility_of(first).is_none()
     {
         return Err(unknown_command(first));
     }
@@ -140,6 +158,15 @@ enum Asked {
 /// The exit of a command line that was not understood, or that asked for help.
 pub fn parse_exit(error: &clap::Error) -> Exit {
     if error.use_stderr() { Exit::Usage } else { Exit::Done }
+}
+
+/// A program that is a link named as a utility is that utility.
+fn linked(program: &OsStr) -> Option<Utility> {
+    utility_of(Path::new(program).file_name()?)
+}
+
+fn utility_of(word: &OsStr) -> Option<Utility> {
+    word.to_str().and_then(Utility::parse)
 }
 
 /// A script is a path or `-`; any other word was meant as a command.
@@ -164,18 +191,19 @@ fn usage(message: &str) -> clap::Error {
     Cli::command().error(clap::error::ErrorKind::ArgumentConflict, message)
 }
 
-fn invocation(globals: Globals, asked: Asked) -> Result<Invocation, clap::Error> {
+fn invocation(mut globals: Globals, asked: Asked) -> Result<Invocation, clap::Error> {
     if !globals.eval.is_empty() && !matches!(asked, Asked::Nothing) {
         return Err(usage("-e stands alone: it cannot be used with a script or a command"));
     }
-    let mut cluster = globals.cluster;
+    let mut cluster = globals.cluster.take();
     let time_limit = globals.timeout.as_deref().map(time_limit).transpose()?;
     let action = match asked {
         Asked::Nothing if globals.eval.is_empty() => Action::Prompt,
-        Asked::Nothing => Action::Script(Source::Codes(globals.eval)),
+        Asked::Nothing => Action::Script(Source::Codes(std::mem::take(&mut globals.eval))),
         Asked::Command(command) => action(command, &mut cluster)?,
         Asked::Call(call) => Action::Call(call),
     };
+    let action = of_the_utility(action, &mut globals);
     let mut policy = globals.yes.unwrap_or_default();
     policy.verb = match &action {
         Action::Call(call) => Some(call.function.clone()),
@@ -187,6 +215,15 @@ fn invocation(globals: Globals, asked: Asked) -> Result<Invocation, clap::Error>
     Ok(whole)
 }
 
+/// Of segsh's own flags a utility knows one: `--json`.
+fn of_the_utility(action: Action, globals: &mut Globals) -> Action {
+    let Action::Utility { utility, mut words } = action else { return action };
+    let typed = words.len();
+    words.retain(|word| word != "--json");
+    globals.json |= words.len() < typed;
+    Action::Utility { utility, words }
+}
+
 /// What a flag is about depends on the action: a call's own, the whole run's, or nobody's.
 fn settle(invocation: &mut Invocation) -> Result<(), clap::Error> {
     let (dry_run, limited, ndjson) = (invocation.dry_run, invocation.time_limit.is_some(), invocation.ndjson);
@@ -196,7 +233,8 @@ fn settle(invocation: &mut Invocation) -> Result<(), clap::Error> {
             invocation.time_limit = invocation.time_limit.filter(|_| !call.has("timeout"));
             Ok(())
         }
-        Action::Script(_) | Action::Apply { .. } => Ok(()),
+        Action::Script(_) | Action::Apply { .. } | Action::Utility { .. } => Ok(()),
+        Action::Test { .. } if !dry_run => Ok(()),
         Action::Prompt | Action::Demo(_) if limited || ndjson => {
             Err(usage("--timeout and --ndjson are for a script, -e or a command, not for a prompt"))
         }
@@ -256,27 +294,38 @@ fn action(command: Command, cluster: &mut Option<String>) -> Result<Action, clap
         Command::Apply { file } => Action::Apply { file },
         Command::Adopt { dirs, dry_run, serve } => Action::Adopt { dirs, dry_run, serve },
         Command::Host(raw) => Action::Host(raw.args),
+        Command::HostDo(raw) => Action::HostDo(raw.args),
         Command::Segment(raw) => Action::Segment(raw.args),
         Command::Coordinator(raw) => Action::Coordinator(raw.args),
         Command::DemoKeeper(raw) => Action::DemoKeeper(raw.args),
-        Command::Script(words) => Action::Script(script(words)?),
+        Command::Script(words) => match words.first().and_then(|first| utility_of(first)) {
+            Some(utility) => Action::Utility { utility, words: texts(words.into_iter().skip(1))? },
+            None => Action::Script(script(words)?),
+        },
         Command::Check { files } => Action::Check { files },
+        Command::Test { path, filters } => Action::Test { path, filters },
         Command::Reference => Action::Reference,
         Command::Completions { shell } => Action::Completions(shell),
-        Command::Run { procedure, targets, dry_run } => {
-            Action::Call(Call::procedure(&procedure).targets(&targets).dry(dry_run))
+        Command::Run { procedure, targets, set, dry_run } => {
+            let call = Call::procedure(&procedure).targets(&targets);
+            if let Some((twice, _)) = set.iter().find(|(name, _)| call.has(name)) {
+                return Err(usage(&format!("`{twice}` is given twice: by its own flag and by --set")));
+            }
+            Action::Call(call.set(&set).dry(dry_run))
         }
     })
+}
+
+fn texts(words: impl Iterator<Item = OsString>) -> Result<Vec<String>, clap::Error> {
+    let texts = words.map(|word| word.into_string()).collect::<Result<Vec<String>, OsString>>();
+    texts.map_err(|word| usage(&format!("{word:?} is not UTF-8")))
 }
 
 /// Everything behind the script's name is the script's.
 fn script(words: Vec<OsString>) -> Result<Source, clap::Error> {
     let mut words = words.into_iter();
     let first = words.next().unwrap_or_default();
-    let args = words
-        .map(|word| word.into_string())
-        .collect::<Result<Vec<String>, OsString>>()
-        .map_err(|word| usage(&format!("{word:?} is not UTF-8")))?;
+    let args = texts(words)?;
     Ok(match first.to_str() {
         Some("-") => Source::Stdin { args },
         _ => Source::File { path: PathBuf::from(first), args },

@@ -10,8 +10,25 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-/// Functions that are about the session itself; `run` is the command for `procedure`, and `segsh help` the one for `help`.
-pub const NO_COMMANDS: &[&str] = &["args", "confirm", "exit", "help", "plan_sequence", "procedure", "sleep"];
+/// Functions that are about the session itself; `run` is the command for `procedure`, `segsh help` the one for `help`,
+/// and `segsh check` is about scripts. The utilities read their own command lines.
+pub const NO_COMMANDS: &[&str] = &[
+    "args",
+    "assert",
+    "assert_equal",
+    "check",
+    "check_options",
+    "confirm",
+    "exit",
+    "gpstate",
+    "gprecoverseg",
+    "gpstart",
+    "gpstop",
+    "help",
+    "plan_sequence",
+    "procedure",
+    "sleep",
+];
 
 /// Options without a flag: a plan is a value of the session, and how an outcome is told is the exit code's business.
 pub fn has_flag(option: &OptionDoc) -> bool {
@@ -161,7 +178,11 @@ fn option_arg(option: &'static OptionDoc) -> Arg {
         Kind::Count => arg.value_name("N").value_parser(value_parser!(i64).range(1..)),
         Kind::Word(words) => arg.value_name("WORD").value_parser(PossibleValuesParser::new(words)),
         Kind::Text => arg.value_name("TEXT"),
-        Kind::Paths => arg.value_name("DIR").num_args(1).action(ArgAction::Append).visible_alias("root"),
+        Kind::Paths => arg
+            .value_name("PATH")
+            .num_args(1)
+            .action(ArgAction::Append)
+            .visible_alias(option.name.trim_end_matches('s')),
         Kind::Plan => arg.value_name("FILE"),
     }
 }

@@ -304,3 +304,27 @@ fn a_time_limit_is_the_call_s_own_or_the_whole_run_s() {
 fn a_saved_plan_is_applied_from_its_file() {
     assert_eq!(parsed("-c d apply plan.json").action, Action::Apply { file: "plan.json".into() });
 }
+
+#[test]
+fn a_test_run_names_its_library_and_what_is_chosen_of_it() {
+    let of = |line: &str| match parsed(line).action {
+        Action::Test { path, filters } => (path, filters),
+        other => panic!("`{line}` is {other:?}"),
+    };
+    assert_eq!(of("test site"), (PathBuf::from("site"), vec![]));
+    assert_eq!(of("test site/limits.rhai hosts ports -c drill --json").1, ["hosts", "ports"]);
+    assert!(parsed("test site --timeout 5m --ndjson").time_limit.is_some());
+    assert_eq!(parse_exit(&refused("test")), Exit::Usage);
+    assert_eq!(parse_exit(&refused("test site --dry-run")), Exit::Usage);
+}
+
+#[test]
+fn a_procedure_takes_options_of_its_own() {
+    let line = "run replace_host --set host=sdw2 --set to=sdw9 --set in_place=true --contents 1";
+    assert_eq!(
+        rhai(line),
+        r#"procedure("replace_host", #{ contents: [1], "host": "sdw2", "to": "sdw9", "in_place": true })"#
+    );
+    assert!(refused("run p --contents 1 --set contents=2").to_string().contains("given twice"));
+    assert_eq!(parse_exit(&refused("run p --set contents")), Exit::Usage);
+}

@@ -4,6 +4,7 @@
 //! Pure, like the core: values and functions over values. What to do is decided here from a
 //! [`State`]; how it is done belongs to a backend.
 
+mod asked;
 mod diff;
 mod error;
 pub mod estimate;
@@ -17,25 +18,28 @@ mod recovery;
 mod refusal;
 pub mod request;
 pub mod saved;
+pub mod settings;
 mod state;
 mod traits;
 mod warning;
 mod why;
 mod work;
 
+pub use asked::{NOTHING_TO_DO, as_planned, without_step};
 pub use diff::{Changed, Item, PlanDiff, diff};
 pub use error::ClusterError;
 pub use evidence::{Decided, Evidence, Observed};
 pub use outcome::{ContentProgress, Outcome, OutcomeStatus, Progressing, SegmentOutcome};
 pub use plan::{Intent, Joined, OVERRIDE_WORD, Place, Plan, PlanDamage, PlanStep, Selection, StepKind};
-pub use planning::{plan, state_fingerprint, still_holds};
+pub use planning::{Check, checks, plan, state_fingerprint, still_holds};
 pub use preconditions::{PRECONDITIONS, Precondition};
 pub use predict::state_after;
 pub use recovery::{Line, Recovery, recoveries};
 pub use refusal::{Refusal, RefusalCode};
 pub use state::{Alive, ContentState, CoordinatorState, HostState, PairHealth, Segment, State};
 pub use traits::{
-    Acting, Cluster, Control, Fault, InterruptFlag, NewHost, Observer, OperationId, PingResult, Rows, SqlTarget, Value,
+    Acting, Cluster, Control, Fault, InterruptFlag, NewHost, Observer, OperationId, PingResult, Rows, SqlTarget,
+    SshLogin, StartHow, StopHow, Value,
 };
 pub use warning::{Episode, Thresholds, Warning, WarningCode, warnings};
 pub use why::{About, Clue, ClueKind, Part, Tried, WHY_VERBS, Why, why};

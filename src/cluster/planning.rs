@@ -53,6 +53,45 @@ pub fn plan(state: &State, intent: &Intent, now_ms: i64) -> Plan {
     plan
 }
 
+/// A precondition of a call, and whether it holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    pub code: RefusalCode,
+    /// What must hold, in words.
+    pub says: &'static str,
+    /// What does not hold, and where; `None` when it holds everywhere.
+    pub refusal: Option<Refusal>,
+}
+
+/// The preconditions of a call as data: every line of the table that is about it, once when it holds, else once for each
+/// segment where it does not; then whatever else keeps the call from being made.
+pub fn checks(state: &State, intent: &Intent, now_ms: i64) -> Vec<Check> {
+    let mut left = plan(state, intent, now_ms).refusals;
+    let mut found = Vec::new();
+    for line in PRECONDITIONS.iter().filter(|p| p.verbs.contains(&intent.verb())) {
+        let check = |refusal| Check { code: line.code, says: line.says, refusal };
+        let (failed, others): (Vec<_>, Vec<_>) = left.into_iter().partition(|r| r.code == line.code);
+        left = others;
+        match failed.is_empty() {
+            true => found.push(check(None)),
+            false => found.extend(failed.into_iter().map(|refusal| check(Some(refusal)))),
+        }
+    }
+    let beside =
+        |refusal: Refusal| Check { code: refusal.code, says: beside_the_table(refusal.code), refusal: Some(refusal) };
+    found.extend(left.into_iter().map(beside));
+    found
+}
+
+/// What must hold before any content is looked at.
+fn beside_the_table(code: RefusalCode) -> &'static str {
+    match code {
+        RefusalCode::CoordinatorDown => "the coordinator answers",
+        RefusalCode::UnknownTarget => "what the call names is there",
+        _ => "",
+    }
+}
+
 /// Why a plan may not be applied to this state; `None` when what it depends on still stands.
 pub fn still_holds(plan: &Plan, state: &State) -> Option<Refusal> {
     let refusal =
@@ -177,10 +216,9 @@ fn concerns_all(state: &State, intent: &Intent, detail: &ContentState) -> bool {
             !matches!(detail.health, PairHealth::Synchronized | PairHealth::NoMirror)
                 || members(state, detail.content).any(Segment::is_down)
         }
-        // In a double fault there is nothing to copy from, and that is said, not passed over.
+        // Where nobody serves there is nothing to copy from, and that is said, not passed over.
         Intent::FullRecover { .. } => {
-            detail.health == PairHealth::DoubleFault
-                || state.acting(detail.content, Role::Mirror).is_some_and(Segment::is_down)
+            detail.health.is_unserved() || state.acting(detail.content, Role::Mirror).is_some_and(Segment::is_down)
         }
         Intent::Rebalance { .. } | Intent::Verify { .. } => detail.health != PairHealth::NoMirror,
         Intent::Restart { .. } | Intent::Backup { .. } | Intent::Restore { .. } => true,
@@ -195,7 +233,7 @@ fn concerns_host(state: &State, intent: &Intent, detail: &ContentState, host: &s
         Intent::Recover { .. } => {
             here.any(|s| s.is_down() || (s.row.role == Role::Mirror && detail.health == PairHealth::Resynchronizing))
         }
-        Intent::FullRecover { .. } => here.any(|s| s.is_down() || detail.health == PairHealth::DoubleFault),
+        Intent::FullRecover { .. } => here.any(|s| s.is_down() || detail.health.is_unserved()),
         Intent::Rebalance { .. } | Intent::Verify { .. } => {
             detail.health != PairHealth::NoMirror && here.next().is_some()
         }

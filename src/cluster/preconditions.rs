@@ -76,6 +76,12 @@ pub const PRECONDITIONS: &[Precondition] = &[
         check: has_mirror,
     },
     Precondition {
+        code: RefusalCode::NotOperational,
+        verbs: &["recover", "full_recover", "rebalance", "verify"],
+        says: "the only segment of a content without a mirror serves",
+        check: not_lost,
+    },
+    Precondition {
         code: RefusalCode::DoubleFault,
         verbs: &["recover", "full_recover", "rebalance", "verify", "backup"],
         says: "a member of the content can serve",
@@ -165,7 +171,7 @@ fn rows_possible(s: &Subject) -> Vec<Refusal> {
 }
 
 fn nobody_serves(s: &Subject) -> Vec<Refusal> {
-    if matches!(s.detail.health, PairHealth::DoubleFault | PairHealth::Quarantined) {
+    if s.detail.health.is_unserved() || s.detail.health == PairHealth::Quarantined {
         return Vec::new();
     }
     // A damaged one may be replaced by a mirror that lacks changes: a person knows which is worse.
@@ -180,7 +186,7 @@ fn nobody_serves(s: &Subject) -> Vec<Refusal> {
 }
 
 fn has_mirror(s: &Subject) -> Vec<Refusal> {
-    // A dead content without a mirror is told as a double fault, which has the useful next step.
+    // A dead content without a mirror has a line of its own, which has the useful next step.
     if s.mirror.is_some() || s.detail.health != PairHealth::NoMirror {
         return Vec::new();
     }
@@ -192,14 +198,21 @@ fn not_double_fault(s: &Subject) -> Vec<Refusal> {
     if s.detail.health != PairHealth::DoubleFault {
         return Vec::new();
     }
-    let (cause, next) = match (s.primary, s.mirror) {
-        (Some(p), Some(m)) => (
-            format!("dbid {} and dbid {} can't serve: {}", p.row.dbid, m.row.dbid, words(&p.alive.cause)),
-            "procedure(\"recover_double_fault\")".to_string(),
-        ),
-        _ => ("its only segment does not answer".to_string(), format!("restart(#{{ contents: [{}] }})", s.content)),
+    let (Some(p), Some(m)) = (s.primary, s.mirror) else {
+        return Vec::new();
     };
+    let cause = format!("dbid {} and dbid {} can't serve: {}", p.row.dbid, m.row.dbid, words(&p.alive.cause));
+    let next = "procedure(\"recover_double_fault\")".to_string();
     vec![refusal(RefusalCode::DoubleFault, s, s.primary, cause, next)]
+}
+
+fn not_lost(s: &Subject) -> Vec<Refusal> {
+    let Some(only) = s.primary.filter(|_| s.detail.health == PairHealth::Lost) else {
+        return Vec::new();
+    };
+    let cause = format!("dbid {} does not serve, and there is no mirror: {}", only.row.dbid, words(&only.alive.cause));
+    let next = "procedure(\"recover_without_mirroring\")".to_string();
+    vec![refusal(RefusalCode::NotOperational, s, s.primary, cause, next)]
 }
 
 fn target_down(s: &Subject) -> Vec<Refusal> {

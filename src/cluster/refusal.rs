@@ -25,11 +25,11 @@ refusal_codes! {
     SegmentDown = "segment_down",
         "A segment that must be up is down. Recover it first: recover(#{ contents: [N] }).";
     SegmentUp = "segment_up",
-        "A full copy was asked for a segment that is up. Only a segment that is down can be copied anew; stop it first if that is meant.";
+        "A full copy was asked for a segment that is up. Only a segment that is down can be copied anew; stop it first if that is meant; whether its copy is sound, verify() says.";
     NotSynchronized = "not_synchronized",
         "The pair is still being copied or tracks changes. Wait for it: wait_until(\"synchronized\", #{ contents: [N] }).";
     NoSpace = "no_space",
-        "The file system under the target has too little room. Free some, or choose another place.";
+        "The file system under the target has too little room. Free some, or choose another place; state().segment(N).free_bytes says what there is.";
     HostDown = "host_down",
         "The segment's host does not answer: its agent is not running or not reachable. Bring the host back: `segsh start DIR`, or fault::start_host(\"NAME\") on a drill cluster.";
     DoubleFault = "double_fault",
@@ -39,19 +39,19 @@ refusal_codes! {
     SourceDamaged = "source_damaged",
         "The acting primary's own data is damaged and must not be copied over the other copy. What is damaged, why(\"content N\") and state() say. Its mirror, though down, holds what it held when the difference was found. Save what the primary still gives; then let the mirror serve, by the typed override that says what may be lost: force_primary(#{ dbids: MIRROR }). What it lacks, load from a backup: psql contentN. Then make the damaged copy anew: full_recover(#{ dbids: FORMER }).";
     Quarantined = "quarantined",
-        "The catalog's rows of this content are impossible, or a segment knows a later epoch than the catalog. Nothing is decided for it until a person has looked.";
+        "The catalog's rows of this content are impossible, or a segment knows a later epoch than the catalog. Nothing is decided for it until a person has looked: state().rows and why(\"content N\"). Then name the copy that shall serve, force_primary(#{ dbids: N }); where the rows themselves are impossible, make them again from the segments' records: segsh stop, move catalog.db away, segsh adopt DIR.";
     NoMirror = "no_mirror",
-        "The content has no mirror in this cluster, so there is nothing to recover from or to switch to.";
+        "The content has no mirror in this cluster, so there is nothing to recover from or to switch to. When its only segment is down, start that: restart(#{ contents: [N] }).";
     UnknownTarget = "unknown_target",
         "No such content, dbid or host in this cluster. state() lists them.";
     CannotStop = "cannot_stop",
-        "The former process of a segment could not be killed, so a new one must not start beside it.";
+        "The former process of a segment could not be killed, so a new one must not start beside it. End it on its host, or restart the host; ping(\"HOST\") says whether that answers. Then recover().";
     StalePlan = "stale_plan",
-        "The cluster changed since the plan was made. Make it again and look at it again.";
+        "The cluster changed since the plan was made. Make it again and look at it again: plan_recover(), plan_rebalance() and so on.";
     OtherCluster = "other_cluster",
-        "The plan was made for another cluster.";
+        "The plan was made for another cluster. Name that one with -c, or make a plan for this one: plan_recover() and so on.";
     Vetoed = "vetoed",
-        "A hook of the site has not let the change pass, or has failed: what it said is the cause, and where it stands is the next step. Hooks are registered by before(...), in hooks.rhai of the site's folder too.";
+        "A hook of the site has not let the change pass, or has failed: what it said is the cause, and where it stands is the next step. Hooks are registered by before(...), in hooks.rhai of the site's folder too: help(\"before\").";
     InMaintenance = "in_maintenance",
         "Somebody works on the segment's host, so nothing is recovered to it. It ends by itself; maintenance() lists who, why and until when, maintenance(\"HOST\", \"0s\", \"done\") ends it.";
     Stopping = "stopping",
@@ -69,7 +69,9 @@ refusal_codes! {
     NotEmpty = "not_empty",
         "A restore replaces everything that the contents hold, and one of them holds tables. Restore into a new cluster, made by `segsh init`; or say that what is there may go: overwrite: true.";
     NotDrill = "not_drill",
-        "Faults are injected only on demo clusters and those made with `segsh init --drill`.";
+        "Faults are injected only on demo clusters and those made with `segsh init --drill`. For one to try: `segsh demo`.";
+    NotOperational = "not_operational",
+        "The content has no mirror, and its only segment does not serve: what it holds is nowhere else. Find out why (ping(\"HOST\"), why(\"content N\")), repair that, then restart(#{ contents: [N] }); see procedure recover_without_mirroring.";
 }
 
 /// One reason why something is not done.

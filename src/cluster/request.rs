@@ -12,7 +12,7 @@ use super::state::State;
 use super::work::{AuditLine, AuditQuery, OperationInfo};
 use crate::core::backup::Manifest;
 use crate::core::ids::{Content, Dbid};
-use crate::core::report::StopMode;
+use crate::core::report::{Stage, StopMode};
 use serde::{Deserialize, Serialize};
 
 /// Who began an operation, and on what: shown to a second administrator, written to the audit log.
@@ -133,6 +133,14 @@ pub enum Request {
     Stop {
         mode: StopMode,
         owner: Owner,
+        /// A segment that was asked to stop and has not after so many milliseconds is killed.
+        #[serde(default)]
+        within_ms: Option<u64>,
+    },
+    /// A change that was refused or declined before it was asked for: it is only written down.
+    NotDone {
+        outcome: Outcome,
+        owner: Owner,
     },
     /// What the backup in a directory of the coordinator's host says of itself.
     Manifest {
@@ -140,6 +148,22 @@ pub enum Request {
     },
     /// The hosts in `cluster.json` are others than before: read it again. Then the state.
     HostsChanged {
+        owner: Owner,
+    },
+    /// The coordinator alone ends; the segments go on.
+    StopCoordinator {
+        owner: Owner,
+    },
+    /// How many clients the front serves.
+    Sessions,
+    /// Read the password file of the front again.
+    Reload {
+        owner: Owner,
+    },
+    /// A content's recovery waits at this stage, or with `None` is released; drill clusters only.
+    Hold {
+        content: Content,
+        stage: Option<Stage>,
         owner: Owner,
     },
 }
@@ -188,6 +212,9 @@ pub enum Reply {
     },
     Manifest {
         manifest: Box<Manifest>,
+    },
+    Sessions {
+        count: i64,
     },
     Ok,
     /// The request itself can't be answered, with a next step.

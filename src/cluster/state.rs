@@ -4,7 +4,7 @@ use super::recovery::Recovery;
 use super::warning::Warning;
 use super::work::MaintenanceInfo;
 use crate::core::ids::{Content, Dbid, Epoch};
-use crate::core::report::Progress;
+use crate::core::report::{HeldAt, Progress};
 use crate::core::row::{Mode, PairRow, Pairing, Role, SegmentRow, Status};
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +33,9 @@ pub struct Segment {
     /// `None` when nobody could say.
     #[serde(default)]
     pub damaged_pages: Option<i64>,
+    /// The release that its process runs; `None` when nobody could say.
+    #[serde(default)]
+    pub release: Option<String>,
     /// Since when it has been down by the catalog or not alive, in Unix milliseconds.
     pub down_since_ms: Option<i64>,
 }
@@ -54,12 +57,14 @@ pub enum PairHealth {
     Synchronized,
     Resynchronizing,
     ChangeTracking,
-    /// No member can serve.
+    /// Neither the primary nor the mirror can serve.
     DoubleFault,
     /// A content without a mirror, serving.
     NoMirror,
     /// The rows are impossible; nothing is decided for this content.
     Quarantined,
+    /// A content without a mirror whose only segment does not serve.
+    Lost,
 }
 
 impl PairHealth {
@@ -71,7 +76,12 @@ impl PairHealth {
             PairHealth::DoubleFault => "DOUBLE FAULT",
             PairHealth::NoMirror => "no mirror",
             PairHealth::Quarantined => "QUARANTINED",
+            PairHealth::Lost => "DOWN, no mirror",
         }
+    }
+    /// Nobody answers for the content, and nobody will until a person has brought a member back.
+    pub fn is_unserved(self) -> bool {
+        matches!(self, PairHealth::DoubleFault | PairHealth::Lost)
     }
 }
 
@@ -88,6 +98,9 @@ pub struct ContentState {
     /// Why the acting primary's data must not be copied; `None` when it may.
     pub source_damaged: Option<String>,
     pub progress: Option<Progress>,
+    /// What is copied, or was begun to be, is everything: the mirror is a new copy.
+    #[serde(default)]
+    pub full_copy: bool,
     /// Bytes per second of its last recovery, when one of some size was seen.
     #[serde(default)]
     pub copy_rate_bytes: Option<i64>,
@@ -99,6 +112,9 @@ pub struct ContentState {
     pub last_event: String,
     /// Why the content is quarantined; `None` when it is not.
     pub quarantine: Option<String>,
+    /// Where a drill holds its recovery, or will hold the next one.
+    #[serde(default)]
+    pub held: Option<HeldAt>,
 }
 
 /// A host, by its agent.
@@ -196,9 +212,13 @@ impl State {
             })
             .collect()
     }
-    /// Contents with no usable member.
+    /// Contents of which neither the primary nor the mirror can serve.
     pub fn double_fault(&self) -> Vec<Content> {
         self.contents.iter().filter(|c| c.health == PairHealth::DoubleFault).map(|c| c.content).collect()
+    }
+    /// Contents without a mirror whose only segment does not serve.
+    pub fn lost(&self) -> Vec<Content> {
+        self.contents.iter().filter(|c| c.health == PairHealth::Lost).map(|c| c.content).collect()
     }
     pub fn unbalanced(&self) -> Vec<&Segment> {
         self.segments.iter().filter(|s| !s.is_preferred()).collect()
@@ -206,7 +226,7 @@ impl State {
     /// False when any content has no usable member, or is quarantined.
     pub fn operational(&self) -> bool {
         self.coordinator.pid.is_some()
-            && !self.contents.iter().any(|c| matches!(c.health, PairHealth::DoubleFault | PairHealth::Quarantined))
+            && !self.contents.iter().any(|c| c.health.is_unserved() || c.health == PairHealth::Quarantined)
     }
     /// Derives a pair's health from its row and its processes. `usable` says that a member can serve:
     /// the acting primary is alive, or the pair is synchronized and its mirror is.
@@ -215,6 +235,7 @@ impl State {
             return PairHealth::Quarantined;
         };
         match pairing {
+            Pairing::Mirrorless if !usable => PairHealth::Lost,
             _ if !usable => PairHealth::DoubleFault,
             Pairing::Synchronized => PairHealth::Synchronized,
             Pairing::Resynchronizing => PairHealth::Resynchronizing,

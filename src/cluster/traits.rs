@@ -9,7 +9,7 @@ use super::state::State;
 use super::work::{AuditLine, AuditQuery, OperationInfo};
 use crate::core::backup::Manifest;
 use crate::core::ids::{Content, Dbid};
-use crate::core::report::StopMode;
+use crate::core::report::{Stage, StopMode};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -88,6 +88,10 @@ pub enum Fault {
     StopHost(String),
     /// Start the host's agent again; its segments stay down until recovered.
     StartHost(String),
+    /// The content's recovery, or its next one, waits at this stage.
+    Hold(Content, Stage),
+    /// What waits there goes on.
+    Release(Content),
 }
 
 /// A host that is to join the cluster.
@@ -99,6 +103,42 @@ pub struct NewHost {
     pub address: Option<String>,
     /// Directories for its segments beside the host's own; the first is where new ones go.
     pub roots: Vec<PathBuf>,
+    /// How it is reached; `None` is a host of this machine.
+    pub ssh: Option<SshLogin>,
+}
+
+/// How a host that joins is reached over SSH.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SshLogin {
+    /// The directory for all that is ours there.
+    pub dir: PathBuf,
+    /// Whose account; `None` is the name of whoever asks.
+    pub user: Option<String>,
+    /// The port of its `sshd`; `None` is 22.
+    pub port: Option<u16>,
+    /// Files of private keys, tried after the agent's; none is those that OpenSSH would take.
+    pub keys: Vec<PathBuf>,
+    /// The file of known hosts; `None` is the user's own.
+    pub known_hosts: Option<PathBuf>,
+}
+
+/// How the whole cluster is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StopHow {
+    pub mode: StopMode,
+    /// Only the coordinator: the segments go on, and nothing is decided about them meanwhile.
+    pub coordinator_only: bool,
+    /// A segment that was asked to stop and has not after so many milliseconds is killed; `None`: the usual time.
+    pub within_ms: Option<u64>,
+}
+
+/// How the whole cluster is started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StartHow {
+    /// Only the hosts' agents and the coordinator.
+    pub coordinator_only: bool,
+    /// Clients over TCP are turned away until it is started anew.
+    pub restricted: bool,
 }
 
 /// What `ping(host)` found.
@@ -109,7 +149,8 @@ pub struct PingResult {
     pub ok: bool,
     /// Round trip in microseconds; `None` when there was no answer.
     pub rtt_us: Option<i64>,
-    /// `name`, `route`, `refused`, `timeout`, `login`, or empty.
+    /// `name`, `route`, `refused`, `timeout`, `login`, `stopped` by a drill; over SSH also `host_key_unknown`,
+    /// `host_key_changed`, `program`; empty when it answers.
     pub cause: String,
     pub message: String,
 }
@@ -147,6 +188,9 @@ pub trait Cluster: Send + Sync {
     fn evidence(&self, content: Content) -> Result<Evidence, ClusterError>;
     /// From now on calls are made by this script, so confirmed: it stands with the lock and in the audit log.
     fn acting_as(&self, _acting: Acting) {}
+    /// Writes down that a change was refused or declined before it was asked for; `plan` is its plan's id. Best effort:
+    /// nothing has happened that must not be lost.
+    fn not_done(&self, _outcome: &Outcome, _plan: &str) {}
     /// The operations that run and the last so many that ended, newest first; or the one of this number.
     fn operations(&self, _last: usize, _op: Option<i64>) -> Result<Vec<OperationInfo>, ClusterError> {
         Err(unsupported("operations"))
@@ -178,11 +222,32 @@ pub trait Cluster: Send + Sync {
     fn pg_endpoint(&self) -> (String, u16);
     /// Stops the whole cluster and starts it again. `restart()` with a selection is a plan instead.
     fn restart_all(&self, mode: StopMode, observer: &mut dyn Observer) -> Result<Outcome, ClusterError>;
+    /// Stops the whole cluster, or its coordinator. What did not run to begin with is `done` without segments.
+    fn stop_all(&self, _how: &StopHow, _observer: &mut dyn Observer) -> Result<Outcome, ClusterError> {
+        Err(unsupported("gpstop"))
+    }
+    /// Starts what does not run.
+    fn start_all(&self, _how: &StartHow, _observer: &mut dyn Observer) -> Result<Outcome, ClusterError> {
+        Err(unsupported("gpstart"))
+    }
+    /// How many clients are connected, those of this handle left out.
+    fn sessions(&self) -> Result<i64, ClusterError> {
+        Err(unsupported("sessions"))
+    }
+    /// The front reads its password file again.
+    fn reload(&self) -> Result<(), ClusterError> {
+        Err(unsupported("reload"))
+    }
     /// From now on a call that waits for an answer ends with [`ClusterError::Interrupted`] soon after
     /// `flag` says so. A call that follows an operation asks its observer instead. A backend whose
     /// calls never wait has nothing to do here.
     fn interrupted_by(&self, flag: InterruptFlag) {
         drop(flag);
+    }
+    /// Whether anything of the cluster can be had at all: its coordinator, or with that down its last
+    /// catalog. Cheaper than [`Cluster::state`] where nothing is asked about the answer.
+    fn reach(&self) -> Result<(), ClusterError> {
+        self.state().map(drop)
     }
 }
 

@@ -8,7 +8,7 @@ use super::refusal::Refusal;
 use super::state::{ContentState, PairHealth, Segment, State};
 use crate::core::ids::{Content, Dbid};
 use crate::core::report::StopMode;
-use crate::core::row::{Role, Status};
+use crate::core::row::Status;
 use serde::Serialize;
 
 /// What is asked about.
@@ -206,6 +206,7 @@ fn content(state: &State, detail: &ContentState) -> Option<(u8, Part)> {
             (1, "is quarantined, so nothing is decided for it".to_string(), why.to_string())
         }
         (PairHealth::DoubleFault, ..) => (2, "is in a double fault, and no member can serve".into(), event),
+        (PairHealth::Lost, ..) => (2, "is down, and has no mirror: the cluster is not operational".into(), event),
         (_, Some(why), _) => (3, "serves from a copy that is damaged".into(), why.to_string()),
         (_, _, Some(dead)) => (4, undecided(state, dead), member(dead)),
         (PairHealth::ChangeTracking, ..) => (5, "has a single copy".into(), [behind(detail), event].join("; ")),
@@ -314,10 +315,8 @@ fn steps(state: &State, detail: &ContentState, part: &Part) -> (String, String) 
     let balance = if is_unbalanced(state, content) { "at a quiet time: rebalance()" } else { "" };
     let next = match detail.health {
         PairHealth::Quarantined => "state().rows".to_string(),
-        PairHealth::DoubleFault if state.acting(content, Role::Mirror).is_some() => {
-            "procedure(\"recover_double_fault\")".to_string()
-        }
-        PairHealth::DoubleFault => selected("restart"),
+        PairHealth::DoubleFault => "procedure(\"recover_double_fault\")".to_string(),
+        PairHealth::Lost => "procedure(\"recover_without_mirroring\")".to_string(),
         _ if detail.source_damaged.is_some() => "help(\"source_damaged\")".to_string(),
         PairHealth::Resynchronizing => format!("wait_until(\"synchronized\", #{{ contents: [{content}] }})"),
         PairHealth::ChangeTracking if detail.operation.is_some() => {

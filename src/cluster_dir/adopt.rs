@@ -336,6 +336,7 @@ fn put_together(one: &SegmentConfig, dir: &Path, found: &[Found]) -> Result<Clus
             agent_port: f.agent.port,
             dir: f.host_dir.clone(),
             roots: f.agent.roots.clone(),
+            ssh: None,
         };
         hosts.insert(entry.name.clone(), entry);
     }

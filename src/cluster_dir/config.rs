@@ -3,10 +3,12 @@
 //! runs. What else changes is in the coordinator's catalog.
 
 use crate::core::row::SegmentRow;
-use crate::net::Endpoint;
+use crate::hosts::{AgentHost, Host, SshHost, SshPlace};
+use crate::net::{Credentials, Endpoint};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// The name of the configuration in the cluster's directory.
 pub const CLUSTER_FILE: &str = "cluster.json";
@@ -64,12 +66,29 @@ pub struct HostEntry {
     /// Directories beside it that segments may be placed in: the first is where new ones go.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub roots: Vec<PathBuf>,
+    /// How it is reached over SSH; `None` for a host of this machine, which has an agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssh: Option<SshPlace>,
 }
 
 impl HostEntry {
     /// Where its data directories may be, the place for a new one first.
     pub fn data_roots(&self) -> Vec<PathBuf> {
         self.roots.iter().chain([&self.dir]).cloned().collect()
+    }
+
+    /// The way to ask it; `me` is who asks an agent.
+    pub fn reach(&self, me: &Credentials) -> Arc<dyn Host> {
+        match self.over_ssh() {
+            Some(host) => Arc::new(host),
+            None => Arc::new(AgentHost::new(self.name.clone(), self.agent(), me.clone())),
+        }
+    }
+
+    /// The way to a host that is reached over SSH.
+    pub fn over_ssh(&self) -> Option<SshHost> {
+        let place = self.ssh.clone()?;
+        Some(SshHost::new(self.name.clone(), self.address.clone(), &self.dir, place))
     }
 
     /// Where its agent listens.

@@ -1,5 +1,6 @@
 //! The failure of a host, on drill clusters: from the client's side, by the locks alone.
 
+use super::config::HostEntry;
 use super::error::{ClusterDirError, system};
 use super::handle::ClusterHandle;
 use super::processes::ensure_agent;
@@ -12,13 +13,22 @@ use std::time::Duration;
 
 const KILL_WITHIN: Duration = Duration::from_secs(5);
 
-/// Kills a host's agent and every segment on it at once; returns how many segments there were.
-/// Blocks until they are gone. The host stays dead, whoever starts the cluster, until [`start_host`].
-pub fn stop_host(handle: &ClusterHandle, name: &str) -> Result<usize, ClusterDirError> {
+/// Kills a host's agent and every segment on it at once; returns how many segments there were, once they are
+/// gone. The host stays dead, whoever starts the cluster, until [`start_host`].
+pub async fn stop_host(handle: &ClusterHandle, name: &str) -> Result<usize, ClusterDirError> {
     let host = handle.host_entry(name)?;
     if !handle.config().drill {
         return Err(ClusterDirError::NotDrill);
     }
+    if let Some(there) = host.over_ssh() {
+        return Ok(there.drill(true).await? as usize);
+    }
+    let name = name.to_owned();
+    let stopped = tokio::task::spawn_blocking(move || stop_here(&host, &name)).await;
+    stopped.map_err(|e| system("stop the host")(io::Error::other(e)))?
+}
+
+fn stop_here(host: &HostEntry, name: &str) -> Result<usize, ClusterDirError> {
     let mark = host.dir.join(STOPPED_FILE);
     write_durably(&mark, b"by fault::stop_host\n").map_err(system(format!("mark host {name} as stopped")))?;
     // The agent goes first, so that nobody starts a segment again while they are being killed.
@@ -32,6 +42,10 @@ pub async fn start_host(handle: &ClusterHandle, program: &Path, name: &str) -> R
     let host = handle.host_entry(name)?;
     if !handle.config().drill {
         return Err(ClusterDirError::NotDrill);
+    }
+    if let Some(there) = host.over_ssh() {
+        there.drill(false).await?;
+        return ensure_agent(handle, program, name).await;
     }
     match std::fs::remove_file(host.dir.join(STOPPED_FILE)) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {}

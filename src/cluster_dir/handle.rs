@@ -4,9 +4,10 @@ use super::config::{CLUSTER_FILE, ClusterConfig, HostEntry, SCHEMA};
 use super::error::{ClusterDirError, system};
 use crate::core::row::SegmentRow;
 use crate::hosts::files::{self, FileError};
-use crate::hosts::{AgentHost, SegmentConfig, data_dirs, holder};
+use crate::hosts::{Host, SegmentConfig, data_dirs, holder};
 use crate::net::{ClusterKey, Credentials, Endpoint, Identity};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// An opened cluster directory: its configuration, and the paths in it.
 #[derive(Debug, Clone)]
@@ -107,10 +108,9 @@ impl ClusterHandle {
         found.ok_or_else(|| ClusterDirError::NoSuchHost { name: name.into(), known: known() })
     }
 
-    /// The client of a host's agent.
-    pub fn host(&self, name: &str, me: &Credentials) -> Result<AgentHost, ClusterDirError> {
-        let entry = self.host_entry(name)?;
-        Ok(AgentHost::new(name, entry.agent(), me.clone()))
+    /// The way to ask a host.
+    pub fn host(&self, name: &str, me: &Credentials) -> Result<Arc<dyn Host>, ClusterDirError> {
+        Ok(self.host_entry(name)?.reach(me))
     }
 
     /// A host's agent process; `None` when it does not run.
@@ -120,7 +120,8 @@ impl ClusterHandle {
 
     /// How many segments run on this machine, by the locks of the data directories of its hosts.
     pub fn running_segments(&self) -> Result<usize, ClusterDirError> {
-        let dirs = self.hosts()?.into_iter().flat_map(|host| data_dirs(&host.dir));
+        let here = self.hosts()?.into_iter().filter(|host| host.ssh.is_none());
+        let dirs = here.flat_map(|host| data_dirs(&host.dir));
         Ok(dirs.filter(|dir| holder(dir).is_some()).count())
     }
 

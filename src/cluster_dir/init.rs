@@ -384,7 +384,7 @@ mod tests {
         let sockets = &made.config().socket_dir;
         assert!(sockets.join(SOCKET_NAME).as_os_str().len() <= MAX_SOCKET_PATH);
         assert!(sockets.is_dir());
-        super::super::destroy(&dir).unwrap();
+        tokio::runtime::Runtime::new().unwrap().block_on(super::super::destroy(&dir)).unwrap();
         assert!(!sockets.exists());
     }
 

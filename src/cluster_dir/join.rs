@@ -1,4 +1,4 @@
-//! A host that joins a cluster: its directory, its line in `cluster.json`, its agent.
+//! A host that joins a cluster: its directory, its line in `cluster.json`, its agent or what it needs without one.
 //!
 //! `cluster.json` is rewritten whole, durably and under a lock, so that of two administrators who add a host
 //! at a time neither loses the other's. Each step may be repeated: what was interrupted is asked for again.
@@ -9,10 +9,10 @@ use super::error::{ClusterDirError, system};
 use super::handle::{ClusterHandle, open};
 use super::init::agent_config;
 use super::place::{AGENT_PORT, Prefix};
-use super::processes::ensure_agent;
-use crate::cluster::NewHost;
+use super::processes::{ensure_agent, outfit};
+use crate::cluster::{NewHost, SshLogin};
 use crate::hosts::files::{self, make_private_dir};
-use crate::hosts::{DirLock, LockError};
+use crate::hosts::{DirLock, LockError, SshPlace};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -22,6 +22,7 @@ const LOCK_WITHIN: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(20);
 /// Addresses of a cluster's own prefix that hosts get when nobody names one.
 const LAST_PARTS: std::ops::RangeInclusive<u8> = 11..=254;
+const SSH_PORT: u16 = 22;
 /// Ports that are tried for an agent on an address that has one already.
 const PORTS_TRIED: u16 = 100;
 
@@ -38,6 +39,9 @@ pub struct Joined {
 /// brought up. Blocks for as long as another administrator changes the hosts.
 pub async fn add_host(handle: &ClusterHandle, program: &Path, new: &NewHost) -> Result<Joined, ClusterDirError> {
     check_name(&new.name)?;
+    if let Some(login) = &new.ssh {
+        return add_over_ssh(handle, program, new, login).await;
+    }
     let joined = {
         let (handle, new) = (handle.clone(), new.clone());
         let written = tokio::task::spawn_blocking(move || write(&handle, &new)).await;
@@ -45,6 +49,75 @@ pub async fn add_host(handle: &ClusterHandle, program: &Path, new: &NewHost) -> 
     };
     ensure_agent(handle, program, &joined.entry.name).await?;
     Ok(joined)
+}
+
+/// A host that can't be reached, or equipped, does not join: nothing is written before it answers.
+async fn add_over_ssh(
+    handle: &ClusterHandle,
+    program: &Path,
+    new: &NewHost,
+    login: &SshLogin,
+) -> Result<Joined, ClusterDirError> {
+    if handle.config().demo {
+        return Err(ClusterDirError::Impossible {
+            message: "a demo is gone with its shell, and would leave another machine as it is".into(),
+            next: "segsh init DIR --drill".into(),
+        });
+    }
+    let address = new.address.clone().ok_or_else(|| ClusterDirError::Impossible {
+        message: "a host that is reached over SSH has an address that others reach, too: it must be named".into(),
+        next: format!("segsh add-host {} --ssh --address ADDRESS --dir DIR", new.name),
+    })?;
+    if let Some(relative) = new.roots.iter().chain([&login.dir]).find(|path| !path.is_absolute()) {
+        return Err(ClusterDirError::Impossible {
+            message: format!("{}: a path on another machine is absolute", relative.display()),
+            next: "help(\"add_host\")".into(),
+        });
+    }
+    let entry = HostEntry {
+        name: new.name.clone(),
+        address,
+        agent_port: 0,
+        dir: login.dir.clone(),
+        roots: new.roots.clone(),
+        ssh: Some(place(handle, login)?),
+    };
+    if let Some(host) = entry.over_ssh() {
+        host.bring_up(&outfit(handle, program, &entry)).await?;
+    }
+    let _lock = lock(handle.dir())?;
+    let mut config = open(handle.dir())?.config().clone();
+    match config.hosts.iter().find(|h| h.name == entry.name) {
+        Some(there) if *there == entry => return Ok(Joined { entry, is_new: false }),
+        Some(there) => return Err(is_other(there)),
+        None => config.hosts.push(entry.clone()),
+    }
+    files::write_json(&config.dir.join(CLUSTER_FILE), SCHEMA, &config)?;
+    Ok(Joined { entry, is_new: true })
+}
+
+/// What is not said is as OpenSSH would have it; paths are written down, for the coordinator may be somebody
+/// else's child.
+fn place(handle: &ClusterHandle, login: &SshLogin) -> Result<SshPlace, ClusterDirError> {
+    let of_user = dirs::home_dir().unwrap_or_default().join(".ssh");
+    let of_cluster = handle.dir().join("known_hosts");
+    let usual = if of_cluster.is_file() { of_cluster } else { of_user.join("known_hosts") };
+    let here = |path: &PathBuf| std::path::absolute(path).map_err(system(format!("look at {}", path.display())));
+    let keys = match login.keys.as_slice() {
+        [] => ["id_ed25519", "id_ecdsa", "id_rsa"]
+            .map(|name| of_user.join(name))
+            .into_iter()
+            .filter(|k| k.is_file())
+            .collect(),
+        named => named.iter().map(here).collect::<Result<_, _>>()?,
+    };
+    let me = || std::env::var("LOGNAME").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "root".into());
+    Ok(SshPlace {
+        user: login.user.clone().unwrap_or_else(me),
+        port: login.port.unwrap_or(SSH_PORT),
+        keys,
+        known_hosts: here(login.known_hosts.as_ref().unwrap_or(&usual))?,
+    })
 }
 
 fn check_name(name: &str) -> Result<(), ClusterDirError> {
@@ -94,17 +167,28 @@ fn lock(dir: &Path) -> Result<DirLock, ClusterDirError> {
 
 /// A host of this name is there: it must be the one that is meant.
 fn as_it_is(there: &HostEntry, new: &NewHost) -> Result<Joined, ClusterDirError> {
+    if there.ssh.is_some() {
+        return Err(is_other(there));
+    }
     let same_address = new.address.as_ref().is_none_or(|address| *address == there.address);
     let roots = roots(&new.roots)?;
     if same_address && (roots.is_empty() || roots == there.roots) {
         return Ok(Joined { entry: there.clone(), is_new: false });
     }
-    let list: Vec<String> = there.roots.iter().map(|r| r.display().to_string()).collect();
-    let with = if list.is_empty() { String::new() } else { format!(", with {}", list.join(", ")) };
-    Err(ClusterDirError::Impossible {
+    Err(is_other(there))
+}
+
+/// The name is taken by a host that is not the one that was meant.
+fn is_other(there: &HostEntry) -> ClusterDirError {
+    let mut with: Vec<String> = there.roots.iter().map(|r| r.display().to_string()).collect();
+    if let Some(ssh) = &there.ssh {
+        with.push(format!("over SSH as {} on port {} in {}", ssh.user, ssh.port, there.dir.display()));
+    }
+    let with = if with.is_empty() { String::new() } else { format!(", with {}", with.join(", ")) };
+    ClusterDirError::Impossible {
         message: format!("host {} is there already, on {}{with}", there.name, there.address),
         next: "choose another name".into(),
-    })
+    }
 }
 
 fn entry(config: &ClusterConfig, new: &NewHost) -> Result<HostEntry, ClusterDirError> {
@@ -113,7 +197,7 @@ fn entry(config: &ClusterConfig, new: &NewHost) -> Result<HostEntry, ClusterDirE
         None => (next_address(config)?, AGENT_PORT),
     };
     let dir = config.dir.join("hosts").join(&new.name);
-    Ok(HostEntry { name: new.name.clone(), address, agent_port, dir, roots: roots(&new.roots)? })
+    Ok(HostEntry { name: new.name.clone(), address, agent_port, dir, roots: roots(&new.roots)?, ssh: None })
 }
 
 /// The roots, absolute; one that does not exist is made.

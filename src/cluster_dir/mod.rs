@@ -44,5 +44,5 @@ pub use keeper::run_keeper;
 pub use processes::{Processes, start_processes, this_program};
 pub use silent::SilentHost;
 pub use start::start;
-pub use stop::{Stopped, stop};
+pub use stop::{Stopped, stop, stop_coordinator_only, stop_within};
 pub use teardown::destroy;

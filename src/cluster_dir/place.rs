@@ -53,6 +53,7 @@ pub(super) fn hosts(prefix: Prefix, count: u16, dir: &Path) -> Vec<HostEntry> {
                 agent_port: AGENT_PORT,
                 name,
                 roots: Vec::new(),
+                ssh: None,
             }
         })
         .collect()

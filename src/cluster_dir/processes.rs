@@ -1,11 +1,12 @@
 //! Starting the agents and the coordinator, as far as they do not run already.
 
+use super::config::HostEntry;
 use super::control::reach;
 use super::error::{ClusterDirError, system};
 use super::handle::ClusterHandle;
 use super::init::ensure_socket_dir;
 use super::silent::SilentHost;
-use crate::hosts::{Host, HostError, Launch, LaunchError, STOPPED_FILE, holder};
+use crate::hosts::{Host, HostError, HostFailure, Launch, LaunchError, Outfit, STOPPED_FILE, holder};
 use crate::net::{Identity, NetError};
 use std::ffi::OsString;
 use std::future::Future;
@@ -56,8 +57,19 @@ pub async fn start_processes(handle: &ClusterHandle, program: &Path) -> Result<P
 }
 
 /// Starts a host's agent unless it answers; true when it was started. A host that a drill has dead stays dead.
+/// One that is reached over SSH is equipped instead; true when the program was copied to it.
 pub(super) async fn ensure_agent(handle: &ClusterHandle, program: &Path, name: &str) -> Result<bool, ClusterDirError> {
-    let dir = handle.host_entry(name)?.dir;
+    let entry = handle.host_entry(name)?;
+    if let Some(host) = entry.over_ssh() {
+        let copied = host.bring_up(&outfit(handle, program, &entry)).await?;
+        return match host.ping().await {
+            Err(HostError::Failed { failure: HostFailure::Stopped, .. }) => {
+                Err(ClusterDirError::HostStopped { name: name.into() })
+            }
+            answered => Ok(answered.map(|_| copied)?),
+        };
+    }
+    let dir = entry.dir;
     let agent = handle.host(name, &handle.credentials(Identity::Client)?)?;
     if dir.join(STOPPED_FILE).exists() && holder(&dir).is_none() {
         return Err(ClusterDirError::HostStopped { name: name.into() });
@@ -75,6 +87,17 @@ pub(super) async fn ensure_agent(handle: &ClusterHandle, program: &Path, name: &
         })
     };
     ensure(server, program, ask).await
+}
+
+/// What a host that is reached over SSH is equipped with.
+pub(super) fn outfit(handle: &ClusterHandle, program: &Path, entry: &HostEntry) -> Outfit {
+    Outfit {
+        cluster_id: handle.config().id.clone(),
+        cluster: handle.config().name.clone(),
+        key_file: handle.key_file(),
+        program: program.into(),
+        roots: entry.roots.clone(),
+    }
 }
 
 async fn ensure_coordinator(handle: &ClusterHandle, program: &Path) -> Result<bool, ClusterDirError> {

@@ -8,7 +8,7 @@ use super::teardown::kill_and_fence;
 use crate::cluster::request::{Owner, Request};
 use crate::cluster::{Outcome, OutcomeStatus, done};
 use crate::core::report::StopMode;
-use crate::hosts::{FenceError, Host, HostError, ProcessId, data_dirs, fence, holder};
+use crate::hosts::{FenceError, HostError, ProcessId, data_dirs, fence, holder};
 use crate::net::{Identity, NetError};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -49,7 +49,18 @@ pub async fn stop(
     owner: Owner,
     watch: Watch<'_>,
 ) -> Result<Stopped, ClusterDirError> {
-    let mut outcome = stop_coordinator(handle, mode, owner, watch).await?;
+    stop_within(handle, mode, None, owner, watch).await
+}
+
+/// The same, with a time of one's own after which a segment that was asked to stop is killed.
+pub async fn stop_within(
+    handle: &ClusterHandle,
+    mode: StopMode,
+    within_ms: Option<u64>,
+    owner: Owner,
+    watch: Watch<'_>,
+) -> Result<Stopped, ClusterDirError> {
+    let mut outcome = stop_coordinator(handle, mode, within_ms, owner, watch).await?;
     if let Some(outcome) = &outcome
         && !matches!(outcome.status, OutcomeStatus::Done | OutcomeStatus::Partial)
     {
@@ -92,9 +103,26 @@ fn settle(outcome: &mut Outcome, silent: &[SilentHost]) {
     outcome.message = format!("{stopped} of {count} segments stopped in {seconds:.1} s");
 }
 
+/// Stops the coordinator and nothing else; `None` when it did not run.
+pub async fn stop_coordinator_only(
+    handle: &ClusterHandle,
+    owner: Owner,
+    watch: Watch<'_>,
+) -> Result<Option<Outcome>, ClusterDirError> {
+    let framed = match reach(handle).await {
+        Ok(framed) => framed,
+        Err(ClusterDirError::Coordinator(_)) if holder(&handle.coordinator_dir()).is_none() => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let outcome = follow_on(framed, &Request::StopCoordinator { owner }, watch).await?;
+    await_coordinators_end(handle, StopMode::Fast).await?;
+    Ok(Some(outcome))
+}
+
 async fn stop_coordinator(
     handle: &ClusterHandle,
     mode: StopMode,
+    within_ms: Option<u64>,
     owner: Owner,
     watch: Watch<'_>,
 ) -> Result<Option<Outcome>, ClusterDirError> {
@@ -112,7 +140,7 @@ async fn stop_coordinator(
         }
         Err(error) => return Err(error),
     };
-    match follow_on(framed, &Request::Stop { mode, owner }, watch).await {
+    match follow_on(framed, &Request::Stop { mode, owner, within_ms }, watch).await {
         // It ended before it could say how: what it left running is found by its locks.
         Err(ClusterDirError::Coordinator(NetError::Closed { .. })) => Ok(None),
         outcome => outcome.map(Some),
@@ -148,6 +176,9 @@ async fn stop_agent(handle: &ClusterHandle, name: &str) -> Result<(usize, usize)
     let entry = handle.host_entry(name)?;
     let agent = handle.host(name, &handle.credentials(Identity::Client)?)?;
     match agent.stop(true).await {
+        // There is no agent, and nobody on this machine knows what runs there.
+        Ok(killed) if entry.ssh.is_some() => Ok((0, killed as usize)),
+        Err(error) if entry.ssh.is_some() => Err(error.into()),
         Ok(killed) => {
             // It ends by itself; one that does not is made to.
             await_end(&entry.dir, AGENT_END_WITHIN).await;

@@ -1,6 +1,6 @@
 //! Ending a cluster by the locks of its directories alone, whatever else is dead or hung.
 
-use super::config::CLUSTER_FILE;
+use super::config::{CLUSTER_FILE, HostEntry};
 use super::error::{ClusterDirError, system};
 use super::handle::open;
 use crate::hosts::{DirLock, FenceError, Fenced, data_dirs, fence, holder, remove_data_dir};
@@ -12,9 +12,14 @@ use std::time::Duration;
 const KILL_WITHIN: Duration = Duration::from_secs(5);
 
 /// Kills every process of the cluster and removes its directory, which must be a cluster's. When a
-/// process can't be killed, nothing is removed.
-pub fn destroy(dir: &Path) -> Result<(), ClusterDirError> {
+/// process can't be killed, nothing is removed; when a host that is reached over SSH does not answer, what is on
+/// it and on this machine stays.
+pub async fn destroy(dir: &Path) -> Result<(), ClusterDirError> {
     let handle = open(dir)?;
+    // While the key and the file that knows them are still there.
+    for host in handle.hosts()?.iter().filter_map(HostEntry::over_ssh) {
+        host.leave().await?;
+    }
     tear_down(handle.dir(), &handle.config().socket_dir)
 }
 

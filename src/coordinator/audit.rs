@@ -1,19 +1,23 @@
-//! The audit log: one JSON line for each operation and each other change, in the coordinator's directory.
+//! The audit log: one JSON line for each operation, each other change, and each call that was refused or declined, in the
+//! coordinator's directory. A full one is put aside as `audit.1.jsonl`, that as `audit.2.jsonl`, and the oldest is removed.
 
 use super::clock::unix_ms;
 use super::store::timestamp;
 use crate::cluster::request::Owner;
 use crate::cluster::{AuditLine, AuditQuery, Outcome};
 use std::collections::VecDeque;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The name of the log.
 pub const AUDIT_FILE: &str = "audit.jsonl";
-/// The end of the log that is searched: years of it, and never more memory than this.
-const READ_BYTES_MAX: u64 = 64 << 20;
+/// A file that holds as much is put aside before the next line. It is also the most of a file that is searched.
+const FILE_BYTES_MAX: u64 = 8 << 20;
+/// So many files that were put aside are kept: with the one that is written to, years of operations.
+const OLD_FILES_MAX: usize = 7;
 /// An answer holds no more text than this: it is one message.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 /// Of a line that can't be read so much is shown.
@@ -22,27 +26,43 @@ const DAMAGED_CHARS_MAX: usize = 200;
 /// Where lines are appended.
 #[derive(Debug, Clone)]
 pub struct Audit {
-    path: PathBuf,
+    dir: PathBuf,
+    /// Two lines at once must not put the same file aside twice.
+    writing: Arc<Mutex<()>>,
+    file_bytes_max: u64,
 }
 
 impl Audit {
     /// The log in the coordinator's directory.
     pub fn new(dir: &std::path::Path) -> Audit {
-        Audit { path: dir.join(AUDIT_FILE) }
+        Audit { dir: dir.to_path_buf(), writing: Arc::default(), file_bytes_max: FILE_BYTES_MAX }
     }
 
-    /// Appends the line of an operation that has ended, durably. The log is a record, not a truth: what can't
+    /// The file that is written to, or the one that was put aside so many times.
+    fn file(&self, aside: usize) -> PathBuf {
+        let (stem, suffix) = AUDIT_FILE.split_once('.').unwrap_or((AUDIT_FILE, ""));
+        match aside {
+            0 => self.dir.join(AUDIT_FILE),
+            n => self.dir.join(format!("{stem}.{n}.{suffix}")),
+        }
+    }
+
+    /// Appends the line of a call that has ended, durably. The log is a record, not a truth: what can't
     /// be written is said in the coordinator's own log, and the operation stands.
     pub fn append(&self, op: i64, owner: &Owner, started_ms: i64, outcome: &Outcome) {
         let line = AuditLine::of(op, owner, timestamp(started_ms), started_ms, outcome);
         let written = serde_json::to_string(&line).map_err(io::Error::from).and_then(|line| self.write(&line));
         if let Err(error) = written {
-            tracing::error!(path = %self.path.display(), %error, "the audit log can't be written");
+            tracing::error!(path = %self.file(0).display(), %error, "the audit log can't be written");
         }
     }
 
     fn write(&self, line: &str) -> io::Result<()> {
-        let mut file = OpenOptions::new().create(true).append(true).read(true).mode(0o600).open(&self.path)?;
+        let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        if fs::metadata(self.file(0)).is_ok_and(|found| found.len() >= self.file_bytes_max) {
+            self.put_aside()?;
+        }
+        let mut file = OpenOptions::new().create(true).append(true).read(true).mode(0o600).open(self.file(0))?;
         // A line that was cut off by a crash must not swallow the next one.
         let torn = match file.seek(SeekFrom::End(0))? {
             0 => false,
@@ -58,33 +78,49 @@ impl Audit {
         file.sync_data()
     }
 
-    /// The newest lines that are asked for, oldest first. One that can't be read is given as damaged.
+    /// Makes room for a new file. Every name is given to the next older file by one rename, so a crash in between leaves a
+    /// name without a file and loses none.
+    fn put_aside(&self) -> io::Result<()> {
+        for aside in (0..OLD_FILES_MAX).rev() {
+            match fs::rename(self.file(aside), self.file(aside + 1)) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                renamed => renamed?,
+            }
+        }
+        File::open(&self.dir)?.sync_all()
+    }
+
+    /// The newest lines that are asked for, oldest first, from the files that were put aside too. One that can't be read
+    /// is given as damaged.
     pub fn read(&self, query: &AuditQuery) -> io::Result<Vec<AuditLine>> {
-        let text = match self.tail() {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-            read => read?,
-        };
         let now_ms = unix_ms();
         let (mut found, mut bytes) = (VecDeque::new(), 0);
-        for text in text.lines().rev().filter(|line| !line.trim().is_empty()) {
-            let line = parse(text);
-            bytes += text.len();
-            if found.len() == query.last || bytes > ANSWER_BYTES_MAX {
-                break;
-            }
-            if query.wants(&line, now_ms) {
-                found.push_front(line);
+        for aside in 0..=OLD_FILES_MAX {
+            let text = match self.tail(aside) {
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                read => read?,
+            };
+            for text in text.lines().rev().filter(|line| !line.trim().is_empty()) {
+                let line = parse(text);
+                bytes += text.len();
+                if found.len() == query.last || bytes > ANSWER_BYTES_MAX {
+                    return Ok(found.into());
+                }
+                if query.wants(&line, now_ms) {
+                    found.push_front(line);
+                }
             }
         }
         Ok(found.into())
     }
 
-    fn tail(&self) -> io::Result<String> {
-        let mut file = File::open(&self.path)?;
-        let skipped = file.metadata()?.len().saturating_sub(READ_BYTES_MAX);
+    fn tail(&self, aside: usize) -> io::Result<String> {
+        let mut file = File::open(self.file(aside))?;
+        // A file grows beyond its limit by one line at most; what is longer was not written here.
+        let skipped = file.metadata()?.len().saturating_sub(2 * FILE_BYTES_MAX);
         file.seek(SeekFrom::Start(skipped))?;
         let mut bytes = Vec::new();
-        file.take(READ_BYTES_MAX).read_to_end(&mut bytes)?;
+        file.take(2 * FILE_BYTES_MAX).read_to_end(&mut bytes)?;
         let text = String::from_utf8_lossy(&bytes);
         // What was cut by the limit is half a line.
         let cut = if skipped > 0 { text.find('\n').map_or(text.len(), |at| at + 1) } else { 0 };
@@ -137,5 +173,35 @@ mod tests {
         let lines = audit.read(&last(20)).unwrap();
         assert_eq!(lines.iter().map(|l| l.operation).collect::<Vec<_>>(), [1, 0, 2]);
         assert_eq!(lines[1].damaged.as_deref(), Some("{\"time\":\"2026"));
+    }
+
+    #[test]
+    fn a_full_file_is_put_aside_and_read_and_only_so_many_are_kept() {
+        let (dir, audit) = log();
+        let line = |op| audit_line_bytes(op);
+        // Two lines fill a file.
+        let audit = Audit { file_bytes_max: 2 * line(10) as u64 - 1, ..audit };
+        let all = 2 * (OLD_FILES_MAX as i64 + 3);
+        for op in 10..10 + all {
+            audit.append(op, &Owner::default(), 0, &done("recover", String::new()));
+        }
+        let lines = audit.read(&last(usize::MAX)).unwrap();
+        let kept: Vec<i64> = lines.iter().map(|l| l.operation).collect();
+        let oldest = 10 + all - 2 * (OLD_FILES_MAX as i64 + 1);
+        assert_eq!(kept, (oldest..10 + all).collect::<Vec<_>>());
+        assert_eq!(audit.read(&last(3)).unwrap()[0].operation, 10 + all - 3, "across two files");
+        let files = fs::read_dir(dir.path()).unwrap().count();
+        assert_eq!(files, OLD_FILES_MAX + 1);
+        // A name without a file, as a crash between two renames leaves it, costs no other file.
+        fs::remove_file(audit.file(2)).unwrap();
+        assert_eq!(audit.read(&last(usize::MAX)).unwrap().len(), kept.len() - 2);
+        audit.append(99, &Owner::default(), 0, &done("recover", String::new()));
+        assert_eq!(audit.read(&last(1)).unwrap()[0].operation, 99);
+    }
+
+    /// The bytes of such a line with its end.
+    fn audit_line_bytes(op: i64) -> usize {
+        let line = AuditLine::of(op, &Owner::default(), timestamp(0), 0, &done("recover", String::new()));
+        serde_json::to_string(&line).unwrap().len() + 1
     }
 }

@@ -6,9 +6,9 @@
 use super::Coordinator;
 use super::operations::{Answer, Watching};
 use super::pause::PauseError;
-use super::store::settings::duration_ms;
 use super::store::{StoreError, timestamp};
 use crate::cluster::request::Owner;
+use crate::cluster::settings::duration_ms;
 use crate::cluster::{Intent, Outcome, Plan, Selection, State};
 use crate::core::ids::{Content, Dbid};
 use crate::core::report::StopMode;

@@ -5,8 +5,8 @@ use super::clock::unix_ms;
 use super::operations::{Answer, Watching};
 use crate::cluster::request::{Owner, Reply, Request};
 use crate::cluster::{AuditQuery, Outcome, OutcomeStatus, Plan, Progressing, done};
-use crate::core::ids::Dbid;
-use crate::core::report::StopMode;
+use crate::core::ids::{Content, Dbid};
+use crate::core::report::{Stage, StopMode};
 use crate::net::{Framed, NetError, Purpose, accept};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +17,8 @@ use tokio::sync::watch;
 const PROVE_WITHIN: Duration = Duration::from_secs(2);
 /// So many operations or lines of the audit log are told at a time.
 const TOLD_MAX: usize = 1_000;
+/// An acting primary says within this time that it has taken a drill's hold.
+const HELD_WITHIN: Duration = Duration::from_secs(3);
 /// Watchers are told at most this often.
 const TELL_EVERY: Duration = Duration::from_millis(50);
 
@@ -104,8 +106,18 @@ impl Coordinator {
             },
             Request::Kill { dbid, owner } => self.kill(dbid, owner.as_ref()).await,
             Request::Manifest { dir } => described(dir).await,
+            Request::Hold { content, stage, owner } => self.hold(content, stage, &owner).await,
+            Request::NotDone { outcome, owner } => {
+                self.audit.append(0, &owner, unix_ms(), &outcome);
+                Reply::Ok
+            }
             Request::Start { owner } => return self.start_all(framed, &owner).await,
-            Request::Stop { mode, owner } => return self.stop_all(framed, mode, &owner).await,
+            Request::Stop { mode, owner, within_ms } => {
+                return self.stop_all(framed, mode, within_ms.map(Duration::from_millis), &owner).await;
+            }
+            Request::StopCoordinator { owner } => return self.stop_alone(framed, &owner).await,
+            Request::Sessions => Reply::Sessions { count: i64::try_from(self.sessions()).unwrap_or(i64::MAX) },
+            Request::Reload { owner } => self.reload(&owner),
             Request::HostsChanged { owner } => match self.hosts_changed(&owner).await {
                 Ok(()) => self.state_reply(),
                 Err(error) => Reply::Failed { message: error.to_string(), next: error.next() },
@@ -114,7 +126,7 @@ impl Coordinator {
         framed.send(&reply).await
     }
 
-    /// Begins a plan's operation. What is refused here is in the audit log, too: its plan was confirmed.
+    /// Begins a plan's operation. What is refused here is in the audit log, too.
     fn begin(&self, plan: &Plan, owner: &Owner) -> Reply {
         let answer = match self.operations.begin(plan, owner) {
             Ok(answer) => answer,
@@ -130,7 +142,12 @@ impl Coordinator {
                     Outcome { status: refused, refusals: refusals.clone(), ..done(plan.verb(), String::new()) };
                 self.audit.append(0, owner, unix_ms(), &outcome);
             }
-            Answer::Begun { .. } | Answer::Locked { .. } | Answer::NothingToDo => {}
+            Answer::Locked { message, .. } => {
+                let refused = OutcomeStatus::Refused;
+                let outcome = Outcome { status: refused, ..done(plan.verb(), format!("locked: {message}")) };
+                self.audit.append(0, owner, unix_ms(), &outcome);
+            }
+            Answer::Begun { .. } | Answer::NothingToDo => {}
         }
         Reply::from(answer)
     }
@@ -197,6 +214,29 @@ impl Coordinator {
         Reply::Ok
     }
 
+    /// A drill's hold on the recovery of a content, or its end.
+    async fn hold(&self, content: Content, stage: Option<Stage>, owner: &Owner) -> Reply {
+        let failed_with = |message: String| Reply::Failed { message, next: "state()".into() };
+        if !self.site.drill {
+            return failed_with("faults are injected only on drill clusters".into());
+        }
+        let primary = match self.store.content(content).map(|row| row.pair) {
+            Ok(Ok(pair)) => pair.primary.dbid,
+            Ok(Err(why)) => return failed_with(why),
+            Err(error) => return failed(error),
+        };
+        let told = tokio::time::timeout(HELD_WITHIN, self.prober.hold_recovery(primary, stage)).await;
+        if let Err(why) = told.unwrap_or_else(|_| Err("no answer".into())) {
+            return failed_with(format!("acting primary dbid {primary} of content {content} did not take it: {why}"));
+        }
+        let (verb, what) = match stage {
+            Some(stage) => ("hold", format!("content {content}: {}", stage.word())),
+            None => ("release", format!("content {content}")),
+        };
+        self.audit.append(0, owner, unix_ms(), &done(verb, what));
+        Reply::Ok
+    }
+
     /// Sends progress until the operation has ended.
     async fn follow(&self, framed: &mut Framed, op: i64) -> Result<(), NetError> {
         let (mut progress, mut outcome) = match self.operations.watch(op) {
@@ -240,11 +280,17 @@ impl Coordinator {
     }
 
     /// Stops everything, tells the client, and then the coordinator itself ends.
-    async fn stop_all(&self, framed: &mut Framed, mode: StopMode, owner: &Owner) -> Result<(), NetError> {
+    async fn stop_all(
+        &self,
+        framed: &mut Framed,
+        mode: StopMode,
+        within: Option<Duration>,
+        owner: &Owner,
+    ) -> Result<(), NetError> {
         let (now, mut progress) = watch::channel(Progressing { op: 0, elapsed_ms: 0, contents: Vec::new() });
         let started_ms = super::clock::unix_ms();
         let mut told = Ok(());
-        let mut work = std::pin::pin!(self.operations.stop_all(mode, &now));
+        let mut work = std::pin::pin!(self.operations.stop_all(mode, within, &now));
         let outcome = loop {
             tokio::select! {
                 biased;
@@ -272,6 +318,30 @@ async fn described(dir: String) -> Reply {
         Ok(Ok(manifest)) => Reply::Manifest { manifest: Box::new(manifest) },
         Ok(Err(refusal)) => Reply::Refused { refusals: vec![refusal] },
         Err(gone) => Reply::Failed { message: gone.to_string(), next: "look at the coordinator's log".into() },
+    }
+}
+
+impl Coordinator {
+    /// The coordinator ends and the segments go on. What operations have begun, the next coordinator takes up.
+    async fn stop_alone(&self, framed: &mut Framed, owner: &Owner) -> Result<(), NetError> {
+        let outcome = done("stop", "the coordinator stops; the segments go on".into());
+        self.audit.append(0, owner, unix_ms(), &outcome);
+        let told = framed.send(&Reply::Ended { outcome }).await;
+        self.stopped.send_replace(true);
+        told
+    }
+
+    fn reload(&self, owner: &Owner) -> Reply {
+        match self.reload_front() {
+            Ok(()) => {
+                self.audit.append(0, owner, unix_ms(), &done("reload", "the password file was read again".into()));
+                Reply::Ok
+            }
+            Err(error) => {
+                let message = format!("the password file is as it was: {error}");
+                Reply::Failed { message, next: format!("mend {}", super::front::PASSWORD_FILE) }
+            }
+        }
     }
 }
 

@@ -18,6 +18,10 @@ use tokio::runtime::Handle;
 /// it serves as a client's `PGPASSFILE`.
 pub const PASSWORD_FILE: &str = "pgpass";
 
+/// While it is in the coordinator's directory, clients over TCP are turned away. It is there from a restricted start to
+/// the next other start, so that a coordinator that dies in between comes back restricted.
+pub const RESTRICTED_FILE: &str = "restricted";
+
 #[async_trait]
 impl Router for Routes {
     async fn primary(&self, content: Content, deadline: Instant) -> Result<Route, NoPrimary> {
@@ -106,6 +110,7 @@ pub async fn start(coordinator: Arc<Coordinator>, cluster_dir: &Path) -> Result<
     let site = &coordinator.site;
     let mut config = FrontConfig::new(&site.socket_dir, site.pg_port);
     config.primary_wait = coordinator.session_wait.subscribe();
+    config.restricted = site.dir.join(RESTRICTED_FILE).exists();
     let password_file = cluster_dir.join(PASSWORD_FILE);
     if password_file.exists() {
         let address = format!("{}:{}", site.address, site.pg_port);

@@ -34,9 +34,10 @@ mod tests;
 use crate::cluster::request::Owner;
 use crate::cluster::{Outcome, State, done};
 use crate::cluster_dir::{Adoption, ClusterConfig, ClusterDirError, ClusterHandle, HostEntry, open};
-use crate::hosts::{AgentHost, DirLock, Host, LockError, announce_ready, leave_terminal};
+use crate::gateway::FrontHandle;
+use crate::hosts::{AgentHost, DirLock, Host, LockError, SshHost, announce_ready, leave_terminal};
 use crate::net::{Endpoint, Identity};
-pub use front::PASSWORD_FILE;
+pub use front::{PASSWORD_FILE, RESTRICTED_FILE};
 
 use audit::Audit;
 use board::Board;
@@ -46,7 +47,7 @@ use prober::{Prober, ProberError};
 use routes::Routes;
 use site::{HostPlace, Site};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use store::{CATALOG_FILE, Store, StoreError};
 use thiserror::Error;
@@ -85,6 +86,8 @@ pub struct Coordinator {
     /// `segsh_session_wait`, for the gateway.
     session_wait: watch::Sender<Duration>,
     stopped: watch::Sender<bool>,
+    /// The front, once it listens.
+    front: OnceLock<FrontHandle>,
 }
 
 /// Makes the catalog of a new cluster: what `init` calls.
@@ -132,6 +135,8 @@ pub fn hosts_of(handle: &ClusterHandle) -> Vec<HostPlace> {
     let place = |entry: &HostEntry| HostPlace {
         name: entry.name.clone(),
         address: entry.address.clone(),
+        dir: entry.dir.clone(),
+        ssh: entry.ssh.clone(),
         agent_port: entry.agent_port,
     };
     handle.config().hosts.iter().map(place).collect()
@@ -158,6 +163,8 @@ pub async fn run(cluster_dir: &Path) -> Result<(), CoordinatorError> {
     let hosts = reached(&site, hosts_of(&handle));
     let coordinator = Coordinator::start_on(site, hosts)?;
     let front = front::start(coordinator.clone(), handle.dir()).await?;
+    // Once a process: the front lives as long as the coordinator does.
+    let _ = coordinator.front.set(front.handle());
     announce_ready();
     coordinator.serve(listener).await;
     front.stop().await;
@@ -220,7 +227,19 @@ impl Coordinator {
         });
         let stopped = watch::Sender::new(false);
         let session_wait = watch::Sender::new(session_wait(&store)?);
-        Ok(Arc::new(Coordinator { site, store, board, prober, operations, places, audit, session_wait, stopped }))
+        let front = OnceLock::new();
+        Ok(Arc::new(Coordinator {
+            site,
+            store,
+            board,
+            prober,
+            operations,
+            places,
+            audit,
+            session_wait,
+            stopped,
+            front,
+        }))
     }
 
     /// Everything is looked at now: segments by FTS, hosts by asking their agents. A host that hangs is
@@ -253,6 +272,16 @@ impl Coordinator {
         self.session_wait.send_replace(session_wait(&self.store)?);
         self.prober.settings_changed();
         Ok(value)
+    }
+
+    /// How many clients the front serves.
+    pub fn sessions(&self) -> usize {
+        self.front.get().map_or(0, FrontHandle::sessions)
+    }
+
+    /// The front reads its password file again.
+    pub fn reload_front(&self) -> Result<(), crate::gateway::PasswordFileError> {
+        self.front.get().map_or(Ok(()), FrontHandle::reload)
     }
 
     /// Serves clients until the cluster is stopped.
@@ -294,8 +323,13 @@ fn fts_owner(site: &Site) -> Owner {
 /// Hosts, each with the way to its agent.
 fn reached(site: &Site, places: Vec<HostPlace>) -> Hosts {
     let reach = |place: HostPlace| {
-        let at = Endpoint::new(place.address.clone(), place.agent_port);
-        let host: Arc<dyn Host> = Arc::new(AgentHost::new(place.name.clone(), at, site.credentials()));
+        let host: Arc<dyn Host> = match &place.ssh {
+            Some(ssh) => Arc::new(SshHost::new(place.name.clone(), place.address.clone(), &place.dir, ssh.clone())),
+            None => {
+                let at = Endpoint::new(place.address.clone(), place.agent_port);
+                Arc::new(AgentHost::new(place.name.clone(), at, site.credentials()))
+            }
+        };
         (place, host)
     };
     places.into_iter().map(reach).collect()

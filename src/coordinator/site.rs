@@ -1,7 +1,7 @@
 //! Where the coordinator is, and what it needs to know to reach the others.
 
 use crate::core::row::SegmentRow;
-use crate::hosts::SegmentConfig;
+use crate::hosts::{SegmentConfig, SshPlace};
 use crate::net::{ClusterKey, Credentials, Endpoint, Identity};
 use std::path::PathBuf;
 
@@ -10,6 +10,9 @@ use std::path::PathBuf;
 pub struct HostPlace {
     pub name: String,
     pub address: String,
+    pub dir: PathBuf,
+    /// How it is reached over SSH, where it has no agent.
+    pub ssh: Option<SshPlace>,
     pub agent_port: u16,
 }
 

@@ -137,6 +137,7 @@ fn segment(row: SegmentRow, known: &Knowledge, down: &BTreeMap<Dbid, i64>) -> Se
         free_bytes: answer.map(|r| signed(r.free_bytes)),
         data_bytes: answer.map(|r| signed(r.data_bytes)),
         damaged_pages: answer.map(|r| signed(r.damaged_pages)),
+        release: answer.map(|r| r.release.clone()).filter(|release| !release.is_empty()),
         down_since_ms: down.get(&row.dbid).copied().or(failing_ms),
         alive,
         row,
@@ -177,11 +178,13 @@ fn content(row: &ContentRow, known: &Knowledge, operation: Option<i64>) -> Conte
         incremental_impossible: impossible(row, primary, mirror),
         source_damaged: primary.and_then(damaged),
         progress: primary.filter(|p| p.phase == Phase::Resynchronizing).and_then(|p| p.progress.clone()),
+        full_copy: row.must_copy_all,
         copy_rate_bytes: row.copy_rate_bytes,
         operation,
         single_copy_since_ms: row.single_copy_since_ms,
         last_event: row.last_event.clone(),
         quarantine,
+        held: primary.and_then(|p| p.held),
     }
 }
 

@@ -136,7 +136,13 @@ impl Cluster {
             key: ClusterKey::from_bytes(&KEY),
         };
         let host = |name: &str| -> (HostPlace, Arc<dyn Host>) {
-            let place = HostPlace { name: name.into(), address: "127.0.0.1".into(), agent_port: 1 };
+            let place = HostPlace {
+                name: name.into(),
+                address: "127.0.0.1".into(),
+                agent_port: 1,
+                dir: PathBuf::new(),
+                ssh: None,
+            };
             (place, Arc::new(StandIn { name: name.into(), world: world.clone() }))
         };
         let hosts = vec![host("sdw1"), host("sdw2")];
@@ -221,6 +227,8 @@ impl World {
             verification: None,
             soundness: Soundness::Sound,
             damaged_pages: 0,
+            held: None,
+            release: String::new(),
         };
         let serving = tokio::spawn(serve(self.clone(), config.dbid, listener)).abort_handle();
         let proc = Proc {
@@ -482,6 +490,8 @@ async fn converse(world: World, dbid: Dbid, stream: TcpStream) {
                     world.lock().judge(dbid);
                     None
                 }
+                // Its recoveries have no stages.
+                Ok(ToSegment::Hold { .. }) => None,
                 Err(_) => return,
             },
             _ = news.changed() => None,

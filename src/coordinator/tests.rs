@@ -421,7 +421,7 @@ async fn a_stop_leaves_the_rows_and_nothing_runs() {
     let c = started(&cluster).await;
     let (now, _) =
         tokio::sync::watch::channel(crate::cluster::Progressing { op: 0, elapsed_ms: 0, contents: Vec::new() });
-    let outcome = c.operations.stop_all(StopMode::Fast, &now).await;
+    let outcome = c.operations.stop_all(StopMode::Fast, None, &now).await;
     assert_eq!(outcome.status, OutcomeStatus::Done, "{outcome:?}");
     assert!(cluster.world.lock().procs.is_empty());
     assert_eq!(row(&c), "p,s,u / m,s,u");
@@ -457,7 +457,7 @@ async fn the_endpoint_answers_requests_of_proven_clients() {
     assert_eq!(ended(&mut framed, Request::Kill { dbid: P, owner: None }).await, Reply::Ok);
     let Reply::State { state } = ended(&mut framed, Request::Probe).await else { panic!() };
     assert_eq!(state.pair(C0).unwrap().primary.dbid, M, "a probe returns when nothing is undecided");
-    let stop = Request::Stop { mode: StopMode::Fast, owner: owner() };
+    let stop = Request::Stop { mode: StopMode::Fast, owner: owner(), within_ms: None };
     assert!(matches!(ended(&mut framed, stop).await, Reply::Ended { .. }));
     tokio::time::timeout(LONG, serving).await.unwrap().unwrap();
 }

@@ -8,6 +8,9 @@ use super::ids::{Content, CopyId, Dbid, Epoch};
 use super::row::PairRow;
 use serde::{Deserialize, Serialize};
 
+/// The release of this program: what a segment says that it runs.
+pub const RELEASE: &str = env!("CARGO_PKG_VERSION");
+
 /// Where a peer takes its replication link.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PeerAddress {
@@ -225,6 +228,27 @@ pub struct Report {
     /// Pages of main.db that failed their checksum when they were read, since the process started.
     #[serde(default)]
     pub damaged_pages: u64,
+    /// Where a drill holds its recovery, or will hold the next one.
+    #[serde(default)]
+    pub held: Option<HeldAt>,
+    /// The release that it runs; empty from one that did not say so yet.
+    #[serde(default)]
+    pub release: String,
+}
+
+impl Report {
+    /// Whether this is the claim whose news a drill holds back: it is told only to who asks.
+    pub fn is_held_back(&self) -> bool {
+        self.phase == Phase::InSync && self.held == Some(HeldAt { stage: Stage::Claimed, reached: true })
+    }
+}
+
+/// A drill's hold on a recovery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldAt {
+    pub stage: Stage,
+    /// The recovery has come there, and waits.
+    pub reached: bool,
 }
 
 /// Coordinator to segment, on the control connection.
@@ -245,6 +269,9 @@ pub enum ToSegment {
     EndVerify { seq: u64, op: i64 },
     /// Judge this side's own data, if that is not done yet: the report says what came of it.
     Judge { seq: u64 },
+    /// A drill: recoveries wait at this stage, or with `None` nothing is held any more. The report says
+    /// what holds.
+    Hold { seq: u64, stage: Option<Stage> },
 }
 
 /// Segment to coordinator. `seq` is `None` in a pushed report.
@@ -257,6 +284,10 @@ pub enum FromSegment {
     },
     /// The primary is quiet, both copies are synced, and it exits now.
     Drained {
+        seq: u64,
+    },
+    /// The hold is taken, or its end.
+    Held {
         seq: u64,
     },
     /// The order can't be followed now, and why.

@@ -7,7 +7,7 @@ use super::state::{Engine, Inner, Undone};
 use super::storage::{FileId, StorageError};
 use crate::core::frame::Frame;
 use crate::core::pace::Turn;
-use crate::core::pair::replica::{ACK_DEADLINE, Broken, Effect, LinkId, Replica, Work};
+use crate::core::pair::replica::{ACK_DEADLINE, Broken, Effect, LinkId, Permit, Replica, Work};
 use crate::core::report::{MirrorLoss, PeerAddress};
 use crate::core::track::{BLOCK_BYTES, Run};
 use std::net::TcpStream;
@@ -84,6 +84,7 @@ impl Resync {
     /// Stage 1, online: the connection, the log without what former ones left, the mirror's contribution, the
     /// link in its place.
     fn prepare(&self) -> Result<TcpStream, Broken> {
+        self.await_permit()?;
         let mut stream = self.engine.connector.connect(&self.peer, ACK_DEADLINE).map_err(closed)?;
         stream.set_read_timeout(Some(MANIFEST_DEADLINE)).map_err(closed)?;
         stream.set_write_timeout(Some(ACK_DEADLINE)).map_err(closed)?;
@@ -97,6 +98,15 @@ impl Resync {
         }
         stream.set_read_timeout(None).map_err(closed)?;
         Ok(stream)
+    }
+
+    /// A drill may want to look before anything is said to the mirror.
+    fn await_permit(&self) -> Result<(), Broken> {
+        let mut inner = self.engine.lock();
+        while let Permit::Wait(time) = inner.replica.may_greet(self.link)? {
+            inner = self.engine.wait_for(inner, time);
+        }
+        Ok(())
     }
 
     /// What the mirror says next, and what is answered; `None` once the link has taken its place.
@@ -127,11 +137,21 @@ impl Resync {
         let engine = &self.engine;
         let (mut inner, mut told) = (engine.lock(), Instant::now());
         let mut turn = CopyTurn::begins();
+        let mut was_held = false;
         loop {
             match inner.replica.work(self.link, engine.now())? {
                 Work::Wait(time) => {
+                    was_held = false;
                     engine.to_send.notify_all();
                     inner = engine.wait_for(inner, time);
+                }
+                Work::Held => {
+                    // Whoever holds it wants to see that it has come there.
+                    if !std::mem::replace(&mut was_held, true) {
+                        (engine.notify)();
+                    }
+                    engine.to_send.notify_all();
+                    inner = engine.wait_for(inner, ACK_DEADLINE);
                 }
                 Work::Copy(run) => {
                     let (now, cap) = (engine.now(), inner.replica.rate_cap());

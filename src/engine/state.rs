@@ -8,7 +8,7 @@ use super::report::LastReport;
 use super::storage::{FileId, StorageError};
 use crate::core::format::{Meta, Stamp};
 use crate::core::pair::replica::{Breach, Effect, LinkId, NotActing, Refused, Replica, Stranger, Time};
-use crate::core::report::{MirrorLoss, PeerAddress};
+use crate::core::report::{MirrorLoss, PeerAddress, Stage};
 use std::convert::Infallible;
 use std::io;
 use std::net::{Shutdown, TcpStream};
@@ -249,6 +249,18 @@ impl Engine {
     pub fn serving(&self) {
         self.lock().replica.serving();
         self.announce();
+    }
+
+    /// A drill wants recoveries to wait at this stage, or with `None` nothing to be held any more.
+    pub fn hold_recovery(&self, stage: Option<Stage>) -> Result<(), EngineError> {
+        let mut inner = self.lock();
+        match stage {
+            Some(stage) => inner.replica.hold(stage)?,
+            None => inner.replica.release(),
+        }
+        drop(inner);
+        self.announce();
+        Ok(())
     }
 
     /// Ends this process's access to the files: nothing is written or acknowledged any more. The

@@ -35,10 +35,13 @@ pub enum Answer {
     BadPassword,
     /// The catalog's session ended before it began.
     CatalogGone,
+    /// The cluster was started for its owner only.
+    Restricted,
 }
 
 const RETRY: &str = "Run the transaction again.";
 const CHECK: &str = "Look whether it took effect before it is run again.";
+const OWNER: &str = "The owner connects by the Unix socket; gpstop -r ends it.";
 const LEAVE: &str = "ROLLBACK, then run the transaction again.";
 
 impl Answer {
@@ -61,6 +64,7 @@ impl Answer {
             Answer::ShuttingDown => ("FATAL", "57P01", None),
             Answer::BadPassword => ("FATAL", "28P01", None),
             Answer::CatalogGone => ("FATAL", "57P03", None),
+            Answer::Restricted => ("FATAL", "57P03", Some(OWNER)),
         }
     }
 
@@ -119,6 +123,7 @@ mod tests {
             (Answer::ShuttingDown, "FATAL", "57P01"),
             (Answer::BadPassword, "FATAL", "28P01"),
             (Answer::CatalogGone, "FATAL", "57P03"),
+            (Answer::Restricted, "FATAL", "57P03"),
         ];
         for (answer, severity, sqlstate) in table {
             assert_eq!((answer.severity(), answer.sqlstate()), (severity, sqlstate));

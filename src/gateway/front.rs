@@ -38,6 +38,8 @@ pub struct FrontConfig {
     pub primary_wait: watch::Receiver<Duration>,
     /// How many sessions there may be at once.
     pub max_sessions: usize,
+    /// Clients over TCP are turned away (57P03): only the owner of the Unix socket is served.
+    pub restricted: bool,
 }
 
 impl FrontConfig {
@@ -49,6 +51,7 @@ impl FrontConfig {
             tcp: None,
             primary_wait: watch::channel(Duration::from_secs(30)).1,
             max_sessions: 1000,
+            restricted: false,
         }
     }
 }
@@ -86,11 +89,34 @@ pub enum FrontError {
     Password(#[from] PasswordFileError),
 }
 
+/// What can be asked of a front and told to it while it serves; clones are as good.
+#[derive(Debug, Clone)]
+pub struct FrontHandle {
+    sessions: watch::Receiver<usize>,
+    passwords: Option<(PathBuf, watch::Sender<Arc<PasswordFile>>)>,
+}
+
+impl FrontHandle {
+    /// How many clients are connected.
+    pub fn sessions(&self) -> usize {
+        *self.sessions.borrow()
+    }
+
+    /// Reads the password file again; from now on it counts. One that cannot be read changes nothing.
+    pub fn reload(&self) -> Result<(), PasswordFileError> {
+        if let Some((path, passwords)) = &self.passwords {
+            passwords.send_replace(Arc::new(PasswordFile::load(path)?));
+        }
+        Ok(())
+    }
+}
+
 /// A front that listens. Dropping it ends it and its sessions without waiting for them.
 #[derive(Debug)]
 pub struct Front {
     stop: watch::Sender<bool>,
     sessions: watch::Sender<usize>,
+    passwords: Option<(PathBuf, watch::Sender<Arc<PasswordFile>>)>,
     accepting: Vec<JoinHandle<()>>,
     socket_path: PathBuf,
     tcp_address: Option<SocketAddr>,
@@ -111,7 +137,10 @@ impl Front {
     ) -> Result<Front, FrontError> {
         let socket_path = socket::path(&config.socket_dir, config.port);
         let passwords = match &config.tcp {
-            Some(tcp) => Some(Arc::new(PasswordFile::load(&tcp.password_file)?)),
+            Some(tcp) => {
+                let file = Arc::new(PasswordFile::load(&tcp.password_file)?);
+                Some((tcp.password_file.clone(), watch::Sender::new(file)))
+            }
             None => None,
         };
         let tcp = match &config.tcp {
@@ -132,10 +161,15 @@ impl Front {
             sessions: sessions.clone(),
         });
         let mut accepting = vec![tokio::spawn(accept_unix(unix, Arc::clone(&shared)))];
-        if let (Some(listener), Some(passwords)) = (tcp, passwords) {
-            accepting.push(tokio::spawn(accept_tcp(listener, passwords, shared)));
+        if let (Some(listener), Some((_, passwords))) = (tcp, &passwords) {
+            accepting.push(tokio::spawn(accept_tcp(listener, passwords.subscribe(), shared)));
         }
-        Ok(Front { stop, sessions, accepting, socket_path, tcp_address })
+        Ok(Front { stop, sessions, passwords, accepting, socket_path, tcp_address })
+    }
+
+    /// What can be asked of it and told to it from elsewhere.
+    pub fn handle(&self) -> FrontHandle {
+        FrontHandle { sessions: self.sessions.subscribe(), passwords: self.passwords.clone() }
     }
 
     /// The Unix socket's file.
@@ -220,14 +254,15 @@ async fn accept_unix(socket: OwnedSocket, shared: Arc<Shared>) {
     }
 }
 
-async fn accept_tcp(listener: TcpListener, passwords: Arc<PasswordFile>, shared: Arc<Shared>) {
+async fn accept_tcp(listener: TcpListener, passwords: watch::Receiver<Arc<PasswordFile>>, shared: Arc<Shared>) {
     loop {
         tokio::select! {
             () = stopped(&shared.stop) => return,
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
                     prepare(&stream, peer);
-                    begin(Box::new(stream), Some(Arc::clone(&passwords)), &shared);
+                    let passwords = Arc::clone(&passwords.borrow());
+                    begin(Box::new(stream), Some(passwords), &shared);
                 }
                 Err(error) => pause(&error).await,
             },
@@ -286,6 +321,10 @@ impl Shared {
             }
             Startup::Session(parameters) => parameters,
         };
+        if self.config.restricted && passwords.is_some() {
+            let text = "the cluster was started restricted: only its owner may connect";
+            return Err(Ending::Fatal(Reply::new(Answer::Restricted, text)));
+        }
         if *self.sessions.borrow() > self.config.max_sessions {
             let text = format!("there are {} sessions already", self.config.max_sessions);
             return Err(Ending::Fatal(Reply::new(Answer::TooManySessions, text)));

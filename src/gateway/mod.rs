@@ -34,7 +34,7 @@ pub mod decode {
     pub use super::message::{ErrorFields, read_error};
     pub use super::startup::{Parameters, Startup, StartupError, read as read_startup};
 }
-pub use front::{Front, FrontConfig, FrontError, TcpConfig};
+pub use front::{Front, FrontConfig, FrontError, FrontHandle, TcpConfig};
 pub use scram::{PasswordFile, PasswordFileError};
 
 use crate::core::ids::{Content, Dbid, Epoch};

@@ -1,5 +1,6 @@
 //! The client of an agent.
 
+use super::carrier::Carrier;
 use super::config::SegmentConfig;
 use super::host::{Host, HostError, HostFailure, HostReply, HostRequest, Pong};
 use super::lock::Fenced;
@@ -12,7 +13,7 @@ use std::time::Duration;
 /// How long an agent may take to answer what needs no waiting.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// How long it may take for what writes to the disk.
-const WORK_WITHIN: Duration = Duration::from_secs(30);
+pub(super) const WORK_WITHIN: Duration = Duration::from_secs(30);
 /// On top of what the agent itself waits for.
 const MARGIN: Duration = Duration::from_secs(2);
 
@@ -34,46 +35,30 @@ impl AgentHost {
     pub fn endpoint(&self) -> &Endpoint {
         &self.at
     }
+}
 
-    async fn ask(&self, request: HostRequest, within: Duration) -> Result<HostReply, HostError> {
-        let reply = tokio::time::timeout(within, self.exchange(&request))
-            .await
-            .unwrap_or(Err(NetError::Timeout { within }))
-            .map_err(|cause| self.unreachable(cause))?;
-        match reply {
-            HostReply::Failed { failure } => Err(HostError::Failed { host: self.name.clone(), failure }),
-            reply => Ok(reply),
-        }
+#[async_trait]
+impl Carrier for AgentHost {
+    fn host_name(&self) -> &str {
+        &self.name
     }
 
-    async fn exchange(&self, request: &HostRequest) -> Result<HostReply, NetError> {
-        let there = Identity::Host(self.name.clone());
-        let (stream, _) = connect(&self.at, &self.me, Purpose::Host, Some(&there), ANSWER_WITHIN).await?;
-        let mut framed = Framed::new(stream);
-        framed.send(request).await?;
-        framed.recv().await
-    }
-
-    fn unreachable(&self, cause: NetError) -> HostError {
-        HostError::Unreachable { host: self.name.clone(), cause }
-    }
-
-    fn unexpected(&self, reply: &HostReply) -> HostError {
-        self.unreachable(NetError::BadFrame(format!("an answer to something else: {reply:?}")))
-    }
-
-    async fn order(&self, request: HostRequest) -> Result<(), HostError> {
-        match self.ask(request, WORK_WITHIN).await? {
-            HostReply::Done => Ok(()),
-            reply => Err(self.unexpected(&reply)),
-        }
+    async fn carry(&self, request: HostRequest, within: Duration) -> Result<HostReply, NetError> {
+        let exchange = async {
+            let there = Identity::Host(self.name.clone());
+            let (stream, _) = connect(&self.at, &self.me, Purpose::Host, Some(&there), ANSWER_WITHIN).await?;
+            let mut framed = Framed::new(stream);
+            framed.send(&request).await?;
+            framed.recv().await
+        };
+        tokio::time::timeout(within, exchange).await.unwrap_or(Err(NetError::Timeout { within }))
     }
 }
 
 #[async_trait]
-impl Host for AgentHost {
+impl<C: Carrier> Host for C {
     fn name(&self) -> &str {
-        &self.name
+        self.host_name()
     }
 
     async fn ping(&self) -> Result<Pong, HostError> {
@@ -355,6 +340,28 @@ mod tests {
         let host = AgentHost::new("sdw1", host.at.clone(), stranger);
         let error = host.ping().await.unwrap_err();
         assert!(matches!(error, HostError::Unreachable { cause: NetError::WrongKey, .. }));
+    }
+
+    #[tokio::test]
+    async fn every_reason_why_an_agent_does_not_answer_is_told_from_the_others() {
+        let site = Site::new();
+        let (host, _agent) = site.agent().await;
+        // The system takes its connections, and nobody ever answers one.
+        let hung = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let cause = async |address: &str, port: u16| {
+            let me = Credentials::new(site.key.clone(), Identity::Client);
+            match AgentHost::new("sdw1", Endpoint::new(address, port), me).ping().await {
+                Ok(_) => "",
+                Err(HostError::Unreachable { cause, .. }) => cause.cause(),
+                Err(HostError::Failed { failure, .. }) => panic!("{failure}"),
+            }
+        };
+        assert_eq!(cause("127.0.0.1", host.at.port).await, "");
+        // A label of 64 letters is no name, whoever is asked.
+        assert_eq!(cause(&"a".repeat(64), 5001).await, "name");
+        assert_eq!(cause("240.0.0.1", 5001).await, "route");
+        assert_eq!(cause("127.0.0.1", 1).await, "refused");
+        assert_eq!(cause("127.0.0.1", hung.local_addr().unwrap().port()).await, "timeout");
     }
 
     #[tokio::test]

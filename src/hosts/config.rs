@@ -105,6 +105,11 @@ impl AgentConfig {
         files::read_json(&dir.join(AGENT_FILE), SCHEMA)
     }
 
+    /// The text of its file.
+    pub(super) fn text(&self) -> Result<Vec<u8>, FileError> {
+        files::json_text(Path::new(AGENT_FILE), SCHEMA, self)
+    }
+
     /// Writes it to the host's directory, durably.
     pub fn store(&self, dir: &Path) -> Result<(), FileError> {
         files::write_json(&dir.join(AGENT_FILE), SCHEMA, self)

@@ -51,12 +51,17 @@ fn is_child(dir: &Path, path: &Path) -> bool {
         return false;
     };
     let mut parts = inside.components();
-    matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None))
+    matches!((parts.next(), parts.next()), (Some(Component::Normal(name)), None) if !is_hidden(name))
 }
 
 /// Whether nothing is in it but a lock, which whoever looks for a process there may leave behind.
 fn is_vacant(dir: &Path) -> bool {
     fs::read_dir(dir).is_ok_and(|mut entries| entries.all(|e| e.is_ok_and(|e| e.file_name() == OsStr::new(LOCK_FILE))))
+}
+
+/// A data directory's name never begins with a dot: what is ours beside them does.
+fn is_hidden(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b".")
 }
 
 fn is_segment_of(dir: &Path, config: &AgentConfig) -> bool {
@@ -67,7 +72,7 @@ fn sub_dirs(dir: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(dir) else {
         return Vec::new();
     };
-    let is_dir = |e: &fs::DirEntry| e.file_type().is_ok_and(|t| t.is_dir());
+    let is_dir = |e: &fs::DirEntry| e.file_type().is_ok_and(|t| t.is_dir()) && !is_hidden(&e.file_name());
     let mut dirs: Vec<PathBuf> = entries.filter_map(Result::ok).filter(is_dir).map(|e| e.path()).collect();
     dirs.sort();
     dirs

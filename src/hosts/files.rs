@@ -75,7 +75,7 @@ pub fn read_json<T: DeserializeOwned>(path: &Path, expected: u64) -> Result<T, F
 }
 
 /// The text of a file that is not longer than any of ours.
-fn read_text(path: &Path) -> Result<String, FileError> {
+pub(super) fn read_text(path: &Path) -> Result<String, FileError> {
     let damaged = |message: String| FileError::Damaged { path: path.into(), message };
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(|e| FileError::io(path, e))?;
@@ -88,10 +88,15 @@ fn read_text(path: &Path) -> Result<String, FileError> {
 
 /// Writes a JSON file of this schema, durably.
 pub fn write_json<T: Serialize>(path: &Path, schema: u64, value: &T) -> Result<(), FileError> {
+    write_durably(path, &json_text(path, schema, value)?).map_err(|e| FileError::io(path, e))
+}
+
+/// What is written to a JSON file of this schema.
+pub(super) fn json_text<T: Serialize>(path: &Path, schema: u64, value: &T) -> Result<Vec<u8>, FileError> {
     let mut text = serde_json::to_vec_pretty(&Versioned { schema, value })
         .map_err(|e| FileError::Damaged { path: path.into(), message: e.to_string() })?;
     text.push(b'\n');
-    write_durably(path, &text).map_err(|e| FileError::io(path, e))
+    Ok(text)
 }
 
 /// Replaces a file so that after a crash it is whole: the old one, or the new one.

@@ -112,12 +112,15 @@ pub enum HostFailure {
     /// The path is not a data directory of this host.
     #[error("{path} is not a data directory of this host ({why})")]
     NotMine { path: PathBuf, why: String },
+    /// A drill has the host dead.
+    #[error("stopped by a drill")]
+    Stopped,
     /// The system refused.
     #[error("{doing} {path}: {why}")]
     Io { doing: String, path: PathBuf, why: String },
 }
 
-/// A message to the agent.
+/// A message to the agent, or over SSH; `Drill` and `Leave` are only sent over SSH.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum HostRequest {
@@ -130,6 +133,8 @@ pub enum HostRequest {
     RemoveDir { datadir: PathBuf },
     RemoveIdentity { datadir: PathBuf },
     NameCopy { datadir: PathBuf, sibling: PathBuf },
+    Drill { stopped: bool },
+    Leave,
     WriteSegmentConfig { config: SegmentConfig },
     Stop { kill_segments: bool },
 }

@@ -2,12 +2,13 @@
 //!
 //! They touch data directories of this host and nothing else: [`super::dirs`] says which those are.
 
-use super::config::{AgentConfig, IDENTITY_FILE, NEW_COPY_SUFFIX, SegmentConfig};
+use super::config::{AGENT_FILE, AgentConfig, IDENTITY_FILE, NEW_COPY_SUFFIX, STOPPED_FILE, SegmentConfig};
 use super::dirs;
 use super::files::{self, FileError};
 use super::host::{HostFailure, HostReply, HostRequest, Pong, Running};
 use super::launch::{Launch, LaunchError};
 use super::lock::{DirLock, FenceError, Fenced, LockError, fence, holder};
+use super::ssh;
 use super::stray::end_strays;
 use std::fs;
 use std::io;
@@ -46,6 +47,8 @@ impl Workplace {
             HostRequest::NameCopy { datadir, sibling } => done(self.name_copy(&datadir, &sibling)),
             HostRequest::WriteSegmentConfig { config } => done(self.write_config(&config)),
             HostRequest::Stop { kill_segments: false } => Ok(HostReply::Stopping { killed: 0 }),
+            HostRequest::Drill { stopped } => Ok(self.drill(stopped)),
+            HostRequest::Leave => done(self.leave()),
             HostRequest::Stop { kill_segments: true } => self.kill_all().map(|killed| HostReply::Stopping { killed }),
         };
         result.unwrap_or_else(|failure| HostReply::Failed { failure })
@@ -127,6 +130,36 @@ impl Workplace {
             }
         }
         failure.map_or(Ok(killed), Err)
+    }
+
+    /// The mark stands before anything is killed, and goes before anything is started: nobody starts a segment
+    /// in between.
+    pub fn drill(&self, stopped: bool) -> HostReply {
+        let mark = self.dir.join(STOPPED_FILE);
+        let io = |e: io::Error| io_failure("mark", &mark, &e);
+        let marked = match stopped {
+            true => files::write_durably(&mark, b"by fault::stop_host\n").map_err(io),
+            false => or_gone(fs::remove_file(&mark)).map_err(io),
+        };
+        let killed = marked.and_then(|()| if stopped { self.kill_all() } else { Ok(0) });
+        killed.map_or_else(|failure| HostReply::Failed { failure }, |killed| HostReply::Stopping { killed })
+    }
+
+    /// What makes it a host of the cluster goes last: an interrupted removal can be asked for again.
+    fn leave(&self) -> Result<(), HostFailure> {
+        self.kill_all()?;
+        for datadir in self.datadirs() {
+            self.remove_dir(&datadir)?;
+        }
+        let own = ssh::own_dir(&self.dir);
+        or_gone(fs::remove_dir_all(&own)).map_err(|e| io_failure("remove", &own, &e))?;
+        for name in [STOPPED_FILE, AGENT_FILE] {
+            let file = self.dir.join(name);
+            or_gone(fs::remove_file(&file)).map_err(|e| io_failure("remove", &file, &e))?;
+        }
+        // What is not ours keeps the directory.
+        let _ = fs::remove_dir(&self.dir);
+        Ok(())
     }
 
     fn make_dir(&self, datadir: &Path) -> Result<(), HostFailure> {
@@ -218,6 +251,13 @@ fn free_bytes(path: &Path) -> Result<u64, HostFailure> {
     let there = path.ancestors().find(|p| p.exists()).unwrap_or(Path::new("/"));
     let stat = rustix::fs::statvfs(there).map_err(|e| io_failure("ask for free space at", there, &e.into()))?;
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+fn or_gone(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
 }
 
 fn running(datadir: &Path) -> HostFailure {

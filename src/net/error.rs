@@ -39,20 +39,43 @@ pub enum NetError {
     /// The bytes are not what the protocol says.
     #[error("bad frame: {0}")]
     BadFrame(String),
+    /// SSH: the host shows a key that it is not known by.
+    #[error(
+        "the host key of {to} is not known: {fingerprint} is not in {file}; compare it with the host's own, then \
+         add it (ssh-keyscan)"
+    )]
+    HostKeyUnknown { to: String, fingerprint: String, file: String },
+    /// SSH: the host shows another key than the one that it is known by.
+    #[error(
+        "the host key of {to} HAS CHANGED: it shows {fingerprint}, {file} has another one; it is another machine, \
+         or somebody is in between"
+    )]
+    HostKeyChanged { to: String, fingerprint: String, file: String },
+    /// SSH: nobody is let in.
+    #[error("{user} is not let in: tried {tried}")]
+    Login { user: String, tried: String },
+    /// SSH: the login works, and the program there does not.
+    #[error("segsh does not run there: {message}")]
+    NoProgram { message: String },
     /// The local system could not do it (no file descriptors, no entropy).
     #[error("{0}")]
     Local(String),
 }
 
 impl NetError {
-    /// The cause in the words that `ping` reports: `name`, `route`, `refused`, `timeout`, `login`.
+    /// The cause in the words that `ping` reports: `name`, `route`, `refused`, `timeout`, `login`, and over SSH
+    /// `host_key_unknown`, `host_key_changed` and `program`.
     pub fn cause(&self) -> &'static str {
         match self {
             NetError::Name { .. } => "name",
             NetError::Route { .. } | NetError::Local(_) => "route",
             NetError::Refused { .. } | NetError::Closed { .. } => "refused",
             NetError::Timeout { .. } => "timeout",
-            NetError::WrongKey
+            NetError::HostKeyUnknown { .. } => "host_key_unknown",
+            NetError::HostKeyChanged { .. } => "host_key_changed",
+            NetError::NoProgram { .. } => "program",
+            NetError::Login { .. }
+            | NetError::WrongKey
             | NetError::WrongVersion { .. }
             | NetError::WrongPeer { .. }
             | NetError::WrongPurpose { .. }
@@ -61,7 +84,7 @@ impl NetError {
     }
 
     /// Names a failed `connect` to `to`.
-    pub(super) fn of_connect(to: &str, error: &io::Error, within: Duration) -> NetError {
+    pub(crate) fn of_connect(to: &str, error: &io::Error, within: Duration) -> NetError {
         use io::ErrorKind as K;
         match error.kind() {
             K::ConnectionRefused => NetError::Refused { to: to.into() },

@@ -20,7 +20,7 @@ use super::identity::{Credentials, Identity, Peer, Purpose};
 use ring::rand::{SecureRandom, SystemRandom};
 
 /// The protocol's version: it changes with every change of what follows the handshake, too.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 const MAGIC: [u8; 8] = *b"\x89segsh\r\n";
 const PREFIX: usize = MAGIC.len() + 4;

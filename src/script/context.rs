@@ -40,7 +40,8 @@ pub struct Context {
     pub(super) cluster: Option<Arc<dyn Cluster>>,
     pub(super) ui: Rc<dyn Ui>,
     pub(super) renderer: Rc<dyn Renderer>,
-    pub(super) dry_run: bool,
+    /// Nothing is changed from here on; a prompt can switch it.
+    pub(super) dry_run: Cell<bool>,
     /// What a dry run has come to; it outlives a line, as the cluster's own state would.
     pub(super) rehearsal: Rehearsal,
     pub(super) ops: RefCell<Vec<OpRecord>>,

@@ -6,7 +6,9 @@ use super::catalog::{Entry, catalog, find};
 use super::modules::{procedure_docs, std_source};
 use super::near::is_it;
 use super::options::{Kind, OptionDoc};
+use super::parameters;
 use super::thrown::{Thrower, Thrown};
+use super::traps::TRAPS;
 use super::types::{MemberKind, Type, members};
 use crate::cluster::{PRECONDITIONS, RefusalCode};
 
@@ -21,7 +23,13 @@ pub fn overview() -> String {
     for (name, doc) in procedure_docs() {
         text.push_str(&item(&format!(" {name:<28} "), &doc));
     }
-    text.push_str("help(\"State\") lists a record's fields, help(\"no_space\") explains a refusal,\nhelp(\"5\") an exit code; help(\"copy\") finds what speaks of it.\n");
+    // What stands last is what a person sees.
+    text.push_str(
+        "help(\"State\") lists a record's fields, help(\"no_space\") explains a refusal,\n\
+         help(\"5\") an exit code; help(\"copy\") finds what speaks of it;\n\
+         help(\"traps\"): where the language surprises.\n\
+         begin with state(), why() and recover(): what changes anything asks first.\n",
+    );
     text
 }
 
@@ -45,6 +53,9 @@ pub fn about(subject: &str) -> Thrower<String> {
     }
     if let Some(text) = exit_code(subject) {
         return Ok(text);
+    }
+    if subject == "traps" {
+        return Ok(TRAPS.iter().map(|(name, answer)| item(&format!(" {name:<20} "), answer)).collect());
     }
     if let Some(text) = search(subject) {
         return Ok(text);
@@ -119,7 +130,7 @@ pub const EXIT_CODES: &[(i32, &str)] = &[
     (6, "unknown, timed out, or it cannot happen; look with state()"),
     (7, "no connection to the cluster, or only its last catalog was there"),
     (8, "locked by another administrator's operation"),
-    (9, "a check says no: verify(), segsh check, state --check"),
+    (9, "a check says no: verify(), segsh check, segsh test, state --check"),
     (130, "interrupted"),
 ];
 
@@ -205,9 +216,16 @@ pub const ERROR_CODES: &[(&str, &str)] = &[
     ("variable_exists", "a variable of that name is there already. Exit 1."),
     ("variable_not_found", "no variable is visible under that name. Exit 1."),
     ("usage", "the command line is wrong. Exit 2."),
+    (
+        "utility_failed",
+        "a utility of Greenplum was not carried out; `exit` is its own exit code: 1 part of it is not done, 2, or 4 declined.",
+    ),
     ("in_hook", "a hook looks at a plan or an outcome; it changes nothing itself. Exit 1."),
     ("unknown_operation", "there is no operation of that number; operations() lists them. Exit 1."),
     ("unreadable", "a script can't be read. Exit 2 of `segsh check`, else 1."),
+    ("assertion", "assert() or assert_equal() found something else than it demands. Exit 1."),
+    ("not_a_module", "a warning of segsh check: a file that begins with //! has statements outside of functions."),
+    ("not_a_test", "segsh test: a function is named test_… and can't be run as one. Exit 9."),
 ];
 
 fn function(entry: &Entry) -> String {
@@ -219,6 +237,10 @@ fn function(entry: &Entry) -> String {
         text.push_str(&format!("{name}({}) -> {}\n", shown.join(", "), Type::of(entry.returns)));
     }
     text.push_str(&item(" ", entry.doc));
+    text.push_str(&item(" ", &format!("It {}.", entry.says())));
+    for (parameter, doc) in parameters::of(entry) {
+        text.push_str(&item(&format!("  {parameter:<10} "), doc));
+    }
     if !entry.options.is_empty() {
         text.push_str(" options:\n");
         for option in entry.options {

@@ -34,6 +34,7 @@ pub fn state_json(state: &State) -> Value {
         "down": dbids(state.down()),
         "single_copy": state.single_copy().iter().map(|c| c.0).collect::<Vec<_>>(),
         "double_fault": state.double_fault().iter().map(|c| c.0).collect::<Vec<_>>(),
+        "lost": state.lost().iter().map(|c| c.0).collect::<Vec<_>>(),
         "unbalanced": dbids(state.unbalanced()),
         "rows": state.rows().map(row_json).collect::<Vec<_>>(),
         "recoveries": state.recoveries.iter().map(recovery_json).collect::<Vec<_>>(),
@@ -92,7 +93,7 @@ pub fn segment_json(segment: &Segment) -> Value {
         "age_ms": segment.alive.age_ms, "down": segment.is_down(),
         "preferred": segment.is_preferred(), "free_bytes": segment.free_bytes,
         "data_bytes": segment.data_bytes, "down_since_ms": segment.down_since_ms,
-        "damaged_pages": segment.damaged_pages,
+        "damaged_pages": segment.damaged_pages, "release": segment.release,
     });
     if let (Value::Object(value), Value::Object(more)) = (&mut value, more) {
         value.extend(more);
@@ -110,7 +111,7 @@ pub fn content_json(state: &State, c: &ContentState) -> Value {
         "to_copy_blocks": c.to_copy_blocks,
         "incremental_impossible": c.incremental_impossible,
         "source_damaged": c.source_damaged,
-        "progress": c.progress, "copy_rate_bytes": c.copy_rate_bytes, "operation": c.operation,
+        "progress": c.progress, "full_copy": c.full_copy, "copy_rate_bytes": c.copy_rate_bytes, "operation": c.operation,
         "single_copy_since_ms": c.single_copy_since_ms,
         "last_event": c.last_event, "quarantine": c.quarantine,
     })
@@ -166,6 +167,8 @@ pub fn outcome_json(outcome: &Outcome) -> Value {
         "segments": outcome.segments.iter().map(segment_outcome_json).collect::<Vec<_>>(),
         "refusals": outcome.refusals.iter().map(refusal_json).collect::<Vec<_>>(),
         "elapsed_ms": outcome.elapsed_ms, "message": outcome.message, "next": outcome.next,
+        // A dry run's; the script's record fills it in.
+        "plan": null,
     })
 }
 

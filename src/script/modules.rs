@@ -14,26 +14,66 @@ use thiserror::Error;
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 
 macro_rules! std_modules {
-    ($($name:literal),*) => {
-        /// The modules that are built in, by name.
-        const STD: &[(&str, &str)] =
-            &[$(($name, include_str!(concat!("../../stdlib/", $name, ".rhai")))),*];
+    ($($name:literal),* $(,)?) => {
+        &[$(($name, include_str!(concat!("../../stdlib/", $name, ".rhai")))),*]
     };
 }
-std_modules!("recover_with_mirroring", "return_to_preferred_roles", "recover_double_fault", "recreate_from_backup");
+
+/// The documented procedures, by name: each has `plan(options)` and `run(options)`.
+const PROCEDURES: &[(&str, &str)] = std_modules![
+    "recover_with_mirroring",
+    "return_to_preferred_roles",
+    "recover_double_fault",
+    "recover_without_mirroring",
+    "recovery_process",
+    "recreate_from_backup",
+];
+
+/// What the procedures share, and what a site's own scripts may import too.
+const HELPERS: &[(&str, &str)] = std_modules!["steps"];
 
 /// The text of a built-in module.
 pub fn std_source(name: &str) -> Option<&'static str> {
-    STD.iter().find(|(n, _)| *n == name).map(|(_, text)| *text)
+    PROCEDURES.iter().chain(HELPERS).find(|(n, _)| *n == name).map(|(_, text)| *text)
 }
 
 /// Every procedure: its name, and the first line of its own documentation.
 pub fn procedure_docs() -> Vec<(String, String)> {
-    let first_line = |text: &str| {
-        let line = text.lines().find_map(|l| l.strip_prefix("//!"));
-        line.unwrap_or_default().trim().to_string()
-    };
-    STD.iter().map(|(name, text)| ((*name).to_string(), first_line(text))).collect()
+    docs_of(PROCEDURES)
+}
+
+/// The same of everything that can be imported as `std/…`.
+pub fn std_docs() -> Vec<(String, String)> {
+    [docs_of(PROCEDURES), docs_of(HELPERS)].concat()
+}
+
+fn docs_of(modules: &[(&str, &str)]) -> Vec<(String, String)> {
+    modules.iter().map(|(name, text)| ((*name).to_string(), first_line(text))).collect()
+}
+
+fn first_line(text: &str) -> String {
+    let line = text.lines().find_map(|l| l.strip_prefix("//!"));
+    line.unwrap_or_default().trim().to_string()
+}
+
+/// Whatever is imported under this prefix is a procedure, built in or of the site.
+const PROCEDURE: &str = "procedure/";
+/// What a module must have to be a procedure, each with one parameter: its options.
+const PROCEDURE_FUNCTIONS: [&str; 2] = ["plan", "run"];
+
+/// A procedure that can be run by its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Procedure {
+    pub name: String,
+    /// The first line of its own documentation.
+    pub doc: String,
+    /// The file it is read from; empty when it is built in.
+    pub file: String,
+}
+
+/// The text that imports a procedure as `the_procedure`.
+pub fn import_of_procedure(name: &str) -> String {
+    format!("import {:?} as the_procedure; ", format!("{PROCEDURE}{name}"))
 }
 
 /// Why a module can't be used.
@@ -99,20 +139,63 @@ impl Resolver {
                 .map(|text| (name.to_string(), text.to_string()))
                 .ok_or_else(|| not_found("the built-in modules".into()));
         }
+        if let Some(procedure) = name.strip_prefix(PROCEDURE) {
+            return match std_source(procedure) {
+                Some(text) => Ok((format!("std/{procedure}"), text.to_string())),
+                None => self.file_of(procedure, &self.site_folders()),
+            };
+        }
+        let folders: Vec<PathBuf> = self.paths.borrow().folders().cloned().collect();
+        self.file_of(name, &folders)
+    }
+
+    /// The folders of the site and the machine: a procedure is the same whichever script asks for it.
+    fn site_folders(&self) -> Vec<PathBuf> {
+        let paths = self.paths.borrow();
+        [&paths.site, &paths.system].into_iter().flatten().cloned().collect()
+    }
+
+    /// The first file of this name in the folders, with its text.
+    fn file_of(&self, name: &str, folders: &[PathBuf]) -> Result<(String, String), ModuleError> {
         let relative = Path::new(name);
         let inside = |c: Component| matches!(c, Component::Normal(_));
         if name.is_empty() || !relative.components().all(inside) {
             return Err(ModuleError::Outside(name.to_string()));
         }
-        let paths = self.paths.borrow();
-        for folder in paths.folders() {
+        for folder in folders {
             let file = folder.join(format!("{name}.rhai"));
             if file.is_file() {
                 return read_trusted(folder, &file).map(|text| (file.display().to_string(), text));
             }
         }
-        let looked: Vec<String> = paths.folders().map(|f| f.display().to_string()).collect();
-        Err(not_found(format!("std/ {}", looked.join(" "))))
+        let looked: Vec<String> = folders.iter().map(|f| f.display().to_string()).collect();
+        Err(ModuleError::NotFound { name: name.to_string(), looked: format!("std/ {}", looked.join(" ")) })
+    }
+
+    /// Every procedure: the built-in ones, then the site's and the machine's modules with a `plan` and a `run`. A file that
+    /// can't be trusted or read is none; running it by its name says why.
+    pub fn procedures(&self) -> Vec<Procedure> {
+        let mut found: Vec<Procedure> =
+            procedure_docs().into_iter().map(|(name, doc)| Procedure { name, doc, file: String::new() }).collect();
+        for folder in self.site_folders() {
+            let mut files: Vec<PathBuf> =
+                std::fs::read_dir(&folder).into_iter().flatten().flatten().map(|e| e.path()).collect();
+            files.sort();
+            for file in files.iter().filter(|f| f.extension().is_some_and(|e| e == "rhai")) {
+                let Some(name) = file.file_stem().and_then(|s| s.to_str()) else { continue };
+                let Ok(text) = read_trusted(&folder, file) else { continue };
+                if is_procedure(&text) && !found.iter().any(|p| p.name == name) {
+                    let file = file.display().to_string();
+                    found.push(Procedure { name: name.to_string(), doc: first_line(&text), file });
+                }
+            }
+        }
+        found
+    }
+
+    /// Whether the site or the machine has a module of this name, fit for use or not.
+    pub fn has_site_module(&self, name: &str) -> bool {
+        !matches!(self.file_of(name, &self.site_folders()), Err(ModuleError::NotFound { .. } | ModuleError::Outside(_)))
     }
 
     /// Compiles a module's text and checks that it holds functions only.
@@ -131,8 +214,18 @@ impl Resolver {
     }
 }
 
+/// A text that compiles, with a public function of one parameter for each of [`PROCEDURE_FUNCTIONS`].
+fn is_procedure(text: &str) -> bool {
+    super::check::tree(text).is_some_and(|ast| {
+        let has = |name: &str| {
+            ast.iter_functions().any(|f| f.name == name && f.params.len() == 1 && f.access == rhai::FnAccess::Public)
+        };
+        PROCEDURE_FUNCTIONS.into_iter().all(has) && ast.statements().iter().all(is_harmless)
+    })
+}
+
 /// Modules may import modules and name constants for others; nothing that acts.
-fn is_harmless(statement: &Stmt) -> bool {
+pub(super) fn is_harmless(statement: &Stmt) -> bool {
     matches!(statement, Stmt::Import(..) | Stmt::Export(..) | Stmt::Noop(..))
 }
 

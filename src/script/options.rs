@@ -187,13 +187,11 @@ fn not_a_map(function: &str, table: &[OptionDoc], argument: &Dynamic) -> Thrown 
             spellings.push(format!("{function}(#{{ dbids: {argument} }})"));
         }
         let both = spellings.join(" or ");
-        return Thrown::script("bare_number", format!("{function}({argument}): content or dbid? Write {both}"))
-            .next(both);
+        return Thrown::script("bare_number", format!("{function}({argument}): content or dbid?")).next(both);
     }
     if argument.is_string() && has(Kind::Hosts) {
         let spelling = format!("{function}(#{{ hosts: \"{argument}\" }})");
-        return Thrown::script("not_options", format!("{function}() takes its targets by name; write {spelling}"))
-            .next(spelling);
+        return Thrown::script("not_options", format!("{function}() takes its targets by name")).next(spelling);
     }
     Thrown::script("not_options", format!("{function}() takes options as a map, not {}", argument.type_name()))
         .next(format!("help(\"{function}\")"))

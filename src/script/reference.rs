@@ -4,6 +4,8 @@ use super::api;
 use super::catalog::{Entry, catalog};
 use super::help::{ERROR_CODES, EXIT_CODES};
 use super::options::OptionDoc;
+use super::parameters;
+use super::traps::TRAPS;
 use super::types::{MemberKind, Type, members};
 use crate::cluster::{PRECONDITIONS, RefusalCode};
 use std::collections::BTreeSet;
@@ -38,6 +40,10 @@ pub fn reference() -> String {
     for (code, explain) in ERROR_CODES {
         text.push_str(&format!("| `{code}` | {} |\n", cell(explain)));
     }
+    text.push_str("\n## Where the language surprises\n\n| trap | what a script meets |\n|---|---|\n");
+    for (name, answer) in TRAPS {
+        text.push_str(&format!("| {} | {} |\n", name.replace('_', " "), cell(answer)));
+    }
     text.push_str("\n## Exit codes\n\n| code | meaning |\n|---|---|\n");
     for (code, means) in EXIT_CODES {
         text.push_str(&format!("| {code} | {} |\n", cell(means)));
@@ -50,8 +56,10 @@ fn function(entry: &Entry) -> String {
     let form = |form: &&[&str]| format!("`{name}({}) -> {}`", form.join(", "), Type::of(entry.returns));
     let forms: Vec<String> = entry.forms.iter().map(form).collect();
     let mut text = format!("\n### {name}\n\n{}\n\n{}", forms.join(", "), entry.doc);
-    if entry.changes {
-        text.push_str(" It changes the cluster.");
+    text.push_str(&format!(" It {}.", entry.says()));
+    let parameters: Vec<String> = parameters::of(entry).iter().map(|(name, doc)| format!("`{name}`: {doc}")).collect();
+    if !parameters.is_empty() {
+        text.push_str(&format!(" Parameters: {}.", parameters.join("; ")));
     }
     let names: Vec<String> = entry.options.iter().map(|o| format!("`{}`", o.name)).collect();
     if !names.is_empty() {

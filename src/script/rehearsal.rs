@@ -27,6 +27,12 @@ impl Rehearsal {
     pub(super) fn so_far(&self) -> Rehearsed {
         self.seen.borrow().clone()
     }
+
+    /// What was rehearsed is over.
+    pub(super) fn forget(&self) {
+        self.shadow.take();
+        self.seen.take();
+    }
 }
 
 impl Context {
@@ -63,11 +69,11 @@ impl Context {
 
     /// In a dry run a change that has no plan is only named; true says that it must not be made.
     pub(super) fn only_names(&self, call: impl FnOnce() -> String) -> bool {
-        if self.dry_run {
+        if self.dry_run.get() {
             let call = call();
             self.ui.note(&format!("would do: {call}"));
             self.rehearsal.seen.borrow_mut().others.push(call);
         }
-        self.dry_run
+        self.dry_run.get()
     }
 }

@@ -8,6 +8,7 @@ use super::entries::Entries;
 pub(super) use super::entries::PROMPT;
 use super::error::{ErrorKind, ScriptError};
 use super::json;
+use super::library;
 use super::modules::{ModulePaths, Resolver};
 use super::rehearsal::{Rehearsal, Rehearsed};
 use super::scan;
@@ -78,9 +79,9 @@ impl ScriptValue {
 
 /// One engine with the API, and what lives from line to line.
 pub struct Session {
-    engine: Engine,
+    pub(super) engine: Engine,
     context: Rc<Context>,
-    resolver: Resolver,
+    pub(super) resolver: Resolver,
     scope: Scope<'static>,
     /// Functions defined at the prompt.
     functions: AST,
@@ -97,7 +98,7 @@ impl Session {
             cluster: config.cluster,
             ui: config.ui,
             renderer: config.renderer,
-            dry_run: config.dry_run,
+            dry_run: Cell::new(config.dry_run),
             rehearsal: Rehearsal::default(),
             ops: RefCell::default(),
             grants: RefCell::default(),
@@ -139,6 +140,12 @@ impl Session {
         self.run_source(&name, &text)
     }
 
+    /// Whether calls are only rehearsed from now on. A rehearsal begins and ends with the cluster as it is.
+    pub fn set_dry_run(&mut self, on: bool) {
+        self.context.dry_run.set(on);
+        self.context.rehearsal.forget();
+    }
+
     /// What `args()` returns from now on.
     pub fn set_args(&mut self, args: &[String]) {
         self.context.arguments.replace(args.to_vec());
@@ -153,19 +160,38 @@ impl Session {
         let mut ast = self.compiled(name, &text, &Scope::new())?;
         ast.set_source(name);
         let mut scope = Scope::new();
-        self.evaluated(name, |engine| engine.eval_ast_with_scope(&mut scope, &ast))
+        let value = self.evaluated(name, |engine| engine.eval_ast_with_scope(&mut scope, &ast))?;
+        if library::is_functions_only(&ast) {
+            self.context.ui.note(&format!("{name} holds functions only, so nothing was run: import it, or segsh test"));
+        }
+        Ok(value)
     }
 
     /// Runs `run(options)` of a procedure: `segsh run NAME`.
     pub fn run_procedure(&mut self, name: &str, options: Map) -> Result<ScriptValue, Box<ScriptError>> {
-        let text =
-            super::api::procedures::call_text(name).map_err(|thrown| ScriptError::new(ErrorKind::Api, thrown))?;
+        let text = super::api::procedures::call_text(&self.context, name)
+            .map_err(|thrown| ScriptError::new(ErrorKind::Api, thrown))?;
         self.begin(name, &text);
         let mut scope = Scope::new();
         scope.push_constant("options", options);
         let mut ast = self.compiled(name, &text, &scope)?;
         ast.set_source(name);
         self.evaluated(name, |engine| engine.eval_ast_with_scope(&mut scope, &ast))
+    }
+
+    /// Runs a test function of a library: `segsh test`. It is called as an importing script would call it, so the module's own
+    /// statements are not run again with it.
+    pub fn run_test(&mut self, module: &str, function: &str) -> Result<ScriptValue, Box<ScriptError>> {
+        let text = format!("import {module:?} as the_library; the_library::{function}()");
+        self.begin(library::CALLER, &text);
+        let mut scope = Scope::new();
+        let mut ast = self.compiled(library::CALLER, &text, &scope)?;
+        ast.set_source(library::CALLER);
+        let result = self.evaluated(library::CALLER, |engine| engine.eval_ast_with_scope(&mut scope, &ast));
+        result.map_err(|mut error| {
+            library::without_caller(&mut error);
+            error
+        })
     }
 
     /// Runs a line at the prompt: variables, functions and imports stay for the next.
@@ -270,7 +296,7 @@ impl Session {
     ) -> Result<ScriptValue, Box<ScriptError>> {
         let result = catch_unwind(AssertUnwindSafe(|| run(&self.engine)));
         let ops = self.context.ops.borrow().clone();
-        let rehearsed = self.context.dry_run.then(|| self.context.rehearsal.so_far());
+        let rehearsed = self.context.dry_run.get().then(|| self.context.rehearsal.so_far());
         // The flags come first: an end inside a closure looks like an error, or like no end at all.
         if let Some(code) = self.context.exit.get() {
             let value = Dynamic::UNIT;
@@ -311,7 +337,8 @@ impl Session {
 
     /// The value as a person reads it; `None` for unit, which is silent.
     pub fn render(&self, value: &Dynamic) -> Option<String> {
-        if value.is_unit() {
+        // A utility has said its lines already.
+        if value.is_unit() || value.is::<super::api::gp::UtilityRecord>() {
             return None;
         }
         if let Ok(text) = value.clone().into_string() {

@@ -2,6 +2,8 @@
 //!
 //! The shell implements it for a terminal and for batch; tests implement it for themselves.
 
+use std::path::PathBuf;
+
 use crate::cluster::{Observer, Outcome, Plan, PlanDamage, Refusal, Rows, Segment, State, Why};
 
 /// How much damage a call can do, and so how it is confirmed.
@@ -50,6 +52,27 @@ pub enum Answer {
     Interrupted,
 }
 
+/// Who runs a utility and where, as its lines say, and where they are kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Seat {
+    pub host: String,
+    pub user: String,
+    /// Seconds that local time is ahead of UTC.
+    pub utc_offset_s: i64,
+    /// The log's directory when none is named; `None` keeps no log.
+    pub log_dir: Option<PathBuf>,
+}
+
+/// What came of a question that takes a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    Line(String),
+    /// Nobody is there who could answer.
+    CannotAsk,
+    /// Ctrl-C at the question.
+    Interrupted,
+}
+
 pub trait Ui {
     /// Shows the plan (stderr in batch) and asks, in proportion to the damage.
     fn confirm(&self, plan: &Plan, damage: &Damage) -> Answer;
@@ -81,6 +104,15 @@ pub trait Ui {
     /// `debug(...)` of a script and what a dry run shows: for a person, never data.
     fn note(&self, text: &str) {
         tracing::info!(target: "script", "{text}");
+    }
+    /// Who is in front.
+    fn seat(&self) -> Seat {
+        Seat::default()
+    }
+    /// Asks a utility's own question, in its own words.
+    fn ask_line(&self, prompt: &str) -> Reply {
+        tracing::debug!(prompt, "nobody can be asked");
+        Reply::CannotAsk
     }
     /// True once Ctrl-C (or TERM) asked the running script to end; sticky.
     fn interrupted(&self) -> bool;

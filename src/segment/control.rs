@@ -4,7 +4,7 @@
 //! answered at once: what came of it is pushed, and the order comes again with the next probe.
 
 use super::process::Segment;
-use crate::core::report::{FromSegment, Order, ToSegment};
+use crate::core::report::{FromSegment, Order, Report, ToSegment};
 use crate::engine::Then;
 use crate::net::{FrameReceiver, FrameSender, Framed, NetError, Stream};
 use std::sync::Arc;
@@ -34,10 +34,7 @@ async fn read(
     loop {
         match receiver.recv::<ToSegment>().await? {
             ToSegment::Probe { seq, order } => {
-                if let Some(order) = order {
-                    segment.hear(order);
-                }
-                let report = Box::new(segment.report().await);
+                let report = Box::new(answer_to(segment, order).await);
                 // A full outbox is a coordinator that does not read: it will ask again.
                 let _ = out.try_send(FromSegment::Report { seq: Some(seq), report });
             }
@@ -52,7 +49,30 @@ async fn read(
             ToSegment::Verify { op, rate_bytes, .. } => segment.engine().verify(op, rate_bytes),
             ToSegment::EndVerify { op, .. } => segment.engine().end_verify(op),
             ToSegment::Judge { .. } => segment.judge(),
+            ToSegment::Hold { seq, stage } => {
+                let answer = match segment.hold(stage) {
+                    Ok(()) => FromSegment::Held { seq },
+                    Err(error) => FromSegment::Failed { seq, message: error.to_string() },
+                };
+                let _ = out.try_send(answer);
+            }
         }
+    }
+}
+
+/// Hears the order that a probe brings, and reports. While a drill holds a claim back, who asked before it
+/// was made is told what was so then; who asks after it is told the truth, and with that it is out.
+async fn answer_to(segment: &Arc<Segment>, order: Option<Order>) -> Report {
+    let early = if segment.holds_claim() { Some(segment.report().await) } else { None };
+    if early.as_ref().is_some_and(Report::is_held_back) {
+        segment.release();
+    }
+    if let Some(order) = order {
+        segment.hear(order);
+    }
+    match early {
+        Some(report) => report,
+        None => segment.report().await,
     }
 }
 
@@ -67,7 +87,13 @@ async fn write(
         let message = tokio::select! {
             message = outbox.recv() => match message { Some(message) => message, None => return },
             changed = changes.changed() => match changed {
-                Ok(()) => FromSegment::Report { seq: None, report: Box::new(segment.report().await) },
+                Ok(()) => {
+                    let report = Box::new(segment.report().await);
+                    if report.is_held_back() {
+                        continue;
+                    }
+                    FromSegment::Report { seq: None, report }
+                }
                 Err(_) => return,
             },
         };

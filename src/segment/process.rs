@@ -6,7 +6,7 @@
 use super::control::{self, Orders};
 use super::database::Database;
 use super::identity::{self, Owner};
-use crate::core::report::{FromSegment, Order, PeerAddress, Phase, Report, StopMode};
+use crate::core::report::{FromSegment, Order, PeerAddress, Phase, Report, Stage, StopMode};
 use crate::engine::storage::StorageError;
 use crate::engine::{Connector, Engine, EngineError, RecordError};
 use crate::hosts::{self, DirLock, LockError, SegmentConfig};
@@ -14,8 +14,8 @@ use crate::net::{self, ClusterKey, Credentials, Endpoint, Identity, KeyError, Ne
 use std::io;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -71,6 +71,8 @@ pub struct Segment {
     database: Database,
     /// Its data is being judged.
     judging: AtomicBool,
+    /// What a drill asked for last: looked at without the engine's lock, which a hung disk may keep.
+    asked_to_hold: Mutex<Option<Stage>>,
 }
 
 /// Opens links to mirrors, by the cluster's handshake.
@@ -107,8 +109,16 @@ pub fn run(datadir: &Path) -> Result<(), SegmentError> {
     check_identity(&config, &engine.report())?;
     let (orders, heard) = Orders::channel();
     let database = Database::closed(config.content, engine.clone());
-    let segment =
-        Arc::new(Segment { config, credentials, engine, orders, changes, database, judging: AtomicBool::new(false) });
+    let segment = Arc::new(Segment {
+        config,
+        credentials,
+        engine,
+        orders,
+        changes,
+        database,
+        judging: AtomicBool::new(false),
+        asked_to_hold: Mutex::default(),
+    });
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -168,6 +178,31 @@ impl Segment {
             tracing::error!(%error, "no thread to judge the data; it is asked for again");
             self.judging.store(false, Ordering::SeqCst);
         }
+    }
+
+    /// A drill's hold, or with `None` its end.
+    pub fn hold(&self, stage: Option<Stage>) -> Result<(), EngineError> {
+        self.engine.hold_recovery(stage)?;
+        *self.asked_to_hold() = stage;
+        Ok(())
+    }
+
+    /// What a drill holds, if anything, is held no longer.
+    pub fn release(&self) {
+        if self.asked_to_hold().take().is_some()
+            && let Err(error) = self.engine.hold_recovery(None)
+        {
+            tracing::debug!(%error, "nothing is held here");
+        }
+    }
+
+    /// Whether a drill wants a claim to be held back.
+    pub fn holds_claim(&self) -> bool {
+        *self.asked_to_hold() == Some(Stage::Claimed)
+    }
+
+    fn asked_to_hold(&self) -> MutexGuard<'_, Option<Stage>> {
+        self.asked_to_hold.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Opens SQLite on the files this process may now write, and takes sessions.
@@ -251,6 +286,8 @@ impl Segment {
     /// Rebalance: quiet, synced on both sides, gone. A primary whose mirror was lost meanwhile goes
     /// on instead: it holds the only copy.
     pub async fn drain(self: Arc<Segment>, seq: u64, out: mpsc::Sender<FromSegment>) {
+        // What is held keeps commits from ending.
+        self.release();
         let answer = match self.clone().quiet().await {
             Ok(Phase::InSync) => FromSegment::Drained { seq },
             Ok(phase) => {
@@ -270,6 +307,7 @@ impl Segment {
 
     /// A planned stop of the process.
     pub async fn stop(self: Arc<Segment>, seq: u64, mode: StopMode, out: mpsc::Sender<FromSegment>) {
+        self.release();
         if mode == StopMode::Smart {
             self.database.wait_for_sessions().await;
         }

@@ -6,6 +6,7 @@
 use super::commands::{self, Command};
 use super::render::layout::Para;
 use super::render::{Paint, Style};
+use crate::gp::Utility;
 use crate::script::{self, Entry as Function, Kind};
 
 /// What a line asks for.
@@ -46,13 +47,6 @@ const SQL: [&str; 11] =
 
 /// The utilities of the Greenplum family, and what does their work here.
 const UTILITIES: &[(&str, &str)] = &[
-    ("gpstate", "state()"),
-    ("gprecoverseg -F", "full_recover(#{ dbids: [N] })"),
-    ("gprecoverseg -r", "rebalance()"),
-    ("gprecoverseg", "recover()"),
-    ("gpstop -r", "restart()"),
-    ("gpstop", "segsh stop DIR, at the system's own prompt"),
-    ("gpstart", "segsh start DIR, at the system's own prompt"),
     ("gpinitsystem", "segsh init DIR, at the system's own prompt"),
     ("gpconfig", "setting(\"NAME\", \"VALUE\")"),
     ("gpfts", "probe()"),
@@ -111,6 +105,9 @@ pub fn entry(line: &str, is_own: &dyn Fn(&str) -> bool) -> Entry {
         "quit" | "exit" | "quit()" | "exit()" | "bye" if rest.is_empty() => return Entry::Leave,
         _ => {}
     }
+    if let Some(call) = utility_line(first, rest) {
+        return Entry::Evaluate(call);
+    }
     let other = match rest {
         "" => bare_name(word),
         _ => statement(first, rest, word),
@@ -150,10 +147,10 @@ fn backslash(word: &str) -> Entry {
 fn bare_name(word: &str) -> Option<Entry> {
     // What people look for under this name is what `state()` shows.
     let word = if word == "status" { "state" } else { word };
-    let function = script::catalog().iter().find(|e| e.method_of.is_empty() && e.full_name() == word)?;
+    let function = script::catalog().iter().find(|e| e.method_of.is_empty() && e.is_typed(word))?;
     let without_arguments = function.forms.iter().any(|form| form.is_empty());
     let plan = format!("plan_{word}");
-    Some(match (function.changes, without_arguments) {
+    Some(match (function.changes_with(0), without_arguments) {
         (false, true) => Entry::Evaluate(format!("{word}()")),
         (true, true) if script::find(&plan).is_some() => {
             Entry::Explain { verb: function.name, plan: format!("{plan}()") }
@@ -183,7 +180,7 @@ fn statement(first: &str, rest: &str, word: &str) -> Option<Entry> {
     if rest.starts_with('-') && !rest.starts_with("--") || rest.starts_with(['*', '[']) {
         return None;
     }
-    let function = script::catalog().iter().find(|e| e.method_of.is_empty() && e.full_name() == first)?;
+    let function = script::catalog().iter().find(|e| e.method_of.is_empty() && e.is_typed(first))?;
     Some(Entry::Say(format!(
         "{first} is a function: its arguments stand in parentheses.\nnext: {}     more: help(\"{first}\")",
         call(function, rest)
@@ -206,22 +203,30 @@ fn call(function: &Function, rest: &str) -> String {
     }
 }
 
-/// `gpstate -e`: the longest spelling that fits what was typed.
-fn utility(word: &str) -> Option<Entry> {
-    let words: Vec<&str> = word.split_whitespace().collect();
-    let fits = |typed: &&(&str, &str)| {
-        let mut asked = typed.0.split_whitespace();
-        asked.next() == words.first().copied() && asked.all(|flag| words.contains(&flag))
+/// `gpstate -e` is typed as at the system's own prompt. A parenthesis or an operator behind the name is Rhai.
+fn utility_line(first: &str, rest: &str) -> Option<String> {
+    let utility = Utility::parse(first)?;
+    let mut behind = rest.chars();
+    let is_line = match (behind.next(), behind.next()) {
+        (None, _) => true,
+        (Some('-'), Some(c)) => !c.is_whitespace() && !c.is_ascii_digit(),
+        (Some(c), _) => c.is_alphanumeric() || c == '/',
     };
-    let (name, here) = UTILITIES.iter().find(fits)?;
-    let name = name.split_whitespace().next().unwrap_or(name);
+    // Debug quoting is Rhai's own for the characters a command line has.
+    is_line.then(|| format!("{}({rest:?}, #{{ raise: false }})", utility.name()))
+}
+
+/// `gpconfig -l`: a utility that is not here, by its first word.
+fn utility(word: &str) -> Option<Entry> {
+    let first = word.split_whitespace().next()?;
+    let (name, here) = UTILITIES.iter().find(|(name, _)| *name == first)?;
     Some(Entry::Say(format!("`{name}` is a program of its own. Here:\nnext: {here}")))
 }
 
 /// `recover(only: [2])`: options are one map, under their own names.
 fn named_arguments(word: &str) -> Option<Entry> {
     let (name, rest) = word.split_once('(')?;
-    let function = script::catalog().iter().find(|e| e.method_of.is_empty() && e.full_name() == name.trim())?;
+    let function = script::catalog().iter().find(|e| e.method_of.is_empty() && e.is_typed(name.trim()))?;
     let inside = rest.strip_suffix(')').unwrap_or(rest).trim();
     let (key, value) = inside.split_once(':')?;
     let is_name = !key.is_empty() && key.trim().chars().all(|c| c.is_alphanumeric() || c == '_');
@@ -296,10 +301,6 @@ mod tests {
 
     #[test]
     fn words_of_other_tools_are_answered_in_ours() {
-        says("gpstate -e", "state()");
-        says("gprecoverseg", "recover()");
-        says("gprecoverseg -a -r", "rebalance()");
-        says("gprecoverseg -F", "full_recover(");
         says("\\dt", "sqlite_schema");
         says("\\timing", ":timing");
         says("\\unknown", "help()");
@@ -313,8 +314,22 @@ mod tests {
     }
 
     #[test]
+    fn a_utility_of_greenplum_is_typed_as_anywhere() {
+        let evaluates = |text: &str| Entry::Evaluate(text.into());
+        assert_eq!(typed("gpstate"), evaluates("gpstate(\"\", #{ raise: false })"));
+        assert_eq!(typed("gpstate -e;"), evaluates("gpstate(\"-e\", #{ raise: false })"));
+        assert_eq!(typed("gpstate -s -l '/tmp/x y'"), evaluates("gpstate(\"-s -l '/tmp/x y'\", #{ raise: false })"));
+        assert_eq!(typed("gprecoverseg -aF"), evaluates("gprecoverseg(\"-aF\", #{ raise: false })"));
+        assert_eq!(typed("gpstate --help"), evaluates("gpstate(\"--help\", #{ raise: false })"));
+        for rhai in ["gpstate(\"-e\").exit", "gpstate = 3", "gpstate - 1"] {
+            assert_eq!(typed(rhai), evaluates(rhai));
+        }
+    }
+
+    #[test]
     fn an_answer_holds_in_the_screen_and_what_can_be_typed_is_whole() {
-        for line in ["recover(only:[2])", "\\dt", "gpstop", "select 1", "force_primary", ":nonsense", ":watch 2 x"] {
+        for line in ["recover(only:[2])", "\\dt", "gpconfig -l", "select 1", "force_primary", ":nonsense", ":watch 2 x"]
+        {
             let Entry::Say(text) = typed(line) else { panic!("`{line}` is answered otherwise") };
             let shown = said(&text, &Style::default());
             assert!(shown.lines().all(|l| l.chars().count() <= 80), "{shown}");

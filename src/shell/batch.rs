@@ -38,6 +38,8 @@ pub enum Judgement {
     State,
     /// Whether everything is as it should be.
     Check,
+    /// What the utility says itself.
+    Utility,
 }
 
 /// Exit code of a state: 7 from the last catalog, 9 when it is checked and something is wrong.
@@ -87,6 +89,7 @@ impl Judgement {
             Judgement::DryRun => value.plan.as_ref().map_or(0, plan_exit),
             Judgement::State => value.state.as_ref().map_or(0, |s| state_exit(s, false)),
             Judgement::Check => value.state.as_ref().map_or(0, |s| state_exit(s, true)),
+            Judgement::Utility => value.json["exit"].as_i64().and_then(|n| i32::try_from(n).ok()).unwrap_or(0),
         }
     }
 }
@@ -324,6 +327,7 @@ mod tests {
             }
             Ok(Evaluated { json: text.into(), exit: number("exit"), ..Evaluated::default() })
         }
+        fn rehearse(&mut self, _: bool) {}
         fn run_source(&mut self, _: &str, text: &str, _: &[String]) -> Result<Evaluated, Box<Failure>> {
             self.eval_line(text)
         }

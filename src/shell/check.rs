@@ -17,8 +17,8 @@ use std::rc::Rc;
 /// What was found in all files.
 #[derive(Debug, Default)]
 pub struct Checked {
-    files: usize,
-    findings: Vec<Finding>,
+    pub(super) files: usize,
+    pub(super) findings: Vec<Finding>,
 }
 
 /// Checks every file, each with the modules of its own folder. The first that can't be read ends it.
@@ -70,8 +70,13 @@ impl Checked {
         self.rendered(&terminal::stdout_style())
     }
 
+    /// Every finding with its line.
+    pub fn findings(&self, style: &Style) -> String {
+        self.findings.iter().map(|f| shown(f, style)).collect()
+    }
+
     fn rendered(&self, style: &Style) -> String {
-        let mut text: String = self.findings.iter().map(|f| shown(f, style)).collect();
+        let mut text = self.findings(style);
         let (errors, warnings) = (self.errors(), self.findings.len() - self.errors());
         let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
         let files = count(self.files, "file");

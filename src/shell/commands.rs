@@ -27,6 +27,8 @@ pub enum Command {
     },
     /// Says after each line how long it took; without a wish the other way round.
     Timing(Option<bool>),
+    /// Whether calls are only rehearsed from here on. Without a wish the other way round.
+    Dry(Option<bool>),
     /// How every value from here on is shown; again, and it is as before.
     Shape(Shape),
     /// How the value of one line is shown.
@@ -38,6 +40,7 @@ const HELP: &str = "\
 :timing           says how long each line took, or no more
 :vertical         a field a line, or no more; `:vertical CODE` for one line
 :json             values as JSON, or no more; `:json CODE` for one line
+:dry              calls are only rehearsed, or act again
 :quit             leaves, as quit and Ctrl-D do
 ";
 
@@ -47,7 +50,7 @@ pub fn help() -> &'static str {
 }
 
 /// The names to complete, without their colons.
-pub const NAMES: [&str; 6] = ["help", "json", "quit", "timing", "vertical", "watch"];
+pub const NAMES: [&str; 7] = ["dry", "help", "json", "quit", "timing", "vertical", "watch"];
 
 const EVERY: Duration = Duration::from_secs(2);
 /// More often is a load and no watching.
@@ -62,13 +65,22 @@ pub fn read(text: &str) -> Result<Command, String> {
         ("quit" | "q" | "exit", "") => Ok(Command::Leave),
         ("watch", "") => Err("what shall be watched?\nnext: :watch 2s state()".into()),
         ("watch", _) => watch(rest),
-        ("timing", "") => Ok(Command::Timing(None)),
-        ("timing", "on") => Ok(Command::Timing(Some(true))),
-        ("timing", "off") => Ok(Command::Timing(Some(false))),
+        ("timing", "" | "on" | "off") => Ok(Command::Timing(wish(rest))),
+        ("dry", "" | "on" | "off") => Ok(Command::Dry(wish(rest))),
         ("vertical" | "json", "") => Ok(Command::Shape(shape(name))),
         ("vertical" | "json", _) => Ok(Command::Once(shape(name), code(rest))),
         _ => Err(format!("there is no command `:{name}`\n{HELP}")),
     }
+}
+
+fn wish(text: &str) -> Option<bool> {
+    (!text.is_empty()).then(|| text == "on")
+}
+
+/// What a command does, as its line of help has it.
+pub fn about(name: &str) -> &'static str {
+    let line = HELP.lines().find(|line| line.split_whitespace().next().is_some_and(|first| &first[1..] == name));
+    line.and_then(|line| line.split_once("  ")).map_or("", |(_, about)| about.trim_start())
 }
 
 fn shape(name: &str) -> Shape {
@@ -120,12 +132,18 @@ mod tests {
         assert_eq!(read("vertical state"), Ok(Command::Once(Shape::Vertical, "state()".into())));
         assert_eq!(read(" timing on "), Ok(Command::Timing(Some(true))));
         assert_eq!(read("timing"), Ok(Command::Timing(None)));
+        assert_eq!(read("dry"), Ok(Command::Dry(None)));
+        assert_eq!(read("dry off"), Ok(Command::Dry(Some(false))));
+        assert!(read("dry run").is_err());
         assert_eq!(read(""), Ok(Command::Help));
         assert_eq!(read("q"), Ok(Command::Leave));
     }
 
     #[test]
     fn every_command_is_in_the_help() {
-        assert!(NAMES.iter().filter(|n| **n != "help").all(|name| HELP.contains(&format!(":{name} "))));
+        for name in NAMES.iter().filter(|name| **name != "help") {
+            assert!(!about(name).is_empty() && HELP.contains(&format!(":{name} ")), "{name}");
+        }
+        assert_eq!(about("watch"), "evaluates again and again, until Ctrl-C; 2s is the default");
     }
 }

@@ -5,6 +5,7 @@
 
 use super::commands;
 use super::evaluator::Variable;
+use crate::cluster::settings::KNOWN;
 use crate::cluster::{self, Intent, PairHealth, Segment, Selection, State};
 use crate::core::row::{Mode, Role, Status};
 use crate::script::{self, Entry, Kind, MemberKind, OpenCall, OptionDoc, Type};
@@ -51,8 +52,11 @@ pub fn complete(text: &str, rest: &str, known: &Known) -> (usize, Vec<Candidate>
     if let Some(name) = text.trim_start().strip_prefix(':')
         && !name.contains(char::is_whitespace)
     {
-        let names = commands::NAMES.iter().map(|name| candidate(*name, ""));
+        let names = commands::NAMES.iter().map(|name| candidate(*name, commands::about(name)));
         return (text.len() - name.len(), beginning(names, name));
+    }
+    if let Some((":timing" | ":dry", wish)) = text.trim_start().split_once(' ') {
+        return (text.len() - wish.len(), beginning(["on", "off"].into_iter().map(|wish| candidate(wish, "")), wish));
     }
     if let Some((start, quote)) = open_string(text) {
         let typed = &text[start + quote.len_utf8()..];
@@ -267,8 +271,7 @@ fn within_string(before: &str, known: &Known) -> Vec<Candidate> {
         return of.map(|of| words_of(&of)).unwrap_or_default();
     }
     if compared.ends_with("import") {
-        let std = script::procedure_docs().into_iter();
-        return std.map(|(name, doc)| candidate(format!("std/{name}"), doc)).collect();
+        return script::std_docs().into_iter().map(|(name, doc)| candidate(format!("std/{name}"), doc)).collect();
     }
     let Some(call) = script::open_call_in(before, &|name| known.of(name)) else {
         return Vec::new();
@@ -303,6 +306,10 @@ fn texts(entry: &Entry, parameter: &str, known: &Known) -> Vec<Candidate> {
     match (entry.full_name().as_str(), parameter) {
         ("help", _) => subjects().collect(),
         ("procedure", "name") => script::procedure_docs().into_iter().map(|(name, doc)| candidate(name, doc)).collect(),
+        ("fault::hold", "stage") => {
+            let stages = ["preparation", "data_copy", "flat_files", "claim"];
+            stages.map(|stage| candidate(stage, "a stage of a recovery")).to_vec()
+        }
         ("wait_until", "condition") => {
             vec![
                 candidate("synchronized", "every pair has two equal copies"),
@@ -310,6 +317,10 @@ fn texts(entry: &Entry, parameter: &str, known: &Known) -> Vec<Candidate> {
             ]
         }
         (_, "host") | ("state.host", "name") => hosts(known),
+        ("setting", "name") => KNOWN
+            .iter()
+            .map(|known| candidate(known.name, format!("{}; {} by default", known.what, known.default)))
+            .collect(),
         _ => Vec::new(),
     }
 }

@@ -87,6 +87,8 @@ fn questions_complete_subjects_and_colons_commands() {
     assert_eq!(found("help(\"State"), ["State"]);
     assert_eq!(taken(":wat"), ":watch");
     assert_eq!(found(":watch 2s stat"), ["state()"]);
+    assert_eq!(taken(":d"), ":dry");
+    assert_eq!(found(":dry o"), ["on", "off"]);
     assert_eq!(found("procedure(\"return"), ["return_to_preferred_roles"]);
     assert_eq!(found("import \"std/recover_d"), ["std/recover_double_fault"]);
     assert_eq!(found("wait_until(\"s"), ["synchronized"]);
@@ -100,6 +102,12 @@ fn nothing_is_completed_inside_any_other_string_or_comment() {
     assert_eq!(open_string("sql(\"a\\\"b\") + re"), None);
     assert_eq!(open_string("// it's \"open\nre"), None);
     assert_eq!(open_string("x `a"), Some((2, '`')));
+}
+
+#[test]
+fn settings_are_known_by_their_names() {
+    assert_eq!(found("setting(\"segsh_rec"), ["segsh_recovery_jobs", "segsh_recovery_rate"]);
+    assert_eq!(found("setting(\"").len(), KNOWN.len());
 }
 
 #[test]

@@ -62,6 +62,9 @@ impl Evaluator for ScriptEngine {
         let result = self.0.eval_line(text);
         self.result(result)
     }
+    fn rehearse(&mut self, on: bool) {
+        self.0.set_dry_run(on);
+    }
     fn run_source(&mut self, name: &str, text: &str, args: &[String]) -> Result<Evaluated, Box<Failure>> {
         self.0.set_args(args);
         let result = self.0.run_source(name, text);

@@ -50,6 +50,8 @@ pub trait Evaluator {
     fn eval_line(&mut self, text: &str) -> Result<Evaluated, Box<Failure>>;
     /// A whole script under a name for its errors.
     fn run_source(&mut self, name: &str, text: &str, args: &[String]) -> Result<Evaluated, Box<Failure>>;
+    /// Whether calls are only rehearsed from now on, each on what the one before would leave.
+    fn rehearse(&mut self, on: bool);
     /// A script file with its arguments.
     fn run_file(&mut self, path: &Path, args: &[String]) -> Result<Evaluated, Box<Failure>>;
 }

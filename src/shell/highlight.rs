@@ -20,9 +20,13 @@ const KEYWORDS: [&str; 26] = [
     "import", "in", "let", "loop", "private", "return", "switch", "this", "throw", "true", "try", "until", "while",
 ];
 
+/// Words of the prompt itself, which are written as calls too.
+const LEAVING: [&str; 2] = ["exit", "quit"];
+
 /// The line with its colours. The bracket at the cursor and the one it belongs to stand out, and so does
-/// one that belongs to none.
-pub fn colored(line: &str, cursor: usize, style: &Style) -> String {
+/// one that belongs to none, and the name of a function that nobody knows. `is_own` says whether a name is
+/// the person's own.
+pub fn colored(line: &str, cursor: usize, style: &Style, is_own: &dyn Fn(&str) -> bool) -> String {
     let pieces = tokens(line);
     let pair = pair_at(&pieces, cursor);
     let mut out = String::new();
@@ -39,6 +43,7 @@ pub fn colored(line: &str, cursor: usize, style: &Style) -> String {
             }
             Token::Word if KEYWORDS.contains(text) => Paint::Strong,
             Token::Word if !is_member && is_function(text) => Paint::Code,
+            Token::Word if !is_member && is_unknown_call(&pieces, i) && !is_own(text) => Paint::Bad,
             Token::Number => Paint::Warn,
             Token::Text => Paint::Good,
             Token::Comment => Paint::Dim,
@@ -51,7 +56,29 @@ pub fn colored(line: &str, cursor: usize, style: &Style) -> String {
 }
 
 fn is_function(name: &str) -> bool {
-    script::catalog().iter().any(|e| e.method_of.is_empty() && e.full_name() == name)
+    script::catalog().iter().any(|e| e.method_of.is_empty() && e.is_typed(name))
+}
+
+/// Whether a word is called and is nothing that could be: no function of the API or of the language, and no
+/// name that the line itself gives a meaning, such as a parameter or a closure's variable. What an imported
+/// module holds is not known here.
+fn is_unknown_call(pieces: &[(Token, &str)], at: usize) -> bool {
+    let name = pieces[at].1;
+    if !matches!(pieces.get(at + 1), Some((Token::Open, "("))) || LEAVING.contains(&name) {
+        return false;
+    }
+    if let Some((namespace, _)) = name.split_once("::") {
+        return script::catalog().iter().any(|e| e.namespace == namespace);
+    }
+    if name.contains(':') {
+        return false;
+    }
+    let is_called = |at: usize| matches!(pieces.get(at + 1), Some((Token::Open, "(")));
+    let defines = |at: usize| pieces[..at].iter().rev().find(|(_, text)| !text.trim().is_empty());
+    let is_meant = |(i, (kind, text)): (usize, &(Token, &str))| {
+        *kind == Token::Word && *text == name && (!is_called(i) || defines(i).is_some_and(|(_, text)| *text == "fn"))
+    };
+    !pieces.iter().enumerate().any(is_meant) && !script::is_of_the_language(name)
 }
 
 /// The bracket under the cursor or before it, and its partner; `None` for the partner when a closing
@@ -157,14 +184,46 @@ mod tests {
     #[test]
     fn each_kind_of_piece_has_its_colour_and_no_character_is_lost() {
         let style = Style { color: true, ..Style::default() };
-        let painted = |line: &str| colored(line, 0, &style);
+        let painted = |line: &str| colored(line, 0, &style, &|_| false);
         assert!(painted("let x = 1").starts_with(&style.paint(Paint::Strong, "let")));
         assert!(painted("state()").starts_with(&style.paint(Paint::Code, "state")));
         assert!(painted("fault::kill(2)").starts_with(&style.paint(Paint::Code, "fault::kill")));
         assert!(painted("x.state").ends_with(".state"), "a field is no function");
         assert!(painted("`a`").contains(&style.paint(Paint::Good, "`a`")));
         assert!(painted("/* a */").contains(&style.paint(Paint::Dim, "/* a */")));
-        assert_eq!(colored("recover(#{ a: 1 })", 3, &Style::default()), "recover(#{ a: 1 })");
+        assert_eq!(colored("recover(#{ a: 1 })", 3, &Style::default(), &|_| false), "recover(#{ a: 1 })");
+    }
+
+    #[test]
+    fn a_function_that_nobody_knows_is_red_before_it_is_run() {
+        let style = Style { color: true, ..Style::default() };
+        let is_red = |line: &str, name: &str| {
+            colored(line, line.len(), &style, &|own| own == "mine").contains(&style.paint(Paint::Bad, name))
+        };
+        for (line, name) in [
+            ("recoverr()", "recoverr"),
+            ("print(stat())", "stat"),
+            ("fault::kil(2)", "fault::kil"),
+            ("State(", "State"),
+        ] {
+            assert!(is_red(line, name), "{line}");
+        }
+        for (line, name) in [
+            ("recover()", "recover"),
+            ("recoverr", "recoverr"),
+            ("mine(2)", "mine"),
+            ("fn twice(x) { twice(x - 1) }", "twice"),
+            ("let f = |x| x; f(2)", "f"),
+            ("s.recoverr()", "recoverr"),
+            ("print(type_of(abs(-1)))", "type_of"),
+            ("abs(-1)", "abs"),
+            ("p::run()", "p::run"),
+            ("\"recoverr()\"", "recoverr"),
+            ("if (x) { }", "if"),
+            ("quit()", "quit"),
+        ] {
+            assert!(!is_red(line, name), "{line}");
+        }
     }
 
     #[test]

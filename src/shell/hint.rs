@@ -2,6 +2,7 @@
 //!
 //! A hint is written as a comment, so that without colour nobody takes it for what was typed.
 
+use super::commands;
 use super::complete::{Known, entry_of, open_string};
 use super::render::layout::{columns, cut};
 use crate::script::{self, Entry, OpenCall};
@@ -17,6 +18,10 @@ pub fn hint(text: &str, known: &Known, width: usize) -> Option<String> {
         && !unfinished.trim().is_empty()
     {
         return Some("  // it goes on here; an empty line ends it, Ctrl-C clears it".to_string());
+    }
+    if let Some(command) = text.trim_start().strip_prefix(':') {
+        let about = commands::about(command.trim_end());
+        return (!about.is_empty()).then(|| format!("  // {about}"));
     }
     let before = open_string(text).map_or(text, |(at, _)| &text[..at]);
     let call = script::open_call_in(before, &|name| known.of(name))?;
@@ -74,6 +79,12 @@ mod tests {
         let options = hinted("recover(#{ contents: 2, ").unwrap_or_default();
         assert!(options.contains("options: dbids hosts wait"), "{options}");
         assert_eq!(hinted("recover(#{ timeout: ").as_deref(), Some("  // give up waiting after this time"));
+    }
+
+    #[test]
+    fn a_command_says_what_it_does() {
+        assert_eq!(hinted(":dry").as_deref(), Some("  // calls are only rehearsed, or act again"));
+        assert_eq!(hinted(":nonsense"), None);
     }
 
     #[test]

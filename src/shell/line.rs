@@ -111,7 +111,12 @@ impl Validator for LineHelper {
 
 impl Highlighter for LineHelper {
     fn highlight<'l>(&self, line: &'l str, pos: usize) -> Cow<'l, str> {
-        if self.style.color { Cow::Owned(highlight::colored(line, pos, &self.style)) } else { Cow::Borrowed(line) }
+        if !self.style.color {
+            return Cow::Borrowed(line);
+        }
+        let variables = self.variables.borrow();
+        let is_own = |name: &str| variables.iter().any(|v| v.name == name);
+        Cow::Owned(highlight::colored(line, pos, &self.style, &is_own))
     }
 
     fn highlight_prompt<'b, 's: 'b, 'p: 'b>(&'s self, prompt: &'p str, _default: bool) -> Cow<'b, str> {

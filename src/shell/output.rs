@@ -113,6 +113,13 @@ impl Output {
     }
 }
 
+/// A line for a person, on stderr. Nobody may read it any more, which must not end what runs.
+pub fn say(text: &str) {
+    let mut stderr = io::stderr().lock();
+    let end = if text.ends_with('\n') { "" } else { "\n" };
+    let _ = stderr.write_all(format!("{text}{end}").as_bytes());
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

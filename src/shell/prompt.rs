@@ -19,6 +19,8 @@ pub struct About {
     pub name: String,
     /// Faults may be injected.
     pub drill: bool,
+    /// Calls are only rehearsed.
+    pub dry_run: bool,
     /// Whether somebody looks at the cluster at all.
     pub is_watched: bool,
 }
@@ -33,6 +35,9 @@ pub fn text(about: &About, seen: Option<&Seen>) -> String {
     }
     if seen.is_some_and(|seen| seen.state.production) {
         marks.push_str(PRODUCTION);
+    }
+    if about.dry_run {
+        marks.push_str(" (dry run)");
     }
     let hints = match seen {
         Some(seen) => hints(seen),
@@ -61,6 +66,7 @@ fn health(state: &State) -> Vec<String> {
     if !state.operational() {
         hints.push("NOT OPERATIONAL".to_string());
     }
+    hints.extend(in_maintenance(state));
     if let Some(until) = state.fts_paused_until_ms {
         hints.push(format!("FTS paused {}", remaining_ms(until - state.time_ms)));
     }
@@ -77,6 +83,16 @@ fn health(state: &State) -> Vec<String> {
         hints.push("unbalanced".to_string());
     }
     hints
+}
+
+/// `sdw2 in maintenance 29m`: why a host is not recovered to. One that is over has not been looked at since.
+fn in_maintenance(state: &State) -> Option<String> {
+    let left: Vec<_> = state.maintenance.iter().filter(|m| m.until_ms > state.time_ms).collect();
+    match left.as_slice() {
+        [] => None,
+        [one] => Some(format!("{} in maintenance {}", one.host, remaining_ms(one.until_ms - state.time_ms))),
+        more => Some(format!("{} hosts in maintenance", more.len())),
+    }
 }
 
 /// `single copy 2`, `single copy 0-3 7`, or only how many when a line could not hold them.
@@ -121,11 +137,13 @@ pub fn painted(prompt: &str, style: &Style) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::MaintenanceInfo;
+    use crate::cluster::request::Owner;
     use crate::shell::render::samples::{broken, coordinator_down, double_fault, healthy};
     use std::sync::Arc;
 
     fn about(name: &str, drill: bool) -> About {
-        About { name: name.into(), drill, is_watched: true }
+        About { name: name.into(), drill, dry_run: false, is_watched: true }
     }
 
     fn fresh(state: State) -> Seen {
@@ -143,6 +161,24 @@ mod tests {
         assert_eq!(prod(double_fault()), "prod [NOT OPERATIONAL, 6/8 up]> ");
         assert_eq!(text(&about("prod", true), Some(&fresh(coordinator_down()))), "prod (drill) [COORDINATOR DOWN]> ");
         assert_eq!(prod(State { production: true, ..healthy() }), "prod (production)> ");
+        let rehearsing = |name| text(&About { dry_run: true, ..about(name, true) }, Some(&fresh(healthy())));
+        assert_eq!(rehearsing("demo"), "demo (dry run)> ");
+        assert_eq!(rehearsing("prod"), "prod (drill) (dry run)> ");
+    }
+
+    #[test]
+    fn a_host_in_maintenance_is_named_with_the_time_that_is_left() {
+        let shown = |maintenance| text(&about("demo", true), Some(&fresh(State { maintenance, ..healthy() })));
+        let on = |host: &str, left_ms: i64| MaintenanceInfo {
+            host: host.into(),
+            since_ms: 0,
+            until_ms: healthy().time_ms + left_ms,
+            owner: Owner::default(),
+            reason: "disk swap".into(),
+        };
+        assert_eq!(shown(vec![on("sdw2", 29 * 60_000)]), "demo [sdw2 in maintenance 29m00s]> ");
+        assert_eq!(shown(vec![on("sdw1", 1000), on("sdw2", 1000)]), "demo [2 hosts in maintenance]> ");
+        assert_eq!(shown(vec![on("sdw2", 0)]), "demo> ", "it is over");
     }
 
     #[test]

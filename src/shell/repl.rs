@@ -44,6 +44,8 @@ pub struct ReplConfig {
     /// The cluster's name as the prompt shows it.
     pub name: String,
     pub drill: bool,
+    /// The whole session is a rehearsal, and stays one.
+    pub dry_run: bool,
     /// Lines above the first prompt.
     pub greeting: Vec<String>,
     /// Whether an entry needs another line.
@@ -101,7 +103,8 @@ impl<'a> Repl<'a> {
             Some(look) => Some(watch(&mut editor, &snapshot, Arc::clone(look), style)?),
             None => None,
         };
-        let about = About { name: config.name.clone(), drill: config.drill, is_watched: watcher.is_some() };
+        let (name, dry_run) = (config.name.clone(), config.dry_run);
+        let about = About { name, drill: config.drill, dry_run, is_watched: watcher.is_some() };
         let (shape, timing) = (Shape::default(), false);
         let mut repl =
             Repl { config, about, ui, screens, evaluator, editor, snapshot, _watcher: watcher, shape, timing };
@@ -188,6 +191,7 @@ impl<'a> Repl<'a> {
                 self.timing = wish.unwrap_or(!self.timing);
                 self.ui.say(if self.timing { "timing is on" } else { "timing is off" });
             }
+            Command::Dry(wish) => self.rehearse(wish.unwrap_or(!self.about.dry_run)),
             Command::Shape(shape) => {
                 self.shape = if self.shape == shape { Shape::Screen } else { shape };
                 self.ui.say(match self.shape {
@@ -199,6 +203,21 @@ impl<'a> Repl<'a> {
             Command::Once(shape, code) => return self.evaluate(&code, shape),
         }
         None
+    }
+
+    /// A shell that was started for a rehearsal changes nothing by a slip of the fingers.
+    fn rehearse(&mut self, on: bool) {
+        if self.config.dry_run && !on {
+            return self.ui.say("this shell was started with --dry-run and stays so: quit, and start it without");
+        }
+        self.about.dry_run = on;
+        self.evaluator.rehearse(on);
+        self.ui.say(if on {
+            "dry run: nothing is changed, and each step is planned on what the one before\n\
+             would leave; state() shows that. :dry ends it"
+        } else {
+            "the dry run is over and forgotten: calls act again"
+        });
     }
 
     fn evaluate(&mut self, text: &str, shape: Shape) -> Option<i32> {
@@ -236,14 +255,19 @@ impl<'a> Repl<'a> {
     }
 
     fn show(&self, value: &Evaluated, shape: Shape) {
-        if let Some(state) = &value.state {
-            self.snapshot.put(state.clone());
-        }
+        self.keep_state(value);
         if value.told && self.ui.has_shown_an_end() && shape == Shape::Screen {
             return;
         }
         if let Some(text) = self.shaped(value, shape) {
             self.ui.output().write(&ended_line(&text));
+        }
+    }
+
+    /// A state that was asked for is what is known from here on; a rehearsed one is nobody's.
+    fn keep_state(&self, value: &Evaluated) {
+        if let (Some(state), None) = (&value.state, &value.rehearsed) {
+            self.snapshot.put(state.clone());
         }
     }
 
@@ -289,9 +313,7 @@ impl<'a> Repl<'a> {
             match result {
                 Ok(value) if value.exit.is_some() => return value.exit,
                 Ok(value) => {
-                    if let Some(state) = &value.state {
-                        self.snapshot.put(state.clone());
-                    }
+                    self.keep_state(&value);
                     let value = self.shaped(&value, self.shape).unwrap_or_default();
                     let head = self.watch_head(every, code);
                     frames.show(&format!("{head}\n{printed}{value}"), terminal::drawable());

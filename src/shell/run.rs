@@ -56,7 +56,7 @@ pub fn run(cluster: Option<Arc<dyn Cluster>>, mut options: FrontOptions, task: T
         cluster.interrupted_by(Arc::new(move || signals.interrupted()));
         if let Task::Batch(_) = task {
             let timed_out = || front.ui.signals().timed_out();
-            cluster.state().map_err(|error| if timed_out() { RunError::TimedOut } else { RunError::Cluster(error) })?;
+            cluster.reach().map_err(|error| if timed_out() { RunError::TimedOut } else { RunError::Cluster(error) })?;
         }
     }
     let (site_dir, system_dir) = site_dirs();
@@ -106,9 +106,8 @@ fn prompt_config(
     dry_run: bool,
     watched: Option<Arc<dyn Cluster>>,
 ) -> ReplConfig {
-    let mut name = cluster.as_ref().map_or("segsh".to_string(), |c| c.name());
+    let name = cluster.as_ref().map_or("segsh".to_string(), |c| c.name());
     if dry_run {
-        name.push_str(" (dry run)");
         greeting.push("dry run: nothing is changed, and each step is planned on what the one before".into());
         greeting.push("would leave; state() shows that".into());
     }
@@ -116,6 +115,7 @@ fn prompt_config(
     ReplConfig {
         name,
         drill,
+        dry_run,
         greeting,
         is_incomplete: Rc::new(is_incomplete),
         look: watched.map(|cluster| Arc::new(move || cluster.state().ok()) as Look),

@@ -90,6 +90,7 @@ mod tests {
                 _ => Ok(Evaluated::default()),
             }
         }
+        fn rehearse(&mut self, _: bool) {}
         fn run_source(&mut self, _: &str, text: &str, _: &[String]) -> Result<Evaluated, Box<Failure>> {
             self.eval_line(text)
         }

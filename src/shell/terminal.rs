@@ -8,6 +8,7 @@ use rustyline::error::ReadlineError;
 use rustyline::history::MemHistory;
 use rustyline::{Config, Editor};
 use std::io::{self, IsTerminal};
+use std::sync::OnceLock;
 
 /// A person can be asked when their keys arrive here and the question can be seen.
 pub fn is_interactive() -> bool {
@@ -71,9 +72,10 @@ fn width(stream: &impl std::os::fd::AsFd) -> Option<usize> {
     (size.ws_col > 0).then_some(usize::from(size.ws_col))
 }
 
-/// Seconds that local time is ahead of UTC now. The bundled SQLite asks the C library, which spares
-/// a time zone crate; UTC when it cannot say.
+/// Seconds that local time was ahead of UTC when this process first asked. The bundled SQLite asks the C
+/// library, which spares a time zone crate; UTC when it cannot say.
 fn local_offset_s() -> i64 {
+    static OFFSET_S: OnceLock<i64> = OnceLock::new();
     let ask = || -> rusqlite::Result<i64> {
         rusqlite::Connection::open_in_memory()?.query_row(
             "select strftime('%s', 'now', 'localtime') - strftime('%s', 'now')",
@@ -81,7 +83,7 @@ fn local_offset_s() -> i64 {
             |row| row.get(0),
         )
     };
-    ask().unwrap_or(0)
+    *OFFSET_S.get_or_init(|| ask().unwrap_or(0))
 }
 
 /// What was typed before a question was there to be read is not an answer to it.

@@ -5,17 +5,17 @@
 
 use super::confirm::{self, YesPolicy};
 use super::document;
-use super::output::Output;
+use super::output::{Output, say};
 use super::render::Screens;
 use super::restart_watch::RestartWatch;
+use super::seat;
 use super::signals::Signals;
 use super::terminal::{Typed, ask};
 use super::watch::{BatchWatch, TerminalWatch};
 use crate::cluster::{ContentProgress, Control, Intent, Observer, Outcome, OutcomeStatus, Plan, Progressing};
 use crate::script::json::{outcome_json, plan_json};
-use crate::script::ui::{Answer, Damage, Ui};
+use crate::script::ui::{Answer, Damage, Reply, Seat, Ui};
 use std::cell::RefCell;
-use std::io::Write;
 use std::rc::Rc;
 
 /// How a session treats whoever started it.
@@ -107,12 +107,7 @@ impl ShellUi {
 
     /// A line for a person.
     pub fn say(&self, text: &str) {
-        let mut stderr = std::io::stderr().lock();
-        // Nobody reads stderr any more: that must not end what runs.
-        let _ = stderr.write_all(text.as_bytes());
-        if !text.ends_with('\n') {
-            let _ = stderr.write_all(b"\n");
-        }
+        say(text);
     }
 
     fn ask(&self, plan: &Plan, damage: &Damage, hint: &str) -> Answer {
@@ -241,6 +236,22 @@ impl Ui for ShellUi {
 
     fn print(&self, text: &str) {
         self.output.line(text);
+    }
+
+    fn seat(&self) -> Seat {
+        seat::seat()
+    }
+
+    fn ask_line(&self, prompt: &str) -> Reply {
+        if !self.manner.interactive {
+            return Reply::CannotAsk;
+        }
+        match self.signals.while_asking(|| ask(prompt)) {
+            Typed::Line(line) => Reply::Line(line),
+            // The end of input is an answer: not yes.
+            Typed::Ended => Reply::Line(String::new()),
+            Typed::Interrupted => Reply::Interrupted,
+        }
     }
 
     fn interrupted(&self) -> bool {

@@ -153,6 +153,8 @@ fn report(row: &SegmentRow) -> Report {
         verification: None,
         soundness: Soundness::Sound,
         damaged_pages: 0,
+        held: None,
+        release: String::new(),
     }
 }
 

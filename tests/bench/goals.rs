@@ -21,6 +21,7 @@ mod pulse;
 mod recovery;
 mod report;
 mod resync_load;
+mod shell;
 mod statistics;
 mod subject;
 
@@ -40,7 +41,7 @@ usage: scripts/dev/bench [--quick] [--only GROUP]... [--dir DIR] [--json FILE] [
 
   --quick        smaller sizes and fewer rounds: under 10 minutes
   --only GROUP   only these: incremental and full (one group: recovery), commits, faults, opening,
-                 growth, resync-load, fts; may be repeated
+                 growth, resync-load, fts, shell; may be repeated
   --dir DIR      measure the disk under DIR (default: /var/tmp)
   --json FILE    where the document goes (default: target/bench.json)
   --seed N       which rows are changed
@@ -126,7 +127,8 @@ type Group = (&'static str, fn(&mut Bench));
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// In this order: what is quick and what is asked for most comes first.
-const GROUPS: [Group; 7] = [
+const GROUPS: [Group; 8] = [
+    ("shell", shell::run),
     ("fts", fts_round::run),
     ("faults", failover::run),
     ("opening", failover::opening),

@@ -50,6 +50,12 @@ fn cluster_config(dir: &Path) -> ClusterConfig {
         agent_port: 5001,
         dir: dir.join("hosts").join(name),
         roots: vec!["/fast".into()],
+        ssh: (name == "sdw2").then(|| segsh::hosts::SshPlace {
+            user: "gpadmin".into(),
+            port: 22,
+            keys: vec!["/srv/id_ed25519".into()],
+            known_hosts: "/srv/known_hosts".into(),
+        }),
     };
     ClusterConfig {
         name: "c".into(),

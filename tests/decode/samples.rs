@@ -13,8 +13,8 @@ use segsh::core::ids::{Content, CopyId, Dbid, Epoch};
 use segsh::core::operation::{Ended, Goal, GoalKind, Target};
 use segsh::core::pair::binding::Binding;
 use segsh::core::report::{
-    CopyState, FromSegment, Lag, MirrorLoss, Order, PeerAddress, Phase, Progress, Report, Soundness, Stage, StopMode,
-    ToSegment, Verification, VerifyStage,
+    CopyState, FromSegment, HeldAt, Lag, MirrorLoss, Order, PeerAddress, Phase, Progress, Report, Soundness, Stage,
+    StopMode, ToSegment, Verification, VerifyStage,
 };
 use segsh::core::row::{Member, Mode, PairRow, Role, SegmentRow, Status};
 use segsh::core::track::{DirtyMap, FileId, Run};
@@ -136,6 +136,7 @@ pub fn to_segment() -> Vec<ToSegment> {
         ToSegment::Verify { seq: 4, op: 118, rate_bytes: Some(1 << 20) },
         ToSegment::EndVerify { seq: 5, op: 118 },
         ToSegment::Judge { seq: 6 },
+        ToSegment::Hold { seq: 7, stage: Some(Stage::FlatFiles) },
     ]
 }
 
@@ -168,10 +169,13 @@ pub fn from_segment() -> Vec<FromSegment> {
         }),
         soundness: Soundness::Unjudged,
         damaged_pages: 1,
+        held: Some(HeldAt { stage: Stage::Claimed, reached: true }),
+        release: "0.1.0".into(),
     };
     vec![
         FromSegment::Report { seq: None, report: Box::new(report) },
         FromSegment::Drained { seq: 4 },
+        FromSegment::Held { seq: 6 },
         FromSegment::Failed { seq: 5, message: "not now".into() },
     ]
 }
@@ -217,6 +221,7 @@ pub fn state() -> State {
         free_bytes: Some(1 << 40),
         data_bytes: Some(1 << 20),
         damaged_pages: Some(1),
+        release: Some("0.1.0".into()),
         down_since_ms: Some(1_700_000_000_000),
     };
     let host = |name: &str| HostState {
@@ -234,11 +239,13 @@ pub fn state() -> State {
         incremental_impossible: None,
         source_damaged: None,
         progress: Some(progress()),
+        full_copy: true,
         copy_rate_bytes: Some(50 << 20),
         operation: Some(3),
         single_copy_since_ms: Some(5),
         last_event: "the mirror is gone".into(),
         quarantine: None,
+        held: Some(HeldAt { stage: Stage::DataCopy, reached: false }),
     };
     let recovery = Recovery {
         dbid: Dbid(3),
@@ -345,8 +352,13 @@ pub fn requests() -> Vec<Request> {
         Request::Setting { name: "gp_fts_probe_interval".into(), value: Some("1s".into()), owner: None },
         Request::Kill { dbid: Dbid(2), owner: Some(owner()) },
         Request::Start { owner: owner() },
-        Request::Stop { mode: StopMode::Immediate, owner: owner() },
+        Request::Stop { mode: StopMode::Immediate, owner: owner(), within_ms: Some(120_000) },
+        Request::StopCoordinator { owner: owner() },
+        Request::Sessions,
+        Request::Reload { owner: owner() },
+        Request::NotDone { outcome: outcome(), owner: owner() },
         Request::HostsChanged { owner: owner() },
+        Request::Hold { content: Content(0), stage: Some(Stage::DataCopy), owner: owner() },
     ]
 }
 
@@ -421,6 +433,8 @@ pub fn host_requests() -> Vec<HostRequest> {
         HostRequest::FreeBytes { path: datadir.clone() },
         HostRequest::NameCopy { sibling: "/srv/sdw1/c0-2.new".into(), datadir },
         HostRequest::Stop { kill_segments: true },
+        HostRequest::Drill { stopped: true },
+        HostRequest::Leave,
     ]
 }
 

@@ -3,16 +3,34 @@
 use crate::support::command::Ran;
 use crate::support::status::{SYNCHRONIZED, TRACKING};
 use crate::support::wait::secs;
-use crate::support::{Cluster, processes, wait_for};
+use crate::support::{Cluster, Place, processes, wait_for};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+/// A copy of the scripts that are given along, which nobody else can write: a module must not be.
+pub fn scripts(place: &Place) -> PathBuf {
+    let folder = place.path().join("scripts");
+    fs::create_dir_all(&folder).expect("a fresh place");
+    let ours = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
+    ours(&folder, 0o700);
+    for given in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts")).expect("they are given").flatten() {
+        if given.path().extension().is_some_and(|e| e == "rhai") {
+            let copy = folder.join(given.file_name());
+            fs::copy(given.path(), &copy).expect("a copy");
+            ours(&copy, 0o600);
+        }
+    }
+    folder
+}
 
 /// A script that is given along, on a cluster.
 #[track_caller]
 fn given(cluster: &Cluster, name: &str, arguments: &[&str]) -> Ran {
-    let script = format!("{}/scripts/{name}", env!("CARGO_MANIFEST_DIR"));
+    let script = scripts(cluster.place()).join(name);
     let dir = cluster.dir().to_str().expect("a plain name");
-    cluster.place().segsh(&[&["-c", dir, "--yes", &script], arguments].concat())
+    let script = script.to_str().expect("a plain name");
+    cluster.place().segsh(&[&["-c", dir, "--yes", script], arguments].concat())
 }
 
 /// Loses the mirror of content 0; its host.

@@ -200,7 +200,7 @@ fn endpoint(cluster: &Cluster, what: &str, port: &str) -> SocketAddr {
 fn a_coordinator_of_another_release_is_told_with_both_versions_and_nothing_is_started_beside_it() {
     let cluster = Cluster::stopped(1, &[]);
     answer_as_another_release(endpoint(&cluster, "/coordinator", "control_port"));
-    let words = ["protocol version 9 there, 1 here", "both sides must be the same release"];
+    let words = ["protocol version 9 there, 2 here", "both sides must be the same release"];
     let ran = cluster.lifecycle("start", &[]).exits(7);
     says_all(&ran, &words);
     says_all(&ran, &["the coordinator is of another release", "next:"]);
@@ -215,7 +215,7 @@ fn an_agent_of_another_release_is_told_with_both_versions() {
     let cluster = Cluster::stopped(1, &[]);
     answer_as_another_release(endpoint(&cluster, "/hosts/0", "agent_port"));
     let ran = cluster.lifecycle("start", &[]).exits(7);
-    says_all(&ran, &["the agent of host sdw1 is of another release", "protocol version 9 there, 1 here", "next:"]);
+    says_all(&ran, &["the agent of host sdw1 is of another release", "protocol version 9 there, 2 here", "next:"]);
 }
 
 #[test]

@@ -142,7 +142,7 @@ fn the_status_document_has_every_documented_key() {
     let cluster = Cluster::new(1);
     let status = cluster.lifecycle("status", &["--json"]).ok().json();
     demand(&status, &["cluster", "operational", "coordinator", "hosts", "segments", "contents", "rows", "age_ms"]);
-    demand(&status, &["down", "single_copy", "double_fault", "unbalanced"]);
+    demand(&status, &["down", "single_copy", "double_fault", "lost", "unbalanced"]);
     demand(&status["coordinator"], &["host", "port", "socket_dir", "pid"]);
     let hosts = status["hosts"].as_array().expect("a list");
     hosts.iter().for_each(|h| demand(h, &["host", "address", "alive", "pid"]));

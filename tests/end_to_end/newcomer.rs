@@ -8,17 +8,17 @@ fn the_first_words_of_a_newcomer_are_answered() {
     let cluster = Cluster::new(1);
     let mut terminal = Terminal::prompt_of(&cluster);
     for (typed, answer) in [
-        ("help", "lists a record's fields"),
-        ("?", "lists a record's fields"),
+        ("help", "begin with state(), why() and recover()"),
+        ("?", "begin with state(), why() and recover()"),
         ("state", "2 of 2 segments up"),
         ("status", "2 of 2 segments up"),
         ("State()", "is it `state`?"),
         ("recover", "would find nothing to do"),
-        ("recover(2)", "content or dbid?"),
-        ("recover(\"sdw2\")", "takes its targets by name"),
+        ("recover(2)", "next: recover(#{ contents: 2 }) or recover(#{ dbids: 2 })"),
+        ("recover(\"sdw2\")", "next: recover(#{ hosts: \"sdw2\" })"),
         ("recover(only:[2])", "#{ contents: [2] }"),
-        ("gpstate -e", "next: state()"),
-        ("gprecoverseg -r", "next: rebalance()"),
+        ("gpstate -e", "[INFO]:-All segments are running normally"),
+        ("gprecoverseg -r", "[INFO]:-No segments are running in their non-preferred role"),
         ("\\dt", "is a command of psql"),
         ("select 1", "SQL is given to sql()"),
         ("let a = 1 let b = 2", "error[syntax]"),

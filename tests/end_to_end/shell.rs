@@ -137,6 +137,33 @@ fn a_subcommand_is_its_primitive() {
 }
 
 #[test]
+fn what_goes_into_a_pipe_is_plain_and_80_columns_wide() {
+    let cluster = Cluster::new(2);
+    cluster.fail_over(0);
+    for code in [
+        "state()",
+        "state().segments",
+        "plan_recover()",
+        "plan_restart()",
+        "why()",
+        "help()",
+        "help(\"recover\")",
+        "help(\"no_space\")",
+        "rebalance()",
+        "recover()",
+        "recover(#{ contens: 0 })",
+        "let x = \"a line that is longer than a screen, because nobody has broken it in time\" + nothing",
+        "sql(\"select * from gp_segment_configuration\")",
+    ] {
+        let ran = cluster.eval(code);
+        for line in ran.stdout.lines().chain(ran.stderr.lines()).filter(|line| !line.contains(code)) {
+            assert!(!line.contains('\x1b'), "`{code}` colours a pipe: {line:?}");
+            assert!(line.chars().count() <= 80, "`{code}` is {} columns wide: {line}", line.chars().count());
+        }
+    }
+}
+
+#[test]
 fn a_needed_confirmation_without_a_terminal_is_declined() {
     let cluster = Cluster::new(1);
     cluster.eval("restart(#{ contents: 0 })").exits(4).says("--yes");

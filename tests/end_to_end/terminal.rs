@@ -2,10 +2,10 @@
 //! Ctrl-C means while an operation runs.
 
 use crate::limits::fall_behind;
-use crate::support::status::{SYNCHRONIZED, TRACKING_UNFINISHED};
+use crate::support::status::{SYNCHRONIZED, Status, TRACKING, TRACKING_UNFINISHED};
 use crate::support::terminal::Terminal;
 use crate::support::wait::secs;
-use crate::support::{Cluster, processes};
+use crate::support::{Cluster, processes, wait_for};
 use rustix::process::Signal;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
@@ -74,6 +74,12 @@ fn completion_hints_and_the_search_of_the_history_work_on_the_keyboard() {
     terminal.keys("ping(");
     terminal.expect("// ping(host: string) -> map");
     terminal.interrupt();
+    terminal.keys("setting(\"segsh_prod\t");
+    terminal.expect("segsh_production");
+    terminal.interrupt();
+    terminal.keys(":d\t");
+    terminal.expect("// calls are only rehearsed");
+    terminal.interrupt();
     terminal.answers("let a_plan = plan_recover(); print(\"plan\" + \" made\")", "plan made");
     terminal.expect_prompt();
     terminal.keys("a_plan.refus\t");
@@ -122,7 +128,12 @@ fn the_colon_commands_shape_what_is_shown() {
     terminal.answers(":timing", "timing is on");
     terminal.answers("1 + 1", " ms");
     terminal.answers(":nonsense", "there is no command `:nonsense`");
+    terminal.answers(":dry", "nothing is changed");
+    terminal.expect("(dry run)> ");
+    terminal.answers("restart()", "planned");
+    terminal.answers(":dry", "calls act again");
     terminal.answers("setting(\"segsh_production\", \"on\")", "(production)> ");
+    terminal.answers("maintenance(\"sdw2\", \"30m\", \"disk swap\")", "(production) [sdw2 in maintenance ");
     terminal.type_line("quit");
     terminal.expect_end();
 }
@@ -188,6 +199,62 @@ fn each_answer_to_ctrl_c_does_to_a_running_recovery_what_it_says() {
     terminal.expect("synchronized");
     cluster.wait_for_pair(0, SYNCHRONIZED, secs(30));
     terminal.answers("40 + 2000", "2040");
+    terminal.type_line("quit");
+    terminal.expect_end();
+}
+
+/// A restart of everything is driven by the shell itself: it can be left alone, and goes on behind the prompt.
+#[test]
+fn a_restart_that_is_left_alone_goes_on_behind_the_prompt() {
+    let cluster = Cluster::new(1);
+    let before = cluster.status();
+    let mut session = cluster.content(0);
+    session.run("begin");
+    let mut terminal = Terminal::prompt_of(&cluster);
+    let question = "(k)eep watching? [k] ";
+    terminal.answers("restart(#{ mode: \"smart\" })", "to go on: ");
+    terminal.type_line(&before.cluster);
+    wait_for("the stop to be under way", secs(20), || cluster.eval("verify()").stderr.contains("stopping"));
+    terminal.keys(INTERRUPT);
+    terminal.expect(question);
+    terminal.type_line("k");
+    // A look later it still watches: the next Ctrl-C asks again.
+    terminal.expect("content 0");
+    terminal.keys(INTERRUPT);
+    terminal.expect(question);
+    terminal.answers("l", "left: it goes on as long as this shell does");
+    terminal.expect_prompt();
+    terminal.answers("40 + 2000", "2040");
+    drop(session);
+    // A coordinator that has just begun tells its catalog's rows before it has seen a segment.
+    wait_for("the cluster to be started again", secs(60), || {
+        let ran = cluster.lifecycle("status", &["--json"]);
+        let now: Option<Status> = (ran.code == 0).then(|| serde_json::from_value(ran.json()).expect("a status"));
+        now.is_some_and(|now| now.coordinator.pid != before.coordinator.pid && now.segments.iter().all(|s| s.alive))
+    });
+    terminal.answers("state", "2 of 2 segments up");
+    terminal.type_line("quit");
+    terminal.expect_end();
+}
+
+#[test]
+fn with_colours_a_function_that_nobody_knows_is_red_and_an_unhealthy_prompt_is_no_longer_plain() {
+    let cluster = Cluster::new(1);
+    let mut command = cluster.place().command();
+    command.arg("-c").arg(cluster.dir()).env_remove("NO_COLOR");
+    let mut terminal = Terminal::spawn_in_colour(command);
+    terminal.expect("help() for help");
+    terminal.expect_prompt();
+    terminal.keys("recoverr(");
+    terminal.expect("\x1b[1;31mrecoverr\x1b[0m");
+    terminal.interrupt();
+    terminal.keys("recover(");
+    terminal.expect("\x1b[36mrecover\x1b[0m");
+    terminal.interrupt();
+    processes::kill(cluster.status().pair(0).mirror.running());
+    cluster.wait_for_pair(0, TRACKING, secs(20));
+    terminal.type_line("");
+    terminal.expect("[\x1b[1;33m1/2 up");
     terminal.type_line("quit");
     terminal.expect_end();
 }

@@ -4,7 +4,7 @@ use crate::action::Dies;
 use crate::pair::{Dropped, Outcome, Pair};
 use crate::world::{Connection, World};
 use segsh::core::frame::Frame;
-use segsh::core::pair::replica::{ApplierEnd, Broken, Effect, LinkId, Stranger, Time, Work};
+use segsh::core::pair::replica::{ApplierEnd, Broken, Effect, LinkId, Permit, Stranger, Time, Work};
 use segsh::core::report::{MirrorLoss, Phase};
 use segsh::core::track::FileId;
 
@@ -17,7 +17,11 @@ impl Pair {
     pub fn dial(&self, w: &mut World, node: usize, pid: u8) -> bool {
         let mirror = w.nodes[1 - node].process().map(|p| p.pid);
         let Some(process) = w.process_mut(node, pid) else { return false };
-        let Some(link) = process.dialing.take() else { return false };
+        let Some(link) = process.dialing else { return false };
+        if matches!(process.replica.may_greet(link), Ok(Permit::Wait(_))) {
+            return false;
+        }
+        process.dialing = None;
         let Some(mirror) = mirror else {
             process.replica.link_lost(link, link_closed());
             return true;
@@ -238,7 +242,7 @@ impl Pair {
             }
         };
         match work {
-            Work::Wait(_) | Work::Done => return dies.is_none() && process.replica != before,
+            Work::Wait(_) | Work::Held | Work::Done => return dies.is_none() && process.replica != before,
             Work::Copy(run) => {
                 let bytes = (run.first..run.end()).map(|block| now.block(run.file, block)).collect();
                 if dies.is_some() || process.replica.copied(link, run, bytes, Time::ZERO).is_err() {

@@ -21,6 +21,7 @@ const RECORDS: &[(&str, &str)] = &[
     ("Traffic", "demo::traffic()"),
     ("TrafficReport", "demo::traffic().report()"),
     ("Role", "state().segments[0].role"),
+    ("Utility", "gpstate()"),
 ];
 
 #[test]
@@ -66,6 +67,16 @@ fn every_method_that_completion_offers_is_one_that_can_be_called() {
             let text = format!("let x = (); x.{}({})", member.name, blanks.join(", "));
             assert_eq!(session.check("t", &text), vec![], "{of}.{}", member.name);
         }
+    }
+}
+
+#[test]
+fn a_name_is_told_from_every_other_without_making_a_text_of_it() {
+    for entry in catalog() {
+        let name = entry.full_name();
+        let same: Vec<String> = catalog().iter().filter(|e| e.is_typed(&name)).map(|e| e.full_name()).collect();
+        let equal: Vec<String> = catalog().iter().map(|e| e.full_name()).filter(|other| *other == name).collect();
+        assert_eq!(same, equal, "{name}");
     }
 }
 
@@ -174,4 +185,55 @@ fn the_reference_is_what_the_catalog_says() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/script-reference.md");
     let written = std::fs::read_to_string(path).expect("the reference");
     assert_eq!(written, segsh::script::reference(), "cargo run -- reference > docs/script-reference.md");
+}
+
+#[test]
+fn what_a_call_asks_is_what_the_catalog_says() {
+    use segsh::script::Grade;
+    use segsh::script::ui::Damage;
+    let asked = |state: &segsh::cluster::State, call: &str| {
+        let mut bench = Bench::new(state.clone());
+        let _ = bench.session.run_source("t", call);
+        let asked = bench.person.asked.borrow().clone();
+        let wrote = bench.fake.calls().iter().any(|c| c.starts_with("setting") || c.starts_with("fts_"));
+        match asked.as_slice() {
+            [] if wrote => Grade::Asks,
+            [] => Grade::Reads,
+            [Damage::Reversible] => Grade::Reversible,
+            [Damage::TypeWord(word)] if word == "override" => Grade::Overrides,
+            [Damage::TypeWord(_)] => Grade::Copies,
+            [Damage::TypeCluster(_)] => Grade::Everything,
+            other => panic!("{call}: {other:?}"),
+        }
+    };
+    let mut state = healthy();
+    state.lose_mirror(0);
+    let mut unbalanced = healthy();
+    unbalanced.swap(1);
+    let mut lost = healthy();
+    lost.break_both(2);
+    let calls = [
+        (&state, "recover", "recover()"),
+        (&state, "full_recover", "full_recover()"),
+        (&unbalanced, "rebalance", "rebalance()"),
+        (&state, "restart", "restart()"),
+        (&lost, "force_primary", "force_primary(#{ dbids: 8 })"),
+        (&state, "state", "state()"),
+        (&state, "plan_recover", "plan_recover()"),
+        (&state, "check", "check(\"recover\")"),
+        (&state, "fts_pause", "fts_pause()"),
+        (&state, "setting", "setting(\"a\", \"b\")"),
+    ];
+    for (state, name, call) in calls {
+        assert_eq!(asked(state, call), segsh::script::find(name).expect(name).damage, "{call}");
+    }
+    for entry in catalog() {
+        assert_eq!(entry.changes, entry.damage != Grade::Reads, "{}", entry.full_name());
+        assert!(entry.reading_forms == 0 || entry.changes, "{}", entry.full_name());
+    }
+    let changes = |name: &str, parameters| segsh::script::find(name).expect(name).changes_with(parameters);
+    assert!(!changes("maintenance", 0) && changes("maintenance", 3));
+    assert!(!changes("setting", 1) && changes("setting", 2) && changes("sql", 1));
+    let help = segsh::script::help_about("setting").expect("help");
+    assert!(help.contains("setting(name) only reads") && help.contains("name       a setting's name"), "{help}");
 }

@@ -104,8 +104,8 @@ fn targets_are_always_named_and_a_scalar_stands_for_a_list() {
     let mut bench = Bench::new(state);
     let error = bench.error("recover(2)");
     assert_eq!(error.code, "bare_number");
-    assert!(error.message.contains("recover(#{ contents: 2 }) or recover(#{ dbids: 2 })"));
-    assert!(bench.error("recover(\"sdw2\")").message.contains("recover(#{ hosts: \"sdw2\" })"));
+    assert_eq!(error.next, "recover(#{ contents: 2 }) or recover(#{ dbids: 2 })");
+    assert_eq!(bench.error("recover(\"sdw2\")").next, "recover(#{ hosts: \"sdw2\" })");
     assert_eq!(bench.error("fault::kill(2)").code, "bare_number");
     for option in [
         "contents: 2",

@@ -55,6 +55,7 @@ fn literal_values_that_no_form_takes_are_found_and_the_others_pass() {
         "let n = 2; recover(#{ contents: n, dbids: [n, 3] })",
         "let o = #{ contents: 1 }; recover(o)",
         "sql(2, \"select 1\"); sql(\"select $1\", [1]); sql(2, \"select $1\", [1])",
+        "procedure(\"heal\", #{ content: 2 })",
         "setting(\"a\", 5); setting(\"a\", \"b\")",
         "fault::kill(state().segment(2)); exit(3); sleep(\"5s\")",
         "let f = |s| true; wait_until(f); wait_until(|s| s.operational, #{ timeout: \"1m\" })",
@@ -112,6 +113,7 @@ fn warnings_name_quiet_traps_and_keep_nothing_from_running() {
         ("let n = 9223372036854775808; print(n)", "big_number"),
         ("if \"1\" == 1 { print(1) }", "never_equal"),
         ("let all = []; for i in 0..3 { all.push(|| i) }", "shared_variable"),
+        ("//! A module.\n\nfn f() { 1 }\nprint(f());", "not_a_module"),
     ] {
         let found = findings(text);
         assert_eq!((found.len(), found.first().map(|f| f.code.as_str())), (1, Some(code)), "{text}: {found:#?}");
@@ -120,6 +122,8 @@ fn warnings_name_quiet_traps_and_keep_nothing_from_running() {
     }
     for text in [
         "let x = 1; print(`is ${x}`)",
+        "//! A module.\nimport \"std/recover_double_fault\" as p;\nfn f() { 1 }",
+        "// A script.\nprint(1);",
         "print(\"costs $5 {now}\")",
         "let n = 9223372036854775807; let f = 1e30; let g = 2.0",
         "let x = 1; if x == \"1\" { }",

@@ -5,7 +5,7 @@ use segsh::cluster::*;
 use segsh::core::ids::{Content, Dbid, Epoch};
 use segsh::core::report::StopMode;
 use segsh::core::row::{Mode, Role, SegmentRow, Status};
-use segsh::script::ui::{Answer, Damage, Renderer, Ui};
+use segsh::script::ui::{Answer, Damage, Renderer, Reply, Ui};
 use segsh::script::{Session, SessionConfig};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -33,6 +33,7 @@ pub fn healthy() -> State {
         free_bytes: Some(100 << 30),
         data_bytes: Some(512 << 20),
         damaged_pages: Some(0),
+        release: Some("0.1.0".into()),
         down_since_ms: None,
     };
     let hosts = ["sdw1", "sdw2"];
@@ -71,9 +72,11 @@ pub fn healthy() -> State {
                 incremental_impossible: None,
                 source_damaged: None,
                 progress: None,
+                full_copy: false,
                 copy_rate_bytes: None,
                 operation: None,
                 single_copy_since_ms: None,
+                held: None,
                 last_event: String::new(),
                 quarantine: None,
             })
@@ -97,6 +100,10 @@ pub trait Break {
     fn fail_over(&mut self, content: i64);
     fn break_both(&mut self, content: i64);
     fn host_down(&mut self, host: &str);
+    /// The same contents, with a single copy each.
+    fn without_mirrors(&mut self);
+    /// The only segment of a content without a mirror is gone.
+    fn lose_only(&mut self, content: i64);
     fn swap(&mut self, content: i64);
     fn detail(&mut self, content: i64) -> &mut ContentState;
     fn member(&mut self, content: i64, role: Role) -> &mut Segment;
@@ -144,6 +151,16 @@ impl Break for State {
         primary.alive = Alive { alive: false, pid: None, cause: "process gone".into(), age_ms: 300 };
         self.detail(content).health = PairHealth::DoubleFault;
     }
+    fn without_mirrors(&mut self) {
+        self.segments.retain(|s| s.row.role == Role::Primary);
+        self.contents.iter_mut().for_each(|c| c.health = PairHealth::NoMirror);
+    }
+    fn lose_only(&mut self, content: i64) {
+        let only = self.member(content, Role::Primary);
+        only.alive = Alive { alive: false, pid: None, cause: "process gone".into(), age_ms: 300 };
+        self.detail(content).health = PairHealth::Lost;
+        self.detail(content).last_event = "not operational: primary is lost; the content has no mirror".into();
+    }
     fn host_down(&mut self, host: &str) {
         let host = self.hosts.iter_mut().find(|h| h.host == host).expect("host");
         host.alive = false;
@@ -156,12 +173,22 @@ impl Break for State {
 pub struct Fake {
     pub state: Mutex<State>,
     pub calls: Mutex<Vec<String>>,
+    /// Clients that are connected.
+    pub sessions: AtomicI64,
+    /// Changes that were refused or declined before they were asked for.
+    pub not_done: Mutex<Vec<String>>,
     next_op: AtomicI64,
 }
 
 impl Fake {
     pub fn new(state: State) -> Arc<Fake> {
-        Arc::new(Fake { state: Mutex::new(state), calls: Mutex::default(), next_op: AtomicI64::new(116) })
+        Arc::new(Fake {
+            state: Mutex::new(state),
+            calls: Mutex::default(),
+            sessions: AtomicI64::new(0),
+            not_done: Mutex::default(),
+            next_op: AtomicI64::new(116),
+        })
     }
     pub fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("state")
@@ -285,12 +312,33 @@ impl Cluster for Fake {
         let seen = Observed { age_ms: 5, time_ms: 1, what: "dbid 2: no answer in time".into() };
         Ok(Evidence { content, now: vec!["primary dbid 2".into()], seen: vec![seen], decisions: vec![decided] })
     }
+    fn not_done(&self, outcome: &Outcome, plan: &str) {
+        assert!(!plan.is_empty(), "a plan has an id");
+        self.not_done.lock().expect("not done").push(format!("{} {}", outcome.verb, outcome.status.word()));
+    }
     fn fault(&self, fault: &Fault) -> Result<(), ClusterError> {
         self.called(format!("{fault:?}"));
         Ok(())
     }
     fn pg_endpoint(&self) -> (String, u16) {
         ("127.0.0.1".into(), 0)
+    }
+    fn sessions(&self) -> Result<i64, ClusterError> {
+        Ok(self.sessions.load(Ordering::Relaxed))
+    }
+    fn reload(&self) -> Result<(), ClusterError> {
+        self.called("reload".into());
+        Ok(())
+    }
+    fn stop_all(&self, how: &StopHow, _observer: &mut dyn Observer) -> Result<Outcome, ClusterError> {
+        self.called(format!("stop {} {}", how.mode.word(), how.coordinator_only));
+        Fake::state(self).coordinator.pid = None;
+        Ok(done("stop", String::new()))
+    }
+    fn start_all(&self, how: &StartHow, _observer: &mut dyn Observer) -> Result<Outcome, ClusterError> {
+        self.called(format!("start {} {}", how.coordinator_only, how.restricted));
+        Fake::state(self).coordinator.pid = Some(901);
+        Ok(done("start", String::new()))
     }
     fn restart_all(&self, mode: StopMode, observer: &mut dyn Observer) -> Result<Outcome, ClusterError> {
         self.called(format!("restart all {}", mode.word()));
@@ -320,6 +368,9 @@ pub struct Person {
     pub cancels: Cell<bool>,
     /// Raises the interrupt at this many looks at the flag.
     pub interrupt_at: Cell<Option<usize>>,
+    /// What is answered to a utility's questions, in this order; nobody is there once it is used up.
+    pub replies: RefCell<Vec<String>>,
+    pub lines_asked: RefCell<Vec<String>>,
 }
 
 struct Watching {
@@ -355,6 +406,11 @@ impl Ui for Person {
     }
     fn note(&self, text: &str) {
         self.noted.borrow_mut().push(text.into());
+    }
+    fn ask_line(&self, prompt: &str) -> Reply {
+        self.lines_asked.borrow_mut().push(prompt.into());
+        let mut replies = self.replies.borrow_mut();
+        if replies.is_empty() { Reply::CannotAsk } else { Reply::Line(replies.remove(0)) }
     }
     fn interrupted(&self) -> bool {
         if let Some(left) = self.interrupt_at.get() {
@@ -439,6 +495,8 @@ pub fn person() -> Rc<Person> {
         interrupted: Rc::default(),
         cancels: Cell::new(false),
         interrupt_at: Cell::new(None),
+        replies: RefCell::default(),
+        lines_asked: RefCell::default(),
     })
 }
 

@@ -232,6 +232,10 @@ impl World {
                     process.order = order;
                 }
                 let report = Box::new(process.report(now, &self.sides[side].dirs[process.dir]));
+                // Who asks is told, and with that it is out.
+                if report.is_held_back() {
+                    process.replica.release();
+                }
                 let after = self.answer_delay(side);
                 self.at(after, Happens::Heard { side, number, coordinator: from, report, pushed: false });
             }
@@ -262,6 +266,9 @@ impl World {
             return;
         }
         let report = Box::new(process.report(self.now, &self.sides[side].dirs[process.dir]));
+        if report.is_held_back() && said == Said::Report {
+            return;
+        }
         let (after, number) = (self.answer_delay(side), control.number);
         self.at(
             after,

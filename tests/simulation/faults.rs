@@ -239,6 +239,7 @@ impl World {
         self.faults.aimed.clear();
         self.coordinator_crash_in = None;
         self.delay = 1000;
+        self.drill();
         for side in &mut self.sides {
             (side.crash_after_order, side.power) = (None, false);
             side.dirs.iter_mut().for_each(crate::disk::Disk::heal);

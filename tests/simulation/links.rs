@@ -4,7 +4,7 @@ use crate::disk::Trouble;
 use crate::planted::Planted;
 use crate::process::{Around, Death, Next, Peer, Process, Task, Undone};
 use crate::wire::{Connection, End, Item};
-use segsh::core::pair::replica::{Broken, Effect, LinkId, Work};
+use segsh::core::pair::replica::{Broken, Effect, LinkId, Permit, Work};
 use segsh::core::report::MirrorLoss;
 use segsh::core::track::{BLOCK_BYTES, FileId};
 
@@ -87,13 +87,38 @@ impl Process {
         }
     }
 
+    /// As the engine does it: what former logs left behind the present one is no part of a recovery.
+    fn cut_former_logs(&mut self, a: &mut Around) -> Result<(), Broken> {
+        let old = a.disk.file(FileId::Wal).current.len() as u64;
+        let Some(end) = self.log_end.filter(|end| *end < old) else { return Ok(()) };
+        match a.disk.set_len(FileId::Wal, end) {
+            Ok(()) => {
+                self.replica.truncated(FileId::Wal, old, end);
+                Ok(())
+            }
+            Err(trouble) => {
+                // Whoever was to die here dies at the next operation.
+                if trouble == Trouble::Crash {
+                    a.disk.crash_in = Some(0);
+                }
+                Err(closed("the log could not be cut"))
+            }
+        }
+    }
+
     fn dial(&mut self, link: u64, since: u64, a: &mut Around) -> Result<Next, Broken> {
+        if let Permit::Wait(_) = self.replica.may_greet(LinkId(link))? {
+            // What has a deadline begins after it.
+            self.resyncs.insert(link, Resync::new(a.now));
+            return Ok(Next::Wait(1_000_000));
+        }
         match a.peer {
             Peer::Refused => Err(closed("refused")),
             Peer::Silent if a.now - since > 2_000_000 => Err(closed("no answer")),
             Peer::Silent => Ok(Next::After(100_000)),
             Peer::Up(side, pid) => {
                 let greeting = self.replica.greeting(LinkId(link))?;
+                self.cut_former_logs(a)?;
                 let number = *a.next_connection;
                 *a.next_connection += 1;
                 let mut connection = Connection::new((a.side, self.pid), (side, pid), a.silent_until);
@@ -154,6 +179,7 @@ impl Process {
             Err(broken) => return Ok(Err(broken)),
         };
         match work {
+            Work::Held => Ok(Ok(Next::Wait(1_000_000))),
             Work::Wait(wait) => {
                 self.wakes = true;
                 Ok(Ok(Next::Wait(wait.as_micros() as u64 + 1)))

@@ -10,6 +10,7 @@ mod coordinator;
 mod database;
 mod differences;
 mod disk;
+mod drill;
 mod faults;
 mod habits;
 mod links;

@@ -180,6 +180,8 @@ pub struct Process {
     pub straddles: bool,
     /// The last step emptied the log.
     pub emptied: bool,
+    /// Where the log ends that was begun last, if this process has begun one.
+    pub log_end: Option<u64>,
 }
 
 impl Process {
@@ -214,6 +216,7 @@ impl Process {
             unsettled_pages: 0,
             straddles: false,
             emptied: false,
+            log_end: None,
         }
     }
 

@@ -9,7 +9,7 @@ use segsh::core::pair::primary::Mirroring;
 use segsh::core::pair::replica::{NotActing, Permit, Replica, Synced, Ticket};
 use segsh::core::report::Phase;
 use segsh::core::track::{BLOCK_BYTES, FileId};
-use segsh::core::wal::{FRAME_HEADER_BYTES, frame_offset};
+use segsh::core::wal::{FRAME_HEADER_BYTES, WAL_HEADER_BYTES, frame_offset};
 use std::collections::VecDeque;
 use std::convert::Infallible;
 
@@ -346,11 +346,20 @@ impl Process {
             Err(trouble) => return self.disk_failed(trouble, a),
         };
         let is_tracking = self.replica.acting().is_ok_and(|p| p.primary().mirroring() == Mirroring::Tracking);
+        self.log_grows(write);
         if !(a.is(Planted::MarkDropped) && is_tracking && a.random.percent(10)) {
             self.replica.wrote(write.file, write.offset, &held);
         }
         self.wakes |= a.random.percent(30);
         Ok(if written.is_ok() { Came::Done } else { Came::Failed })
+    }
+
+    fn log_grows(&mut self, write: &Write) {
+        if write.file == FileId::Wal {
+            let end = write.offset + write.bytes.len() as u64;
+            let begins_anew = write.offset == 0 && end == WAL_HEADER_BYTES;
+            self.log_end = if begins_anew { Some(end) } else { self.log_end.map(|before| before.max(end)) };
+        }
     }
 
     fn truncate_through(&mut self, file: FileId, len: u64, a: &mut Around) -> Result<Came, Death> {
@@ -450,6 +459,8 @@ impl Process {
         if self.leaving.is_some() {
             return;
         }
+        // What is held keeps commits from ending.
+        self.replica.release();
         let syncs = !matches!(self.phase(), Phase::Nobody | Phase::Mirror | Phase::Suspended);
         let ops = if syncs { vec![Op::Sync(FileId::Main), Op::Sync(FileId::Wal)] } else { Vec::new() };
         self.leaving = Some((how, ops.into()));

@@ -91,6 +91,7 @@ pub enum Happens {
     },
     Fault,
     Operator,
+    Drill,
     HostReturns {
         side: usize,
     },
@@ -138,6 +139,8 @@ pub struct World {
     pub last_refusal: Option<String>,
     pub row_epoch: Epoch,
     pub differences: Differences,
+    /// What a drill does, by chances of its own.
+    pub drill: Option<Random>,
 }
 
 impl World {
@@ -172,6 +175,7 @@ impl World {
             last_refusal: None,
             row_epoch: Epoch(1),
             differences: Differences::default(),
+            drill: crate::drill::draw(seed).filter(|_| planted.is_none()),
         };
         world.create();
         world
@@ -197,6 +201,9 @@ impl World {
         self.at(5_000, Happens::Operator);
         let first = self.random.between(50_000, 3_000_000);
         self.at(first, Happens::Fault);
+        if self.drill.is_some() {
+            self.at(20_000, Happens::Drill);
+        }
     }
 
     pub fn at(&mut self, after: u64, what: Happens) -> u64 {
@@ -216,6 +223,7 @@ impl World {
             Happens::Step { side, pid, task, number } => self.step_task(side, pid, task, number),
             Happens::Fault => self.fault(),
             Happens::Operator => self.operate(),
+            Happens::Drill => self.drill(),
             Happens::HostReturns { side } => self.host_returns(side),
             Happens::CoordinatorReturns => self.return_coordinator(),
             other => self.coordinate(other),

@@ -56,8 +56,21 @@ impl Cluster {
         self.lifecycle("start", &[]).ok();
         let status = self.status();
         assert!(status.is_synchronized(), "a fresh cluster is synchronized: {status:?}");
+        self.find_socket(status);
+    }
+
+    fn find_socket(&mut self, status: Status) {
         self.port = status.coordinator.port;
         self.socket_dir = status.coordinator.socket_dir;
+    }
+
+    /// Without mirrors, on two hosts, started.
+    #[track_caller]
+    pub fn without_mirrors(contents: usize) -> Cluster {
+        let mut cluster = Cluster::made_at(Place::new(), contents, &["--no-mirrors"]);
+        cluster.lifecycle("start", &[]).ok();
+        cluster.find_socket(cluster.status());
+        cluster
     }
 
     /// Made, and not started.
@@ -68,11 +81,16 @@ impl Cluster {
 
     #[track_caller]
     fn stopped_at(place: Place, contents: usize, settings: &[&str]) -> Cluster {
+        let flags: Vec<&str> = settings.iter().flat_map(|s| ["--set", s]).collect();
+        Cluster::made_at(place, contents, &flags)
+    }
+
+    #[track_caller]
+    fn made_at(place: Place, contents: usize, flags: &[&str]) -> Cluster {
         let dir = place.path().join("c");
         let contents = contents.to_string();
-        let mut arguments = vec!["init", text(&dir), "--contents", &contents, "--hosts", "2", "--drill"];
-        settings.iter().for_each(|s| arguments.extend(["--set", s]));
-        place.segsh(&arguments).ok();
+        let arguments = ["init", text(&dir), "--contents", &contents, "--hosts", "2", "--drill"];
+        place.segsh(&[&arguments, flags].concat()).ok();
         Cluster { place, dir, socket_dir: String::new(), port: 0 }
     }
 
@@ -94,6 +112,12 @@ impl Cluster {
     #[track_caller]
     pub fn segsh(&self, arguments: &[&str]) -> Ran {
         self.place.segsh(&[arguments, &["-c", text(&self.dir)]].concat())
+    }
+
+    /// `segsh -c DIR ARGUMENTS`: for what takes everything behind its name.
+    #[track_caller]
+    pub fn segsh_first(&self, arguments: &[&str]) -> Ran {
+        self.place.segsh(&[&["-c", text(&self.dir)], arguments].concat())
     }
 
     /// `segsh -c DIR -e CODE`.

@@ -11,6 +11,7 @@ pub mod network;
 pub mod processes;
 pub mod random;
 pub mod shim;
+pub mod sshd;
 pub mod status;
 pub mod terminal;
 pub mod wait;

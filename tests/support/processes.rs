@@ -57,6 +57,16 @@ fn state(pid: u32) -> Option<char> {
     stat.rsplit_once(") ")?.1.chars().next()
 }
 
+/// The processes that a process has started, and that have not ended.
+pub fn children(pid: u32) -> Vec<u32> {
+    let all = fs::read_dir("/proc").expect("proc(5)").filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok());
+    let parent = |of: u32| -> Option<u32> {
+        let stat = fs::read_to_string(format!("/proc/{of}/stat")).ok()?;
+        stat.rsplit_once(") ")?.1.split_whitespace().nth(1)?.parse().ok()
+    };
+    all.filter(|child| parent(*child) == Some(pid)).collect()
+}
+
 /// Every process that holds a file beneath a directory open, or was started with a path beneath it.
 ///
 /// Each process of a cluster holds its lock there for life (R7), so none escapes, whatever its parent

@@ -97,8 +97,9 @@ impl Drop for Sshd {
     }
 }
 
+/// A new pair of keys, the public one beside it.
 #[track_caller]
-fn make_key(path: &Path) {
+pub fn make_key(path: &Path) {
     let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(path).status();
     assert!(made.expect("ssh-keygen (Debian: openssh-client)").success());
 }

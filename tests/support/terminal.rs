@@ -1,7 +1,7 @@
 //! A command in a pseudo-terminal, as a person has it.
 
 use super::cluster::Cluster;
-use expectrl::process::unix::{PtyStream, UnixProcess};
+use expectrl::process::unix::{PtyStream, UnixProcess, WaitStatus};
 use expectrl::{Eof, Expect, Session};
 use std::process::Command;
 use std::time::Duration;
@@ -11,10 +11,17 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// Starts a command in a terminal of its own, 80 columns wide.
+    /// Starts a command in a terminal of its own, 80 columns wide, that keeps colours to itself.
     #[track_caller]
     pub fn spawn(mut command: Command) -> Terminal {
-        command.env("TERM", "xterm").env("COLUMNS", "80").env("NO_COLOR", "1");
+        command.env("NO_COLOR", "1");
+        Terminal::spawn_in_colour(command)
+    }
+
+    /// As [`Terminal::spawn`], without a word about colours.
+    #[track_caller]
+    pub fn spawn_in_colour(mut command: Command) -> Terminal {
+        command.env("TERM", "xterm").env("COLUMNS", "80");
         let mut session = Session::spawn(command).expect("a pseudo-terminal can be opened");
         session.get_process_mut().set_window_size(80, 24).expect("a terminal has a size");
         session.set_expect_timeout(Some(Duration::from_secs(60)));
@@ -30,6 +37,15 @@ impl Terminal {
         terminal.expect("help() for help");
         terminal.expect("> ");
         terminal
+    }
+
+    /// How the command ended, after [`Terminal::expect_end`].
+    #[track_caller]
+    pub fn exit_code(&mut self) -> i32 {
+        match self.session.get_process().wait() {
+            Ok(WaitStatus::Exited(_, code)) => code,
+            other => panic!("the command did not end by itself: {other:?}"),
+        }
     }
 
     pub fn pid(&self) -> u32 {

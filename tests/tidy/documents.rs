@@ -175,7 +175,7 @@ fn every_sqlstate_that_can_be_answered_is_documented() {
 
 #[test]
 fn every_setting_is_documented_with_its_default() {
-    let code = files::read("src/coordinator/store/settings.rs");
+    let code = files::read("src/cluster/settings.rs");
     let document = files::read("docs/protocol.md");
     let known = code.split("known(").skip(1).filter_map(|rest| {
         let mut literals = rest.split('"').skip(1).step_by(2);
@@ -183,7 +183,7 @@ fn every_setting_is_documented_with_its_default() {
     });
     let row = |(name, default): (&str, &str)| format!("| `{name}` | `{default}` |");
     let rows: Vec<String> = known.map(row).collect();
-    assert!(!rows.is_empty(), "the settings in src/coordinator/store/settings.rs were not recognized");
+    assert!(!rows.is_empty(), "the settings in src/cluster/settings.rs were not recognized");
     expect_none(
         "docs/protocol.md has a row for every setting, with its default.",
         rows.into_iter().filter(|row| !document.contains(row)).collect(),

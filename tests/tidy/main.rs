@@ -5,6 +5,7 @@
 //! yet. Every failure says which property broke, where, and what to do.
 
 mod arrows;
+mod codes;
 mod constants;
 mod documents;
 mod files;

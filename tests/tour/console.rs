@@ -1,4 +1,4 @@
-//! The README's batch examples, given to a shell.
+//! The batch examples of the README and of the operations guide, given to a shell.
 
 use crate::readme;
 use std::env;
@@ -35,8 +35,17 @@ impl Drop for Workplace {
 
 #[test]
 fn the_batch_examples_of_the_readme_print_what_the_readme_says() {
-    let steps = readme::steps(&readme::text(), "console", |line| line.starts_with("$ ").then_some(2));
-    assert!(steps.len() > 3, "the README's batch examples were not recognized: {} steps", steps.len());
+    prints_what_it_says(&readme::text());
+}
+
+#[test]
+fn the_examples_of_the_operations_guide_print_what_the_guide_says() {
+    prints_what_it_says(&readme::document("docs/operations.md"));
+}
+
+fn prints_what_it_says(text: &str) {
+    let steps = readme::steps(text, "console", |line| line.starts_with("$ ").then_some(2));
+    assert!(steps.len() > 3, "the batch examples were not recognized: {} steps", steps.len());
     let workplace = Workplace { dir: tempfile::tempdir().expect("a place for a cluster") };
     let differences: Vec<String> =
         steps.iter().filter_map(|step| readme::difference(step, &workplace.run(&step.input))).collect();

@@ -12,8 +12,13 @@ pub struct Step {
 }
 
 pub fn text() -> String {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
-    std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{path}: {e}"))
+    document("README.md")
+}
+
+/// A document, by its path in the repository.
+pub fn document(path: &str) -> String {
+    let path = format!("{}/{path}", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"))
 }
 
 /// The steps of all blocks of a kind, in their order. `prompt` says how much of a line is a prompt.
@@ -82,7 +87,7 @@ pub fn difference(step: &Step, printed: &[String]) -> Option<String> {
     let line = |lines: &[String], i: usize| lines.get(i).cloned().unwrap_or_default();
     let first = (0..width).find(|i| line(&expected, *i) != line(&found, *i)).unwrap_or(0);
     Some(format!(
-        "after `{}{}`, line {}\n  README:  {}\n  printed: {}\nprinted in full:\n{}",
+        "after `{}{}`, line {}\n  written: {}\n  printed: {}\nprinted in full:\n{}",
         step.prompt,
         step.input,
         first + 1,

@@ -11,6 +11,7 @@ use crate::core::transition::letters;
 use crate::script::Thrown;
 use crate::script::ui::Damage;
 use crate::shell::confirm::{Grant, is_yes, prompt};
+use crate::shell::output::say;
 use crate::shell::render::adopt::{adopted, refused};
 use crate::shell::terminal::{self, Typed, ask};
 use std::path::PathBuf;
@@ -25,7 +26,7 @@ pub fn adopt(invocation: &Invocation, dirs: &[PathBuf], dry_run: bool, serve: &[
         Ok(adoption) => adoption,
         Err(complaints) => {
             let said = refused(&complaints, &terminal::stderr_style());
-            eprint!("{said}");
+            say(&said);
             let message = said.lines().map(str::trim).collect::<Vec<_>>().join("; ");
             return tell.failure(Thrown::with_exit("refused", Exit::Refused.process_code(), message));
         }
@@ -58,8 +59,8 @@ pub fn adopt(invocation: &Invocation, dirs: &[PathBuf], dry_run: bool, serve: &[
     });
     match made {
         Ok(handle) => {
-            eprintln!("{} has a catalog again: {}", handle.name(), outcome.message);
-            eprintln!("next: segsh start {}", handle.dir().display());
+            say(&format!("{} has a catalog again: {}", handle.name(), outcome.message));
+            say(&format!("next: segsh start {}", handle.dir().display()));
             tell.value("adoption", document, Exit::Done.process_code())
         }
         Err(error) => tell.dir_failed(&error),

@@ -6,13 +6,14 @@ use super::session;
 use super::tell::Tell;
 use super::watched::watched;
 use crate::cluster::{Cluster, Observer, OutcomeStatus, SqlTarget, State};
-use crate::cluster_dir::{self, ClusterConfig, ClusterHandle, Demo, InitOptions};
+use crate::cluster_dir::{self, ClusterConfig, ClusterDirError, ClusterHandle, Demo, InitOptions};
 use crate::core::ids::Content;
 use crate::core::report::StopMode;
 use crate::core::row::Role;
 use crate::hosts::SegmentConfig;
 use crate::script::json::state_json;
 use crate::segment::identity::{Owner, create_content};
+use crate::shell::output::say;
 use crate::shell::render::Screens;
 use crate::shell::render::format::count;
 use crate::shell::render::lifecycle::{self as render, Whole};
@@ -78,6 +79,7 @@ fn init_options(shape: &Shape, drill: bool) -> InitOptions {
         // The command line bounds both below 1 025.
         contents: u16::try_from(shape.contents).unwrap_or(u16::MAX),
         hosts: u16::try_from(shape.hosts).unwrap_or(u16::MAX),
+        mirrors: !shape.no_mirrors,
         spare_hosts: u16::try_from(shape.spare_hosts).unwrap_or(u16::MAX),
         drill,
         settings: shape.settings.iter().cloned().collect(),
@@ -89,18 +91,21 @@ fn plural(n: u32, noun: &str) -> String {
     count(usize::try_from(n).unwrap_or(usize::MAX), noun)
 }
 
-/// `4 contents on 2 hosts, 1 spare host`
+/// `4 contents on 2 hosts, 1 spare host`, `4 contents on 2 hosts, no mirrors`.
 fn size(shape: &Shape) -> String {
-    let size = format!("{} on {}", plural(shape.contents, "content"), plural(shape.hosts, "host"));
-    match shape.spare_hosts {
-        0 => size,
-        spare => format!("{size}, {}", plural(spare, "spare host")),
+    let mut size = format!("{} on {}", plural(shape.contents, "content"), plural(shape.hosts, "host"));
+    if shape.spare_hosts > 0 {
+        size.push_str(&format!(", {}", plural(shape.spare_hosts, "spare host")));
     }
+    if shape.no_mirrors {
+        size.push_str(", no mirrors");
+    }
+    size
 }
 
 pub fn init(invocation: &Invocation, dir: &Path, shape: &Shape, drill: bool) -> i32 {
     let tell = Tell::new(invocation);
-    let maker = Maker { mirrors: true, first: RefCell::default() };
+    let maker = Maker { mirrors: !shape.no_mirrors, first: RefCell::default() };
     match cluster_dir::init(dir, &init_options(shape, drill), &|c| maker.make(c), &make_catalog) {
         Ok(handle) => {
             tell.text(&format!("cluster {} made: {}, stopped\n", handle.name(), size(shape)));
@@ -186,7 +191,7 @@ pub fn start(invocation: &Invocation, dir: &Path) -> i32 {
         match started {
             Ok(outcome) => {
                 if !work.quiet || outcome.status != OutcomeStatus::Done {
-                    eprint!("{}", render::started(&work.whole(), &outcome, &terminal::stderr_style()));
+                    say(&render::started(&work.whole(), &outcome, &terminal::stderr_style()));
                 }
                 work.tell.outcome(&outcome)
             }
@@ -202,7 +207,7 @@ pub fn stop(invocation: &Invocation, dir: &Path, mode: StopMode) -> i32 {
         match stopped {
             Ok(stopped) if stopped.was_stopped() => {
                 if !work.quiet {
-                    eprintln!("{} was stopped already", handle.name());
+                    say(&format!("{} was stopped already", handle.name()));
                 }
                 work.tell.value("cluster", cluster_json(handle), Exit::Done.process_code())
             }
@@ -211,7 +216,7 @@ pub fn stop(invocation: &Invocation, dir: &Path, mode: StopMode) -> i32 {
                 let code = outcome.map_or(Exit::Done.process_code(), |o| o.status.exit());
                 if !work.quiet || code != Exit::Done.process_code() || stopped.segments_killed > 0 {
                     let style = terminal::stderr_style();
-                    eprint!("{}", render::stopped(&work.whole(), stopped.segments_killed, outcome, &style));
+                    say(&render::stopped(&work.whole(), stopped.segments_killed, outcome, &style));
                 }
                 match outcome {
                     Some(outcome) => work.tell.outcome(outcome),
@@ -251,7 +256,8 @@ pub fn destroy(invocation: &Invocation, dir: &Path) -> i32 {
     };
     if !terminal::is_interactive() {
         let message = format!("declined: destroying {} needs its name typed at a terminal", handle.name());
-        return tell.failed("declined", Exit::Refused, &message, "");
+        let next = format!("segsh destroy {}, at a terminal", handle.dir().display());
+        return tell.failed("declined", Exit::Refused, &message, &next);
     }
     let question = format!(
         "This kills every process of {} and removes {} with all its data.\nType {} to go on: ",
@@ -260,9 +266,9 @@ pub fn destroy(invocation: &Invocation, dir: &Path) -> i32 {
         handle.name()
     );
     match ask(&question) {
-        Typed::Line(line) if line.trim() == handle.name() => match cluster_dir::destroy(dir) {
+        Typed::Line(line) if line.trim() == handle.name() => match block_on(cluster_dir::destroy(dir)) {
             Ok(()) => {
-                eprintln!("{} is gone", handle.name());
+                say(&format!("{} is gone", handle.name()));
                 tell.value("cluster", cluster_json(&handle), Exit::Done.process_code())
             }
             Err(error) => tell.dir_failed(&error),
@@ -274,16 +280,11 @@ pub fn destroy(invocation: &Invocation, dir: &Path) -> i32 {
 
 pub fn demo(invocation: &Invocation, shape: &Shape) -> i32 {
     if !cfg!(target_os = "linux") {
-        eprintln!("the demo needs Linux: its hosts are addresses of 127.0.0.0/8");
+        say("the demo needs Linux: its hosts are addresses of 127.0.0.0/8");
         return Exit::Usage.process_code();
     }
-    let program = match cluster_dir::this_program() {
-        Ok(program) => program,
-        Err(error) => return Tell::new(invocation).dir_failed(&error),
-    };
-    let maker = Maker { mirrors: true, first: RefCell::default() };
-    eprintln!("starting a demo cluster: {} ...", size(shape));
-    match Demo::create(&program, init_options(shape, true), &|c| maker.make(c), &make_catalog) {
+    say(&format!("starting a demo cluster: {} ...", size(shape)));
+    match make_demo(shape) {
         Ok(demo) => {
             let code = demo_session(invocation, demo.handle());
             match demo.end() {
@@ -295,12 +296,29 @@ pub fn demo(invocation: &Invocation, shape: &Shape) -> i32 {
     }
 }
 
+/// A demo cluster of this shape with its keeper, not started.
+pub(super) fn make_demo(shape: &Shape) -> Result<Demo, ClusterDirError> {
+    let program = cluster_dir::this_program()?;
+    let maker = Maker { mirrors: !shape.no_mirrors, first: RefCell::default() };
+    Demo::create(&program, init_options(shape, true), &|c| maker.make(c), &make_catalog)
+}
+
+/// Starts a demo whole, or says why it did not.
+pub(super) fn start_demo(handle: &ClusterHandle) -> Result<(), String> {
+    let directory = Directory { handle: handle.clone(), owner: super::owner::owner() };
+    match block_on(directory.start(&mut |_| ())) {
+        Ok(outcome) if outcome.status == OutcomeStatus::Done => Ok(()),
+        Ok(outcome) => Err(outcome.message),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 fn demo_session(invocation: &Invocation, handle: &ClusterHandle) -> i32 {
     let directory = Directory { handle: handle.clone(), owner: super::owner::owner() };
     match block_on(directory.start(&mut |_| ())) {
         Ok(outcome) if outcome.status == OutcomeStatus::Done => {}
         Ok(outcome) => {
-            eprint!("{}", Screens::new(terminal::stderr_style(), handle.name()).outcome(&outcome));
+            say(&Screens::new(terminal::stderr_style(), handle.name()).outcome(&outcome));
             return outcome.status.exit();
         }
         Err(error) => return Tell::new(invocation).dir_failed(&error),
@@ -310,7 +328,7 @@ fn demo_session(invocation: &Invocation, handle: &ClusterHandle) -> i32 {
     let (cluster, watched) = match connected {
         Ok(both) => both,
         Err(error) => {
-            eprintln!("{error}");
+            say(&error.to_string());
             return Exit::Unreachable.process_code();
         }
     };

@@ -4,10 +4,14 @@ use super::owner::owner;
 use super::watched::followed;
 use crate::backend::filerep::{Address, Filerep, Local};
 use crate::cluster::request::Owner;
-use crate::cluster::{ClusterError, NewHost, Observer, Outcome, OutcomeStatus, State};
+use crate::cluster::{ClusterError, NewHost, Observer, Outcome, OutcomeStatus, StartHow, State, StopHow, done};
 use crate::cluster_dir::{self, ClusterDirError, ClusterHandle};
+use crate::coordinator::RESTRICTED_FILE;
 use crate::core::report::StopMode;
-use crate::net::{Endpoint, Identity};
+use crate::hosts::Host;
+use crate::net::Identity;
+use crate::shell::output::say;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -30,8 +34,9 @@ pub fn connect(handle: &ClusterHandle) -> Result<Arc<Filerep>, String> {
         socket_dir: config.socket_dir.clone(),
         pg_port: config.coordinator.port,
     };
-    let directory = Directory { handle: handle.clone(), owner: owner() };
-    Filerep::new(address, Box::new(directory), owner()).map_err(|e| e.to_string())
+    let owner = owner();
+    let directory = Directory { handle: handle.clone(), owner: owner.clone() };
+    Filerep::new(address, Box::new(directory), owner).map_err(|e| e.to_string())
 }
 
 /// A cluster's lifecycle is driven on a runtime of its own: the session's may be in use.
@@ -39,7 +44,7 @@ pub fn block_on<T>(work: impl Future<Output = T>) -> T {
     match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(work),
         Err(error) => {
-            eprintln!("the system gave no runtime: {error}");
+            say(&format!("the system gave no runtime: {error}"));
             std::process::exit(super::Exit::ScriptError.process_code())
         }
     }
@@ -52,7 +57,74 @@ impl Directory {
 
     async fn start_by(&self, owner: Owner, watch: cluster_dir::Watch<'_>) -> Result<Outcome, ClusterDirError> {
         let program = cluster_dir::this_program()?;
+        self.restrict(false)?;
         cluster_dir::start(&self.handle, &program, owner, watch).await
+    }
+}
+
+impl Directory {
+    /// Says to the next coordinator whether it serves its owner only. One that runs already stays as it is.
+    fn restrict(&self, restricted: bool) -> Result<(), ClusterDirError> {
+        let file = self.handle.coordinator_dir().join(RESTRICTED_FILE);
+        let written = match restricted {
+            true => std::fs::write(&file, ""),
+            false => std::fs::remove_file(&file).or_else(|error| match error.kind() {
+                ErrorKind::NotFound => Ok(()),
+                _ => Err(error),
+            }),
+        };
+        written.map_err(|source| ClusterDirError::System { doing: format!("write {}", file.display()), source })
+    }
+
+    async fn start_as(
+        &self,
+        how: StartHow,
+        owner: Owner,
+        watch: cluster_dir::Watch<'_>,
+    ) -> Result<Outcome, ClusterDirError> {
+        let program = cluster_dir::this_program()?;
+        self.restrict(how.restricted)?;
+        if how.coordinator_only {
+            cluster_dir::start_processes(&self.handle, &program).await?;
+            return Ok(done("start", "the coordinator runs; no segment was started".into()));
+        }
+        cluster_dir::start(&self.handle, &program, owner, watch).await
+    }
+
+    async fn stop_as(
+        &self,
+        how: StopHow,
+        owner: Owner,
+        watch: cluster_dir::Watch<'_>,
+    ) -> Result<Outcome, ClusterDirError> {
+        let nothing = || done("stop", "nothing ran".into());
+        if how.coordinator_only {
+            let stopped = cluster_dir::stop_coordinator_only(&self.handle, owner, watch).await?;
+            return Ok(stopped.unwrap_or_else(nothing));
+        }
+        let stopped = cluster_dir::stop_within(&self.handle, how.mode, how.within_ms, owner, watch).await?;
+        let killed = stopped.segments_killed;
+        Ok(match stopped.outcome {
+            Some(outcome) => outcome,
+            None if stopped.agents == 0 && killed == 0 => nothing(),
+            None => done("stop", format!("the coordinator did not run; {killed} segments were killed")),
+        })
+    }
+}
+
+/// Runs a lifecycle step that an observer may leave.
+fn led<F>(observer: &mut dyn Observer, verb: &str, work: F) -> Result<Outcome, ClusterError>
+where
+    F: FnOnce(cluster_dir::Watch<'_>) -> Result<Outcome, ClusterDirError> + Send + 'static,
+{
+    let cancelled = AtomicBool::new(false);
+    match followed(observer, &cancelled, work) {
+        None => Ok(Outcome {
+            status: OutcomeStatus::Started,
+            ..done(verb, format!("the {verb} goes on as long as this shell does"))
+        }),
+        Some(Ok(outcome)) => Ok(outcome),
+        Some(Err(error)) => Err(cluster_error(&error)),
     }
 }
 
@@ -67,9 +139,10 @@ impl Local for Directory {
         crate::coordinator::last_state(&handle).map_err(|e| e.to_string())
     }
 
-    fn agents(&self) -> Result<Vec<(String, Endpoint)>, String> {
-        let hosts = self.handle.hosts().map_err(|e| e.to_string())?;
-        Ok(hosts.into_iter().map(|host| (host.name.clone(), host.agent())).collect())
+    fn hosts(&self) -> Result<Vec<(String, Arc<dyn Host>)>, String> {
+        let (me, hosts) = (self.handle.credentials(Identity::Client), self.handle.hosts());
+        let (me, hosts) = (me.map_err(|e| e.to_string())?, hosts.map_err(|e| e.to_string())?);
+        Ok(hosts.into_iter().map(|host| (host.address.clone(), host.reach(&me))).collect())
     }
 
     fn add_host(&self, host: &NewHost) -> Result<(), ClusterError> {
@@ -79,12 +152,24 @@ impl Local for Directory {
     }
 
     fn stop_host(&self, host: &str) -> Result<(), String> {
-        cluster_dir::stop_host(&self.handle, host).map(drop).map_err(|e| e.to_string())
+        block_on(cluster_dir::stop_host(&self.handle, host)).map(drop).map_err(|e| e.to_string())
     }
 
     fn start_host(&self, host: &str) -> Result<(), String> {
         let program = cluster_dir::this_program().map_err(|e| e.to_string())?;
         block_on(cluster_dir::start_host(&self.handle, &program, host)).map(drop).map_err(|e| e.to_string())
+    }
+
+    fn stop_all(&self, how: &StopHow, owner: &Owner, observer: &mut dyn Observer) -> Result<Outcome, ClusterError> {
+        let (how, owner) = (*how, owner.clone());
+        let directory = Directory { handle: self.handle.clone(), owner: self.owner.clone() };
+        led(observer, "stop", move |watch| block_on(directory.stop_as(how, owner, watch)))
+    }
+
+    fn start_all(&self, how: &StartHow, owner: &Owner, observer: &mut dyn Observer) -> Result<Outcome, ClusterError> {
+        let (how, owner) = (*how, owner.clone());
+        let directory = Directory { handle: self.handle.clone(), owner: self.owner.clone() };
+        led(observer, "start", move |watch| block_on(directory.start_as(how, owner, watch)))
     }
 
     fn restart_all(&self, mode: StopMode, owner: &Owner, observer: &mut dyn Observer) -> Result<Outcome, ClusterError> {

@@ -8,12 +8,15 @@ mod owner;
 mod servers;
 mod session;
 mod tell;
+mod test;
+mod utility;
 mod watched;
 
 pub use tell::usage_document;
 
 use super::{Action, Exit, Invocation, find};
 use crate::script::Thrown;
+use crate::shell::output::say;
 use crate::shell::{logging, terminal};
 use std::path::PathBuf;
 use tell::Tell;
@@ -23,6 +26,7 @@ pub fn run(invocation: &Invocation) -> i32 {
     match &invocation.action {
         // Servers log to their standard error, which is a file under the cluster's directory.
         Action::Host(args) => servers::host(args),
+        Action::HostDo(args) => servers::host_do(args),
         Action::Segment(args) => servers::segment(args),
         Action::Coordinator(args) => servers::coordinator(args),
         Action::DemoKeeper(args) => servers::keeper(args),
@@ -38,7 +42,7 @@ fn log_to_file(process: &str) {
     if let Some(directory) = logging::directory()
         && let Err(error) = logging::install(&directory, process)
     {
-        eprintln!("no log is written to {}: {error}", directory.display());
+        say(&format!("no log is written to {}: {error}", directory.display()));
     }
 }
 
@@ -55,11 +59,13 @@ fn person(invocation: &Invocation, action: &Action) -> i32 {
         Action::Prompt => with_cluster(invocation, session::prompt),
         Action::Script(source) => session::script(invocation, source),
         Action::Call(call) => session::call(invocation, call),
+        Action::Utility { utility, words } => utility::run(invocation, *utility, words),
         Action::Check { files } => check::check(invocation, files),
+        Action::Test { path, filters } => test::test(invocation, path, filters),
         Action::Completions(shell) => written(&super::completions::script(*shell, &super::definition())),
         Action::Reference => written(&crate::script::reference()),
         Action::Apply { file } => session::apply(invocation, file),
-        Action::Host(_) | Action::Segment(_) | Action::Coordinator(_) | Action::DemoKeeper(_) => {
+        Action::Host(_) | Action::HostDo(_) | Action::Segment(_) | Action::Coordinator(_) | Action::DemoKeeper(_) => {
             Exit::Usage.process_code()
         }
     }
@@ -93,7 +99,7 @@ fn with_cluster(invocation: &Invocation, work: impl FnOnce(&Invocation, &std::pa
 }
 
 fn no_cluster(invocation: &Invocation) -> i32 {
-    eprint!("{}", crate::shell::front::NO_CLUSTER);
+    say(crate::shell::front::NO_CLUSTER);
     let thrown = Thrown::with_exit("no_cluster", Exit::Unreachable.process_code(), "no cluster is named");
     Tell::new(invocation).failure(thrown.next("segsh -c DIR, or SEGSH_CLUSTER=DIR"))
 }
@@ -106,5 +112,6 @@ fn without_cluster(invocation: &Invocation) -> i32 {
     if !crate::shell::front::offers_demo() {
         return Exit::Done.process_code();
     }
-    lifecycle::demo(invocation, &super::Shape { contents: 4, hosts: 2, spare_hosts: 0, settings: Vec::new() })
+    let shape = super::Shape { contents: 4, hosts: 2, spare_hosts: 0, settings: Vec::new(), no_mirrors: false };
+    lifecycle::demo(invocation, &shape)
 }

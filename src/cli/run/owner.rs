@@ -1,6 +1,7 @@
 //! Who asks: the real user behind a shared account, where, and on which terminal.
 
 use crate::cluster::request::Owner;
+use crate::shell::seat::name_of;
 use std::path::Path;
 
 /// What the kernel says of a process that no login stands behind.
@@ -37,31 +38,9 @@ fn real_user() -> Option<String> {
     }
 }
 
-/// The name of a user, or the number where `/etc/passwd` does not know it.
-fn name_of(id: u32) -> String {
-    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    named(&users, id).unwrap_or_else(|| format!("uid {id}"))
-}
-
-fn named(users: &str, id: u32) -> Option<String> {
-    users.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)?.parse() == Ok(id)).then(|| name.to_owned())
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_user_is_found_by_number_among_lines_that_are_none() {
-        let users = "root:x:0:0:root:/r:/bin/sh\n\n+::::::\nsam:x:1000:1000::/h:/bin/sh\n";
-        assert_eq!(named(users, 1000).as_deref(), Some("sam"));
-        assert_eq!(named(users, 0).as_deref(), Some("root"));
-        assert_eq!(named(users, 7), None);
-    }
 
     #[test]
     fn somebody_is_always_named() {

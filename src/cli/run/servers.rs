@@ -1,5 +1,6 @@
 //! The processes of segsh itself. Each takes one directory and nothing else.
 
+use crate::shell::output::say;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -8,7 +9,7 @@ fn serve(flag: &str, args: &[OsString], work: impl FnOnce(&Path) -> Result<(), S
     let dir = match args {
         [given, dir] if given == flag => PathBuf::from(dir),
         _ => {
-            eprintln!("this process is started by segsh itself, with {flag} DIR");
+            say(&format!("this process is started by segsh itself, with {flag} DIR"));
             return super::Exit::Usage.process_code();
         }
     };
@@ -17,7 +18,7 @@ fn serve(flag: &str, args: &[OsString], work: impl FnOnce(&Path) -> Result<(), S
     match work(&dir) {
         Ok(()) => super::Exit::Done.process_code(),
         Err(message) => {
-            eprintln!("{message}");
+            say(&message);
             super::Exit::ScriptError.process_code()
         }
     }
@@ -45,6 +46,40 @@ fn on_a_runtime<E: std::fmt::Display>(work: impl Future<Output = Result<(), E>>)
 
 pub fn host(args: &[OsString]) -> i32 {
     serve("--dir", args, |dir| on_a_runtime(crate::hosts::run_agent(dir)))
+}
+
+/// One request, one answer. What it did stands in the host's own log, for the answer is all that its caller reads.
+pub fn host_do(args: &[OsString]) -> i32 {
+    let done = match args {
+        [flag] if flag == "--digest" => crate::hosts::own_digest(),
+        [flag, dir] if flag == "--dir" => {
+            log_to_host(Path::new(dir));
+            crate::hosts::host_do(Path::new(dir), std::io::stdin().lock())
+        }
+        _ => {
+            eprintln!("this process is started by segsh itself, with --dir DIR");
+            return super::Exit::Usage.process_code();
+        }
+    };
+    match done {
+        Ok(line) => {
+            crate::shell::output::Output::to_stdout().write(&format!("{line}\n"));
+            super::Exit::Done.process_code()
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            super::Exit::ScriptError.process_code()
+        }
+    }
+}
+
+/// A host without a log still does what it is asked.
+fn log_to_host(dir: &Path) {
+    let Ok(config) = crate::hosts::AgentConfig::load(dir) else { return };
+    let path = config.log_dir.join(format!("host-{}.log", config.host));
+    if let Ok(file) = std::fs::OpenOptions::new().append(true).create(true).open(path) {
+        tracing_subscriber::fmt().with_writer(std::sync::Mutex::new(file)).with_ansi(false).init();
+    }
 }
 
 pub fn segment(args: &[OsString]) -> i32 {

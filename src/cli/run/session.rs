@@ -9,6 +9,7 @@ use crate::cluster_dir;
 use crate::script::Thrown;
 use crate::shell::batch::{Judgement, Source};
 use crate::shell::front::FrontOptions;
+use crate::shell::output::say;
 use crate::shell::run::{RunError, Task, run};
 use std::path::Path;
 use std::rc::Rc;
@@ -32,9 +33,9 @@ pub fn on(cluster: Option<Arc<dyn Cluster>>, invocation: &Invocation, task: Task
         Ok(code) => code,
         Err(RunError::Cluster(error)) => {
             let thrown = Thrown::from(error);
-            eprintln!("{}", thrown.message);
+            say(&thrown.message);
             if !thrown.next.is_empty() {
-                eprintln!("next: {}", thrown.next);
+                say(&format!("next: {}", thrown.next));
             }
             Tell::new(invocation).failure(thrown)
         }

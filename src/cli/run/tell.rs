@@ -6,7 +6,7 @@ use crate::cluster_dir::ClusterDirError;
 use crate::script::Thrown;
 use crate::script::json::outcome_json;
 use crate::shell::document::{envelope, failure};
-use crate::shell::output::Output;
+use crate::shell::output::{Output, say};
 use serde_json::{Value, json};
 
 /// Says how a command ended, once. A reader of stdout that went away is no failure.
@@ -32,6 +32,11 @@ impl Tell {
         if self.is_text() {
             self.output.write(text);
         }
+    }
+
+    /// Something that happened; only `--ndjson` tells it.
+    pub fn event(&self, name: &str, fields: Value) {
+        self.output.event(name, fields);
     }
 
     /// A document as it is, for what has a form of its own.
@@ -74,9 +79,9 @@ impl Tell {
 
     /// Says on stderr what kept a command from being done, and in the document.
     pub fn failed(&self, code: &str, exit: Exit, message: &str, next: &str) -> i32 {
-        eprintln!("{message}");
+        say(message);
         if !next.is_empty() {
-            eprintln!("next: {next}");
+            say(&format!("next: {next}"));
         }
         self.failure(Thrown::with_exit(code, exit.process_code(), message).next(next))
     }

@@ -154,6 +154,7 @@ fn refusal(shared: &Shared, target: &Target) -> Option<Refusal> {
     };
     let (content, dbid) = (target.content, target.dbid);
     let host = shared.places.host_of(dbid);
+    let has_mirror = pair(shared, content) != PairHealth::NoMirror;
     let (code, next) = match why {
         Why::HostDown => {
             (RefusalCode::HostDown, format!("bring host {host} back, then recover(#{{ contents: [{content}] }})"))
@@ -163,6 +164,9 @@ fn refusal(shared: &Shared, target: &Target) -> Option<Refusal> {
             (RefusalCode::IncrementalImpossible, format!("full_recover(#{{ dbids: {dbid} }})"))
         }
         Why::NoSpace => (RefusalCode::NoSpace, format!("free space on {host}")),
+        Why::DoubleFault if !has_mirror => {
+            (RefusalCode::NotOperational, "procedure(\"recover_without_mirroring\")".into())
+        }
         Why::DoubleFault => (RefusalCode::DoubleFault, format!("restart(#{{ contents: [{content}] }})")),
         Why::Quarantined => (RefusalCode::Quarantined, format!("why(\"content {content}\")")),
         Why::NoMirror => (RefusalCode::NoMirror, String::new()),

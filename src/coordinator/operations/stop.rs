@@ -19,7 +19,13 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 impl Operations {
     /// Stops every segment. FTS decides nothing from here on; running operations are given up. The
     /// rows stay as they are: pairs that are synchronized are recovered by the next start (R6).
-    pub async fn stop_all(&self, mode: StopMode, progress: &watch::Sender<Progressing>) -> Outcome {
+    pub async fn stop_all(
+        &self,
+        mode: StopMode,
+        within: Option<Duration>,
+        progress: &watch::Sender<Progressing>,
+    ) -> Outcome {
+        let within = within.unwrap_or(FAST_WITHIN);
         let since = Instant::now();
         self.shared.stopping.store(true, Ordering::SeqCst);
         for content in self.shared.board.read(|k| k.contents.keys().copied().collect::<Vec<_>>()) {
@@ -35,7 +41,7 @@ impl Operations {
             for row in rows {
                 let ops = self.clone();
                 stopping.spawn(async move {
-                    let stopped = ops.stop_segment(&row, mode).await;
+                    let stopped = ops.stop_segment(&row, mode, within).await;
                     (row, stopped)
                 });
             }
@@ -102,7 +108,7 @@ impl Operations {
         }
     }
 
-    async fn stop_segment(&self, row: &SegmentRow, mode: StopMode) -> Result<(), String> {
+    async fn stop_segment(&self, row: &SegmentRow, mode: StopMode, within: Duration) -> Result<(), String> {
         let Some(host) = self.shared.places.host(&row.hostname) else {
             return Err(format!("host {} is not known", row.hostname));
         };
@@ -113,7 +119,7 @@ impl Operations {
         if answers && mode != StopMode::Immediate {
             self.shared.prober.stop(row.dbid, mode);
             let since = Instant::now();
-            while mode == StopMode::Smart || since.elapsed() < FAST_WITHIN {
+            while mode == StopMode::Smart || since.elapsed() < within {
                 let seen = hostwatch::look(&*host, &self.shared.board).await;
                 let runs = seen.running.iter().any(|r| datadirs.contains(&r.datadir));
                 // It was asked itself; its port says as well as its host that it has ended.

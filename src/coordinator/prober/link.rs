@@ -3,7 +3,7 @@
 use super::VerifyRequest;
 use crate::core::fts::Failure;
 use crate::core::ids::Dbid;
-use crate::core::report::{FromSegment, Order, StopMode, ToSegment};
+use crate::core::report::{FromSegment, Order, Stage, StopMode, ToSegment};
 use crate::net::{Credentials, Endpoint, FrameReceiver, FrameSender, Framed, Identity, NetError, Purpose, connect};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,6 +23,8 @@ pub(super) enum Tell {
     Drain(oneshot::Sender<Result<(), String>>),
     Stop(StopMode),
     Verify(VerifyRequest),
+    /// A drill's hold, or its end.
+    Hold(Option<Stage>, oneshot::Sender<Result<(), String>>),
 }
 
 /// What a link tells.
@@ -59,7 +61,8 @@ struct Runner {
     told: mpsc::UnboundedReceiver<Tell>,
     heard: mpsc::UnboundedSender<(Dbid, Heard)>,
     seq: u64,
-    drains: BTreeMap<u64, oneshot::Sender<Result<(), String>>>,
+    /// Who waits for the answer to what was asked under a number.
+    awaited: BTreeMap<u64, oneshot::Sender<Result<(), String>>>,
     /// When the segment was last asked anything that has not been answered.
     asked: Instant,
     /// When each probe of this connection was sent that has not been answered, by its number.
@@ -87,7 +90,7 @@ pub(super) fn start(
         told,
         heard,
         seq: 0,
-        drains: BTreeMap::new(),
+        awaited: BTreeMap::new(),
         asked: Instant::now(),
         probes: BTreeMap::new(),
     };
@@ -142,13 +145,13 @@ impl Runner {
     /// process of the same name.
     fn leave_untold(&mut self, because: &NetError) {
         while let Ok(tell) = self.told.try_recv() {
-            if let Tell::Drain(reply) = tell {
+            if let Tell::Drain(reply) | Tell::Hold(_, reply) = tell {
                 self.seq += 1;
-                self.drains.insert(self.seq, reply);
+                self.awaited.insert(self.seq, reply);
             }
         }
         self.probes.clear();
-        for (_, reply) in std::mem::take(&mut self.drains) {
+        for (_, reply) in std::mem::take(&mut self.awaited) {
             let _ = reply.send(Err(format!("the connection ended: {because}")));
         }
     }
@@ -232,13 +235,17 @@ impl Runner {
         let seq = self.seq;
         let message = match tell {
             Tell::Drain(reply) => {
-                self.drains.insert(seq, reply);
+                self.awaited.insert(seq, reply);
                 ToSegment::Drain { seq }
             }
             Tell::Stop(mode) => ToSegment::Stop { seq, mode },
             Tell::Verify(VerifyRequest::Begin { op, rate_bytes }) => ToSegment::Verify { seq, op, rate_bytes },
             Tell::Verify(VerifyRequest::End { op }) => ToSegment::EndVerify { seq, op },
             Tell::Verify(VerifyRequest::Judge) => ToSegment::Judge { seq },
+            Tell::Hold(stage, reply) => {
+                self.awaited.insert(seq, reply);
+                ToSegment::Hold { seq, stage }
+            }
         };
         self.send(to, &message).await
     }
@@ -251,13 +258,13 @@ impl Runner {
     fn take(&mut self, message: FromSegment) {
         let mut answers = None;
         match &message {
-            FromSegment::Drained { seq } => {
-                if let Some(reply) = self.drains.remove(seq) {
+            FromSegment::Drained { seq } | FromSegment::Held { seq } => {
+                if let Some(reply) = self.awaited.remove(seq) {
                     let _ = reply.send(Ok(()));
                 }
             }
             FromSegment::Failed { seq, message } => {
-                if let Some(reply) = self.drains.remove(seq) {
+                if let Some(reply) = self.awaited.remove(seq) {
                     let _ = reply.send(Err(message.clone()));
                 }
             }
@@ -285,6 +292,11 @@ fn failure(error: &NetError) -> Failure {
         NetError::WrongKey | NetError::WrongPeer { .. } | NetError::WrongPurpose { .. } | NetError::BadFrame(_) => {
             Failure::Reset
         }
+        // Of hosts alone: no segment is reached over SSH.
+        NetError::HostKeyUnknown { .. }
+        | NetError::HostKeyChanged { .. }
+        | NetError::Login { .. }
+        | NetError::NoProgram { .. } => Failure::Reset,
     }
 }
 

@@ -15,7 +15,7 @@ use super::store::{Store, StoreError};
 use crate::cluster::request::Owner;
 use crate::core::fts::Event;
 use crate::core::ids::{Content, Dbid};
-use crate::core::report::StopMode;
+use crate::core::report::{Stage, StopMode};
 use crate::net::Credentials;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +30,8 @@ pub(super) enum Command {
     Release(Content),
     Kick(Option<Dbid>),
     ProbeNow(oneshot::Sender<()>),
+    /// A drill's hold of an acting primary's recovery, or its end.
+    HoldRecovery(Dbid, Option<Stage>, oneshot::Sender<Result<(), String>>),
     Drain(Dbid, oneshot::Sender<Result<(), String>>),
     Stop(Dbid, StopMode),
     Verify(Dbid, VerifyRequest),
@@ -141,6 +143,13 @@ impl Prober {
     /// Asks an acting primary about its data; its reports say what comes of it.
     pub fn verify(&self, dbid: Dbid, request: VerifyRequest) {
         self.send(Command::Verify(dbid, request));
+    }
+
+    /// Tells an acting primary a drill's hold, or its end; returns when it has taken it.
+    pub async fn hold_recovery(&self, dbid: Dbid, stage: Option<Stage>) -> Result<(), String> {
+        let (reply, done) = oneshot::channel();
+        self.send(Command::HoldRecovery(dbid, stage, reply));
+        done.await.unwrap_or_else(|_| Err("the prober has ended".into()))
     }
 
     /// The settings were written: read them again.

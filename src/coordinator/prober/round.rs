@@ -195,6 +195,7 @@ impl Round {
                 self.step(content, Event::Drained(dbid));
                 self.kick(Some(dbid));
             }
+            FromSegment::Held { .. } => {}
             FromSegment::Failed { message, .. } => {
                 tracing::warn!(dbid = dbid.0, message, "a segment can't follow its order now");
             }
@@ -230,6 +231,10 @@ impl Round {
                     let _ = link.tell.send(Tell::Verify(request));
                 }
             }
+            Command::HoldRecovery(dbid, stage, reply) => match self.links.get(&dbid) {
+                Some(link) => drop(link.tell.send(Tell::Hold(stage, reply))),
+                None => drop(reply.send(Err(format!("no segment dbid {dbid}")))),
+            },
             Command::SettingsChanged => match read_settings(&self.setup.store) {
                 Ok((patience, pace)) => {
                     self.patience = patience;

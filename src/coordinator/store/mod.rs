@@ -9,19 +9,18 @@ mod maintenance;
 mod operations;
 mod room;
 mod schema;
-pub mod settings;
 
 #[cfg(test)]
 mod tests;
 
 use crate::cluster::Decided;
 use crate::cluster::request::Owner;
+use crate::cluster::settings::{self, SettingError};
 use crate::core::ids::{Content, CopyId, Dbid, Epoch};
 use crate::core::operation::Goal;
 use crate::core::row::{Member, Mode, PairRow, Role, SegmentRow, Status};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior, params};
-use settings::SettingError;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -41,7 +41,7 @@ async fn a_stop_waits_for_a_mirror_that_lives_beside_its_name() {
         tokio::spawn(async move {
             let nothing = crate::cluster::Progressing { op: 0, elapsed_ms: 0, contents: Vec::new() };
             let (now, _seen) = tokio::sync::watch::channel(nothing);
-            c.operations.stop_all(StopMode::Smart, &now).await
+            c.operations.stop_all(StopMode::Smart, None, &now).await
         })
     };
     until(&c, "it is asked", |_| cluster.world.lock().asked_to_stop.contains(&M)).await;

@@ -13,8 +13,15 @@ const WORD_OF_THE_MIRROR_MS: u64 = 300;
 /// The pace at which a mirror is asked again.
 const ASK_AGAIN_MS: u64 = 50;
 
-/// How the reason of a double fault begins.
-pub(super) const DOUBLE_FAULT: &str = "double fault";
+/// How the reason begins when neither member can serve.
+const DOUBLE_FAULT: &str = "double fault";
+/// The same of a content without a mirror, where one fault is enough.
+const NOT_OPERATIONAL: &str = "not operational";
+
+/// Whether a reason says that nobody serves the content.
+pub(super) fn says_unserved(reason: &str) -> bool {
+    [DOUBLE_FAULT, NOT_OPERATIONAL].iter().any(|begins| reason.starts_with(begins))
+}
 
 /// What is known of a mirror when its primary is lost.
 enum Mirror {
@@ -283,7 +290,8 @@ impl Fts {
         if std::mem::replace(&mut self.said_double_fault, true) {
             return;
         }
-        let reason = format!("{DOUBLE_FAULT}: {why}");
+        let what = if self.row.pairing() == Some(Pairing::Mirrorless) { NOT_OPERATIONAL } else { DOUBLE_FAULT };
+        let reason = format!("{what}: {why}");
         let evidence = self.grounds(now_ms);
         self.remember(now_ms, reason.clone());
         out.push(Decision::DoubleFault { reason, evidence });

@@ -71,6 +71,8 @@ mod tests {
             verification: None,
             soundness: Soundness::Sound,
             damaged_pages: 0,
+            held: None,
+            release: String::new(),
         }
     }
 

@@ -189,7 +189,7 @@ impl Fts {
     /// The same, going on where a former coordinator ended: a double fault that is the content's last event
     /// is not said again.
     pub fn having_said(self, last_event: &str) -> Fts {
-        Fts { said_double_fault: last_event.starts_with(decide::DOUBLE_FAULT), ..self }
+        Fts { said_double_fault: decide::says_unserved(last_event), ..self }
     }
 
     pub fn row(&self) -> &PairRow {

@@ -56,6 +56,8 @@ fn report(dbid: Dbid, phase: Phase) -> Report {
         verification: None,
         soundness: Soundness::Sound,
         damaged_pages: 0,
+        held: None,
+        release: String::new(),
     }
 }
 

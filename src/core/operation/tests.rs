@@ -44,6 +44,8 @@ fn report(dbid: Dbid, phase: Phase, epoch: u64) -> Report {
         verification: None,
         soundness: Soundness::Sound,
         damaged_pages: 0,
+        held: None,
+        release: String::new(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod faults;
 mod group;
+mod hold;
 mod markers;
 mod verify;
 

@@ -72,7 +72,7 @@ impl Work<'_> {
             program: Some(self.layout.program()),
             roots: outfit.roots.clone(),
         };
-        let key = files::read_small(&outfit.key_file).map_err(|e| NetError::Local(e.to_string()))?;
+        let key = files::read_text(&outfit.key_file).map_err(|e| NetError::Local(e.to_string()))?;
         self.put(&self.layout.key_file(), &mut key.as_bytes())?;
         let text = config.text().map_err(|e| NetError::Local(e.to_string()))?;
         self.put(&self.layout.dir.join(AGENT_FILE), &mut &*text)?;

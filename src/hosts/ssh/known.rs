@@ -45,8 +45,9 @@ impl Known {
 
     /// The types of the keys that a host is known by, in their order.
     pub(super) fn types(&self, session: &Session, host: &str, port: u16) -> Vec<&str> {
-        // No host has the empty key: every line about the host differs from it.
-        let about = |line: &&Line| says(session, line, &name(host, port), b"") == Says::OtherKey;
+        // Nobody has this key: every line about the host differs from it. (To the library an empty one would be a
+        // text of unknown length.)
+        let about = |line: &&Line| says(session, line, &name(host, port), b"-") == Says::OtherKey;
         let mut types: Vec<&str> = self.lines.iter().filter(about).map(|line| line.key_type.as_str()).collect();
         types.dedup();
         types
@@ -54,7 +55,9 @@ impl Known {
 
     /// What the file says of the key that a host showed.
     pub(super) fn judge(&self, session: &Session, host: &str, port: u16, key: &[u8]) -> Verdict {
-        let key_type = type_of(key).unwrap_or_default();
+        let Some(key_type) = type_of(key) else {
+            return Verdict::Unknown;
+        };
         let mut verdict = Verdict::Unknown;
         for line in &self.lines {
             match says(session, line, &name(host, port), key) {

@@ -9,7 +9,9 @@ mod place;
 mod session;
 
 pub use bring_up::Outfit;
+pub(super) use bring_up::digest;
 pub use place::SshPlace;
+pub(super) use place::own_dir;
 
 use super::carrier::Carrier;
 use super::client::WORK_WITHIN;
@@ -29,6 +31,8 @@ use std::time::Duration;
 const IDLE_MAX: usize = 4;
 /// A session that was not used for so long may have been forgotten by whatever is between here and there.
 const IDLE_FOR: Duration = Duration::from_secs(30);
+/// The least time of a call: it may have to log in first, over a slow line.
+const CALL_WITHIN: Duration = Duration::from_secs(5);
 /// A call's thread ends by itself at the deadline; one that does not is left to itself after so much more.
 const GRACE: Duration = Duration::from_secs(1);
 /// What a shell's exit status is when there is no such program, or it can't be run.
@@ -145,6 +149,7 @@ impl Carrier for SshHost {
     }
 
     async fn carry(&self, request: HostRequest, within: Duration) -> Result<HostReply, NetError> {
+        let within = within.max(CALL_WITHIN);
         let request = match request {
             HostRequest::StartSegment { config } => HostRequest::StartSegment { config: self.as_there(config) },
             HostRequest::WriteSegmentConfig { config } => {

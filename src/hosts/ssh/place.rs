@@ -20,6 +20,11 @@ pub struct SshPlace {
     pub known_hosts: PathBuf,
 }
 
+/// Where a host that is reached over SSH has what is ours and no segment's.
+pub(in crate::hosts) fn own_dir(dir: &Path) -> PathBuf {
+    dir.join(OWN)
+}
+
 /// The paths in the directory of a host that is reached over SSH.
 #[derive(Debug, Clone)]
 pub(super) struct Layout {
@@ -33,7 +38,7 @@ impl Layout {
 
     /// Everything that is ours and no segment's.
     pub(super) fn own(&self) -> PathBuf {
-        self.dir.join(OWN)
+        own_dir(&self.dir)
     }
 
     /// The name under which the program is run: a link to the one of the release.

@@ -78,17 +78,20 @@ impl Session {
     /// Connects, checks the host's key, and logs in.
     pub(super) fn open(address: &str, place: &SshPlace, deadline: Deadline) -> Result<Session, NetError> {
         let stream = connect(address, place.port, deadline)?;
-        let mut inner = ssh2::Session::new().map_err(|e| NetError::Local(e.to_string()))?;
+        let inner = ssh2::Session::new().map_err(|e| NetError::Local(e.to_string()))?;
+        // Whatever fails from here on, its end takes no longer than a goodbye.
+        let mut session = Session { inner, used: Instant::now() };
+        let inner = &mut session.inner;
         inner.set_tcp_stream(stream);
         let known = Known::read(&place.known_hosts)?;
         // What the host is known by is asked for first; anything else is judged, too.
-        let prefer = algorithms(&known.types(&inner, address, place.port));
+        let prefer = algorithms(&known.types(inner, address, place.port));
         inner.method_pref(MethodType::HostKey, &prefer).map_err(|e| NetError::Local(e.to_string()))?;
-        limit(&inner, deadline)?;
+        limit(inner, deadline)?;
         inner.handshake().map_err(|e| deadline.judge(failed(&e)))?;
-        check_key(&inner, &known, address, place)?;
-        log_in(&inner, place, deadline)?;
-        Ok(Session { inner, used: Instant::now() })
+        check_key(inner, &known, address, place)?;
+        log_in(inner, place, deadline)?;
+        Ok(session)
     }
 
     /// Runs a command with `input` as its standard input, to its end.
@@ -176,8 +179,8 @@ fn algorithms(known: &[&str]) -> String {
         ("ecdsa-sha2-nistp521", "ecdsa-sha2-nistp521"),
         ("ssh-rsa", "rsa-sha2-512,rsa-sha2-256,ssh-rsa"),
     ];
-    let (first, rest): (Vec<_>, Vec<_>) = ALL.iter().partition(|(key_type, _)| known.contains(key_type));
-    first.into_iter().chain(rest).map(|(_, names)| *names).collect::<Vec<_>>().join(",")
+    let (first, rest): (Vec<_>, Vec<_>) = ALL.into_iter().partition(|(key_type, _)| known.contains(key_type));
+    first.into_iter().chain(rest).map(|(_, names)| names).collect::<Vec<_>>().join(",")
 }
 
 fn check_key(session: &ssh2::Session, known: &Known, address: &str, place: &SshPlace) -> Result<(), NetError> {
@@ -236,9 +239,9 @@ pub(super) fn base64(bytes: &[u8], padded: bool) -> String {
     let mut text = String::new();
     for chunk in bytes.chunks(3) {
         let at = |i: usize| u32::from(chunk.get(i).copied().unwrap_or(0));
-        let bits = at(0) << 16 | at(1) << 8 | at(2);
+        let bits = (at(0) << 16) | (at(1) << 8) | at(2);
         for i in 0..4 {
-            let letter = LETTERS[(bits >> (18 - 6 * i) & 63) as usize];
+            let letter = LETTERS[((bits >> (18 - 6 * i)) & 63) as usize];
             match i <= chunk.len() {
                 true => text.push(char::from(letter)),
                 false if padded => text.push('='),

@@ -4,13 +4,13 @@ use super::binding::api;
 use super::outcome::OutcomeRecord;
 use super::plan::{PlanRecord, joined_outcome};
 use crate::cluster::{
-    Control, Intent, Observer, Outcome, OutcomeStatus, Plan, Progressing, Refusal, State, plan, state_after,
-    still_holds,
+    Control, Intent, Observer, Outcome, OutcomeStatus, Plan, Progressing, Refusal, SegmentOutcome, State, as_planned,
+    plan, state_after, still_holds, without_step,
 };
 use crate::core::report::StopMode;
 use crate::script::catalog::{
-    self, AFTER, COMPARE_RATE, CONTENTS, DBIDS, Entry, HOSTS, IN_PLACE, JOBS, MODE, OPTIONS, RAISE, RATE, STALL,
-    TIMEOUT, WAIT, entry,
+    self, AFTER, COMPARE_RATE, CONTENTS, DBIDS, Damage as Grade, Entry, HOSTS, IN_PLACE, JOBS, MODE, OPTIONS, RAISE,
+    RATE, STALL, TIMEOUT, WAIT, entry,
 };
 use crate::script::context::{Context, now_ms};
 use crate::script::options::Options;
@@ -26,26 +26,26 @@ pub(super) const ENTRIES: &[Entry] = &[
         "recover", &[&[], OPTIONS], "Outcome",
         "Recovers what is down, incrementally, in place; waits until synchronized.",
         "recover(#{ contents: [2] })",
-        options: &[CONTENTS, DBIDS, HOSTS, WAIT, TIMEOUT, STALL, RATE, JOBS, RAISE], changes: true
+        options: &[CONTENTS, DBIDS, HOSTS, WAIT, TIMEOUT, STALL, RATE, JOBS, RAISE], changes: true, damage: Grade::Reversible
     ),
     entry!(
         "full_recover", &[&[], OPTIONS], "Outcome",
         "Copies everything anew to segments that are down. One that is up is refused.",
         "full_recover(#{ dbids: 5 })",
         options: &[CONTENTS, DBIDS, HOSTS, WAIT, TIMEOUT, STALL, RATE, JOBS, IN_PLACE, RAISE],
-        changes: true
+        changes: true, damage: Grade::Copies
     ),
     entry!(
         "rebalance", &[&[], OPTIONS], "Outcome",
         "Returns segments to their preferred roles: all or nothing. Running statements are cancelled.",
         "rebalance()",
-        options: &[CONTENTS, DBIDS, HOSTS, WAIT, TIMEOUT, STALL, RAISE], changes: true
+        options: &[CONTENTS, DBIDS, HOSTS, WAIT, TIMEOUT, STALL, RAISE], changes: true, damage: Grade::Reversible
     ),
     entry!(
         "restart", &[&[], OPTIONS], "Outcome",
         "Stops and starts the cluster, or the segments of a selection.",
         "restart(#{ mode: \"fast\", contents: 2 })",
-        options: &[CONTENTS, DBIDS, HOSTS, MODE, WAIT, TIMEOUT, STALL, RAISE], changes: true
+        options: &[CONTENTS, DBIDS, HOSTS, MODE, WAIT, TIMEOUT, STALL, RAISE], changes: true, damage: Grade::Everything
     ),
     entry!(
         "verify", &[&[], OPTIONS], "Outcome",
@@ -59,7 +59,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         "The last resort: a segment serves with the copy it holds, whatever the rows and records say. Promotes a \
          mirror that lacks changes, accepts an unfit acting primary, lifts a quarantine. What may be lost is said.",
         "force_primary(#{ dbids: 4 })",
-        options: &[DBIDS, WAIT, TIMEOUT, STALL, RAISE], changes: true
+        options: &[DBIDS, WAIT, TIMEOUT, STALL, RAISE], changes: true, damage: Grade::Overrides
     ),
     entry!(
         "plan_recover", &[&[], OPTIONS], "Plan", "What recover() would do. Nothing is changed.",
@@ -122,7 +122,7 @@ pub(super) fn bind_all(module: &mut Module, context: &Rc<Context>) {
 }
 
 /// Reads the options of a mutating call or of its `plan_` form into an intent.
-fn intent(verb: &str, options: &Options) -> Intent {
+pub(super) fn intent(verb: &str, options: &Options) -> Intent {
     let selection = options.selection();
     let rate_bytes = options.number("rate");
     let jobs = options.number("jobs");
@@ -163,11 +163,11 @@ pub(super) fn change(context: &Context, verb: &'static str, argument: &Dynamic) 
     let plan = made(&state, &intent(verb, &options), &options);
     let how = How::from(&options);
     let outcome = run(context, &plan, &state, &how)?;
-    finish(context, outcome, how.raise)
+    finish(context, outcome, Some(PlanRecord::new(plan, &state)), how.raise)
 }
 
 /// A restart without a selection is of everything; one whose selection came out empty must not be.
-fn not_all_by_accident(function: &str, verb: &str, options: &Options) -> Thrower<()> {
+pub(super) fn not_all_by_accident(function: &str, verb: &str, options: &Options) -> Thrower<()> {
     if verb == "force_primary" && options.selection().dbids.is_empty() {
         let message = format!("{function}(): name the segment that shall serve: {function}(#{{ dbids: N }})");
         return Err(Thrown::script("bad_option", message).next(format!("help(\"{function}\")")));
@@ -180,7 +180,7 @@ fn not_all_by_accident(function: &str, verb: &str, options: &Options) -> Thrower
 }
 
 /// Every mutating call begins with a probe. A restart must work while nothing can probe.
-fn probe_or_last(context: &Context, verb: &str) -> Thrower<State> {
+pub(super) fn probe_or_last(context: &Context, verb: &str) -> Thrower<State> {
     match context.probe() {
         Err(probe) if verb == "restart" && probe.code != "interrupted" => context.state(),
         probed => probed,
@@ -209,7 +209,8 @@ fn left_by(context: &Context, before: &PlanRecord) -> Thrower<State> {
     if let Some(first) = before.plans.first()
         && let Some(refusal) = still_holds(first, &state)
     {
-        return Err(Thrown::outcome(&refused(first, vec![refusal])));
+        let refuses = Plan { refuses: true, refusals: vec![refusal], ..first.clone() };
+        return Err(Thrown::outcome(&refused(&refuses, &state)));
     }
     for plan in before.plans.iter() {
         state = state_after(&state, plan);
@@ -231,7 +232,7 @@ pub(super) fn apply(context: &Context, record: &PlanRecord, argument: &Dynamic) 
             Some(refusal) => {
                 let refuses = Plan { refuses: true, refusals: vec![refusal.clone()], ..plan };
                 not_to_be(context, &refuses, &state);
-                refused(&refuses, vec![refusal])
+                noted(context, refused(&refuses, &state), &refuses.id, Some(&state))
             }
             None => {
                 // A person sees a whole sequence before its first step, and is asked once.
@@ -243,13 +244,13 @@ pub(super) fn apply(context: &Context, record: &PlanRecord, argument: &Dynamic) 
             }
         };
         let stop = !matches!(outcome.status, OutcomeStatus::Done | OutcomeStatus::Planned);
-        outcomes.push(OutcomeRecord(Rc::new(outcome)));
+        outcomes.push(OutcomeRecord::new(outcome));
         if stop {
             break;
         }
     }
     let whole = joined_outcome(outcomes).map_or_else(|| nothing_to_do("apply"), |o| (*o.0).clone());
-    finish(context, whole, how.raise)
+    finish(context, whole, Some(record.clone()), how.raise)
 }
 
 /// The same intent on the present state, kept to the steps that were shown.
@@ -278,12 +279,15 @@ fn ask_once(context: &Context, record: &PlanRecord, verb: &str) -> Thrower<Optio
     let Some(damage) = gravest(&plans, &name).filter(|_| !context.grants_hold(&plans)) else {
         return Ok(None);
     };
-    if context.dry_run {
+    if context.dry_run.get() {
         context.ui.note(&format!("would ask: {}", damage.asks()));
     } else {
         match context.ui.confirm_sequence(&plans, &damage) {
             Answer::Yes => {}
-            other => return declined(verb, other).map(Some),
+            other => {
+                let id = plans.first().map(|p| p.id.as_str()).unwrap_or_default();
+                return declined(verb, other).map(|outcome| Some(noted(context, outcome, id, None)));
+            }
         }
     }
     context.grant(&plans);
@@ -323,11 +327,11 @@ impl From<&Options> for How {
 pub(super) fn run(context: &Context, plan: &Plan, state: &State, how: &How) -> Thrower<Outcome> {
     if plan.refuses {
         not_to_be(context, plan, state);
-        return Ok(refused(plan, plan.refusals.clone()));
+        return Ok(noted(context, refused(plan, state), &plan.id, Some(state)));
     }
     let restarts_all = matches!(&plan.intent, Intent::Restart { selection, .. } if selection.is_all());
     if plan.is_empty() && !restarts_all {
-        let outcome = nothing_to_do(plan.verb());
+        let outcome = Outcome { segments: without_step(state, plan), ..nothing_to_do(plan.verb()) };
         context.ui.ended(&outcome);
         context.told.replace(Some(outcome.clone()));
         return Ok(outcome);
@@ -335,20 +339,31 @@ pub(super) fn run(context: &Context, plan: &Plan, state: &State, how: &How) -> T
     if let Some(veto) = super::hooks::before(context, plan, state)? {
         let refuses = Plan { refuses: true, refusals: vec![veto.clone()], ..plan.clone() };
         not_to_be(context, &refuses, state);
-        return Ok(refused(plan, vec![veto]));
+        return Ok(noted(context, refused(&refuses, state), &plan.id, Some(state)));
     }
-    if context.dry_run {
+    if context.dry_run.get() {
         return Ok(dry(context, plan, state));
     }
     if let Some(outcome) = ask(context, plan, state, restarts_all)? {
         return Ok(outcome);
     }
-    let outcome = with_left_out(carry_out(context, plan, how)?, plan);
+    let mut outcome = with_left_out(carry_out(context, plan, how)?, plan);
+    if outcome.status != OutcomeStatus::Started {
+        add_lines(&mut outcome, without_step(state, plan));
+    }
     context.record(plan, &outcome);
     context.ui.ended(&outcome);
     context.told.replace(Some(outcome.clone()));
     super::hooks::after(context, &outcome);
     Ok(outcome)
+}
+
+/// Adds the lines of segments that the coordinator was not asked about.
+fn add_lines(outcome: &mut Outcome, lines: Vec<SegmentOutcome>) {
+    let new =
+        lines.into_iter().filter(|l| !outcome.segments.iter().any(|s| (s.content, s.dbid) == (l.content, l.dbid)));
+    let new: Vec<SegmentOutcome> = new.collect();
+    outcome.segments.extend(new);
 }
 
 /// What the plan left out was asked for too: the end names it, and is no `done`.
@@ -387,7 +402,7 @@ fn ask(context: &Context, plan: &Plan, state: &State, restarts_all: bool) -> Thr
             context.confirmed.replace(context.ui.confirmed());
             Ok(None)
         }
-        other => declined(plan.verb(), other).map(Some),
+        other => declined(plan.verb(), other).map(|outcome| Some(noted(context, outcome, &plan.id, Some(state)))),
     }
 }
 
@@ -466,9 +481,22 @@ impl Observer for Deadlined {
 
 /// A dry run remembers that it was refused, also when the script has caught it.
 fn not_to_be(context: &Context, plan: &Plan, state: &State) {
-    if context.dry_run {
+    if context.dry_run.get() {
         context.rehearse(plan, state);
     }
+}
+
+/// A change that somebody wanted and that was not begun is in the audit log, too.
+fn noted(context: &Context, outcome: Outcome, plan: &str, state: Option<&State>) -> Outcome {
+    // Where the coordinator was not there a moment ago, nobody waits for it only to say so.
+    let answers = state.is_none_or(|s| s.coordinator.pid.is_some());
+    if answers
+        && !context.dry_run.get()
+        && let Ok(cluster) = context.cluster()
+    {
+        cluster.not_done(&outcome, plan);
+    }
+    outcome
 }
 
 fn dry(context: &Context, plan: &Plan, state: &State) -> Outcome {
@@ -476,6 +504,7 @@ fn dry(context: &Context, plan: &Plan, state: &State) -> Outcome {
     context.rehearse(plan, state);
     Outcome {
         status: OutcomeStatus::Planned,
+        segments: as_planned(state, plan),
         refusals: plan.refusals.clone(),
         message: format!("planned, not applied: plan {}", plan.id),
         ..nothing_to_do(plan.verb())
@@ -495,15 +524,17 @@ fn nothing_to_do(verb: &str) -> Outcome {
     }
 }
 
-fn refused(plan: &Plan, refusals: Vec<Refusal>) -> Outcome {
-    let next = refusals.first().map(|r| r.next.clone()).unwrap_or_default();
-    let reasons = match refusals.len() {
+/// Nothing is done, for the reasons of a plan that refuses.
+fn refused(plan: &Plan, state: &State) -> Outcome {
+    let next = plan.refusals.first().map(|r| r.next.clone()).unwrap_or_default();
+    let reasons = match plan.refusals.len() {
         1 => "1 reason".to_string(),
         n => format!("{n} reasons"),
     };
     Outcome {
         status: OutcomeStatus::Refused,
-        refusals,
+        segments: without_step(state, plan),
+        refusals: plan.refusals.clone(),
         message: format!("refused: {}. Nothing was changed. {reasons}", plan.verb()),
         next,
         ..nothing_to_do(plan.verb())
@@ -519,8 +550,9 @@ fn declined(verb: &str, answer: Answer) -> Thrower<Outcome> {
     Ok(Outcome { status: OutcomeStatus::Declined, message, next, ..nothing_to_do(verb) })
 }
 
-/// Returns what is done and throws the rest, so that the next line never walks over a failure.
-pub(super) fn finish(context: &Context, outcome: Outcome, raise: bool) -> Thrower {
+/// Returns what is done and throws the rest, so that the next line never walks over a failure. What a dry run returns
+/// carries the plan that would have been applied.
+pub(super) fn finish(context: &Context, outcome: Outcome, plan: Option<PlanRecord>, raise: bool) -> Thrower {
     if outcome.status == OutcomeStatus::Cancelled && context.ui.interrupted() {
         // An operation's end was told with its number; what has none says here what it left behind.
         let left = if outcome.op.is_some() { "" } else { outcome.message.as_str() };
@@ -528,7 +560,8 @@ pub(super) fn finish(context: &Context, outcome: Outcome, raise: bool) -> Throwe
     }
     let returns = matches!(outcome.status, OutcomeStatus::Done | OutcomeStatus::Started | OutcomeStatus::Planned);
     if returns || !raise {
-        return Ok(Dynamic::from(OutcomeRecord(Rc::new(outcome))));
+        let plan = plan.filter(|_| outcome.status == OutcomeStatus::Planned);
+        return Ok(Dynamic::from(OutcomeRecord(Rc::new(outcome), plan)));
     }
     Err(Thrown::outcome(&outcome))
 }

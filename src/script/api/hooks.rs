@@ -82,6 +82,11 @@ pub(in crate::script) struct Hooks {
 }
 
 impl Hooks {
+    /// Where modules and procedures are found.
+    pub(in crate::script) fn resolver(&self) -> Option<Resolver> {
+        self.resolver.borrow().clone()
+    }
+
     /// A hook runs.
     fn runs(&self) -> bool {
         self.until.get().is_some()
@@ -223,7 +228,7 @@ fn wanted(context: &Context, when: When, verb: &str) -> Vec<Rc<Hook>> {
 }
 
 /// Asks the hooks about a plan, in the order in which they were registered; the first veto ends it.
-pub(super) fn before(context: &Context, plan: &Plan, state: &State) -> Thrower<Option<Refusal>> {
+pub(in crate::script) fn before(context: &Context, plan: &Plan, state: &State) -> Thrower<Option<Refusal>> {
     if context.hooks.runs() {
         let message = format!("{}(): a hook looks and decides; it changes nothing itself", plan.verb());
         return Err(Thrown::script("in_hook", message).next("help(\"before\")"));
@@ -250,9 +255,9 @@ fn vetoed(cause: String, at: &str) -> Refusal {
 }
 
 /// Tells the hooks how a change ended.
-pub(super) fn after(context: &Context, outcome: &Outcome) {
+pub(in crate::script) fn after(context: &Context, outcome: &Outcome) {
     for hook in wanted(context, When::After, &outcome.verb) {
-        let record = Dynamic::from(OutcomeRecord(Rc::new(outcome.clone())));
+        let record = Dynamic::from(OutcomeRecord::new(outcome.clone()));
         if let Err(error) = call(context, &hook, record)
             && !context.must_end()
         {

@@ -2,7 +2,7 @@
 
 use super::binding::api;
 use super::state::HostRecord;
-use crate::cluster::{NewHost, State};
+use crate::cluster::{NewHost, SshLogin, State};
 use crate::script::catalog::{Entry, entry, option};
 use crate::script::context::Context;
 use crate::script::options::{Kind, OptionDoc, Options};
@@ -18,7 +18,15 @@ const ADDRESS: OptionDoc = option(
 );
 const ROOTS: OptionDoc =
     option("roots", Kind::Paths, "directories for its segments beside its own; new ones go to the first");
-const OPTIONS: &[OptionDoc] = &[ADDRESS, ROOTS];
+const SSH: OptionDoc = option("ssh", Kind::Flag, "true: it is another machine, reached over SSH").or("false");
+const DIR: OptionDoc = option("dir", Kind::Text, "over SSH: the directory for all that is ours there");
+const USER: OptionDoc = option("user", Kind::Text, "over SSH: whose account; your own name when not given");
+const PORT: OptionDoc = option("port", Kind::Count, "over SSH: the port of its sshd").or("22");
+const KEYS: OptionDoc =
+    option("keys", Kind::Paths, "over SSH: files of private keys, tried after the agent; else those in ~/.ssh");
+const KNOWN_HOSTS: OptionDoc =
+    option("known_hosts", Kind::Text, "over SSH: who the hosts are, as ssh-keyscan writes it; else ~/.ssh/known_hosts");
+const OPTIONS: &[OptionDoc] = &[ADDRESS, ROOTS, SSH, DIR, USER, PORT, KEYS, KNOWN_HOSTS];
 
 /// What is bound here.
 pub(super) const ENTRIES: &[Entry] = &[entry!(
@@ -38,13 +46,44 @@ fn add_host(context: &Context, name: &str, options: &Dynamic) -> Thrower {
     let new = NewHost {
         name: name.to_owned(),
         address: given.word("address").map(str::to_owned),
-        roots: given.texts("roots").iter().map(PathBuf::from).collect(),
+        roots: paths(&given, "roots"),
+        ssh: login(&given)?,
     };
     let cluster = context.cluster()?;
     if context.only_names(|| format!("add_host({name:?})")) {
         return Ok(Dynamic::UNIT);
     }
     found(&cluster.add_host(&new)?, name)
+}
+
+/// How the host is reached over SSH, if it is.
+fn login(given: &Options) -> Thrower<Option<SshLogin>> {
+    if !given.flag("ssh", false) {
+        let about_ssh = |name: &&&str| given.word(name).is_some() || given.number(name).is_some();
+        return match ["dir", "user", "port", "known_hosts"].iter().find(about_ssh) {
+            Some(name) => Err(bad(format!("`{name}` is about a host over SSH: say `ssh: true`"))),
+            None => Ok(None),
+        };
+    }
+    let Some(dir) = given.word("dir") else {
+        return Err(bad("a host over SSH needs `dir`, the directory for all that is ours there".into()));
+    };
+    let port = given.number("port").map(u16::try_from).transpose();
+    Ok(Some(SshLogin {
+        dir: PathBuf::from(dir),
+        user: given.word("user").map(str::to_owned),
+        port: port.map_err(|_| bad("`port` is a number up to 65535".into()))?,
+        keys: paths(given, "keys"),
+        known_hosts: given.word("known_hosts").map(PathBuf::from),
+    }))
+}
+
+fn paths(given: &Options, name: &str) -> Vec<PathBuf> {
+    given.texts(name).iter().map(PathBuf::from).collect()
+}
+
+fn bad(message: String) -> Thrown {
+    Thrown::script("bad_option", format!("add_host(): {message}")).next("help(\"add_host\")")
 }
 
 fn found(state: &State, name: &str) -> Thrower {

@@ -20,7 +20,7 @@ pub(super) const ENTRIES: &[Entry] = &[entry!(
     "The hosts in maintenance. With a host: nothing is recovered to it for this time, at most 7d; \"0s\" ends it. \
      Failovers go on.",
     "maintenance(\"sdw2\", \"30m\", \"disk swap\")",
-    changes: true
+    changes: true, reading_forms: 1
 )];
 
 pub(super) fn bind_all(module: &mut Module, context: &Rc<Context>) {

@@ -1,10 +1,13 @@
 //! The API, one file a noun. Everything a script can call is bound here, from the catalog's entry.
 
+pub mod assertion;
 pub mod backup;
 mod binding;
 pub mod change;
+pub mod checks;
 pub mod demo;
 pub mod fault;
+pub mod gp;
 pub mod hooks;
 pub mod hosts;
 pub mod maintenance;
@@ -27,7 +30,9 @@ use super::context::Context;
 use super::letters;
 use super::record::{FieldDoc, Record, docs};
 use crate::core::row::{Mode, Role, Status};
+use checks::CheckRecord;
 use demo::{Loaded, TrafficRecord, TrafficReport};
+use gp::UtilityRecord;
 use maintenance::MaintenanceRecord;
 use operations::{AuditRecord, OperationRecord};
 use outcome::{OutcomeRecord, SegmentOutcomeRecord};
@@ -62,7 +67,10 @@ pub(super) const ENTRIES: &[&[Entry]] = &[
     why::ENTRIES,
     plan_diff::ENTRIES,
     backup::ENTRIES,
+    assertion::ENTRIES,
+    checks::ENTRIES,
     hosts::ENTRIES,
+    gp::ENTRIES,
 ];
 
 /// Every record of the API: what is missing here has neither JSON nor help.
@@ -90,6 +98,8 @@ macro_rules! records {
             MaintenanceRecord,
             WhyRecord,
             PlanDiffRecord,
+            UtilityRecord,
+            CheckRecord,
             Segments,
         )
     };
@@ -109,6 +119,8 @@ pub fn register(engine: &mut Engine, context: &Rc<Context>) {
     maintenance::register(engine, context);
     why::register(engine, context);
     plan_diff::register(engine, context);
+    gp::register(engine, context);
+    checks::register(engine, context);
     session::register_errors(engine);
 
     let mut plain = Module::new();
@@ -128,7 +140,10 @@ pub fn register(engine: &mut Engine, context: &Rc<Context>) {
         why::bind_all,
         plan_diff::bind_all,
         backup::bind_all,
+        assertion::bind_all,
+        checks::bind_all,
         hosts::bind_all,
+        gp::bind_all,
     ] {
         bind_all(&mut plain, context);
     }
@@ -176,6 +191,8 @@ pub(super) fn kind(value: &Dynamic) -> &'static str {
         "refusal"
     } else if value.is::<WhyRecord>() {
         "why"
+    } else if value.is::<UtilityRecord>() {
+        "utility"
     } else {
         "value"
     }

@@ -79,7 +79,7 @@ fn attach(context: &Context, id: i64, argument: &Dynamic) -> Thrower {
     let outcome = observer.judged(outcome);
     context.ui.ended(&outcome);
     context.told.replace(Some(outcome.clone()));
-    finish(context, outcome, how.raise)
+    finish(context, outcome, None, how.raise)
 }
 
 fn unknown(id: i64, last: &[OperationInfo]) -> Thrown {
@@ -134,7 +134,7 @@ impl Record for OperationRecord {
             watchers: "int", "shells that follow it now" => |o| o.0.watchers;
             step: "string", "what is being done" => |o| text(&o.0.step);
             percent: "int?", "whole percent of the copy, or ()" => |o| optional(o.0.percent);
-            outcome: "Outcome?", "its outcome, or () while it runs" => |o| optional(o.0.outcome.clone().map(|o| OutcomeRecord(Rc::new(o))));
+            outcome: "Outcome?", "its outcome, or () while it runs" => |o| optional(o.0.outcome.clone().map(OutcomeRecord::new));
         }
     }
     fn text(&self, _context: &Context) -> String {

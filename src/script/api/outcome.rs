@@ -1,5 +1,6 @@
 //! `Outcome`: how a change ended, for every segment.
 
+use super::plan::PlanRecord;
 use super::refusal::RefusalRecord;
 use crate::cluster::{Outcome, SegmentOutcome};
 use crate::script::context::Context;
@@ -11,7 +12,14 @@ use std::rc::Rc;
 
 /// How a mutating call ended.
 #[derive(Clone, PartialEq)]
-pub struct OutcomeRecord(pub Rc<Outcome>);
+pub struct OutcomeRecord(pub Rc<Outcome>, pub Option<PlanRecord>);
+
+impl OutcomeRecord {
+    /// The outcome of a call that was made.
+    pub fn new(outcome: Outcome) -> OutcomeRecord {
+        OutcomeRecord(Rc::new(outcome), None)
+    }
+}
 
 /// One segment's part in it.
 #[derive(Clone, PartialEq)]
@@ -30,18 +38,23 @@ impl Record for OutcomeRecord {
             exit: "int", "the exit code it would give" => |o| i64::from(o.0.status.exit());
             done: "bool", "whether everything asked for is done" => |o| o.0.status == crate::cluster::OutcomeStatus::Done;
             op: "int?", "the coordinator's operation, or () when there was nothing to do" => |o| optional(o.0.op);
-            segments: "[SegmentOutcome]", "every segment's part" => |o| o.0.segments.iter().map(|s| Dynamic::from(SegmentOutcomeRecord(s.clone()))).collect::<Array>();
+            segments: "[SegmentOutcome]", "a line for every segment that was asked about, one that is refused or needs nothing included" => |o| o.0.segments.iter().map(|s| Dynamic::from(SegmentOutcomeRecord(s.clone()))).collect::<Array>();
             refusals: "[Refusal]", "what was left out, and why" => |o| o.0.refusals.iter().map(|r| Dynamic::from(RefusalRecord(r.clone()))).collect::<Array>();
             elapsed_ms: "int", "how long it took" => |o| o.0.elapsed_ms;
             message: "string", "one sentence" => |o| text(&o.0.message);
             next: "string", "the next step, as it would be typed" => |o| text(&o.0.next);
+            plan: "Plan?", "what a dry run would have applied, or ()" => |o| optional(o.1.clone());
         }
     }
     fn text(&self, context: &Context) -> String {
         context.renderer.outcome(&self.0)
     }
     fn json(&self) -> Value {
-        json::outcome_json(&self.0)
+        let mut whole = json::outcome_json(&self.0);
+        if let Some(plan) = &self.1 {
+            whole["plan"] = plan.json();
+        }
+        whole
     }
 }
 
@@ -53,7 +66,7 @@ impl Record for SegmentOutcomeRecord {
             dbid: "int", "its number" => |s| s.0.dbid.0;
             host: "string", "its host" => |s| text(&s.0.host);
             status: "string", "how its part ended" => |s| text(s.0.status.word());
-            how: "string", "incremental, full, switched, restarted or verified" => |s| text(&s.0.how);
+            how: "string", "incremental, full, switched, restarted, verified, forced, waited for, or nothing to do; empty when refused" => |s| text(&s.0.how);
             copied_blocks: "int", "blocks of 4 KiB copied" => |s| s.0.copied_blocks;
             copied_bytes: "int", "bytes copied" => |s| s.0.copied_bytes;
             verified_bytes: "int", "bytes compared" => |s| s.0.verified_bytes;

@@ -5,7 +5,7 @@ use super::outcome::OutcomeRecord;
 use super::refusal::RefusalRecord;
 use crate::cluster::{Plan, State, saved, state_after};
 use crate::core::row::{PairRow, Role};
-use crate::script::catalog::{Entry, RAISE, STALL, TIMEOUT, WAIT, entry};
+use crate::script::catalog::{Damage, Entry, RAISE, STALL, TIMEOUT, WAIT, entry};
 use crate::script::context::Context;
 use crate::script::json;
 use crate::script::record::{Field, Record, fields, register as register_record};
@@ -31,7 +31,8 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry!(
         "apply", &[&["plan: Plan"], &["plan: Plan", "options: map"]], "Outcome",
         "Applies a plan; refused when what it depends on has changed.", "plan_recover().apply()",
-        method_of: "Plan", options: &[WAIT, TIMEOUT, STALL, RAISE], changes: true
+        method_of: "Plan", options: &[WAIT, TIMEOUT, STALL, RAISE], changes: true,
+        damage: Damage::AsItsCalls
     ),
     entry!(
         "save", &[&["plan: Plan", "file: string"]], "()", "Writes a plan to a file.",
@@ -186,7 +187,7 @@ pub(super) fn joined_outcome(outcomes: Vec<OutcomeRecord>) -> Option<OutcomeReco
         whole.message = next.0.message.clone();
         whole.next = next.0.next.clone();
     }
-    Some(OutcomeRecord(Rc::new(whole)))
+    Some(OutcomeRecord::new(whole))
 }
 
 pub(super) fn register(engine: &mut Engine, context: &Rc<Context>) {

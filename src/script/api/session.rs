@@ -23,7 +23,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         &[&["name: string"], &["name: string", "value: any"]],
         "string",
         "Reads a setting of the cluster, or writes it durably.",
-        "setting(\"gp_fts_probe_interval\", \"1s\")"
+        "setting(\"gp_fts_probe_interval\", \"1s\")", changes: true, reading_forms: 1
     ),
     entry!(
         "fts_pause", &[&[], &["time: string"]], "State",

@@ -3,7 +3,7 @@
 use super::binding::{Fallible, api, bind};
 use crate::cluster::{Rows, SqlTarget, Value as SqlValue};
 use crate::core::ids::Content;
-use crate::script::catalog::{Entry, entry};
+use crate::script::catalog::{Damage, Entry, entry};
 use crate::script::context::{Context, guard};
 use crate::script::json;
 use crate::script::near::is_it;
@@ -25,14 +25,15 @@ pub(super) const ENTRIES: &[Entry] = &[
         ],
         "Rows",
         "One statement on the catalog, or on a content's acting primary. NULL is ().",
-        "sql(2, \"select v from t where id = $1\", [7]).value()"
+        "sql(2, \"select v from t where id = $1\", [7]).value()",
+        changes: true, damage: Damage::Statement
     ),
     entry!(
         "sql_all",
         &[&["text: string"], &["text: string", "parameters: array"]],
         "Rows",
         "Reads from every content; triggers a probe, and throws on a partial answer.",
-        "sql_all(\"select count(*) from t\")"
+        "sql_all(\"select count(*) from t\")", changes: true, damage: Damage::Statement
     ),
     entry!(
         "one", &[&["rows: Rows"]], "SqlRow", "The only row; throws `not_one_row` when there are more or none.",

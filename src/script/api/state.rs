@@ -106,7 +106,8 @@ impl Record for StateRecord {
             drill: "bool", "faults may be injected" => |s| s.0.drill;
             down: "Segments", "segments the catalog has down or that are not alive" => |s| segments(s.0.down());
             single_copy: "[int]", "contents in change tracking or resynchronizing" => |s| contents(&s.0.single_copy());
-            double_fault: "[int]", "contents with no usable member" => |s| contents(&s.0.double_fault());
+            double_fault: "[int]", "contents of which neither member can serve" => |s| contents(&s.0.double_fault());
+            lost: "[int]", "contents without a mirror whose only segment does not serve" => |s| contents(&s.0.lost());
             unbalanced: "Segments", "segments that are not in their preferred role" => |s| segments(s.0.unbalanced());
             segments: "Segments", "every segment but the coordinator" => |s| segments(&s.0.segments);
             contents: "[Content]", "every content" => |s| all_contents(&s.0);
@@ -172,6 +173,7 @@ impl Record for SegmentRecord {
             free_bytes: "int?", "free where its directory is, or ()" => |s| optional(s.0.free_bytes);
             data_bytes: "int?", "bytes of its replicated files, or ()" => |s| optional(s.0.data_bytes);
             damaged_pages: "int?", "pages that failed their checksum when read since it started, or ()" => |s| optional(s.0.damaged_pages);
+            release: "string?", "the release that its process runs, or ()" => |s| optional(s.0.release.as_deref().map(text));
             down_since_ms: "int?", "since when it is down, or ()" => |s| optional(s.0.down_since_ms);
         }
     }
@@ -209,6 +211,7 @@ impl Record for ContentRecord {
             synchronized: "bool", "two equal copies serve" => |c| c.detail().is_some_and(|d| d.health == crate::cluster::PairHealth::Synchronized);
             to_copy_blocks: "int?", "blocks of 4 KiB the mirror lacks, or ()" => |c| c.read(|d| d.to_copy_blocks);
             copied_blocks: "int?", "blocks a running copy has copied, or ()" => |c| c.read(|d| d.progress.as_ref().and_then(|p| i64::try_from(p.copied_blocks).ok()));
+            full_copy: "bool", "whether everything is copied, because the mirror is a new copy" => |c| c.detail().is_some_and(|d| d.full_copy);
             copy_rate_bytes: "int?", "bytes per second of its last recovery, or ()" => |c| c.read(|d| d.copy_rate_bytes);
             incremental_impossible: "string?", "why only a full copy helps, or ()" => |c| c.read(|d| d.incremental_impossible.as_deref().map(text));
             source_damaged: "string?", "why it must not be copied from, or ()" => |c| c.read(|d| d.source_damaged.as_deref().map(text));
@@ -216,6 +219,8 @@ impl Record for ContentRecord {
             single_copy_since_ms: "int?", "since when there is one copy, or ()" => |c| c.read(|d| d.single_copy_since_ms);
             last_event: "string?", "what happened last, and how it was seen" => |c| c.read(|d| Some(text(&d.last_event)));
             quarantine: "string?", "why nothing is decided for it, or ()" => |c| c.read(|d| d.quarantine.as_deref().map(text));
+            stage: "string?", "the stage of the recovery under way, or ()" => |c| c.read(|d| d.progress.as_ref().map(|p| text(p.stage.word())));
+            held: "string?", "the stage at which a drill holds the recovery that has come there, or ()" => |c| c.read(|d| d.held.filter(|h| h.reached).map(|h| text(h.stage.word())));
         }
     }
     fn text(&self, _context: &Context) -> String {

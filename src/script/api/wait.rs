@@ -124,7 +124,7 @@ pub(super) fn named(context: &Context, condition: &str, argument: &Dynamic) -> T
             .next(format!("conditions: {}, or a closure over the state", CONDITIONS.join(", "))));
     }
     let what = format!("\"{condition}\"");
-    if context.dry_run {
+    if context.dry_run.get() {
         return rehearsed(context, condition, &options);
     }
     let mut limits = Limits::new(&options);
@@ -208,6 +208,8 @@ fn never(state: &State, condition: &str, options: &Options) -> Option<Thrown> {
         PairHealth::Quarantined => true,
         // What restarts it is an operation, and makes it serve, though not yet synchronized.
         PairHealth::DoubleFault => !operational || c.operation.is_none(),
+        // A restart is all that it takes: without a mirror there is nothing to synchronize after it.
+        PairHealth::Lost => c.operation.is_none(),
         PairHealth::ChangeTracking => !operational && c.operation.is_none(),
         _ => false,
     };
@@ -216,6 +218,7 @@ fn never(state: &State, condition: &str, options: &Options) -> Option<Thrown> {
     let next = match stuck.health {
         PairHealth::ChangeTracking => format!("recover(#{{ contents: [{}] }})", stuck.content),
         PairHealth::DoubleFault => "procedure(\"recover_double_fault\")".to_string(),
+        PairHealth::Lost => "procedure(\"recover_without_mirroring\")".to_string(),
         _ => "state().rows".to_string(),
     };
     let message = format!(
@@ -246,7 +249,7 @@ pub(super) fn closure(
         if holds {
             return Ok(Dynamic::from(record));
         }
-        if context.dry_run {
+        if context.dry_run.get() {
             context.ui.note("would wait until a closure is true, which it is not yet");
             return Ok(Dynamic::from(record));
         }

@@ -66,7 +66,7 @@ fn about(state: &State, subject: &Dynamic) -> Thrower<About> {
         Ok(text) => named(state, text.trim()),
         Err(_) if subject.is_int() => {
             let both = format!("why(\"content {subject}\") or why(\"dbid {subject}\")");
-            Err(Thrown::script("bare_number", format!("why({subject}): content or dbid? Write {both}")).next(both))
+            Err(Thrown::script("bare_number", format!("why({subject}): content or dbid?")).next(both))
         }
         Err(found) => {
             Err(Thrown::script("type_mismatch", format!("why() takes a text, not {found}")).next("why(\"content 2\")"))

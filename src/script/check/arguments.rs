@@ -23,7 +23,8 @@ impl Checker<'_> {
         // Two records may have a method of one name, and which one is meant is known only when it runs.
         let (Some(entry), None) = (entries.next(), entries.next()) else { return };
         let forms = || entry.forms.iter().filter(|f| f.len() == arity);
-        let has_options = forms().all(|f| f.last() == Some(&"options: map"));
+        // A procedure's options are its own: the catalog does not know them.
+        let has_options = !entry.options.is_empty() && forms().all(|f| f.last() == Some(&"options: map"));
         if has_options && let Some(last) = call.args.last() {
             return self.options(entry, last);
         }

@@ -11,7 +11,9 @@ use super::near::is_it;
 use super::scan;
 use super::thrown::Thrown;
 use rhai::{AST, ASTNode, Engine, Expr, FnCallExpr, FuncInfo, Position, Scope, Stmt};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 /// What the language itself knows and never registers.
 const BUILT_IN: &[&str] =
@@ -96,6 +98,9 @@ impl Finding {
 /// Names and the numbers of parameters they take; a method counts its object.
 type Known = BTreeMap<String, BTreeSet<usize>>;
 
+/// What is in a namespace, by its name; `None` when the module can't be looked into.
+type Namespaces = BTreeMap<String, Option<Known>>;
+
 /// What a check needs beside the text.
 #[derive(Clone, Copy)]
 pub(super) struct Surroundings<'a> {
@@ -113,8 +118,7 @@ struct Checker<'a> {
     file: &'a str,
     text: &'a str,
     functions: Known,
-    /// What is in a namespace, by its name; `None` when the module can't be looked into.
-    namespaces: BTreeMap<String, Option<Known>>,
+    namespaces: Namespaces,
     /// The namespaces of the API, which an import must not hide.
     own_namespaces: BTreeSet<String>,
     /// Variables, parameters and keys of maps: any of them may hold a closure that is called.
@@ -138,13 +142,13 @@ fn checked(around: Surroundings, file: &str, text: &str, seen: BTreeSet<String>)
     let Some(ast) = tree(text) else {
         return (Vec::new(), seen);
     };
-    let namespaces = namespaces(around.engine);
+    let (functions, namespaces) = registered(around.engine);
     let mut checker = Checker {
         engine: around.engine,
         resolver: around.resolver,
         file,
         text,
-        functions: registered(around.engine),
+        functions,
         own_namespaces: namespaces.keys().cloned().collect(),
         namespaces,
         values: around.scope.iter().map(|(name, ..)| name.to_string()).collect(),
@@ -169,47 +173,49 @@ fn checked(around: Surroundings, file: &str, text: &str, seen: BTreeSet<String>)
         true
     });
     checker.switches();
+    checker.module_statements(&ast);
     (checker.findings, checker.seen)
 }
 
 /// The text as it was written: the optimizer would throw dead code away before it could be looked at.
-fn tree(text: &str) -> Option<AST> {
+pub(super) fn tree(text: &str) -> Option<AST> {
     let mut bare = Engine::new_raw();
     bare.set_optimization_level(rhai::OptimizationLevel::None);
     bare.set_max_expr_depths(0, 0);
     bare.compile(text).ok()
 }
 
-fn registered(engine: &Engine) -> Known {
-    let mut known = Known::new();
-    let pairs = engine.collect_fn_metadata(
-        None,
-        |info: FuncInfo| info.namespace.is_empty().then(|| (info.metadata.name.to_string(), info.metadata.num_params)),
-        true,
-    );
-    for (name, arity) in pairs {
-        known.entry(name).or_default().insert(arity);
-    }
-    known
+/// Every function of the engine: the plain ones, and by namespace the others. One pass, for the engine makes a
+/// description of each on the way.
+fn registered(engine: &Engine) -> (Known, Namespaces) {
+    let found = RefCell::new((Known::new(), Namespaces::new()));
+    let collected = &found;
+    let note = |info: FuncInfo| -> Option<()> {
+        let (plain, namespaces) = &mut *collected.borrow_mut();
+        let known = match info.namespace.as_str() {
+            "" => plain,
+            namespace => {
+                let inside = match namespaces.get_mut(namespace) {
+                    Some(inside) => inside,
+                    None => namespaces.entry(namespace.to_string()).or_insert_with(|| Some(Known::new())),
+                };
+                inside.get_or_insert_with(Known::new)
+            }
+        };
+        match known.get_mut(info.metadata.name.as_str()) {
+            Some(arities) => drop(arities.insert(info.metadata.num_params)),
+            None => drop(known.insert(info.metadata.name.to_string(), [info.metadata.num_params].into())),
+        }
+        None
+    };
+    engine.collect_fn_metadata(None, note, true);
+    found.into_inner()
 }
 
-fn namespaces(engine: &Engine) -> BTreeMap<String, Option<Known>> {
-    let mut found: BTreeMap<String, Option<Known>> = BTreeMap::new();
-    let triples = engine.collect_fn_metadata(
-        None,
-        |info: FuncInfo| {
-            let namespace = info.namespace.to_string();
-            (!namespace.is_empty()).then(|| (namespace, info.metadata.name.to_string(), info.metadata.num_params))
-        },
-        true,
-    );
-    for (namespace, name, arity) in triples {
-        let known = found.entry(namespace).or_insert_with(|| Some(Known::new()));
-        if let Some(known) = known {
-            known.entry(name).or_default().insert(arity);
-        }
-    }
-    found
+/// Whether a function of this name is the language's own, whatever it takes.
+pub fn is_of_the_language(name: &str) -> bool {
+    static NAMES: LazyLock<BTreeSet<String>> = LazyLock::new(|| registered(&Engine::new()).0.into_keys().collect());
+    BUILT_IN.contains(&name) || NAMES.contains(name)
 }
 
 impl Checker<'_> {

@@ -1,9 +1,10 @@
 //! What runs, and probably not as meant: the language's quiet traps.
 
 use super::{Checker, Severity, finding};
+use crate::script::modules::is_harmless;
 use crate::script::scan;
 use crate::script::types::{members, switches};
-use rhai::{ASTNode, Expr, FnCallExpr, Position, Stmt};
+use rhai::{AST, ASTNode, Expr, FnCallExpr, Position, Stmt};
 
 /// Methods that call their closure before they return, so that what it captured still holds.
 const CALLED_AT_ONCE: &[&str] = &[
@@ -12,6 +13,18 @@ const CALLED_AT_ONCE: &[&str] = &[
 ];
 
 impl Checker<'_> {
+    /// A file that calls itself a module, and could not be imported.
+    pub(super) fn module_statements(&mut self, ast: &AST) {
+        let first = self.text.lines().map(str::trim).find(|line| !line.is_empty());
+        let statement = ast.statements().iter().find(|s| !is_harmless(s));
+        if let (true, Some(statement)) = (first.is_some_and(|line| line.starts_with("//!")), statement) {
+            let message =
+                "this file begins as a module does, with //!, and a module holds functions only: nothing can import it";
+            let next = "begin a script with //, or put the statement into a function";
+            self.warn("not_a_module", message.to_string(), statement.position(), next);
+        }
+    }
+
     /// A literal that says something else than it seems to.
     pub(super) fn literal(&mut self, expr: &Expr) {
         match expr {

@@ -70,9 +70,8 @@ impl Default for CheckpointConfig {
     }
 }
 
-/// Before the gate closes, the log is copied until no more than this is new, or so many times.
+/// Before the gate closes, the log is copied until no more than this is new.
 const CAUGHT_UP_BYTES: u64 = 256 << 10;
-const CATCH_UP_ROUNDS: usize = 4;
 
 #[derive(Default)]
 struct Shared {
@@ -206,11 +205,13 @@ impl Worker {
     }
 
     /// What is copied now, nobody waits for behind the gate; each round has only what was written during
-    /// the one before. One that gets nowhere, because a reader is in the way, is the last.
+    /// the one before. One that gets nowhere, because a reader is in the way, is the last; and whoever
+    /// writes faster than that has to wait, or the log would grow to its cap.
     fn catch_up(&mut self) -> rusqlite::Result<()> {
-        for _ in 0..CATCH_UP_ROUNDS {
+        let enough = self.config.gate_bytes + self.config.gate_bytes / 4;
+        loop {
             let (log, before) = (self.vfs.log_bytes(), self.copied_to);
-            if log.saturating_sub(before) <= CAUGHT_UP_BYTES {
+            if log.saturating_sub(before) <= CAUGHT_UP_BYTES || log >= enough {
                 return Ok(());
             }
             self.passive(log)?;
@@ -218,7 +219,6 @@ impl Worker {
                 return Ok(());
             }
         }
-        Ok(())
     }
 
     fn passive(&mut self, log: u64) -> rusqlite::Result<()> {

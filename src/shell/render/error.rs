@@ -79,6 +79,11 @@ impl ErrorView {
 
 /// The whole screen.
 pub fn render(error: &ErrorView, style: &Style) -> String {
+    format!("{}{}", cause(error, style), account(error, style))
+}
+
+/// What went wrong and where, without the account of what was changed.
+pub fn cause(error: &ErrorView, style: &Style) -> String {
     let mut text = if error.is_refusal() {
         refusal::render(&error.verb, &error.refusals, style)
     } else if error.shown {
@@ -94,7 +99,6 @@ pub fn render(error: &ErrorView, style: &Style) -> String {
         text.push_str(&pointer(position, error.source_line.as_deref(), style));
     }
     text.push_str(&notes(error, style));
-    text.push_str(&account(error, style));
     text
 }
 

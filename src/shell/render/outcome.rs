@@ -4,7 +4,7 @@ use super::format::{blocks, bytes, count, elapsed_ms, pause_us};
 use super::layout::{Cell, Para, Table, two_ended};
 use super::refusal::reason_lines;
 use super::{Paint, Style, refusal};
-use crate::cluster::{Outcome, OutcomeStatus, SegmentOutcome};
+use crate::cluster::{NOTHING_TO_DO, Outcome, OutcomeStatus, SegmentOutcome};
 
 /// Where the screen's right edge stands for `operation 118`.
 const EDGE: usize = 74;
@@ -18,7 +18,9 @@ pub fn render(outcome: &Outcome, style: &Style) -> String {
     if !outcome.segments.is_empty() {
         text.push_str(&fitting_table(outcome, style).render(style));
     }
-    for segment in outcome.segments.iter().filter(|s| !s.note.is_empty()) {
+    // Why one is refused stands below, with the next step.
+    let worth = |s: &&SegmentOutcome| !s.note.is_empty() && s.status != OutcomeStatus::Refused;
+    for segment in outcome.segments.iter().filter(worth) {
         let lead = format!(" content {}  ", segment.content);
         let para = Para::new(&lead, lead.len()).words(&segment.note);
         text.push_str(&para.render(style));
@@ -56,7 +58,7 @@ fn headline(outcome: &Outcome, style: &Style) -> String {
 
 /// `1 of 1`: of all that was asked for, what was refused included.
 fn tally(outcome: &Outcome) -> String {
-    let done = outcome.segments.iter().filter(|s| s.status == OutcomeStatus::Done).count();
+    let done = count_of(outcome, OutcomeStatus::Done);
     // A refusal of the coordinator is of a segment that stands in the table.
     let beside = |r: &&crate::cluster::Refusal| !outcome.segments.iter().any(|s| Some(s.content) == r.content);
     let all = outcome.segments.len() + outcome.refusals.iter().filter(beside).count();
@@ -65,10 +67,18 @@ fn tally(outcome: &Outcome) -> String {
         (OutcomeStatus::Declined | OutcomeStatus::Refused, _) => {
             format!("{}, nothing was changed", outcome.verb)
         }
-        (OutcomeStatus::Done | OutcomeStatus::Planned, 0) => "nothing to do".to_string(),
+        (OutcomeStatus::Done | OutcomeStatus::Planned, 0) => NOTHING_TO_DO.to_string(),
+        (OutcomeStatus::Done, _) if outcome.segments.iter().all(|s| s.how == NOTHING_TO_DO) => {
+            NOTHING_TO_DO.to_string()
+        }
+        (OutcomeStatus::Planned, all) => format!("{} of {all}", count_of(outcome, OutcomeStatus::Planned)),
         (_, 0) => outcome.verb.clone(),
         (_, _) => format!("{done} of {all}"),
     }
+}
+
+fn count_of(outcome: &Outcome, status: OutcomeStatus) -> usize {
+    outcome.segments.iter().filter(|s| s.status == status).count()
 }
 
 /// How much of a segment's part is shown.
@@ -99,11 +109,12 @@ fn table(outcome: &Outcome, detail: Detail) -> Table {
         .optional("compared", 2)
         .optional("paused", 2)
         .column("pair", 0);
-    let all_done = outcome.segments.iter().all(|s| s.status == OutcomeStatus::Done);
+    let as_told = |s: &SegmentOutcome| matches!(s.status, OutcomeStatus::Done | OutcomeStatus::Planned);
+    let all_done = outcome.segments.iter().all(as_told);
     for segment in &outcome.segments {
         let result = match (all_done, segment.status) {
             (true, _) => Cell::default(),
-            (false, OutcomeStatus::Done) => "done".into(),
+            (false, OutcomeStatus::Done | OutcomeStatus::Planned) => segment.status.word().into(),
             (false, status) => Cell::painted(status.word(), Paint::Bad),
         };
         table.row(vec![
@@ -126,7 +137,7 @@ fn copied(segment: &SegmentOutcome, detail: Detail) -> String {
     let n = segment.copied_blocks;
     if n == 0 && segment.copied_bytes == 0 {
         return match segment.how.as_str() {
-            "incremental" | "full" => "nothing".to_string(),
+            "incremental" | "full" if segment.status == OutcomeStatus::Done => "nothing".to_string(),
             _ => String::new(),
         };
     }

@@ -40,6 +40,7 @@ fn segment(row: SegmentRow) -> Segment {
         free_bytes: Some(50 << 30),
         data_bytes: Some(512 << 20),
         damaged_pages: Some(0),
+        release: Some("0.1.0".into()),
         down_since_ms: None,
     }
 }
@@ -94,9 +95,11 @@ fn synchronized(content: i64) -> ContentState {
         incremental_impossible: None,
         source_damaged: None,
         progress: None,
+        full_copy: false,
         copy_rate_bytes: None,
         operation: None,
         single_copy_since_ms: None,
+        held: None,
         last_event: String::new(),
         quarantine: None,
     }

@@ -167,7 +167,7 @@ fn pair(content: &ContentState) -> Cell {
         PairHealth::Synchronized => Paint::Good,
         PairHealth::NoMirror => Paint::Plain,
         PairHealth::Resynchronizing | PairHealth::ChangeTracking => Paint::Warn,
-        PairHealth::DoubleFault | PairHealth::Quarantined => Paint::Bad,
+        PairHealth::DoubleFault | PairHealth::Lost | PairHealth::Quarantined => Paint::Bad,
     };
     Cell::painted(content.health.word(), paint)
 }
@@ -305,7 +305,8 @@ fn content_note(state: &State, content: &ContentState, style: &Style) -> (String
     let para = match content.health {
         PairHealth::ChangeTracking => tracking_note(state, content, para, style),
         PairHealth::Resynchronizing => resync_note(content, para),
-        PairHealth::DoubleFault => double_fault_note(state, content, para, style),
+        PairHealth::DoubleFault => double_fault_note(content, para, style),
+        PairHealth::Lost => lost_note(content, para, style),
         PairHealth::Quarantined => {
             let why = content.quarantine.as_deref().unwrap_or("its rows are impossible");
             para.words(&format!("QUARANTINED: {why}. Nothing is decided for it."))
@@ -405,19 +406,29 @@ fn resync_note(content: &ContentState, para: Para) -> Para {
         .and_then(left_ms)
         .map(|ms| format!(", about {}", remaining_ms(ms)))
         .unwrap_or_default();
-    para.words(&format!("single copy until synchronized{about}")).unit(6, "next: wait", Paint::Code)
+    let para = para.words(&format!("single copy until synchronized{about}"));
+    match content.held.filter(|held| held.reached) {
+        Some(held) => para
+            .words(&format!("; a drill holds it at the {}", held.stage.word()))
+            .unit_below(&format!("next: fault::release({})", content.content), Paint::Code),
+        None => para.unit(6, "next: wait", Paint::Code),
+    }
 }
 
-fn double_fault_note(state: &State, content: &ContentState, para: Para, style: &Style) -> Para {
-    let para = para.words(&format!("DOUBLE FAULT, no member can serve:{}", event(content)));
+fn double_fault_note(content: &ContentState, para: Para, style: &Style) -> Para {
+    // The event begins with the very words.
+    let event = event(content).replace("double fault: ", "");
+    let para = para.words(&format!("DOUBLE FAULT, no member can serve:{event}"));
     let para = evidence(para, content.content, style);
-    let mirrored = state.acting(content.content, Role::Mirror).is_some();
-    let next = if mirrored {
-        "next: procedure(\"recover_double_fault\")".to_string()
-    } else {
-        format!("next: restart(#{{ contents: [{}] }})", content.content)
-    };
-    para.unit_below(&next, Paint::Code)
+    para.unit_below("next: procedure(\"recover_double_fault\")", Paint::Code)
+}
+
+/// Without a mirror there is nobody to take over: the whole system stands still for this content.
+fn lost_note(content: &ContentState, para: Para, style: &Style) -> Para {
+    let event = event(content);
+    let para = para.words(&format!("DOWN:{}", event.replace("not operational: ", "")));
+    let para = evidence(para, content.content, style);
+    para.unit_below("next: procedure(\"recover_without_mirroring\")", Paint::Code)
 }
 
 fn footer(state: &State, style: &Style) -> String {

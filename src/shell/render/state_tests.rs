@@ -18,6 +18,20 @@ fn a_double_fault_names_the_procedure() {
 }
 
 #[test]
+fn a_lost_content_without_a_mirror_is_down_and_in_no_double_fault() {
+    let mut state = double_fault();
+    state.segments.retain(|s| s.row.content != Content(2) || s.row.role == Role::Primary);
+    state.contents[2].health = PairHealth::Lost;
+    state.contents[2].last_event = "not operational: primary dbid 8 is lost; the content has no mirror".into();
+    let text = render(&state, &plain());
+    assert!(text.contains("NOT OPERATIONAL") && !text.contains("DOUBLE FAULT"), "{text}");
+    assert!(text.contains("DOWN, no mirror"), "{text}");
+    assert!(text.contains("content 2  DOWN: primary dbid 8 is lost; the content has no mirror."), "{text}");
+    assert!(text.contains("next: procedure(\"recover_without_mirroring\")"), "{text}");
+    assert!(text.lines().all(|line| columns(line) <= 80), "{text}");
+}
+
+#[test]
 fn a_coordinator_that_is_down_is_shown_from_its_last_catalog() {
     insta::assert_snapshot!(render(&coordinator_down(), &plain()));
 }

@@ -132,6 +132,25 @@ fn a_double_fault_that_a_former_coordinator_said_is_not_said_again_and_the_next_
 }
 
 #[test]
+fn without_a_mirror_the_loss_is_no_double_fault_but_makes_the_content_nonoperational() {
+    let mut b = Bench::healthy(row(Mode::Synchronized, None));
+    for _ in 0..3 {
+        b.pass(1000);
+        b.fail(P, Failure::Refused);
+    }
+    let said = b.all.iter().find_map(|d| match d {
+        Decision::DoubleFault { reason, .. } => Some(reason.as_str()),
+        _ => None,
+    });
+    let said = said.expect("said");
+    assert!(said.starts_with("not operational: primary dbid 2 is lost"), "{said}");
+    assert!(said.ends_with("the content has no mirror"), "{said}");
+    let mut b = Bench { fts: b.fts.having_said(said), now: b.now, all: Vec::new() };
+    b.fail(P, Failure::Refused);
+    assert_eq!(b.double_faults(), 0, "a former coordinator said it");
+}
+
+#[test]
 fn only_a_synchronized_pair_promotes() {
     for row in [resync(), tracking(), row(Mode::Synchronized, None)] {
         let mut b = Bench::healthy(row);

@@ -289,6 +289,7 @@ impl Replica {
     pub(super) fn lose_mirror(&mut self, loss: MirrorLoss) {
         self.close_link();
         self.gate_closed = false;
+        self.recovery_is_over();
         if let Part::Acting(acting) = &mut self.part {
             acting.primary.mirror_lost();
             acting.recovery = None;

@@ -10,6 +10,7 @@
 
 mod acting;
 mod compare;
+mod hold;
 mod link;
 mod mirror;
 mod recovery;
@@ -22,12 +23,13 @@ use super::primary::Mirroring;
 use crate::core::format::{Meta, Stamp, TrackMap};
 use crate::core::frame::Frame;
 use crate::core::ids::{CopyId, Epoch};
-use crate::core::report::{CopyState, Order, PeerAddress, Phase, Report, Soundness};
+use crate::core::report::{CopyState, Order, PeerAddress, Phase, RELEASE, Report, Soundness, Stage};
 use crate::core::track::{DirtyMap, FileId};
 use crate::core::verify::Chunk;
 pub use acting::{Acting, Batch, Permit, Stranger, Synced, Ticket};
 pub use compare::CompareWork;
 use compare::Comparison;
+use hold::Hold;
 pub use link::{Link, LinkId};
 pub use mirror::{Applier, ApplierEnd, Breach, Mirror};
 use recovery::Recovery;
@@ -137,6 +139,8 @@ pub struct Replica {
     fenced: Option<String>,
     link_id: LinkId,
     comparison: Comparison,
+    /// A drill wants recoveries to wait at a stage.
+    hold: Option<Hold>,
 }
 
 impl Replica {
@@ -150,6 +154,7 @@ impl Replica {
             fenced: None,
             link_id: LinkId::default(),
             comparison: Comparison::default(),
+            hold: None,
         }
     }
 
@@ -355,6 +360,7 @@ impl Replica {
     fn track_alone(&mut self, epoch: Epoch) -> Vec<Effect> {
         self.close_link();
         self.gate_closed = false;
+        self.recovery_is_over();
         let mut effects = Vec::new();
         if let Part::Acting(acting) = &mut self.part {
             acting.primary.mirror_lost();
@@ -379,6 +385,9 @@ impl Replica {
             acting.lost = None;
             acting.progress = Some(recovery::preparing());
             acting.recovery = Some(Recovery::new(order, peer.clone(), now));
+        }
+        if self.comes_to(Stage::Preparation) {
+            self.gate_closed = true;
         }
         Ok(vec![effect, Effect::Recover { link, peer }])
     }
@@ -444,6 +453,8 @@ impl Replica {
             verification: self.comparison.report(),
             soundness: meta.soundness.clone(),
             damaged_pages: 0,
+            held: self.hold.map(Hold::report),
+            release: RELEASE.into(),
         };
         match &self.part {
             Part::Nobody => report.ready = meta.consistent && around.files_stand,

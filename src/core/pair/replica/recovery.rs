@@ -79,11 +79,24 @@ impl CopySyncs {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Step {
     Greeting,
+    /// The connection is being made: from here on there are deadlines.
+    Dialling,
     AwaitManifest,
-    AwaitBegun { mirror: CopyState },
-    Copying { mirror: CopyState },
-    Settling { mirror: CopyState, barrier: Barrier },
-    Claiming { mirror: CopyState, since: Time, files_synced: bool },
+    AwaitBegun {
+        mirror: CopyState,
+    },
+    Copying {
+        mirror: CopyState,
+    },
+    Settling {
+        mirror: CopyState,
+        barrier: Barrier,
+    },
+    Claiming {
+        mirror: CopyState,
+        since: Time,
+        files_synced: bool,
+    },
     Claimed,
 }
 
@@ -92,6 +105,8 @@ enum Step {
 pub enum Work {
     /// Nothing before something changes, or this time has passed.
     Wait(Duration),
+    /// A drill holds it at this stage: nothing before it is released.
+    Held,
     /// Read this run of the local files, or as much of its beginning as the copy's pace allows now, and
     /// give it to [`Replica::copied`], under one lock.
     Copy(Run),
@@ -145,6 +160,15 @@ impl Recovery {
             step: Step::Greeting,
         }
     }
+
+    /// Nobody has been dialled yet.
+    pub(super) fn is_before_greeting(&self) -> bool {
+        self.step == Step::Greeting
+    }
+
+    pub(super) fn dials(&mut self) {
+        self.step = Step::Dialling;
+    }
 }
 
 /// The figures of a recovery that has just begun.
@@ -176,7 +200,7 @@ impl Replica {
         }
     }
 
-    fn step_mut(&mut self, id: LinkId) -> Result<&mut Recovery, Stranger> {
+    pub(super) fn step_mut(&mut self, id: LinkId) -> Result<&mut Recovery, Stranger> {
         self.recovering(id)?.0.recovery.as_mut().ok_or(Stranger)
     }
 
@@ -305,11 +329,17 @@ impl Replica {
     pub fn work(&mut self, id: LinkId, now: Time) -> Result<Work, Broken> {
         let recovery = self.step_mut(id)?;
         match recovery.step.clone() {
-            Step::Greeting | Step::AwaitManifest | Step::AwaitBegun { .. } => Ok(Work::Wait(ACK_DEADLINE)),
+            Step::Greeting | Step::Dialling | Step::AwaitManifest | Step::AwaitBegun { .. } => {
+                Ok(Work::Wait(ACK_DEADLINE))
+            }
             Step::Copying { .. } => self.copy_work(id, now),
             Step::Settling { mirror, barrier } => {
                 if !self.recovering(id)?.0.primary.is_answered(barrier) {
                     return Ok(Work::Wait(ACK_DEADLINE));
+                }
+                if self.comes_to(Stage::FlatFiles) {
+                    self.suspend_for_flat_files();
+                    return Ok(Work::Held);
                 }
                 self.begin_claim(id, mirror, now)
             }
@@ -321,6 +351,10 @@ impl Replica {
 
     /// Stage 2, online: runs of up to 1 MiB, until no block is dirty.
     fn copy_work(&mut self, id: LinkId, now: Time) -> Result<Work, Broken> {
+        // Also with nothing left to copy: that is what the next stage begins with.
+        if self.comes_to(Stage::DataCopy) {
+            return Ok(Work::Held);
+        }
         let link = self.link_mut(id)?;
         let (queued, unanswered) = (link.queued_bytes(), link.unanswered_barriers());
         let (acting, _) = self.recovering(id)?;
@@ -372,7 +406,7 @@ impl Replica {
     /// Stages 3 and 4: the second suspension. When it ends, both sides are durably consistent.
     fn begin_claim(&mut self, id: LinkId, mirror: CopyState, now: Time) -> Result<Work, Broken> {
         let copy = self.meta.copy;
-        self.gate_closed = true;
+        self.suspend_for_flat_files();
         let (acting, epoch) = self.recovering(id)?;
         let (Some(recovery), Some(link)) = (&mut acting.recovery, &mut acting.link) else {
             return Err(Broken::Superseded);
@@ -380,10 +414,17 @@ impl Replica {
         link.push_barrier(acting.primary.barrier(), now);
         link.push(Frame::Consistent { copy: CopyState { copy, generation: epoch } });
         recovery.step = Step::Claiming { mirror, since: now, files_synced: false };
-        if let Some(progress) = &mut acting.progress {
+        Ok(Work::SyncFiles)
+    }
+
+    /// Reads and writes wait from here on.
+    fn suspend_for_flat_files(&mut self) {
+        self.gate_closed = true;
+        if let Part::Acting(acting) = &mut self.part
+            && let Some(progress) = &mut acting.progress
+        {
             progress.stage = Stage::FlatFiles;
         }
-        Ok(Work::SyncFiles)
     }
 
     /// The local files are synced, while the gate is closed.
@@ -438,6 +479,7 @@ impl Replica {
             progress.elapsed_ms = millis(now.saturating_sub(recovery.began));
         }
         self.gate_closed = false;
+        self.comes_to(Stage::Claimed);
         Ok(())
     }
 }

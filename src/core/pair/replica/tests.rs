@@ -1,5 +1,7 @@
 //! What the replica alone decides, without disks and links around it.
 
+mod hold;
+
 use super::*;
 use crate::core::frame::Open;
 use crate::core::ids::{Content, CopyId, Dbid};

@@ -1,0 +1,183 @@
+//! The list of segments that `gprecoverseg -i` reads and `-o` writes, in the format of 4.3:
+//!
+//! ```text
+//! filespaceOrder=
+//! failedAddress:failedPort:failedDataDir
+//! ```
+//!
+//! The format of later releases (`host|port|directory`) is recognised, and answered with the line it would be.
+
+use super::failure::Failure;
+use super::refusals;
+use crate::cluster::{Segment, State};
+use crate::core::ids::Dbid;
+use crate::core::row::{Role, Status};
+
+/// What the first line begins with.
+const HEADER: &str = "filespaceOrder=";
+
+/// The file of these segments, each in place.
+pub fn write(segments: &[&Segment]) -> String {
+    let lines = segments.iter().map(|s| format!("{}\n", place(s)));
+    std::iter::once(format!("{HEADER}\n")).chain(lines).collect()
+}
+
+/// `address:port:directory`; an address with colons stands in brackets.
+fn place(segment: &Segment) -> String {
+    let row = &segment.row;
+    format!("{}:{}:{}", bracketed(&row.address), row.port, row.datadir)
+}
+
+fn bracketed(address: &str) -> String {
+    if address.contains(':') { format!("[{address}]") } else { address.to_string() }
+}
+
+/// The segments that a file lists, all of its faults at once.
+pub fn read(text: &str, name: &str, state: &State) -> Result<Vec<Dbid>, Failure> {
+    let mut reader = Reader { name, state, found: Vec::new(), faults: Vec::new(), has_header: false };
+    for (at, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if !line.is_empty() && !line.starts_with('#') {
+            reader.line(at + 1, line);
+        }
+    }
+    if !reader.has_header && reader.faults.is_empty() {
+        reader.faults.push(refusals::syntax(name, 1, "", &no_header()));
+    }
+    match reader.faults.is_empty() {
+        true => Ok(reader.found),
+        false => Err(Failure::expected_all(reader.faults).next("gprecoverseg -o FILE writes such a file")),
+    }
+}
+
+fn no_header() -> String {
+    format!("does not start with {HEADER}")
+}
+
+struct Reader<'a> {
+    name: &'a str,
+    state: &'a State,
+    found: Vec<Dbid>,
+    faults: Vec<String>,
+    has_header: bool,
+}
+
+/// The parts of a group, and what is wrong when they cannot be read.
+struct Group<'l> {
+    address: &'l str,
+    port: &'l str,
+    directory: &'l str,
+}
+
+impl Reader<'_> {
+    fn line(&mut self, number: usize, line: &str) {
+        if !self.has_header {
+            self.has_header = true;
+            match line.strip_prefix(HEADER) {
+                Some(names) => return self.header(names),
+                None => self.wrong(number, line, &no_header()),
+            }
+        }
+        if line.contains('|') {
+            return self.later_format(number, line);
+        }
+        let groups: Vec<&str> = line.split_whitespace().collect();
+        match groups.as_slice() {
+            [one] => self.group(number, line, one),
+            [_, _] => self.faults.push(refusals::no_other_place(line)),
+            several => {
+                let why = format!("only one or two groups of fields delimited by a space, not {}", several.len());
+                self.wrong(number, line, &why);
+            }
+        }
+    }
+
+    /// There is one directory a segment, so no filespace can be named.
+    fn header(&mut self, names: &str) {
+        let named = names.split(':').map(str::trim).filter(|name| !name.is_empty());
+        self.faults.extend(named.map(refusals::no_filespace));
+    }
+
+    fn wrong(&mut self, number: usize, line: &str, why: &str) {
+        self.faults.push(refusals::syntax(self.name, number, line, why));
+    }
+
+    fn group(&mut self, number: usize, line: &str, group: &str) {
+        let Group { address, port, directory } = match parts(group) {
+            Ok(group) => group,
+            Err(why) => return self.wrong(number, line, &why),
+        };
+        let Ok(port) = port.parse::<u16>() else {
+            return self.faults.push(refusals::no_number(line));
+        };
+        if !directory.starts_with('/') {
+            return self.faults.push(refusals::not_a_full_path(directory, line));
+        }
+        let fits =
+            |s: &&Segment| (s.row.address.as_str(), s.row.port, s.row.datadir.as_str()) == (address, port, directory);
+        match self.state.segments.iter().find(fits) {
+            None => self.faults.push(refusals::not_found(group, line)),
+            Some(segment) => self.segment(segment, group, line),
+        }
+    }
+
+    fn segment(&mut self, segment: &Segment, group: &str, line: &str) {
+        let row = &segment.row;
+        if self.found.contains(&row.dbid) {
+            self.faults.push(refusals::found_twice(group, line));
+        } else if row.role == Role::Primary {
+            self.faults.push(refusals::not_a_primary(row.content));
+        } else if row.status == Status::Up {
+            self.faults.push(refusals::is_up(row.dbid, line));
+        } else {
+            self.found.push(row.dbid);
+        }
+    }
+
+    /// `host|port|directory`, or `host|address|port|directory`, once or twice.
+    fn later_format(&mut self, number: usize, line: &str) {
+        let mut groups = line.split_whitespace();
+        let failed = groups.next().map(|group| self.translated(group));
+        // Where a segment was to go had no replication port of its own.
+        let new = groups.map(|group| match parts(&self.translated(group)) {
+            Ok(Group { address, port, directory }) => {
+                format!("{}:{port}:REPLICATION_PORT:{directory}", bracketed(address))
+            }
+            Err(_) => "address:port:replication_port:directory".into(),
+        });
+        let groups: Vec<String> = failed.into_iter().chain(new).collect();
+        let why = format!("this is the format of later releases; here the line is `{}`", groups.join(" "));
+        self.wrong(number, line, &why);
+    }
+
+    fn translated(&self, group: &str) -> String {
+        let fields: Vec<&str> = group.split('|').collect();
+        let (host, port, directory) = match fields.as_slice() {
+            [host, port, directory] => (*host, *port, *directory),
+            [_, address, port, directory] => (*address, *port, *directory),
+            _ => return "address:port:directory".into(),
+        };
+        let is_it = |s: &&Segment| {
+            (s.row.hostname == host || s.row.address == host)
+                && s.row.port.to_string() == port
+                && s.row.datadir == directory
+        };
+        match self.state.segments.iter().find(is_it) {
+            Some(segment) => place(segment),
+            None => format!("{}:{port}:{directory}", bracketed(host)),
+        }
+    }
+}
+
+/// Address, port and directory, separated by colons.
+fn parts(group: &str) -> Result<Group<'_>, String> {
+    let (address, rest) = match group.strip_prefix('[') {
+        Some(inside) => inside.split_once("]:").ok_or("out of values (reading address)")?,
+        None => group.split_once(':').ok_or("out of values (reading port)")?,
+    };
+    let (port, directory) = rest.split_once(':').ok_or("out of values (reading data directory)")?;
+    if address.is_empty() {
+        return Err("out of values (reading address)".into());
+    }
+    Ok(Group { address, port, directory })
+}
