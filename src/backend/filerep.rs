@@ -29,12 +29,15 @@ const HEARTBEAT_EVERY: Duration = Duration::from_millis(HEARTBEAT_EVERY_MS);
 /// How often an observer is called while nothing changes.
 const OBSERVE_EVERY: Duration = Duration::from_millis(100);
 
+/// A host's address, and the way to ask it.
+pub type AddressedHost = (String, Arc<dyn Host>);
+
 /// What only the cluster's directory knows or may do: it stays with the room that owns directories.
 pub trait Local: Send + Sync {
     /// The state by the last catalog, for a coordinator that is down.
     fn last_state(&self) -> Result<State, String>;
     /// Every host with its address and the way to ask it, as of now: one may have joined meanwhile.
-    fn hosts(&self) -> Result<Vec<(String, Arc<dyn Host>)>, String>;
+    fn hosts(&self) -> Result<Vec<AddressedHost>, String>;
     /// Adds a host to the directory, and brings its agent up.
     fn add_host(&self, host: &NewHost) -> Result<(), ClusterError>;
     fn stop_host(&self, host: &str) -> Result<(), String>;

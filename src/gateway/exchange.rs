@@ -8,6 +8,7 @@ use super::upstream::Upstream;
 use super::{Router, ServingId};
 use crate::core::ids::Content;
 use bytes::{Bytes, BytesMut};
+use futures::FutureExt;
 use std::collections::VecDeque;
 use tokio::io::AsyncWriteExt;
 
@@ -109,7 +110,10 @@ impl Exchange<'_> {
             }
             tokio::select! {
                 biased;
-                () = &mut changed => return Ok(progress.switched()),
+                () = &mut changed => {
+                    self.hear_out(&mut progress);
+                    return Ok(progress.switched());
+                }
                 read = self.upstream.reader.fill() => match read {
                     Ok(true) => {}
                     Ok(false) => return self.hung_up(progress, serving, "the segment closed the connection").await,
@@ -171,6 +175,15 @@ impl Exchange<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// What a segment that was replaced had said already: of its results nothing is passed on, but its last
+    /// words may make certain that nothing was committed.
+    fn hear_out(&mut self, progress: &mut Progress) {
+        while let Some(Ok(true)) = self.upstream.reader.fill().now_or_never() {}
+        while let Ok(Some(frame)) = self.upstream.reader.buffered() {
+            self.take(frame, progress);
+        }
     }
 
     /// Passes on what was kept back, if the process that said it still serves.
@@ -264,7 +277,7 @@ impl Progress {
                 None => reason.to_owned(),
             },
             sent: self.sent,
-            certain: !self.completed && said.is_some_and(|e| e.code == "40001"),
+            certain: self.is_certain(),
             trouble: true,
         };
         (End::Lost(loss), false)
@@ -274,10 +287,17 @@ impl Progress {
         let loss = Loss {
             reason: "another process became its primary".to_owned(),
             sent: self.sent,
-            certain: false,
+            certain: self.is_certain(),
             trouble: false,
         };
         (End::Lost(loss), false)
+    }
+
+    /// Whether the segment itself said that nothing was committed. A drain says so with 40001, a segment that
+    /// leaves with 57P01: whoever commits at that moment is told 08007, or nothing.
+    fn is_certain(&self) -> bool {
+        let said = self.last_error.as_ref();
+        !self.completed && said.is_some_and(|e| e.code == "40001" || (e.fatal && e.code == "57P01"))
     }
 }
 

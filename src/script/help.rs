@@ -166,7 +166,7 @@ pub const ERROR_CODES: &[(&str, &str)] = &[
     ("invalid", "the cluster does not take what was asked; the message says why. Exit 1."),
     ("io", "a file can't be read or written. Exit 1."),
     ("missing_option", "a procedure needs an option that was not given; the next step names it. Exit 1."),
-    ("module", "a module can't be imported: not there, unsafe, or not only functions. Exit 1."),
+    ("module", "a module can't be imported: not there, open to others' writing, or not only functions. Exit 1."),
     ("not_one_row", "one() and value() are for statements that give one row. Exit 1."),
     ("not_one_value", "value() is for statements that give one column. Exit 1."),
     ("not_options", "a function's options are one map: #{ contents: [2] }. Exit 1."),

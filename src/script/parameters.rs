@@ -40,6 +40,7 @@ const PARAMETERS: &[(&str, &str)] = &[
     ("segment", "a segment of the state: state().segment(5)"),
     ("segments", "a list of segments"),
     ("size", "a size with its unit, such as \"256 MiB\""),
+    ("fault::hold.stage", "\"preparation\", \"data_copy\", \"flat_files\" or \"claim\""),
     ("state", "a state, as state() returns it"),
     ("subject", "a name or a code"),
     ("why.subject", "\"content 2\", \"dbid 5\", a host's name, a call's name, or a number of a content"),

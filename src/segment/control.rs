@@ -9,7 +9,7 @@ use crate::engine::Then;
 use crate::net::{FrameReceiver, FrameSender, Framed, NetError, Stream};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Mutex, mpsc, watch};
 
 /// Answers that may wait for a coordinator that does not read.
 const OUTBOX: usize = 64;
@@ -19,8 +19,11 @@ const OUTBOX: usize = 64;
 pub async fn serve(segment: Arc<Segment>, stream: Stream) {
     let (sender, receiver) = Framed::new(stream).split();
     let (out, outbox) = mpsc::channel(OUTBOX);
-    let writing = tokio::spawn(write(segment.clone(), sender, outbox, segment.changes()));
-    if let Err(error) = read(&segment, receiver, &out).await {
+    // Held from the making of a report until its place among the messages is certain: an older one that
+    // came behind a newer would be believed.
+    let order = Arc::new(Mutex::new(()));
+    let writing = tokio::spawn(write(segment.clone(), sender, outbox, segment.changes(), order.clone()));
+    if let Err(error) = read(&segment, receiver, &out, &order).await {
         tracing::info!(%error, "control connection ended");
     }
     writing.abort();
@@ -30,10 +33,12 @@ async fn read(
     segment: &Arc<Segment>,
     mut receiver: FrameReceiver,
     out: &mpsc::Sender<FromSegment>,
+    in_order: &Mutex<()>,
 ) -> Result<(), NetError> {
     loop {
         match receiver.recv::<ToSegment>().await? {
             ToSegment::Probe { seq, order } => {
+                let _placed = in_order.lock().await;
                 let report = Box::new(answer_to(segment, order).await);
                 // A full outbox is a coordinator that does not read: it will ask again.
                 let _ = out.try_send(FromSegment::Report { seq: Some(seq), report });
@@ -82,25 +87,37 @@ async fn write(
     mut sender: FrameSender,
     mut outbox: mpsc::Receiver<FromSegment>,
     mut changes: watch::Receiver<u64>,
+    in_order: Arc<Mutex<()>>,
 ) {
     loop {
-        let message = tokio::select! {
-            message = outbox.recv() => match message { Some(message) => message, None => return },
+        let messages = tokio::select! {
+            message = outbox.recv() => match message { Some(message) => vec![message], None => return },
             changed = changes.changed() => match changed {
-                Ok(()) => {
-                    let report = Box::new(segment.report().await);
-                    if report.is_held_back() {
-                        continue;
-                    }
-                    FromSegment::Report { seq: None, report }
-                }
+                Ok(()) => news(&segment, &mut outbox, &in_order).await,
                 Err(_) => return,
             },
         };
-        if sender.send(&message).await.is_err() {
-            return;
+        for message in messages {
+            if sender.send(&message).await.is_err() {
+                return;
+            }
         }
     }
+}
+
+/// What is to be said when something has changed: the answers that were made before, then a report.
+async fn news(
+    segment: &Arc<Segment>,
+    outbox: &mut mpsc::Receiver<FromSegment>,
+    in_order: &Mutex<()>,
+) -> Vec<FromSegment> {
+    let _placed = in_order.lock().await;
+    let report = Box::new(segment.report().await);
+    let mut messages: Vec<FromSegment> = std::iter::from_fn(|| outbox.try_recv().ok()).collect();
+    if !report.is_held_back() {
+        messages.push(FromSegment::Report { seq: None, report });
+    }
+    messages
 }
 
 /// Where orders wait for the thread that obeys them: one is enough, a lost one comes again.

@@ -14,6 +14,8 @@ use tokio::net::{TcpStream, UnixListener};
 
 /// How long sessions may take to let go in a drain; then they lose their socket.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(2);
+/// How long sessions may take to say goodbye when the process leaves.
+const GOODBYE_PATIENCE: Duration = Duration::from_millis(500);
 /// How often a smart stop looks whether the last session has left.
 const SMART_LOOK: Duration = Duration::from_millis(100);
 
@@ -134,6 +136,13 @@ impl Database {
     pub fn drain(&self) {
         let drained = self.sessions.drain("the segment's role is being switched", DRAIN_PATIENCE);
         tracing::info!(?drained, "drained");
+    }
+
+    /// Ends every session with the reason, which tells whoever waits behind the drain that nothing of his
+    /// statement was committed. Blocks.
+    pub fn leave(&self, why: &str) {
+        let silent = self.sessions.close_all(why, GOODBYE_PATIENCE);
+        tracing::info!(silent, why, "sessions ended");
     }
 
     pub fn resume(&self) {

@@ -25,6 +25,9 @@ use tokio::sync::{mpsc, watch};
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(2);
 /// After its last word a process gives the network this long to carry it.
 const LAST_WORD: Duration = Duration::from_millis(50);
+/// Why a process leaves, as its sessions and its log have it.
+const SWITCHED: &str = "switched: its mirror takes over";
+const STOPPED: &str = "stopped";
 
 #[derive(Debug, Error)]
 pub enum SegmentError {
@@ -301,8 +304,10 @@ impl Segment {
             let _ = out.send(answer).await;
             return;
         }
+        // Before the coordinator hears of it: once its row has changed nobody listens here.
+        self.leave(SWITCHED).await;
         self.last_word(answer, &out).await;
-        self.exit("switched: its mirror takes over");
+        self.exit(SWITCHED);
     }
 
     /// A planned stop of the process.
@@ -317,12 +322,20 @@ impl Segment {
             {
                 tracing::warn!(%error, "the last sync of a stop failed; the log is replayed at the next start");
             }
+            self.leave(STOPPED).await;
             if let Err(error) = self.engine.note_clean_end() {
                 tracing::warn!(%error, "no clean end noted");
             }
         }
         self.last_word(FromSegment::Drained { seq }, &out).await;
-        self.exit("stopped");
+        self.exit(STOPPED);
+    }
+
+    async fn leave(self: &Arc<Segment>, why: &'static str) {
+        let leaving = self.clone();
+        if tokio::task::spawn_blocking(move || leaving.database.leave(why)).await.is_err() {
+            std::process::abort();
+        }
     }
 
     /// Sessions drained, everything synced where it must be; the phase that is left.

@@ -24,8 +24,8 @@ impl Stop {
         match self {
             Stop::Cancel => SqlError::new(state::CANCELED, "canceling statement due to user request"),
             Stop::Timeout => SqlError::new(state::CANCELED, "canceling statement due to statement timeout"),
-            Stop::Drain(why) => SqlError::new(state::SERIALIZATION, why.clone())
-                .hint("Nothing was committed; the transaction may be repeated."),
+            Stop::Drain(why) => SqlError::new(state::SERIALIZATION, format!("{why}, nothing was committed"))
+                .hint("Run the transaction again."),
             Stop::Close(why) => SqlError::fatal(state::SHUTDOWN, why.clone()),
         }
     }

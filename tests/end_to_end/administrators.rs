@@ -96,4 +96,15 @@ fn every_change_that_is_no_operation_is_written_down_too() {
         let found = said.iter().find(|(v, _)| *v == verb).unwrap_or_else(|| panic!("{verb}: {said:?}"));
         assert!(found.1.ends_with(&format!(":{line}")), "{verb} is of line {line}: {said:?}");
     }
+    // What was wanted and not begun is written down, with what it was refused for.
+    cluster.eval("recover(#{ dbids: 99 })").exits(4);
+    cluster.eval("restart()").exits(4).says("declined");
+    cluster.eval("recover(#{ dbids: 99 })").exits(4);
+    let lines = cluster.segsh(&["--json", "-e", "audit(#{ last: 3 })"]).ok().json()["value"].clone();
+    let ended: Vec<(&str, &str)> = (lines.as_array().expect("a list").iter())
+        .map(|l| (l["verb"].as_str().unwrap_or_default(), l["status"].as_str().unwrap_or_default()))
+        .collect();
+    assert_eq!(ended, [("recover", "refused"), ("restart", "declined"), ("recover", "refused")], "{lines:#}");
+    assert_eq!(lines[0]["refusals"][0]["code"], "unknown_target", "{lines:#}");
+    assert!(lines[1]["plan"].as_str().is_some_and(|plan| plan.len() == 4), "{lines:#}");
 }

@@ -226,11 +226,15 @@ fn a_restart_that_is_left_alone_goes_on_behind_the_prompt() {
     terminal.expect_prompt();
     terminal.answers("40 + 2000", "2040");
     drop(session);
-    // A coordinator that has just begun tells its catalog's rows before it has seen a segment.
+    // A coordinator that has just begun tells its catalog's rows before it has seen a segment, and segments
+    // are seen alive before the start has made a pair of them.
     wait_for("the cluster to be started again", secs(60), || {
         let ran = cluster.lifecycle("status", &["--json"]);
-        let now: Option<Status> = (ran.code == 0).then(|| serde_json::from_value(ran.json()).expect("a status"));
-        now.is_some_and(|now| now.coordinator.pid != before.coordinator.pid && now.segments.iter().all(|s| s.alive))
+        let document = if ran.code == 0 { ran.json() } else { return false };
+        let ended = document["contents"][0]["operation"].is_null();
+        let now: Status = serde_json::from_value(document).expect("a status");
+        let is_anew = now.coordinator.pid != before.coordinator.pid && now.segments.iter().all(|s| s.alive);
+        ended && is_anew && now.is_synchronized()
     });
     terminal.answers("state", "2 of 2 segments up");
     terminal.type_line("quit");

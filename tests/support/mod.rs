@@ -11,6 +11,8 @@ pub mod network;
 pub mod processes;
 pub mod random;
 pub mod shim;
+// Others of its users hang it and change its key.
+#[allow(dead_code)]
 pub mod sshd;
 pub mod status;
 pub mod terminal;

@@ -57,6 +57,15 @@ impl Sshd {
         fs::write(self.known_hosts(), format!("[{}]:{} {key}", self.address, self.port)).expect("it is written down");
     }
 
+    /// Hangs it, and whatever sessions it has: the system still takes connections, and nobody answers.
+    pub fn hang(&self) {
+        // The listener first, so that no session begins meanwhile; one that ends meanwhile answers nobody either.
+        processes::stop(self.pid());
+        for session in processes::children(self.pid()) {
+            processes::signal(session, rustix::process::Signal::STOP);
+        }
+    }
+
     /// Ends it, and whatever sessions it has.
     pub fn stop(&mut self) {
         let sessions = processes::children(self.pid());

@@ -2,13 +2,12 @@
 
 use super::owner::owner;
 use super::watched::followed;
-use crate::backend::filerep::{Address, Filerep, Local};
+use crate::backend::filerep::{Address, AddressedHost, Filerep, Local};
 use crate::cluster::request::Owner;
 use crate::cluster::{ClusterError, NewHost, Observer, Outcome, OutcomeStatus, StartHow, State, StopHow, done};
 use crate::cluster_dir::{self, ClusterDirError, ClusterHandle};
 use crate::coordinator::RESTRICTED_FILE;
 use crate::core::report::StopMode;
-use crate::hosts::Host;
 use crate::net::Identity;
 use crate::shell::output::say;
 use std::io::ErrorKind;
@@ -139,7 +138,7 @@ impl Local for Directory {
         crate::coordinator::last_state(&handle).map_err(|e| e.to_string())
     }
 
-    fn hosts(&self) -> Result<Vec<(String, Arc<dyn Host>)>, String> {
+    fn hosts(&self) -> Result<Vec<AddressedHost>, String> {
         let (me, hosts) = (self.handle.credentials(Identity::Client), self.handle.hosts());
         let (me, hosts) = (me.map_err(|e| e.to_string())?, hosts.map_err(|e| e.to_string())?);
         Ok(hosts.into_iter().map(|host| (host.address.clone(), host.reach(&me))).collect())

@@ -57,7 +57,7 @@ pub fn host_do(args: &[OsString]) -> i32 {
             crate::hosts::host_do(Path::new(dir), std::io::stdin().lock())
         }
         _ => {
-            eprintln!("this process is started by segsh itself, with --dir DIR");
+            say("this process is started by segsh itself, with --dir DIR");
             return super::Exit::Usage.process_code();
         }
     };
@@ -67,7 +67,7 @@ pub fn host_do(args: &[OsString]) -> i32 {
             super::Exit::Done.process_code()
         }
         Err(error) => {
-            eprintln!("{error}");
+            say(&error.to_string());
             super::Exit::ScriptError.process_code()
         }
     }

@@ -42,7 +42,7 @@ fn a_held_recovery_goes_on_from_stage_to_stage_and_the_pair_is_equal_in_the_end(
 }
 
 #[test]
-fn changes_under_a_held_copy_reach_the_mirror_before_they_are_acknowledged() {
+fn changes_under_a_held_copy_reach_the_mirror_while_it_is_held() {
     let (a, b) = to_be_recovered();
     a.engine.hold_recovery(Some(Stage::DataCopy)).expect("it acts");
     resynchronize(&a, &b, 3, false);
@@ -50,8 +50,13 @@ fn changes_under_a_held_copy_reach_the_mirror_before_they_are_acknowledged() {
     // A block that is clean: nothing waits to be copied there.
     a.write(FileId::Wal, 1 << 20, &[5; 8_192]);
     a.commit();
-    let there = b.bytes(FileId::Wal);
-    assert!(there[1 << 20..].iter().all(|byte| *byte == 5) && there.len() == (1 << 20) + 8_192);
+    let (asked, len) = (Instant::now(), (1 << 20) + 8_192);
+    while b.bytes(FileId::Wal).len() < len || b.bytes(FileId::Wal)[1 << 20..].contains(&0) {
+        assert!(asked.elapsed() < Duration::from_secs(20), "the mirror does not get what is written");
+        std::thread::yield_now();
+    }
+    assert_eq!(b.bytes(FileId::Wal)[1 << 20..], [5; 8_192]);
+    assert_eq!(a.engine.report().held, Some(HeldAt { stage: Stage::DataCopy, reached: true }));
     a.engine.hold_recovery(None).expect("released");
     a.until("in sync", |r| r.phase == Phase::InSync);
     assert_equal(&a, &b);

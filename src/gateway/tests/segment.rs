@@ -1,8 +1,9 @@
 //! A scripted PostgreSQL server: what it does with a statement stands in the statement's text.
 //!
-//! `die` closes the connection, `violate` says that the client broke the protocol and closes, `hang` answers only once it is cancelled or released, `drain` says
-//! 40001 and closes, `rows N` gives N rows of a kilobyte, `fail` is an error, `copy` takes data,
-//! `expire CODE` ends the session with a fatal error after its answer.
+//! `die` closes the connection, `violate` says that the client broke the protocol and closes, `hang` answers
+//! only once it is cancelled or released, `drain` says 40001 and closes, `leave` says 57P01 and closes,
+//! `rows N` gives N rows of a kilobyte, `fail` is an error, `copy` takes data, `expire CODE` ends the session
+//! with a fatal error after its answer.
 
 use crate::gateway::frame::{Frame, FrameStream, take_cstr};
 use crate::gateway::message;
@@ -280,6 +281,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
         let released = *self.state.released.borrow();
         self.state.executed.send_modify(|all| all.push(text.to_owned()));
         if text.contains("die") {
+            return Err(Closed);
+        }
+        if text.contains("leave") {
+            self.last_words("57P01");
             return Err(Closed);
         }
         if text.contains("violate") {

@@ -143,6 +143,16 @@ async fn a_drained_primary_that_says_40001_is_believed() {
 }
 
 #[tokio::test]
+async fn a_primary_that_leaves_has_committed_nothing_of_what_it_did_not_answer() {
+    let stage = Stage::new().await;
+    let mut client = Client::new(&stage).await;
+    assert_eq!(client.query("insert leave").await, ["E 40001", "Z I"]);
+    let answer = client.query("insert 1; insert leave").await;
+    assert_eq!(answer.last().unwrap(), "Z I");
+    assert!(answer.contains(&"E 08007".to_owned()), "{answer:?}");
+}
+
+#[tokio::test]
 async fn without_a_primary_the_answer_is_57p03_after_the_limit() {
     let stage = Stage::with(|c| c.primary_wait = tokio::sync::watch::channel(Duration::from_millis(40)).1).await;
     let mut client = Client::new(&stage).await;
