@@ -583,6 +583,13 @@ impl Host for StandIn {
         }
         Ok(())
     }
+    async fn replace_copy(&self, datadir: &Path, sibling: &Path) -> Result<(), HostError> {
+        if !self.up()?.dirs.get(sibling).is_some_and(|d| d.has_identity) {
+            return Ok(());
+        }
+        self.remove_identity(datadir).await?;
+        self.name_copy(datadir, sibling).await
+    }
     async fn name_copy(&self, datadir: &Path, sibling: &Path) -> Result<(), HostError> {
         let mut inner = self.up()?;
         let has_identity = |dir: &Path| inner.dirs.get(dir).is_some_and(|d| d.has_identity);

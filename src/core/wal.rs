@@ -78,7 +78,7 @@ impl NamedPages {
 
 /// Marks the page that a frame header names, if main.db, which is `blocks` long, has it. A page beyond
 /// its end was not checkpointed yet, or the header was torn: either way nothing of it is in the file.
-pub fn mark_named(map: &mut DirtyMap, frame_header: &[u8], blocks: u64) {
+fn mark_named(map: &mut DirtyMap, frame_header: &[u8], blocks: u64) {
     let Some(number) = frame_header.first_chunk::<4>() else { return };
     let page = u64::from(u32::from_be_bytes(*number));
     if (1..=blocks).contains(&page) {

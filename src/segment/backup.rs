@@ -10,7 +10,7 @@ use super::vfs::{self, Handle, Held, PAGE_SIZE, Snapshot, SnapshotError, verify_
 use crate::core::backup::{CHUNK_BYTES, Cause, FromBackup, HOLD_MAX, Image, ToBackup, log_bytes};
 use crate::core::ids::CopyId;
 use crate::core::track::{BLOCK_BYTES, DirtyMap, FileId};
-use crate::core::wal::{self, Chain, FRAME_BYTES, WAL_HEADER_BYTES};
+use crate::core::wal::{self, Chain, FRAME_BYTES, NamedPages, WAL_HEADER_BYTES};
 use crate::engine::Engine;
 use crate::engine::storage::{Storage, StorageError};
 use crate::net::NetError;
@@ -238,9 +238,8 @@ impl Sending<'_> {
 
     /// The frames of the log, each checked; the pages of main.db that they name.
     fn log(&mut self) -> Result<DirtyMap, Stop> {
-        let mut named = DirtyMap::default();
         let Some(log) = self.taken.snapshot.log else {
-            return Ok(named);
+            return Ok(DirtyMap::default());
         };
         let damaged = |what: &str| Ended(Cause::Damaged, format!("main.db-wal: {what}"));
         let mut header = [0; WAL_HEADER_BYTES as usize];
@@ -249,7 +248,7 @@ impl Sending<'_> {
         let mut chain = chain.ok_or_else(|| damaged("its header is damaged"))?;
         self.begin(FileId::Wal, log_bytes(log.frames.into()))?;
         self.chunk(&header)?;
-        let blocks = self.taken.snapshot.main_bytes / BLOCK_BYTES;
+        let mut named = NamedPages::begin(&header, self.taken.snapshot.main_bytes / BLOCK_BYTES);
         let at_a_time = CHUNK_BYTES as u64 / FRAME_BYTES;
         for first in (0..u64::from(log.frames)).step_by(at_a_time as usize) {
             let count = at_a_time.min(u64::from(log.frames) - first);
@@ -260,14 +259,14 @@ impl Sending<'_> {
                     let block = wal::frame_offset(index) / BLOCK_BYTES;
                     return Err(damaged(&format!("the frame in block {block} fails its checksum")).into());
                 }
-                wal::mark_named(&mut named, frame, blocks);
+                named.frame(frame);
             }
             self.chunk(&bytes)?;
         }
         if chain.sum() != log.sum {
             return Err(damaged("it is another log than its index says").into());
         }
-        Ok(named)
+        Ok(named.end())
     }
 
     /// The pages of main.db, each checked. One that the log replaces may be anything.

@@ -5,7 +5,7 @@ use super::vfs::{PAGE_SIZE, verify_page};
 use crate::core::backup::{Cause, FromBackup, ToBackup};
 use crate::core::ids::CopyId;
 use crate::core::track::{BLOCK_BYTES, DirtyMap, FileId};
-use crate::core::wal::{self, Chain, FRAME_BYTES, WAL_HEADER_BYTES};
+use crate::core::wal::{self, Chain, FRAME_BYTES, NamedPages, WAL_HEADER_BYTES};
 use crate::engine::Engine;
 use crate::net::NetError;
 use crate::net::blocking::Frames;
@@ -37,7 +37,7 @@ fn damaged(what: impl Into<String>) -> Refused {
 /// Takes on everything up to [`ToBackup::Keep`], as this copy. The other side is told when that is durable.
 pub(super) fn take(engine: &Engine, copy: CopyId, main_bytes: u64, frames: &mut Frames) -> Result<(), Refused> {
     engine.receive_begins()?;
-    let mut taking = Taking { engine, named: DirtyMap::default(), chain: None, blocks: main_bytes / BLOCK_BYTES };
+    let mut taking = Taking { engine, named: DirtyMap::default(), log: None, blocks: main_bytes / BLOCK_BYTES };
     loop {
         match frames.recv()? {
             ToBackup::File { file, bytes } if file == FileId::Wal.name() => taking.log(bytes, frames)?,
@@ -56,7 +56,7 @@ struct Taking<'a> {
     engine: &'a Engine,
     /// The pages of main.db that the log replaces.
     named: DirtyMap,
-    chain: Option<Chain>,
+    log: Option<(Chain, NamedPages)>,
     blocks: u64,
 }
 
@@ -82,14 +82,19 @@ impl Taking<'_> {
             self.engine.receive(FileId::Wal, at, &chunk)?;
             at += chunk.len() as u64;
         }
+        if let Some((_, pages)) = self.log.take() {
+            self.named = pages.end();
+        }
         Ok(())
     }
 
     fn check_log(&mut self, at: u64, chunk: &[u8]) -> Result<(), Refused> {
-        let Some(chain) = &mut self.chain else {
+        let Some((chain, pages)) = &mut self.log else {
             let header = chunk.first_chunk().filter(|_| chunk.len() as u64 == WAL_HEADER_BYTES && at == 0);
-            self.chain = header.and_then(Chain::begin);
-            return self.chain.as_ref().map(|_| ()).ok_or_else(|| damaged("main.db-wal: its header is damaged"));
+            let chain = header.and_then(Chain::begin);
+            let chain = chain.ok_or_else(|| damaged("main.db-wal: its header is damaged"))?;
+            self.log = Some((chain, NamedPages::begin(chunk, self.blocks)));
+            return Ok(());
         };
         let (whole, rest) = chunk.as_chunks::<{ FRAME_BYTES as usize }>();
         let first = at.saturating_sub(WAL_HEADER_BYTES) / FRAME_BYTES;
@@ -101,7 +106,7 @@ impl Taking<'_> {
                 let block = wal::frame_offset(index) / BLOCK_BYTES;
                 return Err(damaged(format!("main.db-wal: the frame in block {block} fails its checksum")));
             }
-            wal::mark_named(&mut self.named, frame, self.blocks);
+            pages.frame(frame);
         }
         Ok(())
     }

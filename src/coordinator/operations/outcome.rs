@@ -41,7 +41,11 @@ pub(super) fn of(shared: &Shared, live: &Live, goal: &Goal) -> Outcome {
     let done = count(OutcomeStatus::Done);
     let total = goal.targets.len();
     let differing = count(OutcomeStatus::Differs);
-    let is_whole_or_nothing = matches!(goal.kind, GoalKind::Backup { .. });
+    let is_whole_or_nothing = match goal.kind {
+        GoalKind::Backup { .. } => true,
+        GoalKind::Restore { .. } => !goal.replaces,
+        _ => false,
+    };
     let status = if done == total {
         OutcomeStatus::Done
     } else if differing > 0 {

@@ -7,13 +7,18 @@ use crate::coordinator::backup::send::Sending;
 use crate::coordinator::site::Site;
 use crate::core::backup::Manifest;
 use crate::core::ids::{Content, Dbid};
-use crate::core::operation::{Came, Ended, GoalKind, Stage, Target, Why};
+use crate::core::operation::{Came, Ended, GoalKind, Others, Stage, Target, Why};
 use crate::core::report::{Progress, Stage as CopyStage};
 use crate::net::Identity;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Bytes of a block.
 const BLOCK: u64 = 4096;
+/// Room that a new copy leaves on its file system.
+const ROOM_LEFT_BYTES: u64 = 32 << 20;
+/// Between two looks whether the restore goes back.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// What a backup says of itself, or why it is refused. Reads no file of a content.
 pub(in crate::coordinator) fn manifest(dir: &str) -> Result<Manifest, Refusal> {
@@ -43,29 +48,72 @@ pub(super) fn refused(shared: &Shared, dir: &str) -> Option<Refusal> {
     })
 }
 
-/// Looks at every byte of the backup before anything is changed; ends every target when it is damaged. One that
-/// was begun by an earlier coordinator was looked at then, and is judged again as it is sent.
-pub(super) async fn check(live: &Live) {
-    let (dir, is_fresh) = {
+/// Looks at every byte of the backup, and whether there is room for it, before anything is changed; ends every
+/// target when it can't be. One that was begun by an earlier coordinator was looked at then, and is judged again
+/// as it is sent.
+pub(super) async fn check(shared: &Shared, live: &Live) {
+    let (dir, targets) = {
         let goal = live.goal();
-        (PathBuf::from(&goal.dir), goal.targets.iter().all(|t| t.stage == Stage::Pending))
+        (PathBuf::from(&goal.dir), goal.targets.clone())
     };
-    if !is_fresh {
+    if targets.iter().any(|t| t.stage != Stage::Pending) {
         return;
     }
     live.progress.send_modify(|now: &mut Progressing| {
         now.elapsed_ms = live.elapsed_ms();
         now.contents.iter_mut().for_each(|line| line.doing = "checking the backup".into());
     });
-    let checked = tokio::task::spawn_blocking(move || checked(&dir)).await;
-    let damage = match checked {
-        Ok(Ok(_)) => return,
-        Ok(Err(damage)) => damage.to_string(),
-        Err(gone) => gone.to_string(),
+    let looking = tokio::task::spawn_blocking(move || checked(&dir));
+    let manifest = tokio::select! {
+        checked = looking => match checked {
+            Ok(Ok(manifest)) => manifest,
+            Ok(Err(damage)) => return refuse_all(live, None, Why::BackupDamaged, &damage.to_string()),
+            Err(gone) => return refuse_all(live, None, Why::BackupDamaged, &gone.to_string()),
+        },
+        // Every target says so itself.
+        () = given_up(live) => return,
     };
-    let mut goal = live.goal();
-    for target in &mut goal.targets {
-        target.ended = Some(Ended::Refused { why: Why::BackupDamaged, cause: damage.clone() });
+    for target in &targets {
+        let needed = bytes_of(&manifest, target.content).saturating_add(ROOM_LEFT_BYTES);
+        let Some((segment, host)) = shared.places.segment(target.dbid) else { continue };
+        // A host that does not answer is told of by the target.
+        let Ok(free) = host.free_bytes(Path::new(&segment.datadir)).await else { continue };
+        if free < needed {
+            let cause = format!(
+                "{} has {} MiB free, a new copy beside {} needs {}",
+                segment.hostname,
+                free >> 20,
+                segment.datadir,
+                needed >> 20
+            );
+            return refuse_all(live, Some(target.content), Why::NoSpace, &cause);
+        }
+    }
+}
+
+/// What a content takes in a data directory.
+fn bytes_of(manifest: &Manifest, content: Content) -> u64 {
+    let files = manifest.contents.iter().filter(|c| c.content == content).flat_map(|c| &c.files);
+    files.fold(0, |all, file| all.saturating_add(file.bytes))
+}
+
+/// Ends every target before anything is begun: the one to blame says why, or all do.
+fn refuse_all(live: &Live, blamed: Option<Content>, why: Why, cause: &str) {
+    for target in &mut live.goal().targets {
+        target.ended = Some(match blamed.is_none_or(|content| content == target.content) {
+            true => Ended::Refused { why, cause: cause.into() },
+            false => Ended::Cancelled { note: "a backup is restored whole, or not at all".into() },
+        });
+    }
+}
+
+/// Resolves when the restore goes back, because somebody wants that or because a content failed.
+async fn given_up(live: &Live) {
+    loop {
+        if live.goal().others() == Others::GaveUp {
+            return;
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
 
@@ -93,7 +141,7 @@ pub(super) async fn fill(shared: &Shared, live: &Live, target: &Target, dbid: Db
     let Some(content) = manifest.contents.iter().find(|c| c.content == target.content) else {
         return Came::Failed("the backup does not hold it".into());
     };
-    let total = content.files.iter().map(|file| file.bytes).sum();
+    let total = bytes_of(&manifest, target.content);
     let sending = Sending {
         me: &shared.site.credentials(),
         to: (Site::endpoint(&segment), Identity::Segment(dbid)),
@@ -102,7 +150,12 @@ pub(super) async fn fill(shared: &Shared, live: &Live, target: &Target, dbid: Db
         copy,
         rate_bytes,
     };
-    match sending.all(|bytes| tell(live, target.content, bytes, total)).await {
+    let sent = tokio::select! {
+        sent = sending.all(|bytes| tell(live, target.content, bytes, total)) => sent,
+        // The target looks again, and goes back.
+        () = given_up(live) => return Came::Stale,
+    };
+    match sent {
         Ok(()) => {
             shared.prober.kick(Some(dbid));
             Came::Fine

@@ -92,7 +92,7 @@ impl Target {
     }
 
     /// The next process that is to be started; `None` when each was, or runs.
-    fn start_absent(&mut self, with_mirror: bool, facts: &Facts) -> Option<Step> {
+    pub(super) fn start_absent(&mut self, with_mirror: bool, facts: &Facts) -> Option<Step> {
         let mirror = facts.row.mirror.filter(|_| with_mirror);
         let members = std::iter::once(facts.row.primary.dbid).chain(mirror.map(|m| m.dbid));
         for dbid in members {
@@ -115,7 +115,7 @@ impl Target {
         None
     }
 
-    fn until_it_serves(&mut self, facts: &Facts) -> Step {
+    pub(super) fn until_it_serves(&mut self, facts: &Facts) -> Step {
         let Some(primary) = facts.serving() else {
             return self.wait_for_primary(facts);
         };

@@ -65,6 +65,7 @@ fn tracking() -> Facts {
         must_copy_all: false,
         serving_copy: None,
         other_works: false,
+        others: Others::Working,
         cancelled: false,
         stop_after_segment: false,
     };

@@ -74,8 +74,9 @@ fn backup(context: &Context, dir: &str, argument: &Dynamic) -> Thrower {
     let options = Options::read("backup", catalog::options_of("backup"), argument)?;
     let state = context.probe()?;
     let how = How::from(&options);
-    let outcome = run(context, &made(&state, dir, &options), &state, &how)?;
-    finish(context, outcome, how.raise)
+    let plan = made(&state, dir, &options);
+    let outcome = run(context, &plan, &state, &how)?;
+    finish(context, outcome, Some(PlanRecord::new(plan, &state)), how.raise)
 }
 
 fn planned(context: &Context, dir: &str, argument: &Dynamic) -> Thrower {
@@ -88,8 +89,9 @@ fn restore(context: &Context, dir: &str, argument: &Dynamic) -> Thrower {
     let options = Options::read("restore", catalog::options_of("restore"), argument)?;
     let state = context.probe()?;
     let how = How::from(&options);
-    let outcome = run(context, &restoring(context, &state, dir, &options)?, &state, &how)?;
-    finish(context, outcome, how.raise)
+    let plan = restoring(context, &state, dir, &options)?;
+    let outcome = run(context, &plan, &state, &how)?;
+    finish(context, outcome, Some(PlanRecord::new(plan, &state)), how.raise)
 }
 
 fn plan_of_restore(context: &Context, dir: &str, argument: &Dynamic) -> Thrower {
