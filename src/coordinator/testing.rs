@@ -64,6 +64,9 @@ pub struct Inner {
     /// So many barriers are missed, because a hold ends by itself; and what a backup's stream ends with.
     pub late_holds: u32,
     pub stream_ends: Option<Cause>,
+    /// The segment that takes no backup on; and whether one that does says so only when that is lifted.
+    pub fill_fails: Option<Dbid>,
+    pub hold_fills: bool,
     /// How often hosts were asked what runs there.
     pub pings: u64,
     next_pid: u32,
@@ -331,7 +334,10 @@ impl Inner {
             return false;
         };
         let report = &mut proc.report;
+        let alone = row.primary.mode == Mode::ChangeTracking || row.mirror.is_none();
         match row.role_of(dbid) {
+            // One that begins serves alone, with a copy that may.
+            Some(Role::Primary) if report.phase == Phase::Nobody && !(alone && report.ready) => return false,
             Some(Role::Primary) => {
                 report.phase = match row.primary.mode {
                     Mode::ChangeTracking => Phase::Tracking,

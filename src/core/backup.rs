@@ -44,8 +44,8 @@ pub enum ToBackup {
     Release,
     /// Send the files as they were at the hold.
     Stream,
-    /// To a process that is nobody: take on the files that follow, as this copy.
-    Take { copy: CopyId, main_bytes: u64 },
+    /// To a process that is nobody: take on the files that follow, as this copy, and obey nothing up to this epoch.
+    Take { copy: CopyId, epoch: Epoch, main_bytes: u64 },
     /// So many bytes of this file follow, in chunks.
     File { file: String, bytes: u64 },
     /// The next bytes, in the frame behind this one, which is no message.

@@ -34,8 +34,8 @@ pub enum Event {
     OverridePromotes,
     /// A person makes the acting primary serve with the copy it holds, whatever is known of another.
     OverrideAccepts,
-    /// The content's copy will be replaced by that of a backup, of which the row speaks from now on.
-    RestoreBegins,
+    /// A backup's copy, whole and beside the content's own, replaces it: the row speaks of it from now on.
+    Restored,
 }
 
 impl Event {
@@ -52,7 +52,7 @@ impl Event {
         Event::Drained,
         Event::OverridePromotes,
         Event::OverrideAccepts,
-        Event::RestoreBegins,
+        Event::Restored,
     ];
 
     /// The event in a few words.
@@ -69,13 +69,13 @@ impl Event {
             Event::Drained => "rebalance: primary drained and exited",
             Event::OverridePromotes => "override: the mirror shall serve",
             Event::OverrideAccepts => "override: the acting primary shall serve",
-            Event::RestoreBegins => "restore begins, both processes ended",
+            Event::Restored => "restore: the backup's copy is whole",
         }
     }
 
     /// Whether no copy but one can be equal to what serves from here on: any other is made anew, by a full copy.
     pub fn leaves_one_copy(self) -> bool {
-        self.is_override() || self == Event::RestoreBegins
+        self.is_override() || self == Event::Restored
     }
 
     /// Whether a person overrides what the rows and the records allow: it lifts a quarantine, and the other
@@ -188,14 +188,14 @@ pub const TABLE: &[Rule] = rules! {
         "a person has the acting primary serve with the copy it holds"
     Mirrorless + OverrideAccepts => Nothing, raises; Operation:
         "a person has the only segment serve with the copy it holds"
-    Synchronized + RestoreBegins => GoOnAlone, raises; Operation:
-        "the content will hold what a backup holds, and no copy of now serves any more"
-    Resynchronizing + RestoreBegins => GoOnAlone, raises; Operation:
-        "the content will hold what a backup holds, and no copy of now serves any more"
-    ChangeTracking + RestoreBegins => GoOnAlone, raises; Operation:
-        "the content will hold what a backup holds, and no copy of now serves any more"
-    Mirrorless + RestoreBegins => Nothing, raises; Operation:
-        "the content will hold what a backup holds, and no copy of now serves any more"
+    Synchronized + Restored => GoOnAlone, raises; Operation:
+        "the content holds what a backup holds, and no copy of before serves any more"
+    Resynchronizing + Restored => GoOnAlone, raises; Operation:
+        "the content holds what a backup holds, and no copy of before serves any more"
+    ChangeTracking + Restored => GoOnAlone, raises; Operation:
+        "the content holds what a backup holds, and no copy of before serves any more"
+    Mirrorless + Restored => Nothing, raises; Operation:
+        "the content holds what a backup holds, and no copy of before serves any more"
     Mirrorless + PrimaryRestarted => Nothing, raises; Fts:
         "the acting primary is a new process"
 };

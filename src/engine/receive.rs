@@ -3,7 +3,7 @@
 
 use super::state::{Engine, EngineError, Inner};
 use super::storage::{FileId, StorageError};
-use crate::core::ids::CopyId;
+use crate::core::ids::{CopyId, Epoch};
 use std::sync::MutexGuard;
 
 impl Engine {
@@ -22,13 +22,14 @@ impl Engine {
         Ok(self.disk.write(file, offset, bytes)?)
     }
 
-    /// Everything was written, and is what it should be: from here on it is this copy, and may serve.
-    pub fn received(&self, copy: CopyId) -> Result<(), EngineError> {
+    /// Everything was written, and is what it should be: from here on it is this copy, and may serve
+    /// when it is told so under a later epoch.
+    pub fn received(&self, copy: CopyId, epoch: Epoch) -> Result<(), EngineError> {
         let mut inner = self.may_receive()?;
         for file in FileId::ALL {
             self.disk.sync(file)?;
         }
-        self.transact(&mut inner, |replica| replica.restored(copy))?;
+        self.transact(&mut inner, |replica| replica.restored(copy, epoch))?;
         drop(inner);
         self.announce();
         Ok(())

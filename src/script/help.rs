@@ -289,7 +289,7 @@ pub(super) fn takes(option: &OptionDoc) -> String {
 fn refusal(code: RefusalCode) -> String {
     let mut text = item(&format!("{}: ", code.code()), code.explain());
     for line in PRECONDITIONS.iter().filter(|p| p.code == code) {
-        text.push_str(&item(&format!(" holds for {}: ", line.verbs.join(", ")), line.says));
+        text.push_str(&item(" holds for ", &format!("{}: {}", line.verbs.join(", "), line.says)));
     }
     text
 }

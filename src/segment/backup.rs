@@ -8,7 +8,7 @@ use super::database::Database;
 use super::restore::{self, Refused};
 use super::vfs::{self, Handle, Held, PAGE_SIZE, Snapshot, SnapshotError, verify_page};
 use crate::core::backup::{CHUNK_BYTES, Cause, FromBackup, HOLD_MAX, Image, ToBackup, log_bytes};
-use crate::core::ids::CopyId;
+use crate::core::ids::{CopyId, Epoch};
 use crate::core::track::{BLOCK_BYTES, DirtyMap, FileId};
 use crate::core::wal::{self, Chain, FRAME_BYTES, NamedPages, WAL_HEADER_BYTES};
 use crate::engine::Engine;
@@ -139,7 +139,7 @@ impl Backup<'_> {
                     self.release().and_then(|held_us| Ok(frames.send(&FromBackup::Released { held_us })?))
                 }
                 Ok(ToBackup::Stream) => self.stream(frames),
-                Ok(ToBackup::Take { copy, main_bytes }) => self.take(copy, main_bytes, frames),
+                Ok(ToBackup::Take { copy, epoch, main_bytes }) => self.take((copy, epoch), main_bytes, frames),
                 Ok(other) => Err(Ended(Cause::Failed, format!("{other:?} came, of no use here")).into()),
                 Err(error) => Err(error.into()),
             };
@@ -191,7 +191,7 @@ impl Backup<'_> {
     }
 
     /// One at a time: one whose coordinator is gone has yet to find that out.
-    fn take(&self, copy: CopyId, main_bytes: u64, frames: &mut Frames) -> Result<(), Stop> {
+    fn take(&self, copy: (CopyId, Epoch), main_bytes: u64, frames: &mut Frames) -> Result<(), Stop> {
         let _alone = self.database.taking().lock().unwrap_or_else(PoisonError::into_inner);
         restore::take(self.engine, copy, main_bytes, frames).map_err(|refused| match refused {
             Refused::Because(cause, message) => Stop::Ended(Ended(cause, message)),

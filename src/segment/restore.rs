@@ -3,7 +3,7 @@
 
 use super::vfs::{PAGE_SIZE, verify_page};
 use crate::core::backup::{Cause, FromBackup, ToBackup};
-use crate::core::ids::CopyId;
+use crate::core::ids::{CopyId, Epoch};
 use crate::core::track::{BLOCK_BYTES, DirtyMap, FileId};
 use crate::core::wal::{self, Chain, FRAME_BYTES, NamedPages, WAL_HEADER_BYTES};
 use crate::engine::Engine;
@@ -34,8 +34,13 @@ fn damaged(what: impl Into<String>) -> Refused {
     Refused::Because(Cause::Damaged, what.into())
 }
 
-/// Takes on everything up to [`ToBackup::Keep`], as this copy. The other side is told when that is durable.
-pub(super) fn take(engine: &Engine, copy: CopyId, main_bytes: u64, frames: &mut Frames) -> Result<(), Refused> {
+/// Takes on everything up to [`ToBackup::Keep`], as this copy, which obeys nothing up to that epoch. The other side is told when that is durable.
+pub(super) fn take(
+    engine: &Engine,
+    copy: (CopyId, Epoch),
+    main_bytes: u64,
+    frames: &mut Frames,
+) -> Result<(), Refused> {
     engine.receive_begins()?;
     let mut taking = Taking { engine, named: DirtyMap::default(), log: None, blocks: main_bytes / BLOCK_BYTES };
     loop {
@@ -48,7 +53,7 @@ pub(super) fn take(engine: &Engine, copy: CopyId, main_bytes: u64, frames: &mut 
             other => return Err(Refused::Because(Cause::Failed, format!("{other:?} came, of no use here"))),
         }
     }
-    engine.received(copy)?;
+    engine.received(copy.0, copy.1)?;
     Ok(frames.send(&FromBackup::Kept)?)
 }
 

@@ -473,7 +473,7 @@ pub fn image() -> Image {
 pub fn to_backup() -> Vec<ToBackup> {
     vec![
         ToBackup::Hold,
-        ToBackup::Take { copy: CopyId(9), main_bytes: 8192 },
+        ToBackup::Take { copy: CopyId(9), epoch: Epoch(5), main_bytes: 8192 },
         ToBackup::File { file: "main.db".into(), bytes: 8192 },
         ToBackup::Chunk,
         ToBackup::Keep,

@@ -2,7 +2,7 @@
 
 use super::check::{Damage, Reading};
 use crate::core::backup::{BackedUpContent, CHUNK_BYTES, FromBackup, ToBackup};
-use crate::core::ids::CopyId;
+use crate::core::ids::{CopyId, Epoch};
 use crate::core::track::{BLOCK_BYTES, FileId};
 use crate::core::wal::{FRAME_BYTES, WAL_HEADER_BYTES};
 use crate::net::{Credentials, Endpoint, Framed, Identity, NetError, Purpose, connect};
@@ -39,6 +39,8 @@ pub struct Sending<'a> {
     pub content: &'a BackedUpContent,
     /// What the copy will be known as.
     pub copy: CopyId,
+    /// The row's epoch: only what is decided after it may make the copy serve.
+    pub epoch: Epoch,
     /// A cap in bytes per second.
     pub rate_bytes: Option<u64>,
 }
@@ -61,7 +63,7 @@ impl Sending<'_> {
 
     async fn files(&self, framed: &mut Framed, told: impl Fn(u64)) -> Result<(), SendError> {
         let main_bytes = self.content.image.main_bytes;
-        framed.send(&ToBackup::Take { copy: self.copy, main_bytes }).await?;
+        framed.send(&ToBackup::Take { copy: self.copy, epoch: self.epoch, main_bytes }).await?;
         let (since, mut sent) = (Instant::now(), 0);
         // The log first: it says which pages of main.db don't matter.
         for file in [FileId::Wal, FileId::Main] {

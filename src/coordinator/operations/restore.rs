@@ -126,6 +126,9 @@ pub(super) async fn fill(shared: &Shared, live: &Live, target: &Target, dbid: Db
     let (GoalKind::Restore { rate_bytes }, Some(copy)) = (kind, target.copy) else {
         return Came::Failed("nothing is to be restored".into());
     };
+    let Some(epoch) = shared.board.read(|k| k.row(target.content)).map(|row| row.epoch) else {
+        return Came::Failed("its rows are impossible".into());
+    };
     let Some(segment) = shared.places.row(dbid) else {
         return Came::Failed(format!("dbid {dbid} is on no host of this cluster"));
     };
@@ -148,6 +151,7 @@ pub(super) async fn fill(shared: &Shared, live: &Live, target: &Target, dbid: Db
         dir: &dir,
         content,
         copy,
+        epoch,
         rate_bytes,
     };
     let sent = tokio::select! {

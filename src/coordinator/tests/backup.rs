@@ -41,8 +41,16 @@ pub async fn serve(world: World, dbid: Dbid, mut framed: Framed) {
             },
             ToBackup::Keep => {
                 let Some(copy) = taking.take() else { return };
-                world.lock().filled(dbid, copy);
-                FromBackup::Kept
+                while world.lock().hold_fills {
+                    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                }
+                let mut inner = world.lock();
+                if inner.fill_fails == Some(dbid) {
+                    ended(Cause::Failed)
+                } else {
+                    inner.filled(dbid, copy);
+                    FromBackup::Kept
+                }
             }
             ToBackup::Stream => {
                 if stream(&mut framed).await.is_err() {
@@ -259,4 +267,81 @@ async fn a_backup_of_another_number_of_contents_is_refused() {
 async fn a_restore_goes_on_wherever_the_coordinator_was_killed() {
     let (_dir, intent) = restore().await;
     super::killed::killed_everywhere(super::killed::Kind::of_a_synchronized_pair(intent, P)).await;
+}
+
+/// A plan of both contents of a two-content cluster.
+fn restore_both(c: &Coordinator, dir: &Path) -> Plan {
+    Plan { intent: restore_of(dir), ..both(c, dir) }
+}
+
+/// What a restore that goes back must leave: rows, copies, and the copy that the catalog says served last.
+fn standing(c: &Coordinator) -> Vec<(String, [Option<CopyId>; 2])> {
+    let of = |content: i64, primary: i64| {
+        let row = c.board.read(|k| k.row(Content(content))).map(|r| letters(&r)).unwrap_or_default();
+        let copies = [primary, primary + 2].map(|n| c.board.read(|k| k.answer(Dbid(n)).map(|r| r.copy.copy)));
+        (row, copies)
+    };
+    vec![of(0, 2), of(1, 3)]
+}
+
+#[tokio::test]
+async fn a_restore_that_fails_in_one_content_leaves_every_content_with_what_it_had() {
+    let cluster = Cluster::patient(2, "5s");
+    let c = started(&cluster).await;
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path().join("b");
+    assert_eq!(made(&c, &at).await.status, OutcomeStatus::Done);
+    let before = standing(&c);
+    cluster.world.lock().fill_fails = Some(Dbid(3));
+    let outcome = end(&c, c.operations.begin(&restore_both(&c, &at), &owner()).unwrap()).await;
+    assert_eq!(outcome.status, OutcomeStatus::Partial, "{outcome:?}");
+    let told = |n: usize| outcome.segments[n].note.clone();
+    assert!(told(1).contains("the test said so") && told(1).contains("as it was"), "{}", told(1));
+    assert!(told(0).contains("as it was"), "{}", told(0));
+    assert_eq!(standing(&c), before, "{}", c.store.history().unwrap().join("\n"));
+    // The directory beside is gone, too.
+    let beside = |dir: &Path| dir.to_string_lossy().ends_with(crate::hosts::NEW_COPY_SUFFIX);
+    assert!(!cluster.world.lock().dirs.keys().any(|dir| beside(dir)));
+    cluster.world.lock().fill_fails = None;
+    let outcome = end(&c, c.operations.begin(&restore_both(&c, &at), &owner()).unwrap()).await;
+    assert_eq!(outcome.status, OutcomeStatus::Done, "{outcome:?}");
+    assert!(standing(&c).iter().zip(&before).all(|(now, old)| now.0 == old.0 && now.1[0] != old.1[0]));
+}
+
+#[tokio::test]
+async fn a_restore_that_is_cancelled_before_all_is_there_leaves_everything_as_it_was() {
+    let cluster = Cluster::patient(2, "5s");
+    let c = started(&cluster).await;
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path().join("b");
+    assert_eq!(made(&c, &at).await.status, OutcomeStatus::Done);
+    let before = standing(&c);
+    cluster.world.lock().hold_fills = true;
+    let answer = c.operations.begin(&restore_both(&c, &at), &owner()).unwrap();
+    let Answer::Begun { op, .. } = answer else { panic!("{answer:?}") };
+    until(&c, "both are being written", |_| {
+        cluster.world.lock().procs.values().filter(|p| p.report.phase == Phase::Nobody).count() == 2
+    })
+    .await;
+    assert!(c.operations.flag(op, false).unwrap());
+    let outcome = end(&c, Answer::Begun { op, joined: false }).await;
+    assert_eq!(outcome.status, OutcomeStatus::Cancelled, "{outcome:?}");
+    assert_eq!(standing(&c), before, "{outcome:?}\n{}", c.store.history().unwrap().join("\n"));
+    assert!(c.store.content(C0).unwrap().pair.is_ok());
+}
+
+#[tokio::test]
+async fn a_content_that_nobody_can_serve_is_restored_too() {
+    let cluster = Cluster::patient(1, "5s");
+    let c = started(&cluster).await;
+    let (_dir, intent) = restore().await;
+    for dbid in [M, P] {
+        cluster.world.kill(dbid);
+        let config = cluster.site.segment_config(cluster.rows.iter().find(|r| r.dbid == dbid).unwrap());
+        cluster.world.lock().dirs.remove(&config.datadir);
+    }
+    until(&c, "both to be missed", |c| c.board.read(|k| k.answer(P).is_none() && k.answer(M).is_none())).await;
+    let outcome = run(&c, intent, P).await;
+    assert_eq!(outcome.status, OutcomeStatus::Done, "{outcome:?}");
+    assert_eq!(row(&c), "p,s,u / m,s,u");
 }

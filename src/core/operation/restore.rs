@@ -126,7 +126,7 @@ impl Target {
 
     /// The row speaks of the new copy from here on.
     fn replace(&mut self, facts: &Facts) -> Step {
-        let Some(transition) = transition::apply(&facts.row, Event::RestoreBegins) else {
+        let Some(transition) = transition::apply(&facts.row, Event::Restored) else {
             return self.give_up(failed("its rows are impossible".into()), facts);
         };
         Step::Change {
@@ -241,9 +241,8 @@ impl Target {
             return Step::Release;
         }
         // What did not serve before does not serve now. And whoever cancelled wants all of it back.
-        let is_there = facts.runs_in_sibling(dbid).is_some();
         let uncancelled = Facts { cancelled: false, ..facts.clone() };
-        let step = if is_there { self.until_it_serves(&uncancelled) } else { Step::Ended };
+        let step = if facts.is_absent(dbid) { Step::Ended } else { self.until_it_serves(&uncancelled) };
         if step != Step::Ended {
             return step;
         }

@@ -4,7 +4,9 @@ use super::binding::api;
 use super::change::{How, finish, run};
 use super::plan::PlanRecord;
 use crate::cluster::{ClusterError, Intent, Plan, Refusal, RefusalCode, Selection, SqlTarget, State, Value, plan};
-use crate::script::catalog::{self, COMPARE_RATE, Entry, JOBS, RAISE, RATE, STALL, TIMEOUT, WAIT, entry, option};
+use crate::script::catalog::{
+    self, COMPARE_RATE, Damage, Entry, JOBS, RAISE, RATE, STALL, TIMEOUT, WAIT, entry, option,
+};
 use crate::script::context::{Context, now_ms};
 use crate::script::json;
 use crate::script::options::{Kind, OptionDoc, Options};
@@ -29,10 +31,11 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry!(
         "restore", &[&["dir: string"], &["dir: string", "options: map"]], "Outcome",
         "Replaces every content by what a backup holds, and makes its mirror anew. The backup is checked whole before \
-         anything is changed. Contents that hold tables are refused, unless overwrite: true. What was acknowledged \
-         after the backup is lost.",
+         anything is changed, and what the contents hold goes only when every one of them has its new copy: until then \
+         a failure or Ctrl-C leaves all as it was. Contents that hold tables are refused, unless overwrite: true. What \
+         was acknowledged after the backup is lost.",
         "restore(\"/backups/monday\")",
-        options: &[OVERWRITE, WAIT, TIMEOUT, STALL, RATE, JOBS, RAISE], changes: true
+        options: &[OVERWRITE, WAIT, TIMEOUT, STALL, RATE, JOBS, RAISE], changes: true, damage: Damage::Replaces
     ),
     entry!(
         "plan_restore", &[&["dir: string"], &["dir: string", "options: map"]], "Plan",

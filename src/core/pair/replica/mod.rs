@@ -404,11 +404,13 @@ impl Replica {
 
     /// The files are those of a backup, durably: from here on this is the copy that the row speaks of, and no
     /// other is known to differ from it by little.
-    pub fn restored(&mut self, copy: CopyId) -> Result<Vec<Effect>, Refused> {
+    pub fn restored(&mut self, copy: CopyId, epoch: Epoch) -> Result<Vec<Effect>, Refused> {
         self.may_be_filled()?;
         self.meta = Meta {
             copy,
             generation: Epoch::default(),
+            // What was ordered before it was restored is not for it.
+            epoch: self.meta.epoch.max(epoch),
             peer: None,
             consistent: true,
             written_outside_checkpoint: false,
