@@ -225,4 +225,40 @@ fn a_backup_is_restored_into_a_new_cluster_and_a_damaged_one_changes_nothing() {
     restored(&new, &format!("restore({:?}, #{{ overwrite: true }})", text(&backup)));
     assert_eq!(new.content(1).number("select count(*) from sqlite_master where name = 'later'"), 0);
     new.outcome("verify()");
+
+    // What is on neither segment of a content any more is recreated, and all goes back to the same moment.
+    new.content(0).run("create table later(id int)");
+    lose(&new, 1);
+    let refused = new.segsh(&["--json", "--yes=restore", "-e", &procedure]).exits(5);
+    assert_eq!(refused.json()["error"]["code"], "not_operational", "{}", refused.stdout);
+    assert!(refused.json()["error"]["next"].as_str().is_some_and(|next| next.contains("recover_double_fault")));
+    let from = format!("from={}", text(&backup));
+    new.segsh(&["run", "recreate_from_backup", "--set", &from, "--set", "overwrite=true", "--yes=restore"]).ok();
+    let once_more = dir.path().join("once-more");
+    new.outcome(&format!("backup({:?})", text(&once_more)));
+    assert_eq!(steps(&once_more), held);
+    assert_eq!(new.content(0).number("select count(*) from sqlite_master where name = 'later'"), 0);
+    assert!(new.status().is_synchronized() && beside(&new).is_empty(), "{:?}", beside(&new));
+}
+
+/// The data directories of a cluster whose name passes.
+fn data_dirs(cluster: &Cluster, passes: impl Fn(&str) -> bool) -> Vec<PathBuf> {
+    let entries = |dir: PathBuf| std::fs::read_dir(dir).expect("a directory").map(|e| e.expect("an entry").path());
+    let all = entries(cluster.dir().join("hosts")).filter(|host| host.is_dir()).flat_map(entries);
+    all.filter(|dir| dir.file_name().and_then(|n| n.to_str()).is_some_and(&passes)).collect()
+}
+
+/// What is left of new copies.
+fn beside(cluster: &Cluster) -> Vec<PathBuf> {
+    data_dirs(cluster, |name| name.ends_with(".new"))
+}
+
+/// Both segments of a content are killed, and their disks are gone.
+fn lose(cluster: &Cluster, content: i64) {
+    let pair = cluster.status().pair(content);
+    processes::kill(pair.mirror.running());
+    processes::kill(pair.primary.running());
+    for dir in data_dirs(cluster, |name| name.starts_with(&format!("c{content}-"))) {
+        std::fs::remove_dir_all(dir).expect("it is ours");
+    }
 }

@@ -14,6 +14,8 @@ const READ_BYTES: usize = 1 << 20;
 /// What is wrong with a backup.
 #[derive(Debug, Error)]
 pub enum Damage {
+    #[error("{dir} holds no backup: there is no manifest.json in it")]
+    NoBackup { dir: PathBuf },
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: io::Error },
     #[error("{path}: {error}")]
@@ -34,7 +36,10 @@ fn io_error(path: &Path) -> impl FnOnce(io::Error) -> Damage {
 /// The manifest, if the list of checksums vouches for it and every file has its length. Reads no file of a
 /// content.
 pub fn described(dir: &Path) -> Result<Manifest, Damage> {
-    let (path, text) = manifest_text(dir).map_err(|(path, source)| Damage::Io { path, source })?;
+    let (path, text) = manifest_text(dir).map_err(|(path, source)| match source.kind() {
+        io::ErrorKind::NotFound => Damage::NoBackup { dir: dir.into() },
+        _ => Damage::Io { path, source },
+    })?;
     let manifest = Manifest::decode(&text).map_err(|error| Damage::Manifest { path, error })?;
     let path = dir.join(SUMS_FILE);
     let expected = sums(&manifest, &digest_of(&text));

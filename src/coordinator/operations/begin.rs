@@ -236,8 +236,8 @@ fn starts_nothing(holder: &Operation, content: Content) -> bool {
     let stage = holder.goal.targets.iter().find(|t| t.content == content).map(|t| t.stage);
     match holder.goal.kind {
         GoalKind::Recover { .. } | GoalKind::Rebalance | GoalKind::Verify { .. } | GoalKind::Backup { .. } => true,
-        GoalKind::Restart { .. } | GoalKind::Start => stage == Some(Stage::Recovering),
-        GoalKind::ForcePrimary | GoalKind::Restore { .. } => false,
+        GoalKind::Restart { .. } | GoalKind::Start | GoalKind::Restore { .. } => stage == Some(Stage::Recovering),
+        GoalKind::ForcePrimary => false,
     }
 }
 

@@ -23,7 +23,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// What a backup says of itself, or why it is refused. Reads no file of a content.
 pub(in crate::coordinator) fn manifest(dir: &str) -> Result<Manifest, Refusal> {
     if !Path::new(dir).is_absolute() {
-        return Err(damaged(format!("{dir} is not an absolute path: the directory is the coordinator's")));
+        let cause = format!("{dir} is not an absolute path: the directory is the coordinator's");
+        return Err(Refusal { next: "restore(\"/WHOLE/PATH\")".into(), ..damaged(cause) });
     }
     described(Path::new(dir)).map_err(|damage| damaged(damage.to_string()))
 }

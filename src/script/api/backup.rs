@@ -112,7 +112,7 @@ fn restoring(context: &Context, state: &State, dir: &str, options: &Options) -> 
         Ok(manifest) => manifest,
         Err(refusal) => return Ok(refusing(made, vec![refusal])),
     };
-    let full = if options.flag("overwrite", false) { Vec::new() } else { not_empty(context, state)? };
+    let full = if options.flag("overwrite", false) { Vec::new() } else { not_empty(context, state, dir)? };
     if !full.is_empty() {
         return Ok(refusing(made, full));
     }
@@ -135,7 +135,7 @@ fn refusing(made: Plan, more: Vec<Refusal>) -> Plan {
 }
 
 /// The contents that hold tables, or can't say.
-fn not_empty(context: &Context, state: &State) -> Thrower<Vec<Refusal>> {
+fn not_empty(context: &Context, state: &State, dir: &str) -> Thrower<Vec<Refusal>> {
     const TABLES: &str = "select count(*) from sqlite_master where type = 'table' and name not like 'sqlite%'";
     let cluster = context.cluster()?;
     let mut found = Vec::new();
@@ -150,7 +150,7 @@ fn not_empty(context: &Context, state: &State) -> Thrower<Vec<Refusal>> {
                 _ => format!("content {content} can't say what it holds"),
             },
         };
-        let next = "restore(DIR, #{ overwrite: true })".to_owned();
+        let next = format!("restore({dir:?}, #{{ overwrite: true }})");
         found.push(Refusal {
             code: RefusalCode::NotEmpty,
             content: Some(content),

@@ -123,6 +123,17 @@ fn joined_line(joined: &Joined, style: &Style) -> String {
         .render(style)
 }
 
+/// What becomes of it when it is interrupted.
+fn again(intent: &Intent) -> &'static str {
+    match intent {
+        Intent::Backup { .. } => "interrupted anywhere, nothing is left of it: run it again",
+        Intent::Restore { .. } => {
+            "interrupted before every content has its new copy, all is as it was; after that it goes on"
+        }
+        _ => "interrupted anywhere, run it again: nothing is copied twice",
+    }
+}
+
 fn facts(plan: &Plan, damage: &PlanDamage, places: &Places, style: &Style) -> String {
     let mut text = String::new();
     let touched = touched(plan);
@@ -134,9 +145,7 @@ fn facts(plan: &Plan, damage: &PlanDamage, places: &Places, style: &Style) -> St
         let exposed = exposed(plan, &touched);
         text.push_str(&fact("exposed").words(&exposed).render(style));
         text.push_str(&after(plan, places, style));
-        text.push_str(
-            &fact("again").words("interrupted anywhere, run it again: nothing is copied twice").render(style),
-        );
+        text.push_str(&fact("again").words(again(&plan.intent)).render(style));
     }
     for note in &plan.notes {
         text.push_str(&fact("note").words(note).render(style));
