@@ -153,9 +153,30 @@ fn a_backup_under_load_is_a_consistent_cut_and_says_for_how_long_commits_waited(
     assert_eq!(refusal_code(&cluster, &taken), "dir_taken");
     assert_eq!(refusal_code(&cluster, "backup(\"here\")"), "dir_taken", "not an absolute path");
     assert!(cluster.status().is_synchronized(), "a backup changes nothing");
-    // A content that nobody serves can't be backed up, and the directory is as it was.
     writers.finish();
+    // What is read keeps the log from being emptied: a backup that takes too long gives way before that is full.
+    let slow = dir.path().join("slow");
+    let mut session = cluster.content(0);
+    session.run("create table big(b blob)");
+    let ten = "insert into big with recursive n(i) as (select 1 union all select i + 1 from n where i < 10) \
+               select randomblob(1000000) from n";
+    (0..3).for_each(|_| drop(session.run(ten)));
+    std::thread::scope(|scope| {
+        let backup = format!("backup({:?}, #{{ rate: \"1 MiB/s\" }})", text(&slow));
+        let backing_up = scope.spawn(|| refusal_code(&cluster, &backup));
+        wait_for("the backup to begin", secs(10), || slow.exists());
+        for _ in (0..20).take_while(|_| !backing_up.is_finished()) {
+            session.run(ten);
+        }
+        assert_eq!(backing_up.join().expect("no panic"), "backup_gave_way");
+    });
+    // A content that does not come to rest keeps the others from being held, and nothing is left.
     let pair = cluster.status().pair(1);
+    processes::stop(pair.primary.running());
+    assert_eq!(refusal_code(&cluster, &format!("backup({:?})", text(&slow))), "barrier_missed");
+    processes::resume(pair.primary.running());
+    assert!(!slow.exists());
+    // A content that nobody serves can't be backed up, and the directory is as it was.
     processes::kill(pair.mirror.running());
     processes::kill(pair.primary.running());
     let none = dir.path().join("none");
@@ -230,8 +251,8 @@ fn a_backup_is_restored_into_a_new_cluster_and_a_damaged_one_changes_nothing() {
     new.content(0).run("create table later(id int)");
     lose(&new, 1);
     let refused = new.segsh(&["--json", "--yes=restore", "-e", &procedure]).exits(5);
-    assert_eq!(refused.json()["error"]["code"], "not_operational", "{}", refused.stdout);
-    assert!(refused.json()["error"]["next"].as_str().is_some_and(|next| next.contains("recover_double_fault")));
+    assert_eq!(refused.json()["value"]["code"], "not_operational", "{}", refused.stdout);
+    assert!(refused.json()["value"]["next"].as_str().is_some_and(|next| next.contains("recover_double_fault")));
     let from = format!("from={}", text(&backup));
     new.segsh(&["run", "recreate_from_backup", "--set", &from, "--set", "overwrite=true", "--yes=restore"]).ok();
     let once_more = dir.path().join("once-more");

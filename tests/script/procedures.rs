@@ -141,7 +141,8 @@ fn a_healthy_cluster_is_left_alone_by_every_procedure_and_nobody_is_asked() {
     let mut mirrorless = healthy();
     mirrorless.without_mirrors();
     for state in [healthy(), mirrorless] {
-        for (name, _) in segsh::script::procedure_docs() {
+        // One is told which backup, and replaces what there is.
+        for (name, _) in segsh::script::procedure_docs().into_iter().filter(|(n, _)| *n != "recreate_from_backup") {
             let mut bench = Bench::new(state.clone());
             run(&mut bench, &name).unwrap_or_else(|e| panic!("{name}: {e}"));
             assert!(bench.person.asked.borrow().is_empty(), "{name}");

@@ -9,7 +9,7 @@ use crate::coordinator::clock::unix_ms;
 use crate::core::backup::{Cause, FromBackup, HOLD_MAX, Image, ToBackup};
 use crate::core::ids::{Content, Dbid};
 use crate::core::track::FileId;
-use crate::net::{Credentials, Endpoint, Framed, Identity, Purpose, connect};
+use crate::net::{Credentials, Endpoint, Framed, Identity, NetError, Purpose, connect};
 use bytes::BytesMut;
 use futures::future::{join_all, try_join_all};
 use std::time::{Duration, Instant};
@@ -76,6 +76,10 @@ pub async fn barrier(
         return Err(match missed {
             BackupError::Ended { content, cause: Cause::TooLate | Cause::Busy, message, .. } => {
                 BackupError::Missed { content, tries, why: message }
+            }
+            // One that is up, and neither answers nor is given up.
+            BackupError::Net { content, error: error @ NetError::Timeout { .. }, .. } => {
+                BackupError::Missed { content, tries, why: error.to_string() }
             }
             other => other,
         });

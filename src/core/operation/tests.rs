@@ -5,6 +5,7 @@ mod full_copy;
 mod rebalance;
 mod recover;
 mod restart;
+mod restore;
 mod verify;
 
 use super::*;
