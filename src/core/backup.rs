@@ -42,8 +42,8 @@ pub enum ToBackup {
     Hold,
     /// Let commits go on.
     Release,
-    /// Send the files as they were at the hold.
-    Stream,
+    /// Send the files as they were at the hold, so many bytes in a second at most.
+    Stream { rate_bytes: Option<u64> },
     /// To a process that is nobody: take on the files that follow, as this copy, and obey nothing up to this epoch.
     Take { copy: CopyId, epoch: Epoch, main_bytes: u64 },
     /// So many bytes of this file follow, in chunks.

@@ -18,7 +18,7 @@ use crate::net::blocking::Frames;
 use std::net::{Shutdown, TcpStream};
 use std::sync::PoisonError;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A backup that keeps the log from beginning anew gives way before that is full.
 const LOG_BYTES_MAX: u64 = 128 << 20;
@@ -138,7 +138,7 @@ impl Backup<'_> {
                 Ok(ToBackup::Release) => {
                     self.release().and_then(|held_us| Ok(frames.send(&FromBackup::Released { held_us })?))
                 }
-                Ok(ToBackup::Stream) => self.stream(frames),
+                Ok(ToBackup::Stream { rate_bytes }) => self.stream(rate_bytes, frames),
                 Ok(ToBackup::Take { copy, epoch, main_bytes }) => self.take((copy, epoch), main_bytes, frames),
                 Ok(other) => Err(Ended(Cause::Failed, format!("{other:?} came, of no use here")).into()),
                 Err(error) => Err(error.into()),
@@ -199,11 +199,12 @@ impl Backup<'_> {
         })
     }
 
-    fn stream(&mut self, frames: &mut Frames) -> Result<(), Stop> {
+    fn stream(&mut self, rate_bytes: Option<u64>, frames: &mut Frames) -> Result<(), Stop> {
         let At::Released(taken) = std::mem::replace(&mut self.at, At::Nothing) else {
             return Err(Ended(Cause::Failed, "there is nothing to send".into()).into());
         };
-        Sending { engine: self.engine, taken: &taken, frames }.all()
+        let since = Instant::now();
+        Sending { engine: self.engine, taken: &taken, frames, rate_bytes, since, sent: 0 }.all()
     }
 }
 
@@ -212,6 +213,9 @@ struct Sending<'a> {
     engine: &'a Engine,
     taken: &'a Taken,
     frames: &'a mut Frames,
+    rate_bytes: Option<u64>,
+    since: Instant,
+    sent: u64,
 }
 
 impl Sending<'_> {
@@ -221,15 +225,43 @@ impl Sending<'_> {
         Ok(self.frames.send(&FromBackup::End)?)
     }
 
-    /// Sends what may be sent now.
+    /// Sends the next bytes, and waits until more are due. The log is looked at meanwhile: the pace is kept here,
+    /// and not where it is read, so that the other side can be told why it gave way.
     fn chunk(&mut self, bytes: &[u8]) -> Result<(), Stop> {
         self.frames.send(&FromBackup::Chunk)?;
         self.frames.send_bytes(bytes)?;
-        if self.taken.files.log_bytes() <= LOG_BYTES_MAX {
-            return Ok(());
+        self.sent += bytes.len() as u64;
+        loop {
+            if self.taken.files.log_bytes() > LOG_BYTES_MAX {
+                let why = format!("the log grew to {} MiB while the content was read", LOG_BYTES_MAX >> 20);
+                return Err(Ended(Cause::GaveWay, why).into());
+            }
+            let due = self.rate_bytes.map_or(0.0, |rate| self.sent as f64 / rate.max(1) as f64);
+            let early = Duration::from_secs_f64(due).saturating_sub(self.since.elapsed());
+            if early.is_zero() {
+                return Ok(());
+            }
+            self.rest(early.min(LOOK))?;
         }
-        let why = format!("the log grew to {} MiB while the content was read", LOG_BYTES_MAX >> 20);
-        Err(Ended(Cause::GaveWay, why).into())
+    }
+
+    /// Rests so long, unless the other side is gone.
+    fn rest(&self, time: Duration) -> Result<(), Stop> {
+        let stream = self.frames.stream();
+        let failed = |e: std::io::Error| Ended(Cause::Failed, e.to_string());
+        let before = stream.read_timeout().map_err(failed)?;
+        stream.set_read_timeout(Some(time)).map_err(failed)?;
+        let heard = stream.peek(&mut [0]);
+        stream.set_read_timeout(before).map_err(failed)?;
+        match heard {
+            Ok(0) => Err(Stop::Gone(NetError::Closed { message: "end of stream".into() })),
+            // Nothing is expected, and it is read when this is over.
+            Ok(_) => {
+                std::thread::sleep(time);
+                Ok(())
+            }
+            Err(_) => Ok(()),
+        }
     }
 
     fn begin(&mut self, file: FileId, bytes: u64) -> Result<(), Stop> {

@@ -473,6 +473,7 @@ pub fn image() -> Image {
 pub fn to_backup() -> Vec<ToBackup> {
     vec![
         ToBackup::Hold,
+        ToBackup::Stream { rate_bytes: Some(1 << 20) },
         ToBackup::Take { copy: CopyId(9), epoch: Epoch(5), main_bytes: 8192 },
         ToBackup::File { file: "main.db".into(), bytes: 8192 },
         ToBackup::Chunk,

@@ -163,7 +163,8 @@ fn a_backup_under_load_is_a_consistent_cut_and_says_for_how_long_commits_waited(
     (0..3).for_each(|_| drop(session.run(ten)));
     std::thread::scope(|scope| {
         let backup = format!("backup({:?}, #{{ rate: \"1 MiB/s\" }})", text(&slow));
-        let backing_up = scope.spawn(|| refusal_code(&cluster, &backup));
+        let cluster = &cluster;
+        let backing_up = scope.spawn(move || refusal_code(cluster, &backup));
         wait_for("the backup to begin", secs(10), || slow.exists());
         for _ in (0..20).take_while(|_| !backing_up.is_finished()) {
             session.run(ten);

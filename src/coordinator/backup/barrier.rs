@@ -172,8 +172,8 @@ impl Connection {
     }
 
     /// The files begin to come.
-    pub async fn stream(mut self) -> Result<Connection, BackupError> {
-        let asked = self.framed.send(&ToBackup::Stream).await;
+    pub async fn stream(mut self, rate_bytes: Option<u64>) -> Result<Connection, BackupError> {
+        let asked = self.framed.send(&ToBackup::Stream { rate_bytes }).await;
         asked.map_err(|error| self.net(error))?;
         Ok(self)
     }

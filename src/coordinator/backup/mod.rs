@@ -6,12 +6,12 @@ pub mod check;
 pub mod place;
 pub mod send;
 
-use crate::core::backup::{BackedUpContent, Cause};
+use crate::core::backup::{BackedUpContent, CHUNK_BYTES, Cause};
 use crate::core::ids::{Content, Dbid};
 use crate::net::NetError;
 use barrier::Held;
 use place::{Place, PlaceError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use thiserror::Error;
 
 /// A segment that sends nothing for so long is given up.
@@ -53,24 +53,6 @@ impl BackupError {
     }
 }
 
-/// The pace of one content's stream.
-struct Pace {
-    since: Instant,
-    bytes: u64,
-    rate_bytes: Option<u64>,
-}
-
-impl Pace {
-    /// Waits until so many more bytes are due.
-    async fn take(&mut self, bytes: u64) {
-        self.bytes += bytes;
-        if let Some(rate) = self.rate_bytes {
-            let due = Duration::from_secs_f64(self.bytes as f64 / rate.max(1) as f64);
-            tokio::time::sleep(due.saturating_sub(self.since.elapsed())).await;
-        }
-    }
-}
-
 /// Writes the files of a content that was held, and tells how many bytes there are by now.
 pub async fn receive(
     held: Held,
@@ -81,21 +63,24 @@ pub async fn receive(
     let (content, dbid) = (held.content, held.dbid);
     let failed = |error| BackupError::Place { content, error };
     let protocol = |what: String| BackupError::Protocol { content, dbid, what };
-    let mut from = held.connection.stream().await?;
+    let mut from = held.connection.stream(rate_bytes).await?;
     let mut files = Vec::new();
-    let mut pace = Pace { since: Instant::now(), bytes: 0, rate_bytes };
+    let mut received = 0;
+    // At a slow pace even one chunk takes its time.
+    let pace = rate_bytes.map_or(0.0, |rate| CHUNK_BYTES as f64 / rate.max(1) as f64);
+    let silent_max = SILENT_MAX + Duration::from_secs_f64(pace);
     while let Some((file, bytes)) = from.file(&held.image).await? {
         let mut sink = place.create(content, file, bytes).await.map_err(failed)?;
         while sink.left() > 0 {
-            let chunk = tokio::time::timeout(SILENT_MAX, from.chunk()).await;
-            let chunk = chunk.map_err(|_| protocol(format!("nothing for {} s", SILENT_MAX.as_secs())))??;
+            let chunk = tokio::time::timeout(silent_max, from.chunk()).await;
+            let chunk = chunk.map_err(|_| protocol(format!("nothing for {} s", silent_max.as_secs())))??;
             if chunk.len() as u64 > sink.left() {
                 return Err(protocol(format!("more of {} than it said", file.name())));
             }
             let count = chunk.len() as u64;
             sink = sink.put(chunk.freeze()).await.map_err(failed)?;
-            pace.take(count).await;
-            told(pace.bytes);
+            received += count;
+            told(received);
         }
         files.push(sink.finish().await.map_err(failed)?);
     }

@@ -13,7 +13,8 @@ use crate::coordinator::store::timestamp;
 use crate::core::backup::{BackedUpContent, Cause, MANIFEST_SCHEMA, Manifest};
 use crate::core::ids::Content;
 use crate::core::operation::{Ended, Goal, GoalKind, Stage, Why};
-use crate::core::report::{Progress, Stage as CopyStage};
+use crate::core::report::{Phase, Progress, Stage as CopyStage};
+use crate::net::NetError;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -163,7 +164,10 @@ impl Making<'_> {
         #[cfg(test)]
         self.shared.store.doom.pass("behind the barrier").await;
         let (at_ms, window_us, tries) = (barrier.at_ms, barrier.window_us, barrier.tries);
-        let contents = self.receive_all(barrier, &place).await.map_err(Broken::Error)?;
+        let contents = match self.receive_all(barrier, &place).await {
+            Ok(contents) => contents,
+            Err(error) => return Err(Broken::Error(self.explained(error).await)),
+        };
         let manifest = self.manifest(contents, at_ms, window_us, tries);
         #[cfg(test)]
         self.shared.store.doom.pass("before the manifest").await;
@@ -244,6 +248,22 @@ impl Making<'_> {
             }
             None => Ok(contents),
         }
+    }
+
+    /// A segment that is there, and has ended the connection without a word, has done so because its log was
+    /// about to be full: it could not say so to one that took nothing.
+    async fn explained(&self, error: BackupError) -> BackupError {
+        let BackupError::Net { content, dbid, error: NetError::Closed { message } } = error else { return error };
+        self.shared.prober.probe().await;
+        let serves = self.shared.board.read(|k| {
+            let acts = k.row(content).is_some_and(|row| row.primary.dbid == dbid);
+            acts && k.answer(dbid).is_some_and(|r| r.phase != Phase::Nobody)
+        });
+        if !serves {
+            return BackupError::Net { content, dbid, error: NetError::Closed { message } };
+        }
+        let message = "it ended the connection, as it does when its log is about to be full".into();
+        BackupError::Ended { content, dbid, cause: Cause::GaveWay, message }
     }
 
     fn manifest(&self, contents: Vec<BackedUpContent>, at_ms: i64, window_us: u64, tries: u32) -> Manifest {

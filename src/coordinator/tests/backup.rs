@@ -52,7 +52,7 @@ pub async fn serve(world: World, dbid: Dbid, mut framed: Framed) {
                     FromBackup::Kept
                 }
             }
-            ToBackup::Stream => {
+            ToBackup::Stream { .. } => {
                 if stream(&mut framed).await.is_err() {
                     return;
                 }

@@ -254,7 +254,7 @@ mod tests {
         error.shown = true;
         let text = render(&error, &plain());
         assert!(text.starts_with("  --> site/nightly.rhai:14:13"), "{text}");
-        error.op = None;
+        (error.op, error.shown) = (None, false);
         let text = render(&error, &plain());
         assert!(text.starts_with("refused. Nothing was changed. 2 reasons:"), "{text}");
     }
