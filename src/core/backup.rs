@@ -221,7 +221,7 @@ impl BackedUpContent {
         }
         let image = self.image;
         let bytes = |file: FileId| self.file(file).map_or(0, |f| f.bytes);
-        if bytes(FileId::Main) != image.main_bytes || image.main_bytes % super::track::BLOCK_BYTES != 0 {
+        if bytes(FileId::Main) != image.main_bytes || !image.main_bytes.is_multiple_of(super::track::BLOCK_BYTES) {
             return Err(format!(
                 "has {} bytes of main.db, not whole pages of {}",
                 bytes(FileId::Main),
