@@ -373,3 +373,136 @@ fn vacuum_works_and_keeps_the_checksums() {
     assert_eq!(integrity(&again), "ok");
     assert!(db.vfs.damage().is_empty());
 }
+
+/// Copies a snapshot as a backup does, and opens the copy with SQLite's own VFS.
+fn image(db: &Db, snapshot: &vfs::Snapshot, to: &Path) -> Connection {
+    let read = |id: FileId, bytes: u64| {
+        let mut held = vec![0; bytes as usize];
+        let read = db.storage.read(id, 0, &mut held).unwrap();
+        held.truncate(read);
+        held
+    };
+    std::fs::write(to.join("main.db"), read(FileId::Main, snapshot.main_bytes)).unwrap();
+    if let Some(log) = snapshot.log {
+        let log = read(FileId::Wal, segsh::core::wal::frame_offset(log.frames.into()));
+        std::fs::write(to.join("main.db-wal"), log).unwrap();
+    }
+    Connection::open(to.join("main.db")).unwrap()
+}
+
+fn count(connection: &Connection) -> i64 {
+    connection.query_row("select count(*) from accounts", [], |r| r.get(0)).unwrap()
+}
+
+#[test]
+fn while_commits_are_held_nobody_commits_and_a_snapshot_stays_what_it_is_while_writing_goes_on() {
+    let db = db();
+    let writer = vfs::open(&db.vfs).unwrap();
+    accounts(&writer, 5);
+    let reader = vfs::open(&db.vfs).unwrap();
+    let held = db.vfs.hold_commits(Duration::from_secs(60)).expect("nobody else holds");
+    assert!(db.vfs.hold_commits(Duration::from_secs(60)).is_none());
+    let snapshot = std::thread::scope(|scope| {
+        let commits = scope.spawn(|| {
+            let writer = vfs::open(&db.vfs).unwrap();
+            writer.execute("insert into accounts values (5, 100)", []).unwrap();
+        });
+        let snapshot = held.snapshot(&db.vfs, vfs::open(&db.vfs).unwrap()).unwrap();
+        assert_eq!(count(&reader), 5);
+        assert!(!commits.is_finished() && held.stands());
+        assert!(held.end().is_some());
+        commits.join().unwrap();
+        snapshot
+    });
+    assert_eq!(count(&reader), 6);
+    assert!(snapshot.log.is_some());
+    // What goes on: rows and pages change, and checkpoints copy what they may.
+    for id in 10..300 {
+        writer.execute("insert into accounts values (?1, 7)", [id]).unwrap();
+        vfs::checkpoint(&writer, CheckpointMode::Passive).unwrap();
+    }
+    let to = tempfile::tempdir().unwrap();
+    let copy = image(&db, &snapshot, to.path());
+    assert_eq!((count(&copy), integrity(&copy).as_str()), (5, "ok"));
+}
+
+#[test]
+fn a_snapshot_of_a_log_that_is_all_in_main_db_needs_no_log_and_keeps_main_db_as_it_is() {
+    let db = db();
+    let writer = vfs::open(&db.vfs).unwrap();
+    accounts(&writer, 5);
+    assert!(vfs::checkpoint(&writer, CheckpointMode::Passive).unwrap().is_complete());
+    let held = db.vfs.hold_commits(Duration::from_secs(60)).expect("nobody else holds");
+    let snapshot = held.snapshot(&db.vfs, vfs::open(&db.vfs).unwrap()).unwrap();
+    assert!(held.end().is_some() && snapshot.log.is_none());
+    for id in 10..300 {
+        // The log begins anew with the first of them.
+        writer.execute("insert into accounts values (?1, 7)", [id]).unwrap();
+        vfs::checkpoint(&writer, CheckpointMode::Passive).unwrap();
+    }
+    let to = tempfile::tempdir().unwrap();
+    let copy = image(&db, &snapshot, to.path());
+    assert_eq!((count(&copy), integrity(&copy).as_str()), (5, "ok"));
+}
+
+#[test]
+fn a_transaction_that_is_open_hinders_no_snapshot_and_is_not_in_it() {
+    let db = db();
+    let writer = vfs::open(&db.vfs).unwrap();
+    accounts(&writer, 5);
+    // More than its cache holds: its frames are in the log.
+    writer.execute_batch("pragma cache_size = 2; begin immediate").unwrap();
+    for id in 5..500 {
+        writer.execute("insert into accounts values (?1, 100)", [id]).unwrap();
+    }
+    let held = db.vfs.hold_commits(Duration::from_secs(60)).expect("nobody else holds");
+    let snapshot = held.snapshot(&db.vfs, vfs::open(&db.vfs).unwrap()).unwrap();
+    assert!(held.end().is_some());
+    writer.execute_batch("commit").unwrap();
+    let to = tempfile::tempdir().unwrap();
+    assert_eq!(count(&image(&db, &snapshot, to.path())), 5);
+    assert_eq!(count(&writer), 500);
+}
+
+#[test]
+fn whatever_was_seen_before_a_hold_is_in_its_snapshot_and_nothing_is_made_during_it() {
+    const WRITERS: i64 = 4;
+    let db = db();
+    accounts(&vfs::open(&db.vfs).unwrap(), 0);
+    let (done, made) = (AtomicBool::new(false), std::sync::atomic::AtomicI64::new(0));
+    let queue = std::sync::Mutex::new(());
+    std::thread::scope(|scope| {
+        for w in 0..WRITERS {
+            let (db, done, made, queue) = (&db, &done, &made, &queue);
+            scope.spawn(move || {
+                let writer = vfs::open(&db.vfs).unwrap();
+                let mut id = w;
+                while !done.load(Ordering::SeqCst) {
+                    // Every other one as a session does, which gives the write lock back before the sync.
+                    let insert = || writer.execute("insert into accounts values (?1, 1)", [id]);
+                    let turn = queue.lock().unwrap();
+                    if id % 2 == 0 {
+                        vfs::owing(insert).unwrap()
+                    } else {
+                        insert().unwrap()
+                    };
+                    drop(turn);
+                    vfs::take_owed();
+                    made.fetch_add(1, Ordering::SeqCst);
+                    id += WRITERS;
+                }
+            });
+        }
+        for _ in 0..40 {
+            let before = made.load(Ordering::SeqCst);
+            let held = db.vfs.hold_commits(Duration::from_secs(60)).expect("nobody else holds");
+            let snapshot = held.snapshot(&db.vfs, vfs::open(&db.vfs).unwrap()).unwrap();
+            let now = count(&vfs::open(&db.vfs).unwrap());
+            let to = tempfile::tempdir().unwrap();
+            assert_eq!(count(&image(&db, &snapshot, to.path())), now, "nobody has committed since");
+            assert!(held.end().is_some());
+            assert!(now >= before, "{now} of at least {before}");
+        }
+        done.store(true, Ordering::SeqCst);
+    });
+}

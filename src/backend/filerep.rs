@@ -7,9 +7,10 @@ use super::interrupt::Interrupt;
 use crate::cluster::request::{Owner, Reply, Request};
 use crate::cluster::{
     Acting, AuditLine, AuditQuery, Cluster, ClusterError, Control, Evidence, Fault, HEARTBEAT_EVERY_MS, Intent,
-    InterruptFlag, NewHost, Observer, OperationInfo, Outcome, PingResult, Plan, Progressing, Rows, SqlTarget, StartHow,
-    State, StopHow, Value,
+    InterruptFlag, NewHost, Observer, OperationInfo, Outcome, PingResult, Plan, Progressing, Refusal, Rows, SqlTarget,
+    StartHow, State, StopHow, Value,
 };
+use crate::core::backup::Manifest;
 use crate::core::ids::Content;
 use crate::core::report::{Stage, StopMode};
 use crate::hosts::{Host, HostError};
@@ -151,6 +152,7 @@ impl Filerep {
                 | Request::Evidence { .. }
                 | Request::Operations { .. }
                 | Request::Audit { .. }
+                | Request::Manifest { .. }
                 | Request::Sessions
                 | Request::Setting { value: None, .. }
         );
@@ -467,6 +469,14 @@ impl Cluster for Filerep {
     fn evidence(&self, content: Content) -> Result<Evidence, ClusterError> {
         match self.ask(&Request::Evidence { content })? {
             Reply::Evidence { evidence } => Ok(*evidence),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    fn manifest(&self, dir: &str) -> Result<Result<Manifest, Refusal>, ClusterError> {
+        match self.ask(&Request::Manifest { dir: dir.into() })? {
+            Reply::Manifest { manifest } => Ok(Ok(*manifest)),
+            Reply::Refused { mut refusals } if refusals.len() == 1 => Ok(Err(refusals.remove(0))),
             other => Err(unexpected(other)),
         }
     }

@@ -51,6 +51,8 @@ pub fn as_planned(state: &State, plan: &Plan) -> Vec<SegmentOutcome> {
             StepKind::Restart => "restarted",
             StepKind::Compare => "verified",
             StepKind::Force => "forced",
+            StepKind::Write => "backed up",
+            StepKind::Replace => "restored",
         };
         Some(line(state, state.segment(step.dbid)?, OutcomeStatus::Planned, how, String::new()))
     });

@@ -94,6 +94,8 @@ fn word(step: &PlanStep) -> &'static str {
         Restart => "restart",
         Compare => "comparison",
         Force => "override",
+        Write => "backup",
+        Replace => "restore",
     }
 }
 
@@ -114,6 +116,8 @@ fn options(intent: &Intent) -> String {
         Intent::Recover { rate_bytes, jobs, .. }
         | Intent::Move { rate_bytes, jobs, .. }
         | Intent::Verify { rate_bytes, jobs, .. } => (*rate_bytes, *jobs, None),
+        Intent::Restore { dir, rate_bytes, jobs, .. } => (*rate_bytes, *jobs, Some(format!("from {dir}"))),
+        Intent::Backup { dir, rate_bytes, jobs, .. } => (*rate_bytes, *jobs, Some(format!("to {dir}"))),
         Intent::FullRecover { rate_bytes, jobs, in_place, .. } => {
             (*rate_bytes, *jobs, in_place.then(|| "in place".to_string()))
         }

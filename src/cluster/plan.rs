@@ -64,6 +64,22 @@ pub enum Intent {
         rate_bytes: Option<i64>,
         jobs: Option<i64>,
     },
+    /// Every content as it is at one moment, into a directory of the coordinator's host.
+    Backup {
+        dir: String,
+        /// Always all.
+        selection: Selection,
+        rate_bytes: Option<i64>,
+        jobs: Option<i64>,
+    },
+    /// Every content is replaced by what a backup in a directory of the coordinator's host holds.
+    Restore {
+        dir: String,
+        /// Always all.
+        selection: Selection,
+        rate_bytes: Option<i64>,
+        jobs: Option<i64>,
+    },
 }
 
 impl Intent {
@@ -75,6 +91,8 @@ impl Intent {
             Intent::Restart { .. } => "restart",
             Intent::Verify { .. } => "verify",
             Intent::ForcePrimary { .. } => "force_primary",
+            Intent::Backup { .. } => "backup",
+            Intent::Restore { .. } => "restore",
         }
     }
     /// What its preconditions are listed under: a call may ask for more than its verb says.
@@ -89,6 +107,8 @@ impl Intent {
             | Intent::Rebalance { selection }
             | Intent::Restart { selection, .. }
             | Intent::Verify { selection, .. }
+            | Intent::Backup { selection, .. }
+            | Intent::Restore { selection, .. }
             | Intent::ForcePrimary { selection } => selection,
         }
     }
@@ -112,6 +132,10 @@ pub enum StepKind {
     Compare,
     /// Serve from this segment, whatever the rows say.
     Force,
+    /// Write the content into a backup.
+    Write,
+    /// Replace the content by what a backup holds.
+    Replace,
 }
 
 /// One content's part of a plan.
@@ -235,13 +259,17 @@ impl Plan {
     /// How applying it must be confirmed. The cluster's name is what is typed when everything at
     /// once is at stake; a plan itself knows only the cluster's identity.
     pub fn damage(&self, cluster: &str) -> PlanDamage {
-        // A comparison only reads; what a difference does to the pair takes nothing away.
-        if self.refuses || self.steps.is_empty() || matches!(self.intent, Intent::Verify { .. }) {
+        // A comparison only reads, and so does a backup; what a difference does to the pair takes nothing away.
+        let only_reads = matches!(self.intent, Intent::Verify { .. } | Intent::Backup { .. });
+        if self.refuses || self.steps.is_empty() || only_reads {
             return PlanDamage::None;
         }
         if let Intent::Restart { selection, .. } = &self.intent
             && selection.is_all()
         {
+            return PlanDamage::TypeCluster(cluster.to_string());
+        }
+        if let Intent::Restore { .. } = &self.intent {
             return PlanDamage::TypeCluster(cluster.to_string());
         }
         if let Intent::ForcePrimary { .. } = &self.intent {

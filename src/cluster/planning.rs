@@ -238,7 +238,7 @@ fn concerns_all(state: &State, intent: &Intent, detail: &ContentState) -> bool {
             detail.health.is_unserved() || state.acting(detail.content, Role::Mirror).is_some_and(Segment::is_down)
         }
         Intent::Rebalance { .. } | Intent::Verify { .. } => detail.health != PairHealth::NoMirror,
-        Intent::Restart { .. } => true,
+        Intent::Restart { .. } | Intent::Backup { .. } | Intent::Restore { .. } => true,
         Intent::ForcePrimary { .. } => false,
     }
 }
@@ -261,7 +261,7 @@ fn concerns_host(state: &State, intent: &Intent, detail: &ContentState, host: &s
             detail.health != PairHealth::NoMirror && here.next().is_some()
         }
         Intent::Restart { .. } => here.next().is_some(),
-        Intent::ForcePrimary { .. } => false,
+        Intent::ForcePrimary { .. } | Intent::Backup { .. } | Intent::Restore { .. } => false,
     }
 }
 
@@ -276,7 +276,11 @@ fn consider(state: &State, intent: &Intent, content: Content, named: Option<Dbid
     };
     let primary = state.acting(content, Role::Primary);
     let mirror = state.acting(content, Role::Mirror);
-    let usual = if matches!(intent, Intent::Restart { .. }) { primary } else { mirror };
+    let usual = if matches!(intent, Intent::Restart { .. } | Intent::Backup { .. } | Intent::Restore { .. }) {
+        primary
+    } else {
+        mirror
+    };
     let target = match intent {
         Intent::FullRecover { .. } | Intent::Move { .. } => named.and_then(|d| state.segment(d)).or(usual),
         Intent::ForcePrimary { .. } => named.and_then(|d| state.segment(d)),
@@ -370,7 +374,9 @@ fn add_step(intent: &Intent, detail: &ContentState, target: &Segment, primary: &
         Intent::Recover { rate_bytes, .. }
         | Intent::Move { rate_bytes, .. }
         | Intent::FullRecover { rate_bytes, .. }
-        | Intent::Verify { rate_bytes, .. } => *rate_bytes,
+        | Intent::Verify { rate_bytes, .. }
+        | Intent::Backup { rate_bytes, .. }
+        | Intent::Restore { rate_bytes, .. } => *rate_bytes,
         _ => None,
     };
     let copy = |bytes: i64| before_it_begins(bytes, rate, detail.copy_rate_bytes);
@@ -390,6 +396,8 @@ fn add_step(intent: &Intent, detail: &ContentState, target: &Segment, primary: &
         Intent::Restart { .. } => (StepKind::Restart, None, known(RESTART_MS)),
         Intent::Verify { .. } => (StepKind::Compare, None, data_bytes.map(|b| comparing(b, rate))),
         Intent::ForcePrimary { .. } => (StepKind::Force, None, known(RESTART_MS)),
+        Intent::Backup { .. } => (StepKind::Write, None, data_bytes.map(copy)),
+        Intent::Restore { .. } => (StepKind::Replace, None, None),
     };
     plan.steps.push(PlanStep {
         content: detail.content,
@@ -402,7 +410,7 @@ fn add_step(intent: &Intent, detail: &ContentState, target: &Segment, primary: &
         about_ms: estimate.map(|e| e.ms),
         about_basis: estimate.map(|e| e.basis),
         about_rate_bytes: estimate.map(|e| e.rate_bytes).filter(|rate| *rate > 0),
-        cancels_sessions: matches!(kind, StepKind::Switch | StepKind::Restart | StepKind::Force),
+        cancels_sessions: matches!(kind, StepKind::Switch | StepKind::Restart | StepKind::Force | StepKind::Replace),
     });
 }
 
@@ -481,7 +489,7 @@ fn note_left_down(intent: &Intent, mirror: Option<&Segment>, plan: &mut Plan) {
     }
 }
 
-/// Named targets and `rebalance` are all or nothing. A call that could do nothing of what it was
+/// Named targets, `rebalance`, `backup` and `restore` are all or nothing. A call that could do nothing of what it was
 /// asked is refused too: "partial" would claim that something was done.
 fn refuses(plan: &Plan) -> bool {
     let selection = plan.intent.selection();
@@ -491,7 +499,9 @@ fn refuses(plan: &Plan) -> bool {
         return false;
     }
     let named = |r: &Refusal| r.content.is_some_and(|c| selection.contents.contains(&c)) || !selection.dbids.is_empty();
-    matches!(plan.intent, Intent::Rebalance { .. }) || plan.refusals.iter().any(named) || plan.is_empty()
+    matches!(plan.intent, Intent::Rebalance { .. } | Intent::Backup { .. } | Intent::Restore { .. })
+        || plan.refusals.iter().any(named)
+        || plan.is_empty()
 }
 
 /// A refused plan does nothing, so it shows no steps.

@@ -61,7 +61,7 @@ impl Precondition {
 pub const PRECONDITIONS: &[Precondition] = &[
     Precondition {
         code: RefusalCode::Quarantined,
-        verbs: &["recover", "recover to", "full_recover", "rebalance", "restart", "verify"],
+        verbs: &["recover", "recover to", "full_recover", "rebalance", "restart", "verify", "backup", "restore"],
         says: "the content's rows are possible and its epochs agree",
         check: not_quarantined,
     },
@@ -91,7 +91,7 @@ pub const PRECONDITIONS: &[Precondition] = &[
     },
     Precondition {
         code: RefusalCode::DoubleFault,
-        verbs: &["recover", "recover to", "full_recover", "rebalance", "verify"],
+        verbs: &["recover", "recover to", "full_recover", "rebalance", "verify", "backup"],
         says: "a member of the content can serve",
         check: not_double_fault,
     },
@@ -108,6 +108,12 @@ pub const PRECONDITIONS: &[Precondition] = &[
         check: members_up,
     },
     Precondition {
+        code: RefusalCode::SegmentDown,
+        verbs: &["backup"],
+        says: "the acting primary answers",
+        check: primary_answers,
+    },
+    Precondition {
         code: RefusalCode::NotSynchronized,
         verbs: &["rebalance", "verify"],
         says: "the pair is synchronized",
@@ -115,7 +121,7 @@ pub const PRECONDITIONS: &[Precondition] = &[
     },
     Precondition {
         code: RefusalCode::HostDown,
-        verbs: &["recover", "full_recover", "restart", "force_primary"],
+        verbs: &["recover", "full_recover", "restart", "force_primary", "restore"],
         says: "the target's host answers",
         check: host_answers,
     },
@@ -157,7 +163,7 @@ pub const PRECONDITIONS: &[Precondition] = &[
     },
     Precondition {
         code: RefusalCode::SourceDamaged,
-        verbs: &["recover", "recover to", "full_recover"],
+        verbs: &["recover", "recover to", "full_recover", "backup"],
         says: "the acting primary's own data is sound",
         check: source_sound,
     },
@@ -291,6 +297,13 @@ fn undecided(s: &Subject) -> Vec<Refusal> {
             refusal(RefusalCode::SegmentDown, s, Some(x), cause, "probe()".into())
         })
         .collect()
+}
+
+fn primary_answers(s: &Subject) -> Vec<Refusal> {
+    if s.detail.health == PairHealth::DoubleFault {
+        return Vec::new();
+    }
+    s.primary.filter(|p| !p.alive.alive).map(|p| down(s, p)).into_iter().collect()
 }
 
 fn synchronized(s: &Subject) -> Vec<Refusal> {

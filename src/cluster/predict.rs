@@ -15,8 +15,9 @@ pub(super) fn predicted_row(row: &PairRow, step: &PlanStep) -> PairRow {
         StepKind::Switch => switched(row),
         StepKind::Restart => restarted(row),
         // Equal copies are what is expected.
-        StepKind::Compare => *row,
+        StepKind::Compare | StepKind::Write => *row,
         StepKind::Force => forced(row, step),
+        StepKind::Replace => replaced(row),
     }
 }
 
@@ -55,6 +56,12 @@ fn forced(row: &PairRow, step: &PlanStep) -> PairRow {
     let event = if accepts { Event::OverrideAccepts } else { Event::OverridePromotes };
     let after = apply(row, event).map_or(*row, |t| t.after);
     PairRow { epoch: after.epoch.next(), ..after }
+}
+
+/// One epoch for the restore, one for the process that is granted the content, one for its mirror's copy.
+fn replaced(row: &PairRow) -> PairRow {
+    let alone = two_on(row.epoch);
+    PairRow { epoch: if row.mirror.is_some() { alone.next() } else { alone }, ..synchronized(row) }
 }
 
 fn two_on(epoch: Epoch) -> Epoch {

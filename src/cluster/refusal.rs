@@ -58,6 +58,16 @@ refusal_codes! {
         "The cluster is being stopped, so nothing is begun. Wait for the end, or end the sessions it waits for: segsh stop --mode fast; then segsh start.";
     CoordinatorDown = "coordinator_down",
         "The coordinator does not answer; what is shown is its last catalog. Start it: `segsh start DIR`.";
+    BackupDirTaken = "backup_dir_taken",
+        "A backup is written into a directory of the coordinator's host: an absolute path, new or empty, whose parent exists: backup(\"/backups/monday\"). What an interrupted backup left there is removed first; nothing else is.";
+    BarrierMissed = "barrier_missed",
+        "The commits of all contents could not be held at one moment, because one of them did not come to rest within a second: a slow disk, a mirror that is being given up, a failover. Nothing is kept. Run it again: backup(\"/backups/monday\").";
+    BackupGaveWay = "backup_gave_way",
+        "While a content is read for a backup its log can't be emptied, and it grew towards its limit, at which transactions fail. So the backup gave way, and nothing of it is kept. Run it at a quieter time, or let it read faster: without `rate`, to a faster disk: backup(\"/backups/monday\").";
+    BackupDamaged = "backup_damaged",
+        "The backup is not what was written: a file is missing, is shorter or longer, or has another checksum, or the manifest does not belong to it or to this cluster. Nothing was changed. `sha256sum -c SHA256SUMS` in its directory names every file that is damaged. Choose another backup: backup_info(\"/backups/monday\").";
+    NotEmpty = "not_empty",
+        "A restore replaces everything that the contents hold, and one of them holds tables. Restore into a new cluster, made by `segsh init`; or say that what is there may go: overwrite: true.";
     NotDrill = "not_drill",
         "Faults are injected only on demo clusters and those made with `segsh init --drill`. For one to try: `segsh demo`.";
     NotOperational = "not_operational",

@@ -10,6 +10,7 @@ use super::plan::Plan;
 use super::refusal::Refusal;
 use super::state::State;
 use super::work::{AuditLine, AuditQuery, OperationInfo};
+use crate::core::backup::Manifest;
 use crate::core::ids::{Content, Dbid};
 use crate::core::report::{Stage, StopMode};
 use serde::{Deserialize, Serialize};
@@ -141,6 +142,10 @@ pub enum Request {
         outcome: Outcome,
         owner: Owner,
     },
+    /// What the backup in a directory of the coordinator's host says of itself.
+    Manifest {
+        dir: String,
+    },
     /// The hosts in `cluster.json` are others than before: read it again. Then the state.
     HostsChanged {
         owner: Owner,
@@ -204,6 +209,9 @@ pub enum Reply {
     },
     Audit {
         lines: Vec<AuditLine>,
+    },
+    Manifest {
+        manifest: Box<Manifest>,
     },
     Sessions {
         count: i64,

@@ -4,8 +4,10 @@ use super::error::ClusterError;
 use super::evidence::Evidence;
 use super::outcome::{Outcome, Progressing};
 use super::plan::Plan;
+use super::refusal::Refusal;
 use super::state::State;
 use super::work::{AuditLine, AuditQuery, OperationInfo};
+use crate::core::backup::Manifest;
 use crate::core::ids::{Content, Dbid};
 use crate::core::report::{Stage, StopMode};
 use serde::{Deserialize, Serialize};
@@ -207,6 +209,10 @@ pub trait Cluster: Send + Sync {
     /// Nothing is recovered to a host for so many milliseconds; 0 ends that. The state then.
     fn maintenance(&self, _host: &str, _for_ms: i64, _reason: &str) -> Result<State, ClusterError> {
         Err(unsupported("maintenance"))
+    }
+    /// What the backup in a directory of the coordinator's host says of itself, or why it is refused.
+    fn manifest(&self, _dir: &str) -> Result<Result<Manifest, Refusal>, ClusterError> {
+        Err(unsupported("backup_info"))
     }
     /// Adds a host, or brings one up that is there as it is asked for; the state then.
     fn add_host(&self, _host: &NewHost) -> Result<State, ClusterError> {

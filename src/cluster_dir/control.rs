@@ -77,6 +77,7 @@ pub(super) async fn follow_on(
             | Reply::Evidence { .. }
             | Reply::Operations { .. }
             | Reply::Audit { .. }
+            | Reply::Manifest { .. }
             | Reply::Sessions { .. }
             | Reply::Ok) => return Err(out_of_turn(&other)),
         }

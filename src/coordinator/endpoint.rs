@@ -106,6 +106,7 @@ impl Coordinator {
                 Err(error) => failed(error),
             },
             Request::Kill { dbid, owner } => self.kill(dbid, owner.as_ref()).await,
+            Request::Manifest { dir } => described(dir).await,
             Request::Hold { content, stage, owner } => self.hold(content, stage, &owner).await,
             Request::NotDone { outcome, owner } => {
                 self.audit.append(0, &owner, unix_ms(), &outcome);
@@ -311,6 +312,15 @@ impl Coordinator {
         };
         self.stopped.send_replace(true);
         told
+    }
+}
+
+/// What a backup says of itself; read beside the other requests, because a disk may be slow.
+async fn described(dir: String) -> Reply {
+    match tokio::task::spawn_blocking(move || super::operations::manifest(&dir)).await {
+        Ok(Ok(manifest)) => Reply::Manifest { manifest: Box::new(manifest) },
+        Ok(Err(refusal)) => Reply::Refused { refusals: vec![refusal] },
+        Err(gone) => Reply::Failed { message: gone.to_string(), next: "look at the coordinator's log".into() },
     }
 }
 

@@ -9,6 +9,7 @@
 //! ```
 
 pub mod audit;
+mod backup;
 pub mod board;
 pub mod catalog_sql;
 pub mod clock;

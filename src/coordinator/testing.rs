@@ -4,6 +4,7 @@
 use super::places::Hosts;
 use super::site::{HostPlace, Site};
 use super::store::{CATALOG_FILE, Store};
+use crate::core::backup::Cause;
 use crate::core::ids::{Content, CopyId, Dbid, Epoch};
 use crate::core::operation::{Holds, Survey};
 use crate::core::report::{
@@ -65,6 +66,12 @@ pub struct Inner {
     pub differing_blocks: u64,
     pub damage: Option<String>,
     pub hold_verify: bool,
+    /// So many barriers are missed, because a hold ends by itself; and what a backup's stream ends with.
+    pub late_holds: u32,
+    pub stream_ends: Option<Cause>,
+    /// The segment that takes no backup on; and whether one that does says so only when that is lifted.
+    pub fill_fails: Option<Dbid>,
+    pub hold_fills: bool,
     /// How often hosts were asked what runs there.
     pub pings: u64,
     next_pid: u32,
@@ -324,6 +331,16 @@ impl Inner {
         }
     }
 
+    /// A process that was nobody holds this copy now, and may serve.
+    pub fn filled(&mut self, dbid: Dbid, copy: CopyId) {
+        let Some(proc) = self.procs.get_mut(&dbid) else { return };
+        let copy = CopyState { copy, generation: Epoch(0) };
+        (proc.report.copy, proc.report.ready) = (copy, true);
+        let dir = Dir { copy, bound: None, epoch: Epoch(0), consistent: true, has_identity: true };
+        self.dirs.insert(proc.datadir.clone(), dir);
+        self.push(dbid);
+    }
+
     fn link_ended(&mut self, content: Content) {
         for proc in self.procs.values_mut().filter(|p| p.report.content == content && p.report.link.is_some()) {
             proc.report.link = None;
@@ -342,7 +359,10 @@ impl Inner {
             return false;
         };
         let report = &mut proc.report;
+        let alone = row.primary.mode == Mode::ChangeTracking || row.mirror.is_none();
         match row.role_of(dbid) {
+            // One that begins serves alone, with a copy that may.
+            Some(Role::Primary) if report.phase == Phase::Nobody && !(alone && report.ready) => return false,
             Some(Role::Primary) => {
                 report.phase = match row.primary.mode {
                     Mode::ChangeTracking => Phase::Tracking,
@@ -457,9 +477,13 @@ async fn converse(world: World, dbid: Dbid, stream: TcpStream) {
         return std::future::pending().await;
     }
     let me = Credentials::new(ClusterKey::from_bytes(&KEY), Identity::Segment(dbid));
-    let Ok((stream, _)) = accept(stream, &me, &[Purpose::Control], Duration::from_secs(5)).await else {
+    let served = [Purpose::Control, Purpose::Backup];
+    let Ok((stream, peer)) = accept(stream, &me, &served, Duration::from_secs(5)).await else {
         return;
     };
+    if peer.purpose == Purpose::Backup {
+        return super::tests::backup::serve(world, dbid, Framed::new(stream)).await;
+    }
     let (mut to, mut from) = Framed::new(stream).split();
     let Some((mut news, me)) = world.lock().procs.get(&dbid).map(|p| (p.news.subscribe(), p.report.pid)) else {
         return;
@@ -593,6 +617,13 @@ impl Host for StandIn {
             *dir = Dir { copy, bound: None, epoch: Epoch(0), consistent: false, has_identity: false };
         }
         Ok(())
+    }
+    async fn replace_copy(&self, datadir: &Path, sibling: &Path) -> Result<(), HostError> {
+        if !self.up()?.dirs.get(sibling).is_some_and(|d| d.has_identity) {
+            return Ok(());
+        }
+        self.remove_identity(datadir).await?;
+        self.name_copy(datadir, sibling).await
     }
     async fn name_copy(&self, datadir: &Path, sibling: &Path) -> Result<(), HostError> {
         let mut inner = self.up()?;

@@ -1,5 +1,6 @@
 //! The coordinator against stand-in segments over real connections.
 
+pub(super) mod backup;
 mod killed;
 mod moved;
 mod names;

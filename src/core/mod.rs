@@ -7,6 +7,7 @@
 //! thread, time::Instant::now, process}`. A test holds that.
 
 pub mod adopt;
+pub mod backup;
 pub mod calendar;
 pub mod format;
 pub mod frame;

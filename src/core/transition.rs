@@ -34,6 +34,8 @@ pub enum Event {
     OverridePromotes,
     /// A person makes the acting primary serve with the copy it holds, whatever is known of another.
     OverrideAccepts,
+    /// A backup's copy, whole and beside the content's own, replaces it: the row speaks of it from now on.
+    Restored,
 }
 
 impl Event {
@@ -50,6 +52,7 @@ impl Event {
         Event::Drained,
         Event::OverridePromotes,
         Event::OverrideAccepts,
+        Event::Restored,
     ];
 
     /// The event in a few words.
@@ -66,7 +69,13 @@ impl Event {
             Event::Drained => "rebalance: primary drained and exited",
             Event::OverridePromotes => "override: the mirror shall serve",
             Event::OverrideAccepts => "override: the acting primary shall serve",
+            Event::Restored => "restore: the backup's copy is whole",
         }
+    }
+
+    /// Whether no copy but one can be equal to what serves from here on: any other is made anew, by a full copy.
+    pub fn leaves_one_copy(self) -> bool {
+        self.is_override() || self == Event::Restored
     }
 
     /// Whether a person overrides what the rows and the records allow: it lifts a quarantine, and the other
@@ -179,6 +188,14 @@ pub const TABLE: &[Rule] = rules! {
         "a person has the acting primary serve with the copy it holds"
     Mirrorless + OverrideAccepts => Nothing, raises; Operation:
         "a person has the only segment serve with the copy it holds"
+    Synchronized + Restored => GoOnAlone, raises; Operation:
+        "the content holds what a backup holds, and no copy of before serves any more"
+    Resynchronizing + Restored => GoOnAlone, raises; Operation:
+        "the content holds what a backup holds, and no copy of before serves any more"
+    ChangeTracking + Restored => GoOnAlone, raises; Operation:
+        "the content holds what a backup holds, and no copy of before serves any more"
+    Mirrorless + Restored => Nothing, raises; Operation:
+        "the content holds what a backup holds, and no copy of before serves any more"
     Mirrorless + PrimaryRestarted => Nothing, raises; Fts:
         "the acting primary is a new process"
 };
@@ -206,7 +223,8 @@ impl Transition {
 
     /// Whether another process than before serves the content from here on: a promotion or a restart.
     pub fn changes_server(&self) -> bool {
-        matches!(self.event, Event::PrimaryLost | Event::PrimaryRestarted | Event::Drained) || self.event.is_override()
+        matches!(self.event, Event::PrimaryLost | Event::PrimaryRestarted | Event::Drained)
+            || self.event.leaves_one_copy()
     }
 }
 

@@ -20,6 +20,7 @@ mod link;
 mod mirror;
 mod obedience;
 mod pacing;
+mod receive;
 mod records;
 mod report;
 mod resync;

@@ -121,6 +121,10 @@ impl<C: Carrier> Host for C {
         self.order(HostRequest::NameCopy { datadir: datadir.into(), sibling: sibling.into() }).await
     }
 
+    async fn replace_copy(&self, datadir: &Path, sibling: &Path) -> Result<(), HostError> {
+        self.order(HostRequest::ReplaceCopy { datadir: datadir.into(), sibling: sibling.into() }).await
+    }
+
     async fn write_segment_config(&self, config: &SegmentConfig) -> Result<(), HostError> {
         self.order(HostRequest::WriteSegmentConfig { config: config.clone() }).await
     }

@@ -46,6 +46,10 @@ pub trait Host: Send + Sync {
     /// and the one under the name holds none any more, the two exchange names, in one step and durably;
     /// otherwise that is done already. A process that has files open in either keeps them.
     async fn name_copy(&self, datadir: &Path, sibling: &Path) -> Result<(), HostError>;
+    /// Gives a restored copy its name: if the directory under the sibling's name holds a copy with an identity,
+    /// the one under the name loses its own, and the two exchange names, durably; otherwise that is done already.
+    /// A process that has files open in either keeps them.
+    async fn replace_copy(&self, datadir: &Path, sibling: &Path) -> Result<(), HostError>;
     /// Writes `segment.json` to the configuration's data directory, durably.
     async fn write_segment_config(&self, config: &SegmentConfig) -> Result<(), HostError>;
     /// Ends the agent, and before that its segments if `kill_segments`; returns how many it killed.
@@ -147,6 +151,7 @@ pub enum HostRequest {
     WriteSegmentConfig { config: SegmentConfig },
     Stop { kill_segments: bool },
     Survey { datadir: PathBuf, dbid: Dbid, ports: Vec<u16> },
+    ReplaceCopy { datadir: PathBuf, sibling: PathBuf },
 }
 
 /// The agent's answer.

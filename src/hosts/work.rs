@@ -48,6 +48,7 @@ impl Workplace {
             HostRequest::RemoveDir { datadir } => done(self.remove_dir(&datadir)),
             HostRequest::RemoveIdentity { datadir } => done(self.remove_identity(&datadir)),
             HostRequest::NameCopy { datadir, sibling } => done(self.name_copy(&datadir, &sibling)),
+            HostRequest::ReplaceCopy { datadir, sibling } => done(self.replace_copy(&datadir, &sibling)),
             HostRequest::WriteSegmentConfig { config } => done(self.write_config(&config)),
             HostRequest::Survey { datadir, dbid, ports } => {
                 self.survey(&datadir, dbid, &ports).map(|survey| HostReply::Surveyed { survey })
@@ -203,15 +204,23 @@ impl Workplace {
     fn name_copy(&self, datadir: &Path, sibling: &Path) -> Result<(), HostFailure> {
         self.mine(datadir)?;
         self.mine(sibling)?;
-        let has_identity = |dir: &Path| {
-            dir.join(IDENTITY_FILE).try_exists().map_err(|e| io_failure("look for the identity of", dir, &e))
-        };
         if has_identity(datadir)? || !has_identity(sibling)? {
             return Ok(());
         }
         // Names are exchanged only between two that are there.
         self.make_dir(datadir)?;
         self.exchange(datadir, sibling)
+    }
+
+    /// Without an identity under the sibling's name that is done already: what was replaced has none.
+    fn replace_copy(&self, datadir: &Path, sibling: &Path) -> Result<(), HostFailure> {
+        self.mine(datadir)?;
+        self.mine(sibling)?;
+        if !has_identity(sibling)? {
+            return Ok(());
+        }
+        self.remove_identity(datadir)?;
+        self.name_copy(datadir, sibling)
     }
 
     #[cfg(target_os = "linux")]
@@ -279,6 +288,11 @@ impl Workplace {
     fn not_running(&self, datadir: &Path) -> Result<(), HostFailure> {
         DirLock::keep_out(datadir).map(drop).map_err(|e| of_lock(datadir, e))
     }
+}
+
+/// Whether a data directory says which copy it holds.
+fn has_identity(dir: &Path) -> Result<bool, HostFailure> {
+    dir.join(IDENTITY_FILE).try_exists().map_err(|e| io_failure("look for the identity of", dir, &e))
 }
 
 /// What an unprivileged user can still write there. A directory that is yet to be made counts as

@@ -1,8 +1,12 @@
 //! Connecting and accepting on a plain thread: the same handshake over a blocking stream.
 
 use super::error::NetError;
+use super::frame::{decode_bytes, decode_frame, encode_bytes, encode_frame};
 use super::handshake::{Action, Handshake};
 use super::identity::{Credentials, Endpoint, Identity, Peer, Purpose};
+use bytes::BytesMut;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
@@ -36,6 +40,72 @@ pub fn accept(
     let handshake = Handshake::responder(me, served)?;
     let peer = drive(&stream, handshake, &Deadline::new(within))?;
     Ok((stream, peer))
+}
+
+/// Messages over a proven stream, for a thread of its own.
+#[derive(Debug)]
+pub struct Frames {
+    stream: TcpStream,
+    input: BytesMut,
+    out: BytesMut,
+}
+
+/// Bytes that are read at a time.
+const READ_AHEAD: usize = 64 << 10;
+
+impl Frames {
+    /// Frames over a blocking stream.
+    pub fn new(stream: TcpStream) -> Frames {
+        Frames { stream, input: BytesMut::new(), out: BytesMut::new() }
+    }
+
+    /// The stream itself, such as to end it from another thread.
+    pub fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    /// Sends one message.
+    pub fn send<T: Serialize>(&mut self, message: &T) -> Result<(), NetError> {
+        encode_frame(message, &mut self.out)?;
+        self.flush()
+    }
+
+    /// Sends bytes that are no message.
+    pub fn send_bytes(&mut self, bytes: &[u8]) -> Result<(), NetError> {
+        encode_bytes(bytes, &mut self.out)?;
+        self.flush()
+    }
+
+    fn flush(&mut self) -> Result<(), NetError> {
+        let sent = self.stream.write_all(&self.out).map_err(|e| NetError::of_stream(&e));
+        self.out.clear();
+        sent
+    }
+
+    /// The next message. The other side's orderly end is [`NetError::Closed`], too.
+    pub fn recv<T: DeserializeOwned>(&mut self) -> Result<T, NetError> {
+        self.next(decode_frame)
+    }
+
+    /// The next frame, whose body is no message.
+    pub fn recv_bytes(&mut self) -> Result<BytesMut, NetError> {
+        self.next(decode_bytes)
+    }
+
+    fn next<T>(&mut self, decode: impl Fn(&mut BytesMut) -> Result<Option<T>, NetError>) -> Result<T, NetError> {
+        let mut read = [0; READ_AHEAD];
+        loop {
+            if let Some(message) = decode(&mut self.input)? {
+                return Ok(message);
+            }
+            match self.stream.read(&mut read) {
+                Ok(0) => return Err(NetError::end_of_stream()),
+                Ok(count) => self.input.extend_from_slice(&read[..count]),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(NetError::of_stream(&e)),
+            }
+        }
+    }
 }
 
 struct Deadline {

@@ -20,19 +20,31 @@ const READ_AHEAD: usize = 8 << 10;
 
 /// Appends `message` as one frame.
 pub fn encode_frame<T: Serialize>(message: &T, out: &mut BytesMut) -> Result<(), NetError> {
-    let body = serde_json::to_vec(message).map_err(|e| NetError::BadFrame(e.to_string()))?;
+    encode_bytes(&serde_json::to_vec(message).map_err(|e| NetError::BadFrame(e.to_string()))?, out)
+}
+
+/// Appends bytes that are no message as one frame, where both sides know that they come.
+pub fn encode_bytes(body: &[u8], out: &mut BytesMut) -> Result<(), NetError> {
     if body.len() > MAX_FRAME {
         return Err(NetError::BadFrame(format!("a message of {} bytes", body.len())));
     }
     out.reserve(HEADER + body.len());
     out.put_u32_le(body.len() as u32);
-    out.put_u32_le(crc32c::crc32c(&body));
-    out.put_slice(&body);
+    out.put_u32_le(crc32c::crc32c(body));
+    out.put_slice(body);
     Ok(())
 }
 
 /// Takes one whole frame off the front; `None` when it is not all there yet.
 pub fn decode_frame<T: DeserializeOwned>(input: &mut BytesMut) -> Result<Option<T>, NetError> {
+    let Some(body) = decode_bytes(input)? else {
+        return Ok(None);
+    };
+    serde_json::from_slice(&body).map(Some).map_err(|e| NetError::BadFrame(e.to_string()))
+}
+
+/// The same of a frame whose body is no message.
+pub fn decode_bytes(input: &mut BytesMut) -> Result<Option<BytesMut>, NetError> {
     let Some(header) = input.first_chunk::<HEADER>() else {
         return Ok(None);
     };
@@ -50,7 +62,7 @@ pub fn decode_frame<T: DeserializeOwned>(input: &mut BytesMut) -> Result<Option<
     if crc32c::crc32c(&body) != u32::from_le_bytes([c0, c1, c2, c3]) {
         return Err(NetError::BadFrame("checksum".into()));
     }
-    serde_json::from_slice(&body).map(Some).map_err(|e| NetError::BadFrame(e.to_string()))
+    Ok(Some(body))
 }
 
 /// Sends messages. Dropping a `send` that is under way loses nothing of the framing: what is left
@@ -65,6 +77,16 @@ impl FrameSender {
     /// Sends one message.
     pub async fn send<T: Serialize>(&mut self, message: &T) -> Result<(), NetError> {
         encode_frame(message, &mut self.out)?;
+        self.flush().await
+    }
+
+    /// Sends bytes that are no message.
+    pub async fn send_bytes(&mut self, bytes: &[u8]) -> Result<(), NetError> {
+        encode_bytes(bytes, &mut self.out)?;
+        self.flush().await
+    }
+
+    async fn flush(&mut self) -> Result<(), NetError> {
         while self.out.has_remaining() {
             let sent = self.stream.write_buf(&mut self.out).await;
             sent.map_err(|e| NetError::of_stream(&e))?;
@@ -84,8 +106,17 @@ pub struct FrameReceiver {
 impl FrameReceiver {
     /// The next message. The other side's orderly end is [`NetError::Closed`], too.
     pub async fn recv<T: DeserializeOwned>(&mut self) -> Result<T, NetError> {
+        self.next(decode_frame).await
+    }
+
+    /// The next frame, whose body is no message.
+    pub async fn recv_bytes(&mut self) -> Result<BytesMut, NetError> {
+        self.next(decode_bytes).await
+    }
+
+    async fn next<T>(&mut self, decode: impl Fn(&mut BytesMut) -> Result<Option<T>, NetError>) -> Result<T, NetError> {
         loop {
-            if let Some(message) = decode_frame(&mut self.input)? {
+            if let Some(message) = decode(&mut self.input)? {
                 return Ok(message);
             }
             self.input.reserve(READ_AHEAD);
@@ -122,6 +153,16 @@ impl Framed {
     /// The next message.
     pub async fn recv<T: DeserializeOwned>(&mut self) -> Result<T, NetError> {
         self.receiver.recv().await
+    }
+
+    /// Sends bytes that are no message.
+    pub async fn send_bytes(&mut self, bytes: &[u8]) -> Result<(), NetError> {
+        self.sender.send_bytes(bytes).await
+    }
+
+    /// The next frame, whose body is no message.
+    pub async fn recv_bytes(&mut self) -> Result<BytesMut, NetError> {
+        self.receiver.recv_bytes().await
     }
 
     /// The two halves, for two tasks.

@@ -62,12 +62,14 @@ pub enum Purpose {
     Host,
     /// An administrator's process to the coordinator.
     Client,
+    /// Coordinator to segment: a content's files, as they were at one moment.
+    Backup,
 }
 
 impl Purpose {
     /// Every purpose, by its number on the wire.
-    pub const ALL: [Purpose; 5] =
-        [Purpose::Control, Purpose::Sql, Purpose::Replication, Purpose::Host, Purpose::Client];
+    pub const ALL: [Purpose; 6] =
+        [Purpose::Control, Purpose::Sql, Purpose::Replication, Purpose::Host, Purpose::Client, Purpose::Backup];
 
     /// The purpose's number on the wire.
     pub fn number(self) -> u8 {
@@ -77,6 +79,7 @@ impl Purpose {
             Purpose::Replication => 3,
             Purpose::Host => 4,
             Purpose::Client => 5,
+            Purpose::Backup => 6,
         }
     }
 
@@ -93,6 +96,7 @@ impl Purpose {
             Purpose::Replication => "replication",
             Purpose::Host => "host",
             Purpose::Client => "client",
+            Purpose::Backup => "backup",
         }
     }
 }

@@ -18,7 +18,9 @@ mod key;
 mod stream;
 
 pub use error::NetError;
-pub use frame::{FrameReceiver, FrameSender, Framed, MAX_FRAME, decode_frame, encode_frame};
+pub use frame::{
+    FrameReceiver, FrameSender, Framed, MAX_FRAME, decode_bytes, decode_frame, encode_bytes, encode_frame,
+};
 pub use handshake::VERSION;
 pub use identity::{Credentials, Endpoint, Identity, Peer, Purpose};
 pub use key::{ClusterKey, KeyError};

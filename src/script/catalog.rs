@@ -19,6 +19,8 @@ pub enum Damage {
     Copies,
     /// Everything at once.
     Everything,
+    /// All that there is, whatever is asked for.
+    Replaces,
     /// What the rules advise against.
     Overrides,
     /// It is as grave as the calls that it makes.
@@ -36,6 +38,7 @@ impl Damage {
             Damage::Reversible => "changes the cluster, and asks y/N",
             Damage::Copies => "overwrites copies: the host is typed, or the number of segments",
             Damage::Everything => "asks y/N; for everything at once the cluster's name is typed",
+            Damage::Replaces => "replaces all that there is: the cluster's name is typed",
             Damage::Overrides => "is an override: the word `override` is typed",
             Damage::AsItsCalls => "asks as the calls do that it makes",
             Damage::Statement => "does what the statement says, and asks nothing",

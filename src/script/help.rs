@@ -165,6 +165,7 @@ pub const ERROR_CODES: &[(&str, &str)] = &[
     ("internal", "segsh failed inside; this is a defect of segsh. Exit 1."),
     ("invalid", "the cluster does not take what was asked; the message says why. Exit 1."),
     ("io", "a file can't be read or written. Exit 1."),
+    ("missing_option", "a procedure needs an option that was not given; the next step names it. Exit 1."),
     ("module", "a module can't be imported: not there, open to others' writing, or not only functions. Exit 1."),
     ("not_one_row", "one() and value() are for statements that give one row. Exit 1."),
     ("not_one_value", "value() is for statements that give one column. Exit 1."),
@@ -290,7 +291,7 @@ pub(super) fn takes(option: &OptionDoc) -> String {
 fn refusal(code: RefusalCode) -> String {
     let mut text = item(&format!("{}: ", code.code()), code.explain());
     for line in PRECONDITIONS.iter().filter(|p| p.code == code) {
-        text.push_str(&item(&format!(" holds for {}: ", line.verbs.join(", ")), line.says));
+        text.push_str(&item(" holds for ", &format!("{}: {}", line.verbs.join(", "), line.says)));
     }
     text
 }

@@ -29,6 +29,7 @@ const PROCEDURES: &[(&str, &str)] = std_modules![
     "recover_without_mirroring",
     "recovery_process",
     "replace_host",
+    "recreate_from_backup",
 ];
 
 /// What the procedures share, and what a site's own scripts may import too.

@@ -81,13 +81,14 @@ impl SqlHost for Host {
 pub struct Database {
     host: Arc<Host>,
     sessions: Arc<Sessions>,
+    taking: Mutex<()>,
 }
 
 impl Database {
     /// A database that nobody may open yet.
     pub fn closed(content: Content, engine: Arc<Engine>) -> Database {
         let host = Host { content, engine, queue: WriteQueue::new(), gate: Gate::new(), open: OnceLock::new() };
-        Database { host: Arc::new(host), sessions: Sessions::new() }
+        Database { host: Arc::new(host), sessions: Sessions::new(), taking: Mutex::default() }
     }
 
     /// Opens it: this process is the acting primary now. SQLite replays the log here.
@@ -109,6 +110,16 @@ impl Database {
     /// The open database's files; `None` while this process is not the acting primary.
     pub fn files(&self) -> Option<Handle> {
         self.host.open.get().map(|open| open.vfs.clone())
+    }
+
+    /// Held by the one who fills the files, before there is a database.
+    pub fn taking(&self) -> &Mutex<()> {
+        &self.taking
+    }
+
+    /// The gate of the sessions stays open while somebody reads the log for long.
+    pub fn keep_gate_open(&self) -> vfs::KeptOpen {
+        self.host.gate.keep_open()
     }
 
     pub async fn serve_stream(&self, stream: TcpStream) -> std::io::Result<()> {

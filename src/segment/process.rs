@@ -230,7 +230,7 @@ impl Segment {
         let mut changes = self.changes();
         loop {
             tokio::select! {
-                accepted = control.accept() => self.clone().spawn_peer(accepted, &[Purpose::Control, Purpose::Sql]),
+                accepted = control.accept() => self.clone().spawn_peer(accepted, &[Purpose::Control, Purpose::Sql, Purpose::Backup]),
                 accepted = replication.accept() => self.clone().spawn_peer(accepted, &[Purpose::Replication]),
                 _ = changes.changed() => {
                     if let Some(why) = self.engine.fenced() {
@@ -274,6 +274,13 @@ impl Segment {
                 if let Ok(Err(error)) = accepted {
                     tracing::warn!(%error, peer = %peer.identity, "link refused");
                 }
+            }
+            Purpose::Backup => {
+                let local = |e: io::Error| NetError::Local(e.to_string());
+                let stream = stream.into_std().map_err(local)?;
+                stream.set_nonblocking(false).map_err(local)?;
+                let serve = move || super::backup::serve(&self.engine, &self.database, stream);
+                std::thread::Builder::new().name("backup".into()).spawn(serve).map_err(local)?;
             }
             Purpose::Host | Purpose::Client => {}
         }

@@ -207,7 +207,8 @@ impl Batch {
             0 => SCRIPT_ERROR,
             code => code,
         };
-        failure.view.shown = self.ui.has_shown_end_of(failure.view.op);
+        let view = &mut failure.view;
+        view.shown = self.ui.has_shown_end_of(view.op) || self.ui.has_shown_refusals(&view.refusals);
         self.ui.say(&self.screens.error(&failure.view));
         let kind = if failure.view.is_refusal() { "refusal" } else { "error" };
         self.ui.output().event("error", json!({ "kind": kind, "value": failure.json }));

@@ -286,7 +286,8 @@ impl<'a> Repl<'a> {
 
     /// The end of an operation has said already what an error made of it would repeat.
     fn complain(&self, mut failure: Failure) {
-        if self.ui.has_shown_end_of(failure.view.op) {
+        let view = &failure.view;
+        if self.ui.has_shown_end_of(view.op) || self.ui.has_shown_refusals(&view.refusals) {
             return;
         }
         if failure.view.code == "interrupted" && self.ui.has_left_one_running() {

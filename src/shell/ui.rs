@@ -12,7 +12,7 @@ use super::seat;
 use super::signals::Signals;
 use super::terminal::{Typed, ask};
 use super::watch::{BatchWatch, TerminalWatch};
-use crate::cluster::{ContentProgress, Control, Intent, Observer, Outcome, OutcomeStatus, Plan, Progressing};
+use crate::cluster::{ContentProgress, Control, Intent, Observer, Outcome, OutcomeStatus, Plan, Progressing, Refusal};
 use crate::script::json::{outcome_json, plan_json};
 use crate::script::ui::{Answer, Damage, Reply, Seat, Ui};
 use std::cell::RefCell;
@@ -92,6 +92,12 @@ impl ShellUi {
     /// Whether the end that was shown last was this operation's.
     pub fn has_shown_end_of(&self, op: Option<i64>) -> bool {
         op.is_some() && self.shown.borrow().as_ref().is_some_and(|o| o.op == op)
+    }
+
+    /// Whether what was shown last is that nothing was begun, for these reasons.
+    pub fn has_shown_refusals(&self, refusals: &[Refusal]) -> bool {
+        let is_it = |o: &Outcome| o.op.is_none() && o.refusals == refusals;
+        !refusals.is_empty() && self.shown.borrow().as_ref().is_some_and(is_it)
     }
 
     /// Whether the end that was shown last is that of an operation that was left running.

@@ -71,6 +71,12 @@ fn what_a_host_answers() {
     run(&samples::host_replies());
 }
 
+#[test]
+fn what_is_said_on_the_connection_of_a_backup() {
+    run(&samples::to_backup());
+    run(&samples::from_backup());
+}
+
 struct Side {
     handshake: Handshake,
     inbox: Vec<u8>,

@@ -2,6 +2,7 @@
 
 use crate::harness::{Decoder, ITERATIONS, mutate};
 use crate::samples;
+use segsh::core::backup::Manifest;
 use segsh::core::format::{BODY_BYTES_MAX, ENVELOPE_BYTES, FormatError, META_MAGIC, Meta, TrackMap, VERSION, seal};
 use segsh::core::track::{BLOCK_BYTES, FileId};
 use segsh::core::wal;
@@ -38,6 +39,20 @@ fn a_map_is_refused_when_anything_of_it_is_changed_and_costs_little() {
         encode: TrackMap::encode,
         memory: |bytes| 8 * bytes,
         sealed: true,
+    };
+    decoder.run();
+}
+
+#[test]
+fn a_manifest_of_a_backup_is_read_or_refused_whatever_is_changed_and_costs_little() {
+    let decoder = Decoder {
+        samples: samples::backup_manifests().iter().map(Manifest::encode).collect(),
+        // Its checksum stands in another file.
+        reseal: |_| (),
+        decode: |bytes| Manifest::decode(bytes).map_err(|e| e.to_string()),
+        encode: Manifest::encode,
+        memory: |bytes| 64 * bytes,
+        sealed: false,
     };
     decoder.run();
 }

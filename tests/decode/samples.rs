@@ -6,6 +6,7 @@ use segsh::cluster::{
     MaintenanceInfo, OperationInfo, Outcome, OutcomeStatus, PairHealth, Plan, Progressing, Recovery, Refusal,
     RefusalCode, Segment, SegmentOutcome, Selection, State, Warning, WarningCode, plan,
 };
+use segsh::core::backup::{self, BackedUpContent, BackedUpFile, Cause, FromBackup, Image, ToBackup};
 use segsh::core::format::{Meta, Stamp, TrackMap};
 use segsh::core::frame::{Frame, Manifest, Open};
 use segsh::core::ids::{Content, CopyId, Dbid, Epoch};
@@ -445,10 +446,11 @@ pub fn host_requests() -> Vec<HostRequest> {
         HostRequest::KillSegment { datadir: datadir.clone() },
         HostRequest::FreeBytes { path: datadir.clone() },
         HostRequest::NameCopy { sibling: "/srv/sdw1/c0-2.new".into(), datadir: datadir.clone() },
+        HostRequest::ReplaceCopy { sibling: "/srv/sdw1/c0-2.new".into(), datadir },
         HostRequest::Stop { kill_segments: true },
         HostRequest::Drill { stopped: true },
         HostRequest::Leave,
-        HostRequest::Survey { datadir, dbid: Dbid(2), ports: vec![6002, 8002] },
+        HostRequest::Survey { datadir: datadir.clone(), dbid: Dbid(2), ports: vec![6002, 8002] },
     ]
 }
 
@@ -490,4 +492,57 @@ pub fn goal() -> Goal {
     ended.to = Some(place("sdw3"));
     ended.from = Some(place("sdw2"));
     Goal::new(GoalKind::Recover { full: true, in_place: false, rate_bytes: Some(9) }, vec![target, ended])
+}
+
+pub fn image() -> Image {
+    Image { copy: CopyId(9), epoch: Epoch(12), main_bytes: 8192, log_frames: 2 }
+}
+
+pub fn to_backup() -> Vec<ToBackup> {
+    vec![
+        ToBackup::Hold,
+        ToBackup::Stream { rate_bytes: Some(1 << 20) },
+        ToBackup::Take { copy: CopyId(9), epoch: Epoch(5), main_bytes: 8192 },
+        ToBackup::File { file: "main.db".into(), bytes: 8192 },
+        ToBackup::Chunk,
+        ToBackup::Keep,
+    ]
+}
+
+pub fn from_backup() -> Vec<FromBackup> {
+    vec![
+        FromBackup::Held { image: image() },
+        FromBackup::Released { held_us: 1_900 },
+        FromBackup::File { file: "main.db-wal".into(), bytes: 8272 },
+        FromBackup::Ended { cause: Cause::GaveWay, message: "the log grew".into() },
+    ]
+}
+
+pub fn backup_manifests() -> Vec<backup::Manifest> {
+    let file = |name: &str, bytes| BackedUpFile { name: name.into(), bytes, sha256: "a5".repeat(32) };
+    let content = |n: i64, log_frames, files| BackedUpContent {
+        content: Content(n),
+        dbid: Dbid(n + 2),
+        image: Image { log_frames, ..image() },
+        held_us: 900,
+        files,
+    };
+    let whole = backup::Manifest {
+        schema: backup::MANIFEST_SCHEMA,
+        release: "0.1.0".into(),
+        cluster: "demo".into(),
+        cluster_id: "0f3c".into(),
+        operation: 7,
+        made_by: "sam on mdw, pid 4711".into(),
+        barrier_ms: 1_700_000_000_000,
+        barrier: "2023-11-14 22:13:20.000+00".into(),
+        window_us: 2_000,
+        tries: 1,
+        contents: vec![
+            content(0, 0, vec![file("content0/main.db", 8192)]),
+            content(1, 2, vec![file("content1/main.db", 8192), file("content1/main.db-wal", 32 + 2 * 4120)]),
+        ],
+    };
+    let one = backup::Manifest { contents: whole.contents[..1].to_vec(), ..whole.clone() };
+    vec![whole, one]
 }

@@ -9,6 +9,7 @@ mod support;
 mod administrators;
 mod adopt;
 mod automation;
+mod backup;
 mod clock;
 mod confirmations;
 mod coordinator;

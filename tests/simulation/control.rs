@@ -6,7 +6,9 @@ use crate::process::{Death, Leaving, Said, Task};
 use crate::world::{Ask, Happens, World};
 use segsh::core::fts::{Decision, Event, Failure, Fts, Patience};
 use segsh::core::ids::Dbid;
-use segsh::core::operation::{Came, Ended, Facts, Goal, GoalKind, MemberFacts, Process as Seen, Stage, Step, Target};
+use segsh::core::operation::{
+    Came, Ended, Facts, Goal, GoalKind, MemberFacts, Others, Process as Seen, Stage, Step, Target,
+};
 use segsh::core::report::{Order, Phase};
 use segsh::core::row::Pairing;
 use segsh::core::transition::{self, Transition};
@@ -523,6 +525,7 @@ impl World {
             must_copy_all: self.catalog.must_copy_all,
             serving_copy: self.catalog.serving_copy,
             other_works: false,
+            others: Others::Working,
             cancelled: false,
             stop_after_segment: false,
         }

@@ -1,14 +1,15 @@
 //! Beginning an operation: the plan is checked against what stands now, like ones are joined.
 
-use super::{Operations, Shared};
+use super::{Operations, Shared, backup, restore};
 use crate::cluster::request::{Owner, Reply};
 use crate::cluster::{Intent, Plan, Refusal, RefusalCode};
 use crate::coordinator::clock::unix_ms;
 use crate::coordinator::store::{Begun, Operation, StoreError};
-use crate::core::ids::{Content, Dbid};
+use crate::core::ids::{Content, CopyId, Dbid};
 use crate::core::operation::{Goal, GoalKind, Stage, Target};
 use crate::core::report::Phase;
 use crate::core::row::Place;
+use ring::rand::SecureRandom;
 use std::sync::atomic::Ordering;
 
 /// What came of asking for an operation.
@@ -70,7 +71,17 @@ impl Operations {
         if !in_the_way.is_empty() {
             return Ok(Answer::Refused(in_the_way));
         }
-        self.begin_goal(kind, targets, jobs, owner)
+        if let Intent::Backup { dir, .. } = &plan.intent
+            && let Some(refusal) = backup::refused(dir, bytes_of(plan))
+        {
+            return Ok(Answer::Refused(vec![refusal]));
+        }
+        if let Intent::Restore { dir, .. } = &plan.intent
+            && let Some(refusal) = restore::refused(&self.shared, dir)
+        {
+            return Ok(Answer::Refused(vec![refusal]));
+        }
+        self.begin_goal(kind, targets, &How { jobs, dir: dir_of(&plan.intent) }, owner)
     }
 
     /// Nothing is begun while the cluster is being stopped, however long its sessions take to leave.
@@ -97,7 +108,7 @@ impl Operations {
             c.pair.as_ref().ok().map(|p| p.primary.dbid).or(any).map(|dbid| Target::new(c.content, dbid))
         };
         let targets = contents.iter().filter_map(target).collect();
-        self.begin_goal(GoalKind::Start, targets, None, owner)
+        self.begin_goal(GoalKind::Start, targets, &How::default(), owner)
     }
 
     /// Whether the content's acting primary answers now.
@@ -112,7 +123,7 @@ impl Operations {
         &self,
         kind: GoalKind,
         mut targets: Vec<Target>,
-        jobs: Option<usize>,
+        how: &How,
         owner: &Owner,
     ) -> Result<Answer, StoreError> {
         let wanted = targets.clone();
@@ -143,7 +154,11 @@ impl Operations {
         let mut goal = Goal::new(kind, targets);
         let default = self.shared.store.setting_number("segsh_recovery_jobs")?;
         let default = default.and_then(|n| usize::try_from(n).ok());
-        goal.jobs = jobs.or(default).unwrap_or(goal.jobs);
+        goal.dir.clone_from(&how.dir);
+        if let GoalKind::Restore { .. } = kind {
+            goal.targets.iter_mut().for_each(|target| target.copy = new_copy());
+        }
+        goal.jobs = how.jobs.or(default).unwrap_or(goal.jobs);
         match self.shared.store.begin(&goal, owner, unix_ms())? {
             Begun::New(id) => {
                 self.pick_up(id);
@@ -153,7 +168,7 @@ impl Operations {
             Begun::Held(op)
                 if goal.targets.iter().filter(|t| op.goal.holds(t.content)).all(|t| is_like(kind, t, &op)) =>
             {
-                self.begin_goal(kind, wanted, jobs, owner)
+                self.begin_goal(kind, wanted, how, owner)
             }
             Begun::Held(op) => {
                 let content = goal.targets.iter().map(|t| t.content).find(|c| op.goal.holds(*c));
@@ -242,13 +257,20 @@ fn clash(one: &Place, other: &Place) -> Option<(RefusalCode, String)> {
     port.filter(|_| one.address == other.address).map(|port| (RefusalCode::PortTaken, format!("port {port}")))
 }
 
+/// What a goal is made with, beside its kind and its targets.
+#[derive(Debug, Default)]
+struct How {
+    jobs: Option<usize>,
+    dir: String,
+}
+
 fn holder(active: &[Operation], content: Content) -> Option<&Operation> {
     active.iter().find(|op| op.goal.holds(content))
 }
 
 /// Whether waiting for the operation that holds the target's content gives what is asked for.
 fn is_like(wanted: GoalKind, target: &Target, holder: &Operation) -> bool {
-    use GoalKind::{Rebalance, Recover, Restart, Start, Verify};
+    use GoalKind::{Backup, Rebalance, Recover, Restart, Restore, Start, Verify};
     let running = holder.goal.targets.iter().find(|t| t.content == target.content && t.ended.is_none());
     match (wanted, holder.goal.kind) {
         (Recover { full, .. }, Recover { full: other, .. }) => {
@@ -256,7 +278,10 @@ fn is_like(wanted: GoalKind, target: &Target, holder: &Operation) -> bool {
             full == other && (target.joined || running.is_some_and(|r| r.to == target.to))
         }
         (Recover { full: false, .. }, Start) => true,
-        (Start, Start | Recover { .. } | Rebalance | Restart { .. } | Verify { .. }) => true,
+        (
+            Start,
+            Start | Recover { .. } | Rebalance | Restart { .. } | Verify { .. } | Backup { .. } | Restore { .. },
+        ) => true,
         (Rebalance, Rebalance) | (Restart { .. }, Restart { .. }) | (Verify { .. }, Verify { .. }) => true,
         _ => false,
     }
@@ -266,8 +291,8 @@ fn is_like(wanted: GoalKind, target: &Target, holder: &Operation) -> bool {
 fn starts_nothing(holder: &Operation, content: Content) -> bool {
     let stage = holder.goal.targets.iter().find(|t| t.content == content).map(|t| t.stage);
     match holder.goal.kind {
-        GoalKind::Recover { .. } | GoalKind::Rebalance | GoalKind::Verify { .. } => true,
-        GoalKind::Restart { .. } | GoalKind::Start => stage == Some(Stage::Recovering),
+        GoalKind::Recover { .. } | GoalKind::Rebalance | GoalKind::Verify { .. } | GoalKind::Backup { .. } => true,
+        GoalKind::Restart { .. } | GoalKind::Start | GoalKind::Restore { .. } => stage == Some(Stage::Recovering),
         GoalKind::ForcePrimary => false,
     }
 }
@@ -289,5 +314,26 @@ fn kind_of(intent: &Intent) -> (GoalKind, Option<usize>) {
         Intent::Restart { mode, .. } => (GoalKind::Restart { mode: *mode }, None),
         Intent::Verify { rate_bytes, jobs, .. } => (GoalKind::Verify { rate_bytes: rate(rate_bytes) }, count(jobs)),
         Intent::ForcePrimary { .. } => (GoalKind::ForcePrimary, None),
+        Intent::Backup { rate_bytes, jobs, .. } => (GoalKind::Backup { rate_bytes: rate(rate_bytes) }, count(jobs)),
+        Intent::Restore { rate_bytes, jobs, .. } => (GoalKind::Restore { rate_bytes: rate(rate_bytes) }, count(jobs)),
     }
+}
+
+/// The identity of a copy that will be made; without one there is nothing to restore to.
+fn new_copy() -> Option<CopyId> {
+    let mut bytes = [0; 16];
+    ring::rand::SystemRandom::new().fill(&mut bytes).ok()?;
+    Some(CopyId(u128::from_le_bytes(bytes)))
+}
+
+fn dir_of(intent: &Intent) -> String {
+    match intent {
+        Intent::Backup { dir, .. } | Intent::Restore { dir, .. } => dir.clone(),
+        _ => String::new(),
+    }
+}
+
+/// What a plan counts on being written.
+fn bytes_of(plan: &Plan) -> u64 {
+    plan.steps.iter().filter_map(|s| s.total_bytes).filter_map(|n| u64::try_from(n).ok()).sum()
 }

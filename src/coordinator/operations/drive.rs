@@ -1,6 +1,6 @@
 //! Driving one operation: every target on a task of its own, so many at a time.
 
-use super::{Live, Shared, outcome};
+use super::{Live, Shared, backup, outcome, restore};
 use crate::cluster::Progressing;
 use crate::coordinator::board::HostSeen;
 use crate::coordinator::clock::unix_ms;
@@ -9,7 +9,7 @@ use crate::coordinator::prober::VerifyRequest;
 use crate::coordinator::store::{Change, Changed, ContentRow, StoreError};
 use crate::core::ids::Dbid;
 use crate::core::operation::{
-    Came, Destination, Ended, Facts, GoalKind, MemberFacts, Process, Stage, Step, Target, WaitFor,
+    Came, Destination, Ended, Facts, Goal, GoalKind, MemberFacts, Others, Process, Stage, Step, Target, WaitFor,
 };
 use crate::core::report::{Phase, Report};
 use crate::core::row::{PairRow, Pairing, Place, SegmentRow};
@@ -36,13 +36,22 @@ pub(super) async fn drive(shared: Arc<Shared>, live: Arc<Live>) {
         (goal.kind, goal.jobs.max(1), goal.targets.len())
     };
     let slots = Arc::new(Semaphore::new(jobs));
+    // The contents of a restore wait for each other: there a slot is taken only while files are written.
+    let is_together = matches!(kind, GoalKind::Restore { .. });
     let mut targets = JoinSet::new();
-    for index in 0..count {
+    let is_one = matches!(kind, GoalKind::Backup { .. });
+    if is_one {
+        backup::run(&shared, &live).await;
+    }
+    if is_together {
+        restore::check(&shared, &live).await;
+    }
+    for index in (0..count).filter(|_| !is_one) {
         let (shared, live, slots) = (shared.clone(), live.clone(), slots.clone());
         targets.spawn(async move {
             // The semaphore is never closed.
-            let _slot = slots.acquire().await;
-            TargetDriver { shared, live, index, kind, at: Instant::now() }.run().await;
+            let _slot = if is_together { None } else { slots.acquire().await.ok() };
+            TargetDriver { shared, live, index, kind, slots: slots.clone(), at: Instant::now() }.run().await;
         });
     }
     while let Some(ended) = targets.join_next().await {
@@ -83,6 +92,8 @@ struct TargetDriver {
     live: Arc<Live>,
     index: usize,
     kind: GoalKind,
+    /// How many write at a time.
+    slots: Arc<Semaphore>,
     at: Instant,
 }
 
@@ -127,8 +138,8 @@ impl TargetDriver {
                         tracing::warn!(op = self.live.id, content = target.content.0, cause, "a step failed");
                     }
                     // A name that could not be given is given later: nothing is worse for it meanwhile.
-                    let later = came == Came::Stale
-                        || (matches!(step, Step::Exchange { .. }) && matches!(came, Came::Failed(_)));
+                    let names = matches!(step, Step::Exchange { .. } | Step::PutInPlace { .. });
+                    let later = came == Came::Stale || (names && matches!(came, Came::Failed(_)));
                     target.did(step, came);
                     self.keep(&target);
                     if later {
@@ -210,9 +221,10 @@ impl TargetDriver {
         members: BTreeMap<Dbid, MemberFacts>,
         place: Option<Place>,
     ) -> Facts {
-        let (cancelled, stop_after_segment) = {
-            let goal = self.live.goal();
-            (goal.cancelled, goal.stop_after_segment)
+        let (cancelled, stop_after_segment, others) = {
+            let mut goal = self.live.goal();
+            let others = self.others(&mut goal);
+            (goal.cancelled, goal.stop_after_segment, others)
         };
         Facts {
             now_ms: u64::try_from(self.at.elapsed().as_millis()).unwrap_or(u64::MAX),
@@ -225,9 +237,28 @@ impl TargetDriver {
             must_copy_all: content.must_copy_all,
             serving_copy: content.serving_copy,
             other_works: self.shared.others_work_on(content.content, self.live.id),
+            others,
             cancelled,
             stop_after_segment,
         }
+    }
+
+    /// How far the other contents are. That none goes back any more is written down before anybody acts on it.
+    fn others(&self, goal: &mut Goal) -> Others {
+        if !matches!(self.kind, GoalKind::Restore { .. }) {
+            return Others::Working;
+        }
+        let was_decided = goal.replaces;
+        let others = goal.others();
+        if goal.replaces
+            && !was_decided
+            && let Err(error) = self.shared.store.save_goal(self.live.id, goal)
+        {
+            tracing::error!(op = self.live.id, %error, "how far a goal is could not be written");
+            goal.replaces = false;
+            return Others::Working;
+        }
+        others
     }
 
     async fn member(&self, target: &Target, dbid: Dbid, ask_hosts: bool) -> MemberFacts {
@@ -258,6 +289,11 @@ impl TargetDriver {
             Step::Release => prober.release(target.content),
             Step::Stop { dbid, mode } => prober.stop(*dbid, *mode),
             Step::Drain { dbid } => return self.drain(*dbid).await,
+            Step::Fill { dbid } => {
+                // The semaphore is never closed.
+                let _slot = self.slots.acquire().await;
+                return restore::fill(&self.shared, &self.live, target, *dbid).await;
+            }
             Step::Verify { dbid, rate_bytes } => {
                 prober.verify(*dbid, VerifyRequest::Begin { op: self.live.id, rate_bytes: *rate_bytes });
             }
@@ -290,6 +326,10 @@ impl TargetDriver {
             | Step::Start { dbid, .. }
             | Step::Prepare { dbid, .. }
             | Step::Exchange { dbid }
+            | Step::MakeBeside { dbid }
+            | Step::StartBeside { dbid }
+            | Step::DropBeside { dbid }
+            | Step::PutInPlace { dbid }
             | Step::DropOld { dbid } => return self.at_host(*dbid, step).await,
             Step::DropFormer { place, .. } => return self.drop_former(place).await,
             Step::Wait(_) | Step::Ended => {}
@@ -453,12 +493,13 @@ async fn wait(news: &mut watch::Receiver<u64>, flags: &mut watch::Receiver<u64>)
 }
 
 /// What of a target must survive the coordinator.
-fn kept(target: &Target) -> (Stage, Option<crate::core::ids::Epoch>, [bool; 7], Option<bool>) {
-    let Target { stage, granted, continues, was_in_sync, joined, revives, prepared, dropped, .. } = *target;
+fn kept(target: &Target) -> (Stage, Option<crate::core::ids::Epoch>, [bool; 9], Option<bool>) {
+    let Target { stage, granted, continues, was_in_sync, joined, revives, prepared, dropped, filled, .. } = *target;
+    let (gave_up, has_moved) = (target.put_back.is_some(), target.from.is_some());
     (
         stage,
         granted.max(Some(target.above)),
-        [was_in_sync, joined, revives, prepared, dropped, target.ended.is_some(), target.from.is_some()],
+        [was_in_sync, joined, revives, prepared, dropped, filled, gave_up, target.ended.is_some(), has_moved],
         continues,
     )
 }
@@ -512,6 +553,20 @@ async fn host_step(
         }
         Step::Exchange { .. } => {
             host.name_copy(&config.datadir, &beside.datadir).await?;
+            host.write_segment_config(&config).await?;
+            Ok(Came::Fine)
+        }
+        Step::MakeBeside { .. } => {
+            // What serves may be there still, under the sibling's name.
+            host.name_copy(&config.datadir, &beside.datadir).await?;
+            host.remove_dir(&beside.datadir).await?;
+            host.make_dir(&beside.datadir).await?;
+            Ok(Came::Fine)
+        }
+        Step::StartBeside { .. } => host.start_segment(&beside).await.map(Came::Pid),
+        Step::DropBeside { .. } => host.remove_dir(&beside.datadir).await.map(|()| Came::Fine),
+        Step::PutInPlace { .. } => {
+            host.replace_copy(&config.datadir, &beside.datadir).await?;
             host.write_segment_config(&config).await?;
             Ok(Came::Fine)
         }

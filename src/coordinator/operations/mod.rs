@@ -3,13 +3,16 @@
 //! What the next step is, the core says ([`crate::core::operation`]); here steps are carried out, how
 //! far a goal is gets written down before and after each, and watchers are told.
 
+mod backup;
 mod begin;
 mod drive;
 mod outcome;
+mod restore;
 mod stop;
 mod told;
 
 use super::audit::Audit;
+use super::backup::place::Place;
 use super::board::Board;
 use super::clock::unix_ms;
 use super::places::Places;
@@ -29,6 +32,7 @@ use std::time::Instant;
 use tokio::sync::watch;
 
 pub use begin::Answer;
+pub(super) use restore::manifest;
 
 /// How a maintenance is begun.
 pub(super) const IN_MAINTENANCE_NEXT: &str = "maintenance(\"HOST\", \"30m\", \"why\")";
@@ -41,10 +45,11 @@ pub(super) fn taken_up(left: &[Operation]) -> Vec<(Content, Event)> {
     let open = left.iter().flat_map(|o| o.goal.targets.iter().map(|t| (o.goal.kind, t)));
     open.filter(|(_, target)| target.ended.is_none())
         .filter_map(|(kind, target)| match (kind, target.stage) {
-            (GoalKind::Restart { .. } | GoalKind::Start, Stage::Stopping | Stage::Starting) => {
-                Some((target.content, Event::Hold(true)))
-            }
-            (GoalKind::Restart { .. } | GoalKind::Start, Stage::Recovering)
+            (
+                GoalKind::Restart { .. } | GoalKind::Start | GoalKind::Restore { .. },
+                Stage::Stopping | Stage::Starting,
+            ) => Some((target.content, Event::Hold(true))),
+            (GoalKind::Restart { .. } | GoalKind::Start | GoalKind::Restore { .. }, Stage::Recovering)
             | (GoalKind::ForcePrimary, Stage::Starting)
                 if !target.joined =>
             {
@@ -89,6 +94,8 @@ pub(super) struct Live {
     /// Rises when a flag of the goal changes.
     flags: watch::Sender<u64>,
     task: Mutex<Option<tokio::task::AbortHandle>>,
+    /// A backup's directory, until the backup is whole.
+    place: Mutex<Option<Arc<Place>>>,
 }
 
 impl Live {
@@ -222,6 +229,7 @@ impl Operations {
             outcome: watch::Sender::new(None),
             flags: watch::Sender::new(0),
             task: Mutex::default(),
+            place: Mutex::default(),
         });
         {
             let mut all = self.shared.live();

@@ -41,6 +41,11 @@ pub(super) fn of(shared: &Shared, live: &Live, goal: &Goal) -> Outcome {
     let done = count(OutcomeStatus::Done);
     let total = goal.targets.len();
     let differing = count(OutcomeStatus::Differs);
+    let is_whole_or_nothing = match goal.kind {
+        GoalKind::Backup { .. } => true,
+        GoalKind::Restore { .. } => !goal.replaces,
+        _ => false,
+    };
     let status = if done == total {
         OutcomeStatus::Done
     } else if differing > 0 {
@@ -48,13 +53,14 @@ pub(super) fn of(shared: &Shared, live: &Live, goal: &Goal) -> Outcome {
         OutcomeStatus::Differs
     } else if goal.cancelled || (goal.stop_after_segment && count(OutcomeStatus::Cancelled) > 0) {
         OutcomeStatus::Cancelled
-    } else if count(OutcomeStatus::Refused) == total {
+    } else if count(OutcomeStatus::Refused) == total || (is_whole_or_nothing && count(OutcomeStatus::Refused) > 0) {
         OutcomeStatus::Refused
     } else {
         OutcomeStatus::Partial
     };
     let (message, next) = match status {
         OutcomeStatus::Done if matches!(goal.kind, GoalKind::Verify { .. }) => Default::default(),
+        OutcomeStatus::Done if matches!(goal.kind, GoalKind::Backup { .. }) => (goal.summary.clone(), String::new()),
         OutcomeStatus::Done => what_is_left(shared, goal),
         _ => {
             let next = refusals.first().map(|r| r.next.clone()).unwrap_or_default();
@@ -174,6 +180,9 @@ fn refusal(shared: &Shared, target: &Target) -> Option<Refusal> {
         Why::NoMirror => (RefusalCode::NoMirror, String::new()),
         Why::SegmentUp => (RefusalCode::SegmentUp, "state()".into()),
         Why::SourceDamaged => (RefusalCode::SourceDamaged, "help(\"source_damaged\")".into()),
+        Why::BackupDamaged => (RefusalCode::BackupDamaged, "choose another backup".into()),
+        Why::BarrierMissed => (RefusalCode::BarrierMissed, "run it again".into()),
+        Why::GaveWay => (RefusalCode::BackupGaveWay, "help(\"backup_gave_way\")".into()),
         Why::NotSynchronized => (RefusalCode::NotSynchronized, format!("recover(#{{ contents: [{content}] }})")),
     };
     Some(Refusal { code, content: Some(content), dbid: Some(dbid), host: Some(host), cause: cause.clone(), next })

@@ -95,9 +95,15 @@ impl Operations {
     fn give_up_all(&self) {
         let all: Vec<Arc<Live>> = self.shared.live().values().cloned().collect();
         for live in all {
-            live.goal().cancelled = true;
+            // A restore whose rows speak of the new copies is taken up by the next start.
+            let goes_on = live.goal().replaces;
+            live.goal().cancelled |= !goes_on;
             if let Some(task) = live.task.lock().unwrap_or_else(PoisonError::into_inner).take() {
                 task.abort();
+            }
+            if goes_on {
+                self.shared.live().remove(&live.id);
+                continue;
             }
             // What can't be written now is taken up by the next start.
             drive::finish(&self.shared, &live);

@@ -70,8 +70,8 @@ impl Store {
             return Ok(None);
         };
         let content = change.transition.after.content;
-        // A verification recovers nothing.
-        let recovers = |kind: GoalKind| !matches!(kind, GoalKind::Verify { .. });
+        // A verification recovers nothing, and neither does a backup.
+        let recovers = |kind: GoalKind| !matches!(kind, GoalKind::Verify { .. } | GoalKind::Backup { .. });
         if self.active_in(tx)?.iter().any(|op| recovers(op.goal.kind) && op.goal.holds(content)) {
             return Ok(None);
         }
@@ -120,12 +120,14 @@ fn write_beside(tx: &Transaction<'_>, change: &Change<'_>, serving: Epoch) -> ru
     if event == Event::FullCopyBegins {
         tx.execute("UPDATE segsh_content SET must_copy_all = 1 WHERE content = ?1", [content])?;
     }
-    if event.is_override() {
+    if event.leaves_one_copy() {
         tx.execute(
-            "UPDATE segsh_content SET must_copy_all = ?2, full_copy = 0, rate_bytes = NULL, quarantine = NULL
-             WHERE content = ?1",
+            "UPDATE segsh_content SET must_copy_all = ?2, full_copy = 0, rate_bytes = NULL WHERE content = ?1",
             params![content, after.mirror.is_some()],
         )?;
+    }
+    if event.is_override() {
+        tx.execute("UPDATE segsh_content SET quarantine = NULL WHERE content = ?1", [content])?;
     }
     if change.transition.rule.effect == Effect::Synchronize {
         tx.execute(

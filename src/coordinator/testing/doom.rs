@@ -123,6 +123,9 @@ impl Host for DoomedHost {
     async fn name_copy(&self, datadir: &Path, sibling: &Path) -> Result<(), HostError> {
         passing!(self, "name_copy", self.host.name_copy(datadir, sibling))
     }
+    async fn replace_copy(&self, datadir: &Path, sibling: &Path) -> Result<(), HostError> {
+        passing!(self, "replace_copy", self.host.replace_copy(datadir, sibling))
+    }
     async fn write_segment_config(&self, config: &SegmentConfig) -> Result<(), HostError> {
         passing!(self, "write_segment_config", self.host.write_segment_config(config))
     }

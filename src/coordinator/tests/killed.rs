@@ -12,7 +12,7 @@ const AT_A_TIME: usize = 6;
 
 /// One kind of operation: what must hold before it, and how it is asked for.
 #[derive(Clone)]
-struct Kind {
+pub(super) struct Kind {
     before: Before,
     intent: Option<Intent>,
     dbid: Dbid,
@@ -31,6 +31,13 @@ enum Before {
     /// The mirror is moved from a host that is gone, or that answers.
     HostGone,
     MovedAway,
+}
+
+impl Kind {
+    /// Begun on a synchronized pair, which is one in the end, with the same acting primary.
+    pub(super) fn of_a_synchronized_pair(intent: Intent, dbid: Dbid) -> Kind {
+        Kind { before: Before::Synchronized, intent: Some(intent), dbid, serves: dbid, row: SYNCED }
+    }
 }
 
 async fn begun(cluster: &Cluster, kind: &Kind, strikes_at: u64) -> (Arc<Coordinator>, Doom, i64) {
@@ -144,7 +151,7 @@ fn only_legal_rows_and_rising_epochs(cluster: &Cluster, at: &str) {
     }
 }
 
-async fn killed_everywhere(kind: Kind) {
+pub(super) async fn killed_everywhere(kind: Kind) {
     let points = points(&kind).await;
     assert!(points >= 3, "an operation has its points: {points}");
     let mut running = JoinSet::new();

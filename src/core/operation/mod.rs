@@ -10,6 +10,7 @@ mod moving;
 mod rebalance;
 mod recover;
 mod restart;
+mod restore;
 mod verify;
 
 #[cfg(test)]
@@ -39,6 +40,10 @@ pub enum GoalKind {
     Verify { rate_bytes: Option<u64> },
     /// The last resort: serve from this segment, whatever the rows and the records say.
     ForcePrimary,
+    /// Write every content, as it is at one moment, into the goal's directory.
+    Backup { rate_bytes: Option<u64> },
+    /// Replace every content by what the goal's directory holds of it.
+    Restore { rate_bytes: Option<u64> },
 }
 
 impl GoalKind {
@@ -52,6 +57,8 @@ impl GoalKind {
             GoalKind::Start => "start",
             GoalKind::Verify { .. } => "verify",
             GoalKind::ForcePrimary => "force_primary",
+            GoalKind::Backup { .. } => "backup",
+            GoalKind::Restore { .. } => "restore",
         }
     }
 }
@@ -67,6 +74,15 @@ pub struct Goal {
     pub stop_after_segment: bool,
     /// End as soon as that is safe.
     pub cancelled: bool,
+    /// Backup and restore: the directory, on the coordinator's host; empty for every other goal.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub dir: String,
+    /// What is told at the end beside what every target says; empty when there is nothing.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub summary: String,
+    /// Restore: every content has its new copy, and each takes the place of the old one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replaces: bool,
 }
 
 /// How many targets of a goal are worked on at a time, unless the call says otherwise.
@@ -74,7 +90,29 @@ pub const DEFAULT_JOBS: usize = 16;
 
 impl Goal {
     pub fn new(kind: GoalKind, targets: Vec<Target>) -> Goal {
-        Goal { kind, targets, jobs: DEFAULT_JOBS, stop_after_segment: false, cancelled: false }
+        Goal {
+            kind,
+            targets,
+            jobs: DEFAULT_JOBS,
+            stop_after_segment: false,
+            cancelled: false,
+            dir: String::new(),
+            summary: String::new(),
+            replaces: false,
+        }
+    }
+
+    /// How far the contents of a restore are. The first who finds all of them ready decides that none goes back.
+    pub fn others(&mut self) -> Others {
+        let gave_up = |t: &Target| t.put_back.is_some() || t.ended.as_ref().is_some_and(|e| !e.is_done());
+        if self.replaces {
+            return Others::Ready;
+        }
+        if self.cancelled || self.stop_after_segment || self.targets.iter().any(gave_up) {
+            return Others::GaveUp;
+        }
+        self.replaces = self.targets.iter().all(|t| t.filled);
+        if self.replaces { Others::Ready } else { Others::Working }
     }
 
     /// The verb under which an administrator knows it.
@@ -108,6 +146,8 @@ pub enum Stage {
     Recovering,
     /// Verify: the copies are being compared, or what was found is being judged.
     Verifying,
+    /// Backup: the content is held, or written.
+    Streaming,
 }
 
 /// Why a target is refused; each has a documented code.
@@ -128,6 +168,9 @@ pub enum Why {
     DirTaken,
     /// The host has no such directory for segments.
     NoSuchDir,
+    BarrierMissed,
+    GaveWay,
+    BackupDamaged,
 }
 
 /// How a target ended.
@@ -153,6 +196,12 @@ pub enum Ended {
     Differs {
         note: String,
     },
+}
+
+impl Ended {
+    fn is_done(&self) -> bool {
+        matches!(self, Ended::Done { .. })
+    }
 }
 
 /// One content that a goal works on.
@@ -201,6 +250,20 @@ pub struct Target {
     /// What is left at the former place could not be dropped; in words.
     #[serde(skip)]
     left: Option<String>,
+    /// Restore: the identity of the copy that is made.
+    #[serde(default)]
+    pub copy: Option<CopyId>,
+    /// Restore: the new copy is whole and durable.
+    #[serde(default)]
+    pub filled: bool,
+    /// Restore: nothing was replaced, and when the pair serves what it had the target ends so.
+    #[serde(default)]
+    pub put_back: Option<Ended>,
+    /// Restore: the new copy has the data directory's name, as was said to this coordinator.
+    #[serde(skip)]
+    in_place: bool,
+    #[serde(skip)]
+    naming_tries: u32,
     /// Processes started by this target, and what became of starts that failed.
     #[serde(skip)]
     pub started: BTreeMap<Dbid, Result<u32, String>>,
@@ -248,6 +311,11 @@ impl Target {
             from: None,
             above: Epoch::default(),
             left: None,
+            copy: None,
+            filled: false,
+            put_back: None,
+            in_place: false,
+            naming_tries: 0,
             started: BTreeMap::new(),
             gone: Vec::new(),
             asked_to_stop: Vec::new(),
@@ -329,6 +397,17 @@ pub enum Holds {
     Other,
 }
 
+/// How far the other contents of a restore are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Others {
+    #[default]
+    Working,
+    /// Every content has its new copy, and none goes back any more.
+    Ready,
+    /// One has failed, or it was cancelled, before all were ready.
+    GaveUp,
+}
+
 /// Everything that the next step depends on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Facts {
@@ -349,6 +428,8 @@ pub struct Facts {
     pub serving_copy: Option<CopyId>,
     /// Another operation has a target on this content.
     pub other_works: bool,
+    /// Restore: how far the other contents are.
+    pub others: Others,
     /// The goal's flags, which may change while it runs.
     pub cancelled: bool,
     pub stop_after_segment: bool,
@@ -403,6 +484,7 @@ pub enum WaitFor {
     MirrorToBeReady,
     Copy,
     OtherOperation,
+    OtherContents,
     Promotion,
     SegmentToStop(Dbid, StopMode),
     NamesToStand,
@@ -429,7 +511,10 @@ impl WaitFor {
             WaitFor::PrimaryToAnswer => Some(5_000),
             // Then it is asked again.
             WaitFor::VerificationToBegin | WaitFor::VerificationToEnd | WaitFor::Judgement => Some(2_000),
-            WaitFor::SegmentToStop(_, StopMode::Smart) | WaitFor::Copy | WaitFor::Verification => None,
+            WaitFor::SegmentToStop(_, StopMode::Smart)
+            | WaitFor::Copy
+            | WaitFor::Verification
+            | WaitFor::OtherContents => None,
         }
     }
 
@@ -441,6 +526,7 @@ impl WaitFor {
             WaitFor::MirrorToBeReady => "waiting for the mirror to be ready",
             WaitFor::Copy => "copying",
             WaitFor::OtherOperation => "another operation works on it",
+            WaitFor::OtherContents => "waiting for the other contents",
             WaitFor::Promotion => "waiting for the roles to switch",
             WaitFor::SegmentToStop(..) => "stopping",
             WaitFor::NamesToStand => "waiting for the new copy to be named",
@@ -488,6 +574,16 @@ pub enum Step {
     DropOld { dbid: Dbid },
     /// End what runs of the segment at its former place, and drop the directory.
     DropFormer { dbid: Dbid, place: Place },
+    /// Restore: make an empty directory beside the data directory, which stays as it is.
+    MakeBeside { dbid: Dbid },
+    /// Start a process there.
+    StartBeside { dbid: Dbid },
+    /// Remove it again.
+    DropBeside { dbid: Dbid },
+    /// Give it the data directory's name, unless that is done already. Tried again for a while.
+    PutInPlace { dbid: Dbid },
+    /// Write the backup's files into the directory of a process that is nobody.
+    Fill { dbid: Dbid },
     /// Ask the acting primary to compare itself with its mirror.
     Verify { dbid: Dbid, rate_bytes: Option<u64> },
     /// Ask it to end that.
@@ -515,6 +611,10 @@ impl Step {
             Step::Exchange { .. } => "naming the new copy",
             Step::DropOld { .. } => "dropping the old copy",
             Step::DropFormer { .. } => "dropping the copy at the former place",
+            Step::MakeBeside { .. } | Step::StartBeside { .. } => "preparing the new copy",
+            Step::DropBeside { .. } => "dropping the new copy",
+            Step::PutInPlace { .. } => "naming the new copy",
+            Step::Fill { .. } => "writing what the backup holds",
             Step::Verify { .. } => WaitFor::VerificationToBegin.words(),
             Step::EndVerify { .. } => WaitFor::VerificationToEnd.words(),
             Step::Judge { .. } => WaitFor::Judgement.words(),
@@ -562,6 +662,9 @@ impl Target {
             GoalKind::Start => self.restart(None, facts),
             GoalKind::Verify { rate_bytes } => self.verify(rate_bytes, facts),
             GoalKind::ForcePrimary => self.force(facts),
+            GoalKind::Restore { rate_bytes } => self.restore(rate_bytes, facts),
+            // A backup is one for all contents, and is driven as one.
+            GoalKind::Backup { .. } => self.fail("a backup has no steps of one content".into()),
         };
         if !matches!(step, Step::Wait(_)) {
             self.waiting = None;
@@ -575,17 +678,31 @@ impl Target {
             (Step::Kill { dbid, .. }, Came::Failed(cause)) => {
                 self.refuse(Why::CannotStop, format!("the former process of dbid {dbid} could not be killed: {cause}"));
             }
-            (Step::Start { dbid, .. }, Came::Pid(pid)) => {
+            (Step::Start { dbid, .. } | Step::StartBeside { dbid }, Came::Pid(pid)) => {
                 self.started.insert(*dbid, Ok(pid));
             }
-            (Step::Start { dbid, .. }, Came::Failed(cause)) => {
+            (Step::Start { dbid, .. } | Step::StartBeside { dbid }, Came::Failed(cause)) => {
                 self.started.insert(*dbid, Err(cause));
             }
-            (Step::Start { dbid, .. }, Came::Gone(cause)) => {
+            (Step::Start { dbid, .. } | Step::StartBeside { dbid }, Came::Gone(cause)) => {
                 self.gone.push(*dbid);
                 self.started.insert(*dbid, Err(cause));
             }
-            (Step::Prepare { .. }, Came::Fine) => self.prepared = true,
+            (Step::Prepare { .. } | Step::MakeBeside { .. }, Came::Fine) => self.prepared = true,
+            // What is left there is in nobody's way, and the next restore begins with its removal.
+            (Step::DropBeside { .. }, _) => self.dropped = true,
+            (Step::PutInPlace { dbid }, Came::Fine) => {
+                self.in_place = true;
+                self.started.remove(dbid);
+            }
+            (Step::PutInPlace { .. }, _) => self.naming_tries += 1,
+            // Until the row speaks of the new copy the pair can go back to what it had.
+            (Step::MakeBeside { .. } | Step::Fill { .. } | Step::Change { .. }, Came::Failed(cause))
+                if self.copy.is_some() && self.stage == Stage::Starting =>
+            {
+                self.started.clear();
+                self.put_back = Some(Ended::Failed { cause: format!("{}: {cause}; it is as it was", step.words()) });
+            }
             (Step::Drain { .. }, Came::Fine) => self.drained = true,
             (Step::Drain { .. }, Came::Failed(cause)) => {
                 self.undrained = Some(format!("{}: {cause}", step.words()));
@@ -593,6 +710,7 @@ impl Target {
             (Step::DropOld { .. } | Step::DropFormer { .. }, Came::Fine) => self.dropped = true,
             // The pair is in sync: what is left there is nobody's, and is told.
             (Step::DropFormer { .. }, Came::Failed(cause)) => self.left = Some(cause),
+            (Step::Fill { .. }, Came::Fine) => self.filled = true,
             (Step::Verify { .. }, _) => self.asked = Some(WaitFor::VerificationToBegin),
             (Step::EndVerify { .. }, _) => self.asked = Some(WaitFor::VerificationToEnd),
             (Step::Judge { .. }, _) => self.asked = Some(WaitFor::Judgement),

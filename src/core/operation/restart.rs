@@ -32,7 +32,9 @@ impl Target {
             }
             (Stage::Stopping, Some(mode)) => self.stop_members(mode, facts),
             (Stage::Stopping | Stage::Starting, _) => self.start_members(facts),
-            (Stage::Draining | Stage::Recovering | Stage::Verifying, _) => self.until_it_serves(facts),
+            (Stage::Draining | Stage::Recovering | Stage::Verifying | Stage::Streaming, _) => {
+                self.until_it_serves(facts)
+            }
         }
     }
 
@@ -90,7 +92,7 @@ impl Target {
     }
 
     /// The next process that is to be started; `None` when each was, or runs.
-    fn start_absent(&mut self, with_mirror: bool, facts: &Facts) -> Option<Step> {
+    pub(super) fn start_absent(&mut self, with_mirror: bool, facts: &Facts) -> Option<Step> {
         let mirror = facts.row.mirror.filter(|_| with_mirror);
         let members = std::iter::once(facts.row.primary.dbid).chain(mirror.map(|m| m.dbid));
         for dbid in members {
@@ -113,7 +115,7 @@ impl Target {
         None
     }
 
-    fn until_it_serves(&mut self, facts: &Facts) -> Step {
+    pub(super) fn until_it_serves(&mut self, facts: &Facts) -> Step {
         let Some(primary) = facts.serving() else {
             return self.wait_for_primary(facts);
         };

@@ -6,6 +6,7 @@ mod moving;
 mod rebalance;
 mod recover;
 mod restart;
+mod restore;
 mod verify;
 
 use super::*;
@@ -69,6 +70,7 @@ fn tracking() -> Facts {
         must_copy_all: false,
         serving_copy: None,
         other_works: false,
+        others: Others::Working,
         cancelled: false,
         stop_after_segment: false,
     };

@@ -331,7 +331,7 @@ impl From<&Options> for How {
 }
 
 /// Takes a plan through check, confirmation and the coordinator.
-fn run(context: &Context, plan: &Plan, state: &State, how: &How) -> Thrower<Outcome> {
+pub(super) fn run(context: &Context, plan: &Plan, state: &State, how: &How) -> Thrower<Outcome> {
     // How the call before was confirmed is not how this one is.
     context.confirmed.take();
     if plan.refuses {

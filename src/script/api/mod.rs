@@ -1,6 +1,7 @@
 //! The API, one file a noun. Everything a script can call is bound here, from the catalog's entry.
 
 pub mod assertion;
+pub mod backup;
 mod binding;
 pub mod change;
 pub mod checks;
@@ -65,6 +66,7 @@ pub(super) const ENTRIES: &[&[Entry]] = &[
     hooks::ENTRIES,
     why::ENTRIES,
     plan_diff::ENTRIES,
+    backup::ENTRIES,
     assertion::ENTRIES,
     checks::ENTRIES,
     hosts::ENTRIES,
@@ -137,6 +139,7 @@ pub fn register(engine: &mut Engine, context: &Rc<Context>) {
         hooks::bind_all,
         why::bind_all,
         plan_diff::bind_all,
+        backup::bind_all,
         assertion::bind_all,
         checks::bind_all,
         hosts::bind_all,

@@ -199,8 +199,14 @@ impl OpenFile {
     /// something else, and are never put off: that of a new log's header, because frames that a crash
     /// keeps without it would be read as the former log's; and that of a checkpoint, because `main.db` is
     /// written next, and then the log begins anew.
+    ///
+    /// Here a commit waits while commits are held, with its frames written and seen by nobody.
     pub(super) fn sync(&mut self) -> i32 {
-        if std::mem::take(&mut self.commit_written) && owed::is_owing() {
+        let ends_commit = std::mem::take(&mut self.commit_written);
+        if ends_commit {
+            self.node.commits.pass();
+        }
+        if ends_commit && owed::is_owing() {
             owed::owe(self.storage.commit());
             return ffi::SQLITE_OK;
         }
@@ -277,6 +283,11 @@ impl OpenFile {
 
     pub(super) fn shm_barrier(&self) {
         self.node.shm_barrier();
+    }
+
+    /// Whether this connection's read transaction reads the log; `None` when it has none.
+    pub(super) fn reads_log(&self) -> Option<bool> {
+        self.mask.reads_log()
     }
 
     pub(super) fn poison(&self) {

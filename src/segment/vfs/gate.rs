@@ -14,6 +14,8 @@ const LOOK: Duration = Duration::from_millis(10);
 struct Inside {
     passes: usize,
     closed: bool,
+    /// Those for whose sake it stays open.
+    kept_open: usize,
 }
 
 /// Shared by the sessions and the checkpointer of one database.
@@ -26,6 +28,13 @@ pub struct Gate {
 /// The right to have a transaction; given back when dropped.
 #[derive(Debug)]
 pub struct Pass {
+    gate: Arc<Gate>,
+}
+
+/// The gate does not close: the log is read for long, and waiting for that would only stop the sessions. It may
+/// close again when this is dropped.
+#[derive(Debug)]
+pub struct KeptOpen {
     gate: Arc<Gate>,
 }
 
@@ -59,12 +68,23 @@ impl Gate {
         Some(Pass { gate: Arc::clone(self) })
     }
 
+    /// Keeps the gate open; one that is closed opens by itself.
+    pub fn keep_open(self: &Arc<Self>) -> KeptOpen {
+        self.lock().kept_open += 1;
+        KeptOpen { gate: Arc::clone(self) }
+    }
+
+    /// Whether it is kept open by somebody.
+    pub fn is_kept_open(&self) -> bool {
+        self.lock().kept_open > 0
+    }
+
     /// Closes the gate and waits until everybody has left; opens it again and returns `None` when
     /// `go_on` says no or the time is up.
     pub fn close(&self, patience: Duration, go_on: &dyn Fn() -> bool) -> Option<Closed<'_>> {
         let until = Instant::now() + patience;
         let mut inside = self.lock();
-        if inside.closed {
+        if inside.closed || inside.kept_open > 0 {
             return None;
         }
         inside.closed = true;
@@ -92,6 +112,12 @@ impl Drop for Pass {
     }
 }
 
+impl Drop for KeptOpen {
+    fn drop(&mut self) {
+        self.gate.lock().kept_open -= 1;
+    }
+}
+
 impl Drop for Closed<'_> {
     fn drop(&mut self) {
         self.gate.lock().closed = false;
@@ -115,5 +141,14 @@ mod tests {
         assert!(gate.enter(&|| false).is_none());
         drop(closed);
         assert!(gate.enter(&|| false).is_some());
+    }
+
+    #[test]
+    fn a_gate_that_is_kept_open_does_not_close() {
+        let gate = Gate::new();
+        let kept = gate.keep_open();
+        assert!(gate.is_kept_open() && gate.close(Duration::from_secs(60), &|| true).is_none());
+        drop(kept);
+        assert!(gate.close(Duration::ZERO, &|| true).is_some());
     }
 }

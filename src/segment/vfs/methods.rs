@@ -9,6 +9,10 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 
+/// A file control of our own, above the numbers that SQLite keeps for itself: whether the connection's read
+/// transaction reads the log (1), `main.db` alone (0), or there is none (-1).
+pub(super) const READS_LOG: c_int = 0x5e95_0001;
+
 /// What SQLite allocates for us, `szOsFile` bytes of it: its own header, and our file.
 #[repr(C)]
 pub(super) struct RawFile {
@@ -173,6 +177,11 @@ unsafe extern "C" fn file_control(raw: *mut ffi::sqlite3_file, op: c_int, arg: *
         }
         // SAFETY: the argument of this one is an array of strings, the first for our answer.
         ffi::SQLITE_FCNTL_PRAGMA => unsafe { answer_pragma(arg.cast()) },
+        READS_LOG => {
+            // SAFETY: the argument of this one, which is our own, is an integer to answer in.
+            unsafe { *arg.cast::<c_int>() = file.reads_log().map_or(-1, c_int::from) };
+            ffi::SQLITE_OK
+        }
         // The log is never deleted, and a page that was partly written never harms its neighbours.
         ffi::SQLITE_FCNTL_PERSIST_WAL | ffi::SQLITE_FCNTL_POWERSAFE_OVERWRITE => {
             // SAFETY: the argument of these two is an integer to answer in.

@@ -14,19 +14,22 @@ mod create;
 mod fault;
 mod file;
 mod gate;
+mod hold;
 mod methods;
 mod node;
 mod owed;
 mod pragma;
 mod register;
 mod shm;
+mod snapshot;
 
 pub use checkpoint::{CheckpointConfig, Checkpointed, Checkpointer, Mode as CheckpointMode, checkpoint};
 pub use checksum::{PAGE_SIZE, PageFault, RESERVED, seal_page, verify_page};
 pub use fault::{FileFault, take_fault};
-pub use gate::{Closed, Gate, Pass};
+pub use gate::{Closed, Gate, KeptOpen, Pass};
 pub use node::Committed;
 pub use owed::{owes, owing, take_owed};
+pub use snapshot::{Held, Snapshot, SnapshotError};
 
 use crate::engine::storage::{FileId, Storage, StorageError};
 use rusqlite::config::DbConfig;

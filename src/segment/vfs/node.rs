@@ -1,5 +1,6 @@
 //! What the connections of one database share: the locks, the WAL index, and what was found.
 
+use super::hold::Commits;
 use super::shm::Regions;
 use crate::engine::storage::FileId;
 use std::collections::BTreeSet;
@@ -38,6 +39,11 @@ const INDEX_LOOKS: usize = 1_000;
 
 /// Slots of the WAL index's locks.
 pub(super) const SHM_SLOTS: usize = 8;
+/// The slot of the one write lock (`WAL_WRITE_LOCK`).
+const WRITE_SLOT: usize = 0;
+/// The slot of readers who need nothing of the log, because all of it is in `main.db` (`WAL_READ_LOCK(0)`);
+/// the slots behind it are those of readers of the log.
+const MAIN_ONLY_SLOT: usize = 3;
 
 #[derive(Debug, Default)]
 struct ShmLocks {
@@ -55,6 +61,7 @@ pub(super) struct Node {
     /// Where the live part of the log ends; behind it lies what an earlier round left.
     log_end: AtomicU64,
     pub(super) log_cap: AtomicU64,
+    pub(super) commits: Commits,
     /// A callback panicked: nothing is answered any more.
     pub(super) poisoned: AtomicBool,
 }
@@ -170,6 +177,10 @@ impl Node {
 
     /// Gives back slots of the WAL index's locks.
     pub(super) fn shm_unlock(&self, mine: &mut ShmMask, first: usize, count: usize, exclusive: bool) {
+        if exclusive && first == WRITE_SLOT && mine.exclusive[WRITE_SLOT] {
+            // Before another writer can have it: that one's commit is another one.
+            self.commits.settled();
+        }
         let mut locks = locked(&self.shm);
         for s in first..first + count {
             if exclusive && mine.exclusive[s] {
@@ -217,7 +228,12 @@ impl Node {
     pub(super) fn committed(&self) -> Option<Committed> {
         let header = locked(&self.regions).header()?;
         let word = |at: usize| header[at..].first_chunk::<4>().map(|w| u32::from_ne_bytes(*w));
-        Some(Committed { frames: word(16)?, sum: (word(24)?, word(28)?), salt: *header[32..].first_chunk::<8>()? })
+        Some(Committed {
+            frames: word(16)?,
+            pages: word(20)?,
+            sum: (word(24)?, word(28)?),
+            salt: *header[32..].first_chunk::<8>()?,
+        })
     }
 
     pub(super) fn log_end(&self) -> u64 {
@@ -234,6 +250,8 @@ impl Node {
 pub struct Committed {
     /// Frames; 0 when everything was copied to main.db and the log begins anew.
     pub frames: u32,
+    /// Pages of the database after the last of them; 0 while there has been none.
+    pub pages: u32,
     /// The checksum of the last of them.
     pub sum: (u32, u32),
     /// What each of them is marked with.
@@ -245,6 +263,14 @@ pub struct Committed {
 pub(super) struct ShmMask {
     shared: [bool; SHM_SLOTS],
     exclusive: [bool; SHM_SLOTS],
+}
+
+impl ShmMask {
+    /// Whether a read transaction reads the log; `None` when there is none.
+    pub(super) fn reads_log(&self) -> Option<bool> {
+        let slot = self.shared.iter().skip(MAIN_ONLY_SLOT).position(|held| *held)?;
+        Some(slot > 0)
+    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::checkpoint::{Checkpointed, Mode};
 use super::file::OpenFile;
-use super::methods::{RawFile, install};
+use super::methods::{READS_LOG, RawFile, install};
 use super::node::Node;
 use super::{DEFAULT_LOG_CAP, VfsError};
 use crate::engine::storage::{FileId, Storage};
@@ -259,6 +259,22 @@ pub(super) fn reserved_bytes(connection: &rusqlite::Connection) -> Option<c_int>
         )
     };
     (code == ffi::SQLITE_OK).then_some(answer)
+}
+
+/// Whether a connection's read transaction reads the log, or `main.db` alone because everything in the log is
+/// there too; `None` when it has no read transaction.
+pub(super) fn reads_log(connection: &rusqlite::Connection) -> Option<bool> {
+    let mut answer: c_int = -1;
+    // SAFETY: the handle is valid while the connection is borrowed; this opcode of our own takes an integer.
+    let code = unsafe {
+        ffi::sqlite3_file_control(
+            connection.handle(),
+            c"main".as_ptr(),
+            READS_LOG,
+            ptr::from_mut(&mut answer).cast::<c_void>(),
+        )
+    };
+    (code == ffi::SQLITE_OK && answer >= 0).then_some(answer == 1)
 }
 
 /// Runs one checkpoint of the main database.

@@ -100,10 +100,10 @@ pub fn render(error: &ErrorView, style: &Style) -> String {
 
 /// What went wrong and where, without the account of what was changed.
 pub fn cause(error: &ErrorView, style: &Style) -> String {
-    let mut text = if error.is_refusal() {
-        refusal::render(&error.verb, &error.refusals, error.untouched(), style)
-    } else if error.shown {
+    let mut text = if error.shown {
         String::new()
+    } else if error.is_refusal() {
+        refusal::render(&error.verb, &error.refusals, error.untouched(), style)
     } else {
         let reasons = refusal::reason_lines(&error.refusals, style);
         format!("{}{reasons}", headline(error, style))

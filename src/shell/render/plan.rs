@@ -53,6 +53,8 @@ fn how(intent: &Intent) -> String {
         Intent::Rebalance { .. } => "to the preferred roles".to_string(),
         Intent::Restart { mode, .. } => mode.word().to_string(),
         Intent::Verify { .. } => "both copies, online".to_string(),
+        Intent::Backup { .. } => "as of one moment".to_string(),
+        Intent::Restore { .. } => "replacing all that is there".to_string(),
         Intent::ForcePrimary { .. } => "an override, with the copy it holds".to_string(),
     }
 }
@@ -74,7 +76,7 @@ fn steps_table(plan: &Plan, places: &Places, directories: bool) -> Table {
         .optional("about", 0);
     for (i, step) in plan.steps.iter().enumerate() {
         let source = match step.kind {
-            StepKind::Restart => String::new(),
+            StepKind::Restart | StepKind::Write | StepKind::Replace => String::new(),
             _ => places.address(step.source),
         };
         let target = if let Some(to) = &step.to {
@@ -102,8 +104,8 @@ fn copy(step: &PlanStep) -> String {
     match step.kind {
         StepKind::Incremental => step.copy_blocks.map(blocks).unwrap_or_default(),
         StepKind::Full | StepKind::Move => step.total_bytes.map(bytes).unwrap_or_default(),
-        StepKind::Compare => step.total_bytes.map(bytes).unwrap_or_default(),
-        StepKind::Switch | StepKind::Restart | StepKind::Force => String::new(),
+        StepKind::Compare | StepKind::Write => step.total_bytes.map(bytes).unwrap_or_default(),
+        StepKind::Switch | StepKind::Restart | StepKind::Force | StepKind::Replace => String::new(),
     }
 }
 
@@ -124,6 +126,17 @@ fn joined_line(joined: &Joined, style: &Style) -> String {
         .render(style)
 }
 
+/// What becomes of it when it is interrupted.
+fn again(intent: &Intent) -> &'static str {
+    match intent {
+        Intent::Backup { .. } => "interrupted anywhere, nothing is left of it: run it again",
+        Intent::Restore { .. } => {
+            "interrupted before every content has its new copy, all is as it was; after that it goes on"
+        }
+        _ => "interrupted anywhere, run it again: nothing is copied twice",
+    }
+}
+
 fn facts(plan: &Plan, damage: &PlanDamage, places: &Places, style: &Style) -> String {
     let mut text = String::new();
     let touched = touched(plan);
@@ -135,9 +148,7 @@ fn facts(plan: &Plan, damage: &PlanDamage, places: &Places, style: &Style) -> St
         let exposed = exposed(plan, &touched);
         text.push_str(&fact("exposed").words(&exposed).render(style));
         text.push_str(&after(plan, places, style));
-        text.push_str(
-            &fact("again").words("interrupted anywhere, run it again: nothing is copied twice").render(style),
-        );
+        text.push_str(&fact("again").words(again(&plan.intent)).render(style));
     }
     for note in &plan.notes {
         text.push_str(&fact("note").words(note).render(style));
@@ -175,6 +186,8 @@ fn exposed(plan: &Plan, touched: &[Content]) -> String {
             format!("{which} {keep} a single copy until {whose}")
         }
         Intent::Verify { .. } => format!("{which} {} not, unless the copies differ", if one { "is" } else { "are" }),
+        Intent::Backup { .. } => "none: nothing is changed".to_string(),
+        Intent::Restore { .. } => format!("{which}: a single copy until the mirror is copied anew"),
         Intent::ForcePrimary { .. } => format!("{which}: a single copy until a full copy is made"),
         Intent::Rebalance { .. } | Intent::Restart { .. } => {
             let have = if one { "has" } else { "have" };
@@ -210,6 +223,8 @@ fn pauses(plan: &Plan, style: &Style) -> String {
         Intent::Rebalance { .. } => "while the roles switch, then 2 more for each",
         Intent::Restart { .. } | Intent::ForcePrimary { .. } => "while each content restarts",
         Intent::Verify { .. } => "none",
+        Intent::Backup { .. } => "commits, for a moment",
+        Intent::Restore { .. } => "until each content is restored",
     };
     let sessions = if cancelled { "running statements   cancelled" } else { "sessions cancelled   0" };
     let gap = SECOND.saturating_sub(pauses.len()).max(3);
@@ -291,7 +306,11 @@ fn question_head(plan: &Plan, style: &Style) -> String {
         Intent::Recover { .. } | Intent::Move { .. } | Intent::FullRecover { .. } | Intent::ForcePrimary { .. } => {
             "segment"
         }
-        Intent::Rebalance { .. } | Intent::Restart { .. } | Intent::Verify { .. } => "content",
+        Intent::Rebalance { .. }
+        | Intent::Restart { .. }
+        | Intent::Verify { .. }
+        | Intent::Backup { .. }
+        | Intent::Restore { .. } => "content",
     };
     let head = match plan.intent {
         _ if n == 0 => format!("{}: nothing new to begin", plan.verb()),
@@ -318,7 +337,8 @@ fn question_step(step: &PlanStep, places: &Places, style: &Style) -> String {
             para.unit(0, &target, Paint::Plain).unit(2, &format!("takes over from {source}"), Paint::Plain)
         }
         StepKind::Force => para.unit(0, &target, Paint::Plain).unit(2, "shall serve", Paint::Bad),
-        StepKind::Restart => para.unit(0, &target, Paint::Plain),
+        StepKind::Replace => para.unit(0, &target, Paint::Plain).unit(2, "what it holds is replaced", Paint::Bad),
+        StepKind::Restart | StepKind::Write => para.unit(0, &target, Paint::Plain),
     };
     para.unit(3, &amount(step), Paint::Plain).render(style)
 }
@@ -334,7 +354,7 @@ fn amount(step: &PlanStep) -> String {
             let counted = count(usize::try_from(n).unwrap_or(0), "block");
             format!("{counted}, {}", blocks(n))
         }
-        (StepKind::Full | StepKind::Move | StepKind::Compare, _, Some(total)) => bytes(total),
+        (StepKind::Full | StepKind::Move | StepKind::Compare | StepKind::Write, _, Some(total)) => bytes(total),
         _ => step.about_ms.map(|ms| format!("about {}", estimate_ms(ms))).unwrap_or_default(),
     }
 }
@@ -352,6 +372,8 @@ fn cost(plan: &Plan, style: &Style) -> String {
         (Intent::Recover { .. } | Intent::Move { .. } | Intent::FullRecover { .. }, false) => {
             format!("reads and writes of {which} pause twice; no session is cancelled")
         }
+        (Intent::Restore { .. }, _) => format!("sessions on {which} are ended"),
+        (Intent::Backup { .. }, _) => "commits wait for a moment; no session is cancelled".to_string(),
         (Intent::Verify { .. }, _) => "no session is paused or cancelled".to_string(),
         (Intent::ForcePrimary { .. }, _) => format!("sessions on {which} are ended"),
         (Intent::Restart { .. }, _) => {

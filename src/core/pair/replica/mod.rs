@@ -22,7 +22,7 @@ use super::obey::{Obedience, Standing, obey};
 use super::primary::Mirroring;
 use crate::core::format::{Meta, Stamp, TrackMap};
 use crate::core::frame::Frame;
-use crate::core::ids::Epoch;
+use crate::core::ids::{CopyId, Epoch};
 use crate::core::report::{CopyState, Order, PeerAddress, Phase, RELEASE, Report, Soundness, Stage};
 use crate::core::track::{DirtyMap, FileId};
 use crate::core::verify::Chunk;
@@ -390,6 +390,39 @@ impl Replica {
             self.gate_closed = true;
         }
         Ok(vec![effect, Effect::Recover { link, peer }])
+    }
+
+    /// Whether its files may be written from outside: nobody's part, and a copy that nobody may serve.
+    pub fn may_be_filled(&self) -> Result<(), Refused> {
+        match (&self.fenced, &self.part) {
+            (Some(why), _) => Err(Refused(why.clone())),
+            (None, Part::Nobody) if !self.meta.consistent => Ok(()),
+            (None, Part::Nobody) => Err(Refused("this copy is consistent: it must not be written over".into())),
+            (None, Part::Mirror(_) | Part::Acting(_)) => Err(Refused("this process has a part already".into())),
+        }
+    }
+
+    /// The files are those of a backup, durably: from here on this is the copy that the row speaks of, and no
+    /// other is known to differ from it by little.
+    pub fn restored(&mut self, copy: CopyId, epoch: Epoch) -> Result<Vec<Effect>, Refused> {
+        self.may_be_filled()?;
+        self.meta = Meta {
+            copy,
+            generation: Epoch::default(),
+            // What was ordered before it was restored is not for it.
+            epoch: self.meta.epoch.max(epoch),
+            peer: None,
+            consistent: true,
+            written_outside_checkpoint: false,
+            stamps: Vec::new(),
+            touched: Vec::new(),
+            soundness: Soundness::Sound,
+            ..self.meta.clone()
+        };
+        // The map first: a record without a map would be one whose map was lost.
+        let binding = Binding::to(self.meta.copy_state());
+        let map = TrackMap { binding, written_in: self.meta.generation, dirty: DirtyMap::default() };
+        Ok(vec![Effect::SaveMap(map), self.save_meta()])
     }
 
     /// A clean end of the process: what the files look like is noted.
