@@ -102,13 +102,14 @@ impl Audit {
             };
             for text in text.lines().rev().filter(|line| !line.trim().is_empty()) {
                 let line = parse(text);
+                if !query.wants(&line, now_ms) {
+                    continue;
+                }
                 bytes += text.len();
                 if found.len() == query.last || bytes > ANSWER_BYTES_MAX {
                     return Ok(found.into());
                 }
-                if query.wants(&line, now_ms) {
-                    found.push_front(line);
-                }
+                found.push_front(line);
             }
         }
         Ok(found.into())
@@ -160,6 +161,19 @@ mod tests {
         let lines = audit.read(&last(3)).unwrap();
         assert_eq!(lines.iter().map(|l| l.operation).collect::<Vec<_>>(), [2, 3, 4]);
         assert_eq!((lines[0].owner.user.as_str(), lines[0].time_ms), ("sam", 2));
+    }
+
+    #[test]
+    fn what_is_not_asked_for_hides_nothing_that_is() {
+        let (_dir, audit) = log();
+        let by = |user: &str| Owner { user: user.into(), ..Owner::default() };
+        audit.append(1, &by("sam"), 1, &done("recover", String::new()));
+        for op in 2..8 {
+            audit.append(op, &by("kim"), 1, &done("recover", "x".repeat(1 << 20)));
+        }
+        let of = |user: &str| AuditQuery { user: Some(user.into()), ..last(usize::MAX) };
+        assert_eq!(audit.read(&of("sam")).unwrap().len(), 1);
+        assert!(audit.read(&of("kim")).unwrap().len() < 6, "an answer has a limit");
     }
 
     #[test]

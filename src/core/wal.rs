@@ -52,22 +52,24 @@ pub struct NamedPages {
     salt: Option<[u8; 8]>,
     blocks: u64,
     named: DirtyMap,
-    /// Named since the last frame of this log.
-    behind: DirtyMap,
+    /// Named since the last frame of this log. No map: a frame must not cost more in a larger database.
+    behind: Vec<u64>,
 }
 
 impl NamedPages {
     /// Begins with what there is of the log's header, for a main.db of so many blocks.
     pub fn begin(header: &[u8], blocks: u64) -> NamedPages {
         let salt = header.first_chunk().and_then(Chain::begin).map(|chain| chain.salt());
-        NamedPages { salt, blocks, named: DirtyMap::default(), behind: DirtyMap::default() }
+        NamedPages { salt, blocks, named: DirtyMap::default(), behind: Vec::new() }
     }
 
     /// The next frame's header, or what there is of it.
     pub fn frame(&mut self, header: &[u8]) {
-        mark_named(&mut self.behind, header, self.blocks);
+        self.behind.extend(named_block(header, self.blocks));
         if self.salt.is_none_or(|salt| header.get(8..16) == Some(&salt)) {
-            self.named.union(&std::mem::take(&mut self.behind));
+            for first in self.behind.drain(..) {
+                self.named.mark(Run { file: FileId::Main, first, count: 1 });
+            }
         }
     }
 
@@ -76,14 +78,11 @@ impl NamedPages {
     }
 }
 
-/// Marks the page that a frame header names, if main.db, which is `blocks` long, has it. A page beyond
+/// The block of the page that a frame header names, if main.db, which is `blocks` long, has it. A page beyond
 /// its end was not checkpointed yet, or the header was torn: either way nothing of it is in the file.
-fn mark_named(map: &mut DirtyMap, frame_header: &[u8], blocks: u64) {
-    let Some(number) = frame_header.first_chunk::<4>() else { return };
-    let page = u64::from(u32::from_be_bytes(*number));
-    if (1..=blocks).contains(&page) {
-        map.mark(Run { file: FileId::Main, first: page - 1, count: 1 });
-    }
+fn named_block(frame_header: &[u8], blocks: u64) -> Option<u64> {
+    let page = u64::from(u32::from_be_bytes(*frame_header.first_chunk::<4>()?));
+    (1..=blocks).contains(&page).then(|| page - 1)
 }
 
 /// The chain of checksums that makes frames of the log a log: each frame's covers all before it.
@@ -159,12 +158,11 @@ mod tests {
 
     #[test]
     fn a_page_number_counts_from_one_and_ends_with_the_file() {
-        let mut map = DirtyMap::default();
-        mark_named(&mut map, &[0, 0, 0, 1], 9);
-        mark_named(&mut map, &[0, 0, 0, 0], 9);
-        mark_named(&mut map, &[0xff; 24], 9);
-        mark_named(&mut map, &[0, 0], 9);
-        assert_eq!(map.runs(), vec![Run { file: FileId::Main, first: 0, count: 1 }]);
+        assert_eq!(named_block(&[0, 0, 0, 1], 9), Some(0));
+        assert_eq!(named_block(&[0, 0, 0, 9], 9), Some(8));
+        for header in [&[0, 0, 0, 0][..], &[0, 0, 0, 10], &[0xff; 24], &[0, 0]] {
+            assert_eq!(named_block(header, 9), None);
+        }
     }
 
     /// A log header that holds, with this salt.

@@ -84,9 +84,9 @@ impl Behind {
         (state.broken, state.failure) = (true, Some(error));
         drop(state);
         self.idle.notify_all();
-        // The applier waits for a frame: this is how it hears of it.
+        // The applier waits for a frame: this is how it hears of it. It still has to say why it ends.
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let _ = writer.shutdown(Shutdown::Both);
+        let _ = writer.shutdown(Shutdown::Read);
     }
 }
 
@@ -163,5 +163,25 @@ impl Engine {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::link::read_frame;
+    use std::io::Read;
+    use std::net::TcpListener;
+
+    #[test]
+    fn a_sync_that_fails_ends_the_applier_which_still_says_why() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+        let mut primary = TcpStream::connect(listener.local_addr().expect("its address")).expect("connected");
+        let (mut applier, _) = listener.accept().expect("accepted");
+        let behind = Behind::new(applier.try_clone().expect("the same socket"));
+        behind.failed(ApplyError::Link(ReadError::Ended));
+        assert_eq!(applier.read(&mut [0]).expect("it is woken"), 0);
+        behind.end(&Frame::Failed("EIO".into()));
+        assert_eq!(read_frame(&mut primary).expect("a frame"), Frame::Failed("EIO".into()));
     }
 }

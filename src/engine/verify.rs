@@ -6,7 +6,7 @@
 use super::state::{Engine, EngineError, Inner, Undone};
 use super::storage::{FileId, StorageError};
 use crate::core::pair::replica::{CompareWork, LinkId};
-use crate::core::track::{BLOCK_BYTES, DirtyMap};
+use crate::core::track::{BLOCK_BYTES, DirtyMap, Run};
 use crate::core::verify::{CHUNK_BYTES, Chunk, Held, UNREADABLE, hash, hashes};
 use std::sync::Arc;
 
@@ -64,6 +64,10 @@ impl Engine {
         let why = format!("{}: block {block} fails its checksum", file.name());
         let mut inner = self.lock();
         if inner.replica.may_give_way() {
+            let damaged = Run { file, first: block, count: 1 };
+            if let Err(error) = self.transact(&mut inner, |replica| replica.gives_way(why.clone(), damaged)) {
+                tracing::error!(?error, "that this side is damaged could not be kept");
+            }
             self.disk_failed(&mut inner, StorageError::Io(why));
             return;
         }

@@ -284,23 +284,23 @@ impl Segment {
     pub async fn drain(self: Arc<Segment>, seq: u64, out: mpsc::Sender<FromSegment>) {
         // What is held keeps commits from ending.
         self.release();
-        let answer = match self.clone().quiet().await {
-            Ok(Phase::InSync) => FromSegment::Drained { seq },
-            Ok(phase) => {
-                FromSegment::Failed { seq, message: format!("it is {phase:?}, not in sync: it may not leave") }
-            }
-            Err(error) => FromSegment::Failed { seq, message: error.to_string() },
-        };
-        if matches!(answer, FromSegment::Failed { .. }) {
-            self.database.resume();
-            // A coordinator that is gone asks again when it is back.
-            let _ = out.send(answer).await;
-            return;
+        let mut quiet = self.clone().quiet().await;
+        if let Ok(Phase::InSync) = quiet {
+            // Before the coordinator hears of it: once its row has changed nobody listens here.
+            self.leave(SWITCHED).await;
+            quiet = Ok(self.engine.report().phase);
         }
-        // Before the coordinator hears of it: once its row has changed nobody listens here.
-        self.leave(SWITCHED).await;
-        self.last_word(answer, &out).await;
-        self.exit(SWITCHED);
+        let message = match quiet {
+            Ok(Phase::InSync) => {
+                self.last_word(FromSegment::Drained { seq }, &out).await;
+                self.exit(SWITCHED);
+            }
+            Ok(phase) => format!("it is {phase:?}, not in sync: it may not leave"),
+            Err(error) => error.to_string(),
+        };
+        self.database.resume();
+        // A coordinator that is gone asks again when it is back.
+        let _ = out.send(FromSegment::Failed { seq, message }).await;
     }
 
     /// A planned stop of the process.

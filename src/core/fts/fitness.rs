@@ -21,6 +21,10 @@ pub fn unfit(row: &PairRow, serving_copy: Option<CopyId>, report: &Report) -> Op
     }
     let copy = report.copy;
     if row.pairing() == Some(Pairing::Synchronized) {
+        // It gave way to its mirror, which holds what is damaged here.
+        if let Soundness::Damaged { why } = &report.soundness {
+            return Some(format!("it is damaged: {why}"));
+        }
         let is_old = copy.generation != row.epoch;
         return is_old.then(|| {
             format!(

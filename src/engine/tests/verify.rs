@@ -86,6 +86,22 @@ fn what_a_former_primary_knew_to_differ_is_copied_to_it_from_its_successor() {
 }
 
 #[test]
+fn a_primary_that_gives_way_to_damage_is_known_to_be_damaged_and_is_sent_what_is() {
+    let (a, b) = large();
+    flip(&a, FileId::Main, 4096 * 40);
+    a.engine.met_damage(FileId::Main, 40);
+    assert!(a.engine.fenced().is_some());
+    let a = Side::start(a.die(), 2);
+    assert!(matches!(a.engine.report().soundness, Soundness::Damaged { .. }));
+    b.engine.order(&order(4, &b, &a, Mode::ChangeTracking, &b, false)).expect("obeyed");
+    b.engine.serving();
+    resynchronize(&b, &a, 5, false);
+    b.until("in sync", |r| r.phase == Phase::InSync);
+    assert_equal(&a, &b);
+    assert_eq!(load_meta(a.dir.path()).expect("meta").soundness, Soundness::Sound);
+}
+
+#[test]
 fn damage_is_remembered_until_the_pair_is_in_sync_again() {
     let (a, b) = large();
     flip(&a, FileId::Main, 4096 * 7);

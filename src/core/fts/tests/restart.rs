@@ -65,6 +65,22 @@ fn a_restarted_primary_that_is_not_ready_gives_way_to_a_ready_mirror() {
 }
 
 #[test]
+fn a_primary_that_gave_way_to_damage_does_not_serve_again_in_its_mirrors_place() {
+    let mut b = Bench::healthy(synced());
+    for _ in 0..30 {
+        b.pass(100);
+        b.fail(P, Failure::Refused);
+        b.fail(M, Failure::Refused);
+    }
+    let soundness = Soundness::Damaged { why: "main.db-wal: block 3 fails its checksum".into() };
+    b.hear(Report { soundness, ..report(P, Phase::Nobody) });
+    assert_eq!(b.changes(), [], "its mirror holds what is damaged here");
+    b.hear(link_ended(report(M, Phase::Nobody)));
+    assert_eq!(b.changes(), [Happening::PrimaryLost]);
+    assert_eq!(b.fts.row().primary.dbid, M);
+}
+
+#[test]
 fn of_two_lost_members_whichever_returns_first_serves() {
     let mut b = Bench::healthy(synced());
     for _ in 0..30 {

@@ -11,7 +11,7 @@ use super::{Effect, NotActing, Part, Replica, Time};
 use crate::core::frame::Frame;
 use crate::core::pair::primary::Mirroring;
 use crate::core::report::{MirrorLoss, Soundness, Verification};
-use crate::core::track::{DirtyMap, FileId};
+use crate::core::track::{DirtyMap, FileId, Run};
 use crate::core::verify::{Chunk, Held, Pass};
 use std::time::Duration;
 
@@ -192,6 +192,17 @@ impl Replica {
     pub fn may_give_way(&self) -> bool {
         let in_sync = self.acting().is_ok_and(|acting| acting.primary.mirroring() == Mirroring::InSync);
         in_sync && self.meta.soundness == Soundness::Sound
+    }
+
+    /// This side is about to give way to its mirror because of a damaged block. If the mirror can't take over,
+    /// this side may not serve again as if nothing were; and as a mirror it is sent what is damaged.
+    pub fn gives_way(&mut self, why: String, damaged: Run) -> Result<Vec<Effect>, NotActing> {
+        let generation = self.meta.generation;
+        let acting = self.acting_mut()?;
+        acting.primary.differs(damaged);
+        let map = acting.save_map(generation);
+        self.meta.soundness = Soundness::Damaged { why };
+        Ok(std::iter::once(self.save_meta()).chain(map).collect())
     }
 
     /// A committed part of this side's files is not what was written there: nothing is copied from here any
