@@ -128,10 +128,8 @@ fn example(check: &str) -> Option<String> {
         "path" => listed("filespaceOrder=\n127.7.3.11:6003:srv/primary/c1-3\n"),
         "-p hosts" => {
             let mut state = spare_hosts();
-            let two = {
-                state.hosts[3].alive = false;
-                said(&moved(&state, "sdw4").expect_err("it does not answer"))
-            };
+            state.hosts[3].alive = false;
+            let silent = said(&moved(&state, "sdw4").expect_err("it does not answer"));
             let mut both = conditions::host_down();
             both.segments[4].row.hostname = "sdw3".into();
             both.segments[4].row.status = Status::Down;
