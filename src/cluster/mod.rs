@@ -35,7 +35,7 @@ pub use evidence::{Decided, Evidence, Observed};
 pub use moving::{To, Wanted};
 pub use outcome::{ContentProgress, KILLED, NOT_RUNNING, Outcome, OutcomeStatus, Progressing, SegmentOutcome};
 pub use plan::{Intent, Joined, OVERRIDE_WORD, Place, Plan, PlanDamage, PlanStep, Selection, StepKind};
-pub use planning::{Check, checks, plan, state_fingerprint, still_holds};
+pub use planning::{Check, checks, plan, plan_together, state_fingerprint, still_holds};
 pub use preconditions::{PRECONDITIONS, Precondition};
 pub use predict::state_after;
 pub use recovery::{Line, Recovery, recoveries};

@@ -22,6 +22,13 @@ const COMPARE_BYTES_PER_S: i64 = 1 << 30;
 
 /// Makes the plan of an intent on a state, at `now_ms` in Unix milliseconds.
 pub fn plan(state: &State, intent: &Intent, now_ms: i64) -> Plan {
+    plan_together(state, intent, &[], now_ms)
+}
+
+/// Makes one plan of several intents, each about segments of its own, for one operation: what `also` wants is
+/// done with what `intent` wants, and the plan is called after that one.
+pub fn plan_together(state: &State, intent: &Intent, also: &[Intent], now_ms: i64) -> Plan {
+    let intents = || std::iter::once(intent).chain(also);
     let mut plan = Plan {
         id: String::new(),
         state_id: String::new(),
@@ -30,7 +37,7 @@ pub fn plan(state: &State, intent: &Intent, now_ms: i64) -> Plan {
         intent: intent.clone(),
         steps: Vec::new(),
         joined: Vec::new(),
-        refusals: unknown_targets(state, intent),
+        refusals: intents().flat_map(|intent| unknown_targets(state, intent)).collect(),
         refuses: false,
         epochs: Vec::new(),
         after: Vec::new(),
@@ -38,15 +45,17 @@ pub fn plan(state: &State, intent: &Intent, now_ms: i64) -> Plan {
         places: Vec::new(),
     };
     let unknown = !plan.refusals.is_empty();
-    if let Some(refusal) = coordinator_down(state, intent) {
+    if let Some(refusal) = intents().find_map(|intent| coordinator_down(state, intent)) {
         plan.refusals.push(refusal);
         plan.refuses = true;
     } else {
-        for (content, target) in candidates(state, intent) {
-            consider(state, intent, content, target, &mut plan);
+        for intent in intents() {
+            for (content, target) in candidates(state, intent) {
+                consider(state, intent, content, target, &mut plan);
+            }
         }
         note_left_behind(state, &mut plan);
-        plan.refuses = unknown || refuses(&plan);
+        plan.refuses = unknown || intents().any(|intent| refuses(intent, &plan));
     }
     if plan.refuses {
         drop_work(&mut plan);
@@ -491,15 +500,15 @@ fn note_left_down(intent: &Intent, mirror: Option<&Segment>, plan: &mut Plan) {
 
 /// Named targets, `rebalance`, `backup` and `restore` are all or nothing. A call that could do nothing of what it was
 /// asked is refused too: "partial" would claim that something was done.
-fn refuses(plan: &Plan) -> bool {
-    let selection = plan.intent.selection();
-    let restarts_all = matches!(plan.intent, Intent::Restart { .. }) && selection.is_all();
+fn refuses(intent: &Intent, plan: &Plan) -> bool {
+    let selection = intent.selection();
+    let restarts_all = matches!(intent, Intent::Restart { .. }) && selection.is_all();
     // Everything is restarted together, whatever state a content is in: it may be the way out.
     if plan.refusals.is_empty() || restarts_all {
         return false;
     }
     let named = |r: &Refusal| r.content.is_some_and(|c| selection.contents.contains(&c)) || !selection.dbids.is_empty();
-    matches!(plan.intent, Intent::Rebalance { .. } | Intent::Backup { .. } | Intent::Restore { .. })
+    matches!(intent, Intent::Rebalance { .. } | Intent::Backup { .. } | Intent::Restore { .. })
         || plan.refusals.iter().any(named)
         || plan.is_empty()
 }

@@ -1,8 +1,9 @@
 //! What `gprecoverseg` shows before it asks.
 
 use super::page::{Page, Table};
+use super::refusals;
 use crate::cluster::{Plan, PlanStep, Segment, State, StepKind};
-use crate::core::row::Role;
+use crate::core::row::{Place, Role};
 
 /// The dashes around and between what is to be recovered.
 const DASHES: usize = 57;
@@ -26,14 +27,26 @@ pub fn answer(line: &str) -> Option<bool> {
     }
 }
 
-/// What will be recovered, and from where. `listed` says that a file named it.
-pub fn recovery(state: &State, plan: &Plan, listed: bool) -> Page {
+/// How it was said what is to be recovered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// All that is down.
+    Default,
+    /// A file lists it: `-i`.
+    List,
+    /// All that is down, to other hosts: `-p`.
+    Hosts,
+}
+
+/// What will be recovered, from where, and to which place.
+pub fn recovery(state: &State, plan: &Plan, by: By) -> Page {
     let mut page = Page::default();
     page.info("Greenplum instance recovery parameters");
     page.rule(DASHES);
-    page.info(match listed {
-        true => "Recovery from configuration -i option supplied",
-        false => "Recovery type              = Standard",
+    page.info(match by {
+        By::List => "Recovery from configuration -i option supplied",
+        By::Hosts => "Recovery type              = Pool Host",
+        By::Default => "Recovery type              = Standard",
     });
     for (at, step) in plan.steps.iter().enumerate() {
         page.rule(DASHES);
@@ -52,21 +65,36 @@ fn one_recovery(state: &State, step: &PlanStep) -> Table {
     table.pair(false, "Synchronization mode", mode);
     for (what, dbid) in [("Failed", step.dbid), ("Recovery Source", step.source)] {
         if let Some(segment) = state.segment(dbid) {
-            instance(&mut table, what, segment);
+            instance(&mut table, what, &segment.row.place());
         }
     }
-    table.pair(false, "Recovery Target", "in-place");
+    match &step.to {
+        Some(place) => instance(&mut table, "Recovery Target", place),
+        None => table.pair(false, "Recovery Target", "in-place"),
+    }
     table
 }
 
-fn instance(table: &mut Table, what: &str, segment: &Segment) {
-    let row = &segment.row;
-    table.pair(false, &format!("{what} instance host"), &row.hostname);
-    table.pair(false, &format!("{what} instance address"), &row.address);
-    table.pair(false, &format!("{what} instance directory"), &row.datadir);
-    table.pair(false, &format!("{what} instance port"), row.port);
-    let link = row.replication_port.map(|port| port.to_string()).unwrap_or_default();
-    table.pair(false, &format!("{what} instance replication port"), link);
+fn instance(table: &mut Table, what: &str, place: &Place) {
+    table.pair(false, &format!("{what} instance host"), &place.hostname);
+    table.pair(false, &format!("{what} instance address"), &place.address);
+    table.pair(false, &format!("{what} instance directory"), &place.datadir);
+    table.pair(false, &format!("{what} instance port"), place.port);
+    table.pair(false, &format!("{what} instance replication port"), place.replication_port);
+}
+
+/// A warning for each segment that is moved to the host of its primary: one fault would take both copies.
+pub fn same_hosts(state: &State, plan: &Plan) -> Page {
+    let mut page = Page::default();
+    for step in &plan.steps {
+        let (Some(to), Some(source)) = (&step.to, state.segment(step.source)) else { continue };
+        let primary = source.row.place();
+        if to.hostname == primary.hostname {
+            let named = |place: &Place| format!("{}:{}:{}", place.hostname, place.port, place.datadir);
+            page.warn(refusals::same_host(&named(&primary), &named(to)));
+        }
+    }
+    page
 }
 
 /// Both members of every pair whose roles are to be returned.
@@ -82,7 +110,7 @@ pub fn rebalance(state: &State, plan: &Plan) -> Page {
         page.info(format!("Unbalanced segment {} of {}", at + 1, members.len()));
         page.rule(DASHES);
         let mut table = Table::of_pairs("unbalanced");
-        instance(&mut table, "Unbalanced", segment);
+        instance(&mut table, "Unbalanced", &segment.row.place());
         table.pair(false, "Balanced role", role(segment.row.preferred_role));
         table.pair(false, "Current role", role(segment.row.role));
         page.table(table);

@@ -3,23 +3,51 @@
 //! ```text
 //! filespaceOrder=
 //! failedAddress:failedPort:failedDataDir
+//! failedAddress:failedPort:failedDataDir newAddress:newPort:newReplicationPort:newDataDir
 //! ```
 //!
+//! A line with one group is recovered where it is, one with two is moved.
 //! The format of later releases (`host|port|directory`) is recognised, and answered with the line it would be.
 
 use super::failure::Failure;
 use super::refusals;
-use crate::cluster::{Segment, State};
+use crate::cluster::{Segment, State, Wanted};
 use crate::core::ids::Dbid;
-use crate::core::row::{Role, Status};
+use crate::core::row::{Place, Role, Status};
 
 /// What the first line begins with.
 const HEADER: &str = "filespaceOrder=";
 
-/// The file of these segments, each in place.
-pub fn write(segments: &[&Segment]) -> String {
-    let lines = segments.iter().map(|s| format!("{}\n", place(s)));
-    std::iter::once(format!("{HEADER}\n")).chain(lines).collect()
+/// The file of these segments, each in place, or with the place that it is to be moved to.
+pub fn write(segments: &[(&Segment, Option<&Place>)]) -> String {
+    let line = |(segment, to): &(&Segment, Option<&Place>)| {
+        let target = to.map(|to| {
+            let address = bracketed(&to.address);
+            format!(" {address}:{}:{}:{}", to.port, to.replication_port, to.datadir)
+        });
+        format!("{}{}\n", place(segment), target.unwrap_or_default())
+    };
+    std::iter::once(format!("{HEADER}\n")).chain(segments.iter().map(line)).collect()
+}
+
+/// What a file lists.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listed {
+    /// Recovered where they are.
+    pub in_place: Vec<Dbid>,
+    /// Moved, each to the place that its line names.
+    pub moved: Vec<(Dbid, Wanted)>,
+}
+
+impl Listed {
+    /// Whether it lists nothing.
+    pub fn is_empty(&self) -> bool {
+        self.in_place.is_empty() && self.moved.is_empty()
+    }
+
+    fn has(&self, dbid: Dbid) -> bool {
+        self.in_place.contains(&dbid) || self.moved.iter().any(|(other, _)| *other == dbid)
+    }
 }
 
 /// `address:port:directory`; an address with colons stands in brackets.
@@ -33,8 +61,8 @@ fn bracketed(address: &str) -> String {
 }
 
 /// The segments that a file lists, all of its faults at once.
-pub fn read(text: &str, name: &str, state: &State) -> Result<Vec<Dbid>, Failure> {
-    let mut reader = Reader { name, state, found: Vec::new(), faults: Vec::new(), has_header: false };
+pub fn read(text: &str, name: &str, state: &State) -> Result<Listed, Failure> {
+    let mut reader = Reader { name, state, found: Listed::default(), faults: Vec::new(), has_header: false };
     for (at, line) in text.lines().enumerate() {
         let line = line.trim();
         if !line.is_empty() && !line.starts_with('#') {
@@ -57,7 +85,7 @@ fn no_header() -> String {
 struct Reader<'a> {
     name: &'a str,
     state: &'a State,
-    found: Vec<Dbid>,
+    found: Listed,
     faults: Vec<String>,
     has_header: bool,
 }
@@ -83,8 +111,16 @@ impl Reader<'_> {
         }
         let groups: Vec<&str> = line.split_whitespace().collect();
         match groups.as_slice() {
-            [one] => self.group(number, line, one),
-            [_, _] => self.faults.push(refusals::no_other_place(line)),
+            [one] => {
+                if let Some(dbid) = self.group(number, line, one) {
+                    self.found.in_place.push(dbid);
+                }
+            }
+            [one, new] => {
+                // Both are looked at, whatever is wrong with either.
+                let (failed, target) = (self.group(number, line, one), self.target(number, line, new));
+                self.found.moved.extend(failed.zip(target));
+            }
             several => {
                 let why = format!("only one or two groups of fields delimited by a space, not {}", several.len());
                 self.wrong(number, line, &why);
@@ -102,36 +138,81 @@ impl Reader<'_> {
         self.faults.push(refusals::syntax(self.name, number, line, why));
     }
 
-    fn group(&mut self, number: usize, line: &str, group: &str) {
-        let Group { address, port, directory } = match parts(group) {
-            Ok(group) => group,
-            Err(why) => return self.wrong(number, line, &why),
-        };
-        let Ok(port) = port.parse::<u16>() else {
-            return self.faults.push(refusals::no_number(line));
-        };
-        if !directory.starts_with('/') {
-            return self.faults.push(refusals::not_a_full_path(directory, line));
-        }
+    /// The failed segment that a group describes.
+    fn group(&mut self, number: usize, line: &str, group: &str) -> Option<Dbid> {
+        let Group { address, port, directory } = self.fields(number, line, parts(group))?;
+        let port = self.port(line, port)?;
+        let directory = self.full_path(line, directory)?;
         let fits =
             |s: &&Segment| (s.row.address.as_str(), s.row.port, s.row.datadir.as_str()) == (address, port, directory);
         match self.state.segments.iter().find(fits) {
-            None => self.faults.push(refusals::not_found(group, line)),
+            None => {
+                self.faults.push(refusals::not_found(group, line));
+                None
+            }
             Some(segment) => self.segment(segment, group, line),
         }
     }
 
-    fn segment(&mut self, segment: &Segment, group: &str, line: &str) {
+    fn segment(&mut self, segment: &Segment, group: &str, line: &str) -> Option<Dbid> {
         let row = &segment.row;
-        if self.found.contains(&row.dbid) {
-            self.faults.push(refusals::found_twice(group, line));
+        let fault = if self.found.has(row.dbid) {
+            refusals::found_twice(group, line)
         } else if row.role == Role::Primary {
-            self.faults.push(refusals::not_a_primary(row.content));
+            refusals::not_a_primary(row.content)
         } else if row.status == Status::Up {
-            self.faults.push(refusals::is_up(row.dbid, line));
+            refusals::is_up(row.dbid, line)
         } else {
-            self.found.push(row.dbid);
+            return Some(row.dbid);
+        };
+        self.faults.push(fault);
+        None
+    }
+
+    /// Where a segment is to be moved. The line names the place itself, so it may be on the host of the other copy,
+    /// which is warned of.
+    fn target(&mut self, number: usize, line: &str, group: &str) -> Option<Wanted> {
+        let Group { address, port, directory: rest } = self.fields(number, line, parts(group))?;
+        let (replication_port, directory) =
+            self.fields(number, line, rest.split_once(':').ok_or("out of values (reading data directory)".into()))?;
+        let (port, replication_port) = (self.port(line, port)?, self.port(line, replication_port)?);
+        let directory = self.full_path(line, directory)?;
+        if directory.contains(':') {
+            self.wrong(number, line, "a segment has one directory, and none of a filespace behind it");
+            return None;
         }
+        let Some(host) = self.state.hosts.iter().find(|h| [&h.address, &h.host].contains(&&address.to_string())) else {
+            self.faults.push(refusals::no_host_name(address, line));
+            return None;
+        };
+        Some(Wanted {
+            host: Some(host.host.clone()),
+            dir: None,
+            datadir: Some(directory.into()),
+            port: Some(port),
+            replication_port: Some(replication_port),
+            colocated: true,
+        })
+    }
+
+    fn fields<T>(&mut self, number: usize, line: &str, read: Result<T, String>) -> Option<T> {
+        read.map_err(|why| self.wrong(number, line, &why)).ok()
+    }
+
+    fn port(&mut self, line: &str, text: &str) -> Option<u16> {
+        let port = text.parse::<u16>().ok().filter(|port| *port > 0);
+        if port.is_none() {
+            self.faults.push(refusals::no_number(line));
+        }
+        port
+    }
+
+    fn full_path<'l>(&mut self, line: &str, path: &'l str) -> Option<&'l str> {
+        if !path.starts_with('/') {
+            self.faults.push(refusals::not_a_full_path(path, line));
+            return None;
+        }
+        Some(path)
     }
 
     /// `host|port|directory`, or `host|address|port|directory`, once or twice.

@@ -2,10 +2,11 @@
 
 use super::args::{COMMON, Given, Opt, Takes, Wrong, flag, parallel, read, refused, value};
 use super::failure::Failure;
+use super::file::Listed;
 use super::gpstate::OBTAINING;
 use super::page::Page;
 use super::{About, refusals};
-use crate::cluster::{Intent, PairHealth, Segment, Selection, State};
+use crate::cluster::{Intent, PairHealth, Plan, Segment, Selection, State, To, plan, plan_together};
 use crate::core::ids::Dbid;
 use crate::core::row::{Mode, Role, Status};
 
@@ -23,7 +24,7 @@ pub const OPTIONS: &[Opt] = &[
     flag("F", &["-F"], "copy everything, not only what changed"),
     value("i", &["-i"], "FILE", "recover the segments that FILE lists"),
     value("o", &["-o"], "FILE", "write what is down to FILE, for -i, and end"),
-    value("p", &["-p"], "HOST[,HOST]", "to other hosts"),
+    value("p", &["-p"], "HOST[,HOST]", "move what is down to these hosts, one for each that failed"),
     flag("r", &["-r"], "return to the preferred roles"),
     refused("s", &["-s"], Takes::Value("FILE"), NO_FILESPACES),
     refused("S", &["-S"], Takes::Value("FILE"), NO_FILESPACES),
@@ -43,6 +44,8 @@ pub struct Asked {
     pub input: Option<String>,
     /// Where to write that list.
     pub output: Option<String>,
+    /// Hosts to move to; none without `-p`.
+    pub hosts: Vec<String>,
     pub full: bool,
     pub rebalance: bool,
     /// How many segments at a time.
@@ -62,14 +65,17 @@ pub fn parse(words: &[String]) -> Result<Asked, Wrong> {
     if rebalance && (full || output.is_some()) {
         return Err(Wrong("-r copies what changed and writes no list: -F and -o have no meaning with it".into()));
     }
-    if given.has("p") {
-        return Err(refusals::no_other_hosts());
+    let hosts: Vec<String> =
+        given.value("p").into_iter().flat_map(|hosts| hosts.split(',')).map(|host| host.trim().to_string()).collect();
+    if hosts.iter().any(String::is_empty) {
+        return Err(Wrong("-p takes the names of hosts, separated by commas".into()));
     }
-    Ok(Asked { given, input, output, full, rebalance, jobs })
+    Ok(Asked { given, input, output, hosts, full, rebalance, jobs })
 }
 
 impl Asked {
-    /// What is wanted of the cluster; `dbids` are those that a file lists.
+    /// What is wanted of the cluster: of all that is down, or of the segments that a file lists to recover where
+    /// they are.
     pub fn intent(&self, dbids: Vec<Dbid>) -> Intent {
         let selection = Selection { dbids, ..Selection::default() };
         let (rate_bytes, jobs) = (None, self.jobs);
@@ -77,6 +83,26 @@ impl Asked {
             (true, _) => Intent::Rebalance { selection },
             (false, true) => Intent::FullRecover { selection, rate_bytes, jobs, in_place: false },
             (false, false) => Intent::Recover { selection, rate_bytes, jobs },
+        }
+    }
+
+    /// What is wanted of segments that are moved; `dbids` are those that a file lists.
+    pub fn moving(&self, dbids: Vec<Dbid>, to: To) -> Intent {
+        let selection = Selection { dbids, ..Selection::default() };
+        Intent::Move { selection, to, rate_bytes: None, jobs: self.jobs }
+    }
+
+    /// The plan of all that a file lists, in one operation.
+    pub fn plan_listed(&self, state: &State, listed: &Listed, now_ms: i64) -> Plan {
+        let dbids = listed.moved.iter().map(|(dbid, _)| *dbid).collect();
+        let to = To { each: listed.moved.clone(), ..To::default() };
+        match (listed.in_place.is_empty(), listed.moved.is_empty()) {
+            (_, true) => plan(state, &self.intent(listed.in_place.clone()), now_ms),
+            (true, false) => plan(state, &self.moving(dbids, to), now_ms),
+            (false, false) => {
+                let in_place = self.intent(listed.in_place.clone());
+                plan_together(state, &in_place, &[self.moving(dbids, to)], now_ms)
+            }
         }
     }
 }
@@ -166,6 +192,7 @@ mod tests {
         let listed =
             typed("-i /tmp/list").map(|a| (a.input.clone(), a.intent(vec![Dbid(5)]).selection().dbids.clone()));
         assert_eq!(listed, Ok((Some("/tmp/list".into()), vec![Dbid(5)])));
+        assert_eq!(typed("-a -p sdw3,sdw4").map(|a| a.hosts), Ok(vec!["sdw3".into(), "sdw4".into()]));
         assert!(matches!(typed("-r").map(|a| a.intent(Vec::new())), Ok(Intent::Rebalance { .. })));
     }
 
@@ -178,7 +205,7 @@ mod tests {
             assert!(typed(line).is_err_and(|wrong| wrong.0.contains("no meaning with it")), "{line}");
         }
         for (line, says) in
-            [("-s f", "-F"), ("-S f", "-F"), ("--persistent-check", "verify()"), ("-p h", "segsh start")]
+            [("-s f", "-F"), ("-S f", "-F"), ("--persistent-check", "verify()"), ("-p h,,i", "separated by commas")]
         {
             assert!(typed(line).is_err_and(|wrong| wrong.0.contains(says)), "{line}");
         }

@@ -16,6 +16,7 @@ pub mod gpstop;
 pub mod layout;
 pub mod line;
 pub mod page;
+pub mod pool;
 pub mod refusals;
 pub mod steps;
 

@@ -5,6 +5,7 @@ use super::Utility;
 use super::args::{NO_DIRECTORY, Wrong};
 use super::failure::Failure;
 use super::line::Line;
+use crate::cluster::Refusal;
 use crate::core::ids::{Content, Dbid};
 
 /// What becomes of a check.
@@ -53,9 +54,9 @@ pub const CHECKS: [Check; 24] = [
     occurs("filespaces"),
     occurs("path"),
     cannot("-s file", "a segment has one directory, so there is no file of filespaces: -s and -S are refused"),
-    cannot("-p hosts", "a segment stays on its host, so no hosts are listed: -p is refused"),
-    cannot("port and directory clashes", "a recovery in place keeps the ports and directories that init gave out"),
-    cannot("target directory", "a full copy is made beside the old directory and takes its name at the end"),
+    occurs("-p hosts"),
+    occurs("port and directory clashes"),
+    occurs("target directory"),
     cannot("up mirror not marked down", "a mirror that is up is never stopped to be recovered: it is refused at once"),
     occurs("-r with a segment down"),
     occurs("-r while not synchronized"),
@@ -92,18 +93,49 @@ pub fn several_kinds() -> Wrong {
     Wrong("Only one of -i, -p, -s, -r, and -S may be specified".into())
 }
 
-/// `-p`.
-pub fn no_other_hosts() -> Wrong {
-    Wrong(format!("-p {STAYS}"))
+/// `-p` names fewer hosts than have failed.
+pub const NOT_ENOUGH_HOSTS: &str = "Not enough new recovery hosts given for recovery.";
+
+/// `-p` names a host that does not answer.
+pub fn no_ping(host: &str) -> String {
+    format!("Ping of host {host} failed.")
 }
 
-/// Why nothing is moved, and what can be done.
-const STAYS: &str = "moves segments to another host; here a segment stays where it is. Bring its host back (segsh start), \
-                     then gprecoverseg, or gprecoverseg -F for a new copy beside the old one";
+/// `-p` names a host that is no part of the cluster.
+pub fn no_such_host(host: &str) -> String {
+    format!("Host {host} is no host of this cluster.")
+}
 
-/// A line of two groups.
-pub fn no_other_place(line: &str) -> String {
-    format!("a line with two groups {STAYS}: {line}")
+/// A line moves a segment to an address that is no host's.
+pub fn no_host_name(address: &str, line: &str) -> String {
+    format!("Unable to find host name for address {address} from line:{line}")
+}
+
+/// `-p` names more hosts than are needed.
+pub fn not_needed(hosts: &[String]) -> String {
+    format!("The following recovery hosts were not needed: {}", hosts.join(", "))
+}
+
+/// A file moves a segment to the host of its primary, places as `host:port:directory`.
+pub fn same_host(primary: &str, target: &str) -> String {
+    format!(
+        "Segment is being recovered to the same host as its primary: primary {primary}    failover target: {target}"
+    )
+}
+
+/// A refusal in a line, with its code: `help("host_down")` explains it.
+pub fn left_out(refusal: &Refusal) -> String {
+    let content = refusal.content.map(|c| format!("content {c}")).unwrap_or_default();
+    let dbid = refusal.dbid.map(|d| format!(" dbid {d}")).unwrap_or_default();
+    let subject = format!("{content}{dbid}");
+    let subject = if subject.is_empty() { String::new() } else { format!("{}: ", subject.trim()) };
+    format!("{subject}{}: {}", refusal.code.code(), refusal.cause)
+}
+
+/// What was refused, every reason with a line of its own.
+pub fn refused(refusals: &[Refusal]) -> Failure {
+    let next = refusals.iter().map(|r| r.next.clone()).find(|next| !next.is_empty()).unwrap_or_default();
+    Failure::for_reasons(refusals.iter().map(left_out).collect()).next(next)
 }
 
 /// Another operation holds a content.

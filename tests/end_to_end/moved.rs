@@ -98,12 +98,27 @@ fn every_segment_of_a_host_that_is_gone_is_rebuilt_on_another_under_load_and_the
     assert_eq!(hosts_of_segments(&status), ["sdw1", "sdw3", "sdw3", "sdw1"]);
     assert_eq!(cluster.content(1).rows("select count(*) from journal"), rows);
 
-    // So do the segments' own records, though the former copies are still on the host that came back.
+    // The next host is lost, and Greenplum's own utility moves everything to the one that came back.
+    let strays = lose_host(&cluster, "sdw3");
+    cluster.wait_for_pair(0, TRACKING, secs(30));
+    cluster.wait_for_pair(1, TRACKING, secs(30));
+    cluster.segsh_first(&["gprecoverseg", "-a", "-p", "sdw1"]).exits(2).says("colocated");
+    let list = cluster.place().path().join("list");
+    let list = list.to_str().expect("a plain name");
+    cluster.segsh_first(&["gprecoverseg", "-p", "sdw2", "-o", list]).ok();
+    cluster.segsh_first(&["gprecoverseg", "-ai", list]).ok().says("= Full").says("Recovery Target instance host");
+    cluster.wait_for_pair(0, SYNCHRONIZED, secs(30));
+    let status = cluster.wait_for_pair(1, SYNCHRONIZED, secs(30));
+    assert_eq!(hosts_of_segments(&status), ["sdw1", "sdw2", "sdw2", "sdw1"]);
+    strays.iter().for_each(|pid| processes::kill(*pid));
+    assert_eq!(cluster.content(1).rows("select count(*) from journal"), rows);
+
+    // Where everything is the segments' own records say, too, though the former copies are still on the other host.
     lose_the_catalog(&cluster);
     adopt(&cluster, &["--yes"]).ok();
     cluster.lifecycle("start", &[]).ok();
     let status = cluster.status();
     assert!(status.is_synchronized(), "{status:?}");
-    assert_eq!(hosts_of_segments(&status), ["sdw1", "sdw3", "sdw3", "sdw1"]);
+    assert_eq!(hosts_of_segments(&status), ["sdw1", "sdw2", "sdw2", "sdw1"]);
     assert_eq!(cluster.content(1).rows("select count(*) from journal"), rows);
 }

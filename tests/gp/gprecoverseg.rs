@@ -1,13 +1,16 @@
 //! `gprecoverseg`: what it shows before it asks, the list it reads and writes, and each check that it makes.
 
 use crate::conditions;
-use segsh::cluster::{PairHealth, State, plan};
+use segsh::cluster::{HostState, PairHealth, Plan, PlanStep, Refusal, RefusalCode, State, StepKind, Wanted, plan};
 use segsh::core::ids::{Content, Dbid};
 use segsh::core::row::Status;
+use segsh::gp::display::By;
 use segsh::gp::failure::Failure;
+use segsh::gp::file::Listed;
 use segsh::gp::gprecoverseg::{Readiness, checking, down, may_rebalance, mirrored, parse, readiness};
 use segsh::gp::line::Line;
 use segsh::gp::page::Page;
+use segsh::gp::pool::{Pool, pool};
 use segsh::gp::refusals::{self, CHECKS, Fate};
 use segsh::gp::steps::Steps;
 use segsh::gp::{About, Utility, display, file, gpstate, split_words};
@@ -36,8 +39,8 @@ fn planned(state: &State, line: &str) -> segsh::cluster::Plan {
 #[test]
 fn what_will_be_recovered_is_shown_with_both_sides() {
     let state = conditions::switched_tracking();
-    insta::assert_snapshot!("recovery", shown(&display::recovery(&state, &planned(&state, ""), false)));
-    let full = shown(&display::recovery(&state, &planned(&state, "-F"), true));
+    insta::assert_snapshot!("recovery", shown(&display::recovery(&state, &planned(&state, ""), By::Default)));
+    let full = shown(&display::recovery(&state, &planned(&state, "-F"), By::List));
     assert!(full.contains("Synchronization mode                        = Full"), "{full}");
     assert!(full.contains("Recovery from configuration -i option supplied"), "{full}");
     let mut state = conditions::switched_synchronized();
@@ -82,12 +85,14 @@ fn only_a_clear_yes_is_a_yes() {
 fn a_list_that_was_written_is_read_back() {
     let mut state = conditions::host_down();
     state.segments[0].row.address = "fd00::11".into();
-    let text = file::write(&down(&state));
+    let in_place: Vec<_> = down(&state).into_iter().map(|segment| (segment, None)).collect();
+    let text = file::write(&in_place);
     insta::assert_snapshot!("list", text);
-    assert_eq!(file::read(&text, "list", &state), Ok(vec![Dbid(2), Dbid(3), Dbid(8), Dbid(9)]));
+    let all = Listed { in_place: vec![Dbid(2), Dbid(3), Dbid(8), Dbid(9)], moved: Vec::new() };
+    assert_eq!(file::read(&text, "list", &state), Ok(all));
     let commented = text.replace("filespaceOrder=\n", "# ours\n\nfilespaceOrder=\n  # those:\n");
-    assert_eq!(file::read(&commented, "list", &state).map(|dbids| dbids.len()), Ok(4));
-    assert_eq!(file::read("filespaceOrder=\n", "list", &state), Ok(Vec::new()));
+    assert_eq!(file::read(&commented, "list", &state).map(|listed| listed.in_place.len()), Ok(4));
+    assert_eq!(file::read("filespaceOrder=\n", "list", &state), Ok(Listed::default()));
 }
 
 #[test]
@@ -141,6 +146,36 @@ fn example(check: &str) -> Option<String> {
         "-i syntax" => listed("127.7.3.11\n127.7.3.11:six:/srv/primary/c1-3\na b c\n127.7.3.11:6003\n"),
         "filespaces" => listed("filespaceOrder=fast:slow\n"),
         "path" => listed("filespaceOrder=\n127.7.3.11:6003:srv/primary/c1-3\n"),
+        "-p hosts" => {
+            let mut state = spare_hosts();
+            state.hosts[3].alive = false;
+            let silent = said(&moved(&state, "sdw4").expect_err("it does not answer"));
+            let mut both = conditions::host_down();
+            both.segments[4].row.hostname = "sdw3".into();
+            both.segments[4].row.status = Status::Down;
+            format!("{silent}{}", said(&pool(&both, &["sdw1".into()], &down(&both)).expect_err("two have failed")))
+        }
+        "port and directory clashes" => {
+            let mut state = spare_hosts();
+            let taken = down(&state)[0].row.place();
+            let other = state.segments.iter_mut().find(|s| !s.is_down()).expect("one is up");
+            (other.row.hostname, other.row.address, other.row.port) = ("sdw3".into(), "127.7.3.13".into(), taken.port);
+            let datadir = Some(other.row.datadir.clone());
+            let to = Wanted { host: Some("sdw3".into()), port: Some(taken.port), datadir, ..Wanted::default() };
+            let dbid = down(&state)[0].row.dbid;
+            let listed = Listed { in_place: Vec::new(), moved: vec![(dbid, to)] };
+            let asked = parse(&["-i".into(), "list".into()]).expect("a plain line");
+            said(&refusals::refused(&asked.plan_listed(&state, &listed, 0).refusals))
+        }
+        // What is there only the new host can say.
+        "target directory" => said(&refusals::refused(&[Refusal {
+            code: RefusalCode::DirTaken,
+            content: Some(Content(0)),
+            dbid: Some(Dbid(2)),
+            host: Some("sdw3".into()),
+            cause: "/srv/primary/c0-2 on sdw3 is not empty".into(),
+            next: "name another: help(\"dir_taken\")".into(),
+        }])),
         "-r with a segment down" => said(&may_rebalance(&conditions::mirror_down()).expect_err("one is down")),
         "-r while not synchronized" => said(&may_rebalance(&conditions::resynchronizing()).expect_err("it is copied")),
         _ => return None,
@@ -175,6 +210,85 @@ fn a_mirror_that_is_up_is_never_recovered_by_a_list() {
     let state = conditions::healthy();
     let failure = file::read("filespaceOrder=\n127.7.3.12:7002:/srv/mirror/c0-6\n", "list", &state);
     assert!(said(&failure.expect_err("it is up")).contains("Segment with dbid 6 is up"));
-    let moved = "filespaceOrder=\n127.7.3.12:7002:/srv/mirror/c0-6 127.7.3.13:7002:9002:/srv/new\n";
-    assert!(said(&file::read(moved, "list", &state).expect_err("two groups")).contains("a line with two groups"));
+    let moved = "filespaceOrder=\n127.7.3.12:7002:/srv/mirror/c0-6 127.7.3.11:7002:9002:/srv/new\n";
+    let failure = file::read(moved, "list", &state);
+    assert!(said(&failure.expect_err("it is up")).contains("Segment with dbid 6 is up"), "nor moved");
+}
+
+/// A host is down, and two more are there on which nothing is: one with the directories of the others, one without.
+fn spare_hosts() -> State {
+    let mut state = conditions::host_down();
+    let like = state.hosts[0].clone();
+    for (n, roots) in [(3, vec!["/srv/primary", "/srv/mirror"]), (4, vec!["/data"])] {
+        state.hosts.push(HostState {
+            host: format!("sdw{n}"),
+            address: format!("127.7.3.1{n}"),
+            alive: true,
+            roots: roots.into_iter().map(String::from).collect(),
+            ..like.clone()
+        });
+    }
+    state
+}
+
+fn moved(state: &State, hosts: &str) -> Result<(Plan, Pool), Failure> {
+    let asked = parse(&["-p".into(), hosts.into()]).expect("a plain line");
+    let pool = pool(state, &asked.hosts, &down(state))?;
+    Ok((plan(state, &asked.moving(Vec::new(), pool.to.clone()), 0), pool))
+}
+
+#[test]
+fn the_segments_of_a_host_that_failed_go_to_the_one_that_is_named_and_are_listed_with_both_groups() {
+    let state = spare_hosts();
+    let (plan, pool) = moved(&state, "sdw3,sdw4").expect("sdw3 is enough");
+    assert_eq!((plan.refusals.len(), pool.not_needed), (0, vec!["sdw4".to_string()]));
+    let kept = |step: &PlanStep| step.to.as_ref().map(|to| to.datadir.clone());
+    let before = |step: &PlanStep| state.segment(step.dbid).map(|segment| segment.row.datadir.clone());
+    assert!(plan.steps.iter().all(|step| kept(step) == before(step)), "the path is there on sdw3 too: {plan:?}");
+    insta::assert_snapshot!("pool_host", shown(&display::recovery(&state, &plan, By::Hosts)));
+    let listed: Vec<_> =
+        plan.steps.iter().map(|step| (state.segment(step.dbid).expect("it is there"), step.to.as_ref())).collect();
+    let text = file::write(&listed);
+    insta::assert_snapshot!("list_of_moves", text);
+    let back = file::read(&text, "list", &state).expect("what was written is read");
+    assert_eq!((back.in_place.len(), back.moved.len()), (0, plan.steps.len()));
+    let asked = parse(&["-i".into(), "list".into()]).expect("a plain line");
+    assert_eq!(asked.plan_listed(&state, &back, 0).steps, plan.steps, "and means the same");
+
+    let (plan, _) = moved(&state, "sdw4").expect("it has other directories");
+    assert!(plan.steps.iter().all(|step| kept(step).is_some_and(|dir| dir.starts_with("/data/c"))), "{plan:?}");
+    let failure = moved(&state, "sdw9").expect_err("it is not there");
+    assert!(said(&failure).contains("add_host(\"sdw9\")"), "{}", said(&failure));
+}
+
+#[test]
+fn a_list_may_move_some_segments_and_recover_others_where_they_are_in_one_operation() {
+    let mut state = spare_hosts();
+    state.hosts.iter_mut().for_each(|host| host.alive = true);
+    let segments = down(&state);
+    let (first, second) = (segments[0].row.place(), segments[1].row.place());
+    let text = format!(
+        "filespaceOrder=\n{}:{}:{} 127.7.3.14:7777:9999:/data/x\n{}:{}:{}\n",
+        first.address, first.port, first.datadir, second.address, second.port, second.datadir
+    );
+    let listed = file::read(&text, "list", &state).expect("a plain list");
+    let asked = parse(&["-i".into(), "list".into()]).expect("a plain line");
+    let plan = asked.plan_listed(&state, &listed, 0);
+    assert_eq!(plan.refusals, []);
+    let steps: Vec<_> = plan.steps.iter().map(|s| (s.dbid, s.kind, s.to.as_ref().map(|to| to.port))).collect();
+    let (dbid, other) = (segments[0].row.dbid, segments[1].row.dbid);
+    assert_eq!(steps, [(other, StepKind::Incremental, None), (dbid, StepKind::Move, Some(7777))]);
+
+    // The host of the other copy is taken where the line names it, with a warning.
+    let other = state.segments.iter().find(|s| s.row.content == segments[0].row.content && !s.is_down());
+    let host = other.expect("its primary").row.clone();
+    let dir = state.host(&host.hostname).and_then(|h| h.roots.first()).expect("a directory");
+    let text = format!(
+        "filespaceOrder=\n{}:{}:{} {}:7777:9999:{dir}/x\n",
+        first.address, first.port, first.datadir, host.address
+    );
+    let plan = asked.plan_listed(&state, &file::read(&text, "list", &state).expect("a plain list"), 0);
+    assert_eq!(plan.refusals, []);
+    let warned = shown(&display::same_hosts(&state, &plan));
+    assert!(warned.starts_with("[WARNING]:-Segment is being recovered to the same host as its primary: "), "{warned}");
 }

@@ -20,7 +20,7 @@ const FORMS: &[&[&str]] = &[&[], &["args: string"], &["args: string", "options: 
 pub(super) const ENTRIES: &[Entry] = &[
     entry!(
         "gprecoverseg", FORMS, "Utility",
-        "Greenplum's gprecoverseg with the options it is known by: -a -F -i -o -r -B -q -v -l. Returns once the copies go on \
+        "Greenplum's gprecoverseg with the options it is known by: -a -F -i -o -p -r -B -q -v -l. Returns once the copies go on \
          in the background; anything but exit 0 throws.",
         "gprecoverseg(\"-a\")", options: &[RAISE], changes: true, damage: Damage::Reversible
     ),

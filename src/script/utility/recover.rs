@@ -2,17 +2,20 @@
 
 use super::{Run, Step, Stop};
 use crate::cluster::{
-    ClusterError, Control, Intent, Observer, OperationInfo, Outcome, OutcomeStatus, Plan, Progressing, Refusal, State,
+    ClusterError, Control, Observer, OperationInfo, Outcome, OutcomeStatus, Plan, Progressing, Refusal, Segment, State,
     plan as planned,
 };
 use crate::core::ids::Dbid;
-use crate::gp::display;
+use crate::core::row::Place;
+use crate::gp::display::{self, By};
 use crate::gp::failure::Failure;
 use crate::gp::gprecoverseg::{
     ABOUT, Asked, OPTIONS, Readiness, checking, down, may_rebalance, mirrored, parse, readiness,
 };
 use crate::gp::gpstate::OBTAINING;
 use crate::gp::line::Line;
+use crate::gp::pool::pool;
+use crate::gp::refusals::{left_out, refused};
 use crate::gp::steps::Steps;
 use crate::gp::{file, refusals};
 use crate::script::api::change::noted_veto;
@@ -40,7 +43,7 @@ pub(super) fn run(run: &Run) -> Step {
         return rebalance(run, &asked, &state);
     }
     if let Some(path) = &asked.output {
-        return write_list(run, &state, path);
+        return write_list(run, &asked, &state, path);
     }
     recover(run, &asked, &state)
 }
@@ -59,30 +62,63 @@ fn ready(run: &Run) -> Step<State> {
     Err(refusals::not_ready().into())
 }
 
-fn write_list(run: &Run, state: &State, path: &str) -> Step {
+/// `-o`: what is down, each in place, or with `-p` with the place that it would be moved to.
+fn write_list(run: &Run, asked: &Asked, state: &State, path: &str) -> Step {
+    let plan = match asked.hosts.is_empty() {
+        true => None,
+        false => Some(to_hosts(run, asked, state)?),
+    };
+    if let Some(plan) = plan.as_ref().filter(|plan| plan.refuses) {
+        return Err(refused(&plan.refusals).into());
+    }
     if run.context.only_names(|| format!("gprecoverseg(\"-o {path}\")")) {
         return Ok(());
     }
-    let text = file::write(&down(state));
-    std::fs::write(path, text).map_err(|error| Failure::expected(format!("{path}: {error}")))?;
+    let segments: Vec<(&Segment, Option<&Place>)> = match &plan {
+        None => down(state).into_iter().map(|segment| (segment, None)).collect(),
+        Some(plan) => {
+            plan.steps.iter().filter_map(|step| Some((state.segment(step.dbid)?, step.to.as_ref()))).collect()
+        }
+    };
+    std::fs::write(path, file::write(&segments)).map_err(|error| Failure::expected(format!("{path}: {error}")))?;
     run.info(format!("Configuration file output to {path} successfully."));
+    if let Some(plan) = plan.filter(|plan| !plan.refusals.is_empty()) {
+        plan.refusals.iter().for_each(|refusal| run.line(Line::warning(left_out(refusal))));
+        run.exit.set(1);
+    }
     Ok(())
 }
 
-/// The segments that `-i` lists; `None` without a file, which means all that are down.
-fn listed(asked: &Asked, state: &State) -> Step<Option<Vec<Dbid>>> {
-    let Some(path) = &asked.input else { return Ok(None) };
+/// The plan of `-p`.
+fn to_hosts(run: &Run, asked: &Asked, state: &State) -> Step<Plan> {
+    let pool = pool(state, &asked.hosts, &down(state))?;
+    if !pool.not_needed.is_empty() {
+        run.line(Line::warning(refusals::not_needed(&pool.not_needed)));
+    }
+    // Without a segment that is down there is no place, and so nothing to be done.
+    let nothing = pool.to.each.is_empty();
+    let intent = if nothing { asked.intent(Vec::new()) } else { asked.moving(Vec::new(), pool.to) };
+    Ok(planned(state, &intent, now_ms()))
+}
+
+/// What the command line is about: what it wants done, and how that was said. `None`: its file lists nothing.
+fn wanted(run: &Run, asked: &Asked, state: &State) -> Step<Option<(Plan, By)>> {
+    if !asked.hosts.is_empty() {
+        return Ok(Some((to_hosts(run, asked, state)?, By::Hosts)));
+    }
+    let Some(path) = &asked.input else {
+        return Ok(Some((planned(state, &asked.intent(Vec::new()), now_ms()), By::Default)));
+    };
     let text = std::fs::read_to_string(path).map_err(|error| Failure::expected(format!("{path}: {error}")))?;
-    Ok(Some(file::read(&text, path, state)?))
+    let listed = file::read(&text, path, state)?;
+    Ok((!listed.is_empty()).then(|| (asked.plan_listed(state, &listed, now_ms()), By::List)))
 }
 
 fn recover(run: &Run, asked: &Asked, state: &State) -> Step {
-    let listed = listed(asked, state)?;
-    if listed.as_ref().is_some_and(Vec::is_empty) {
+    let Some((plan, by)) = wanted(run, asked, state)? else {
         run.info("No segments to recover");
         return Ok(());
-    }
-    let plan = planned(state, &asked.intent(listed.clone().unwrap_or_default()), now_ms());
+    };
     if !plan.joined.is_empty() {
         run.info(format!("{} segment(s) are being resynchronized already", plan.joined.len()));
     }
@@ -94,7 +130,8 @@ fn recover(run: &Run, asked: &Asked, state: &State) -> Step {
         run.info("No segments to recover");
         return Ok(());
     }
-    run.page(display::recovery(state, &plan, listed.is_some()));
+    run.page(display::recovery(state, &plan, by));
+    run.page(display::same_hosts(state, &plan));
     plan.refusals.iter().for_each(|refusal| run.line(Line::warning(left_out(refusal))));
     if !go_on(run, asked, &plan, state, display::RECOVER)? {
         return Ok(());
@@ -206,20 +243,6 @@ fn locked(context: &Context, op: i64, message: &str) -> Stop {
         Some(info) => refusals::already_running(&info.verb, info.owner.pid, op).into(),
         None => Failure::expected(message).next(format!("attach({op})")).into(),
     }
-}
-
-fn refused(refusals: &[Refusal]) -> Failure {
-    let next = refusals.iter().map(|r| r.next.clone()).find(|next| !next.is_empty()).unwrap_or_default();
-    Failure::for_reasons(refusals.iter().map(left_out).collect()).next(next)
-}
-
-/// A refusal in a line, with its code: `help("host_down")` explains it.
-fn left_out(refusal: &Refusal) -> String {
-    let content = refusal.content.map(|c| format!("content {c}")).unwrap_or_default();
-    let dbid = refusal.dbid.map(|d| format!(" dbid {d}")).unwrap_or_default();
-    let subject = format!("{content}{dbid}");
-    let subject = if subject.is_empty() { String::new() } else { format!("{}: ", subject.trim()) };
-    format!("{subject}{}: {}", refusal.code.code(), refusal.cause)
 }
 
 /// Detaches as soon as every segment got to where the utility of old ended: the copy goes on in the background.
