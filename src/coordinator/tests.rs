@@ -430,6 +430,24 @@ async fn a_stop_leaves_the_rows_and_nothing_runs() {
 }
 
 #[tokio::test]
+async fn a_stop_with_a_limit_kills_who_does_not_stop_and_says_so_however_gentle_it_is() {
+    for mode in [StopMode::Smart, StopMode::Fast] {
+        let cluster = Cluster::new(1);
+        let c = started(&cluster).await;
+        cluster.world.lock().stubborn.push(P);
+        let (now, _) =
+            tokio::sync::watch::channel(crate::cluster::Progressing { op: 0, elapsed_ms: 0, contents: Vec::new() });
+        let outcome = c.operations.stop_all(mode, Some(Duration::from_millis(100)), &now).await;
+        assert_eq!(outcome.status, OutcomeStatus::Done, "{outcome:?}");
+        let killed: Vec<_> = outcome.killed().map(|s| (s.dbid, s.note.as_str())).collect();
+        assert_eq!(killed, [(P, "it had not stopped after 0 s")], "{mode:?}");
+        assert!(cluster.world.lock().asked_to_stop.contains(&P) && cluster.world.lock().procs.is_empty());
+        let again = c.operations.stop_all(StopMode::Fast, None, &now).await;
+        assert!(again.segments.iter().all(|s| s.how == crate::cluster::NOT_RUNNING), "{again:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_endpoint_answers_requests_of_proven_clients() {
     use crate::cluster::request::{Reply, Request};
     use crate::net::{ClusterKey, Credentials, Framed, Purpose, connect};

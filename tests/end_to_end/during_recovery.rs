@@ -173,6 +173,8 @@ fn tables_rows_and_vacuum_change_during_the_copy_and_both_copies_are_equal_after
     writers.wait_for_more(0, 20, secs(20));
     cluster.script("fault::release(0)").ok();
     cluster.wait_for_pair(0, SYNCHRONIZED, secs(30));
+    // The recovery holds the content until it has ended.
+    cluster.wait_until_nothing_runs(secs(20));
     cluster.outcome("verify()");
 
     // The mirror serves all of it.

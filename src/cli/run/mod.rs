@@ -2,6 +2,7 @@
 
 mod adopt;
 mod check;
+mod killed;
 mod lifecycle;
 mod local;
 mod owner;

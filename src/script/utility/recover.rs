@@ -2,7 +2,7 @@
 
 use super::{Run, Step, Stop};
 use crate::cluster::{
-    ClusterError, Control, Observer, OperationInfo, Outcome, OutcomeStatus, Plan, Progressing, Refusal, Segment, State,
+    ClusterError, Control, Intent, Observer, OperationInfo, Outcome, OutcomeStatus, Plan, Progressing, Segment, State,
     plan as planned,
 };
 use crate::core::ids::Dbid;

@@ -109,7 +109,7 @@ fn stop(run: &Run, asked: &Asked, state: &State, how: &StopHow) -> Step<Outcome>
 /// Ctrl-C: what the coordinator was asked for goes on; what this process would have done does not.
 fn interrupted(is_asked: bool) -> Thrown {
     let left = if is_asked {
-        "segments and coordinator are stopping, and go on doing so; the hosts' processes are left"
+        "the coordinator goes on to stop the segments and itself; the hosts' agents end only while this process lives"
     } else {
         "the coordinator was not asked yet; what was begun ends with this process"
     };
