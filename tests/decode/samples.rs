@@ -446,11 +446,11 @@ pub fn host_requests() -> Vec<HostRequest> {
         HostRequest::KillSegment { datadir: datadir.clone() },
         HostRequest::FreeBytes { path: datadir.clone() },
         HostRequest::NameCopy { sibling: "/srv/sdw1/c0-2.new".into(), datadir: datadir.clone() },
-        HostRequest::ReplaceCopy { sibling: "/srv/sdw1/c0-2.new".into(), datadir },
+        HostRequest::ReplaceCopy { sibling: "/srv/sdw1/c0-2.new".into(), datadir: datadir.clone() },
         HostRequest::Stop { kill_segments: true },
         HostRequest::Drill { stopped: true },
         HostRequest::Leave,
-        HostRequest::Survey { datadir: datadir.clone(), dbid: Dbid(2), ports: vec![6002, 8002] },
+        HostRequest::Survey { datadir, dbid: Dbid(2), ports: vec![6002, 8002] },
     ]
 }
 
