@@ -193,6 +193,41 @@ async fn every_reason_why_a_host_over_ssh_can_not_be_reached_is_told_from_the_ot
 }
 
 #[tokio::test]
+async fn a_directory_that_holds_something_else_is_left_alone() {
+    let root = tempfile::tempdir().unwrap();
+    let root = root.path().canonicalize().unwrap();
+    let mut machine = Machine::new(&root, &address(94));
+    let host = machine.host(machine.place());
+    let outfit = machine.outfit(&root);
+    let refused = async |outfit: &Outfit, host: &SshHost| match host.bring_up(outfit).await {
+        Err(HostError::Failed { failure: HostFailure::NotMine { why, .. }, .. }) => why,
+        other => panic!("{other:?}"),
+    };
+    std::fs::create_dir_all(machine.dir.join("photos")).unwrap();
+    assert!(refused(&outfit, &host).await.contains("it holds photos"));
+    std::fs::remove_dir(machine.dir.join("photos")).unwrap();
+    host.bring_up(&outfit).await.unwrap();
+    host.bring_up(&outfit).await.unwrap();
+    let another = Outfit { cluster_id: "other".into(), ..outfit.clone() };
+    assert!(refused(&another, &host).await.contains("it is of host sdw9 of cluster test"));
+    let namesake = SshHost::new("sdw8", machine.sshd.address.clone(), &machine.dir, machine.place());
+    assert!(refused(&outfit, &namesake).await.contains("it is of host sdw9 of cluster test"));
+
+    std::fs::create_dir(machine.dir.join("photos")).unwrap();
+    std::fs::write(machine.dir.join("photos/a.jpg"), "a").unwrap();
+    host.make_dir(&machine.segment().datadir).await.unwrap();
+    machine.sshd.hang();
+    let since = Instant::now();
+    assert!(matches!(host.bring_up(&outfit).await, Err(HostError::Unreachable { .. })));
+    assert!(since.elapsed() < LONG, "{:?}", since.elapsed());
+    machine.sshd.stop();
+    machine.sshd.start_again(false);
+    host.leave().await.unwrap();
+    assert!(machine.dir.join("photos/a.jpg").exists(), "what is not the cluster's stays");
+    assert!(!machine.dir.join("agent.json").exists() && !machine.segment().datadir.exists());
+}
+
+#[tokio::test]
 async fn a_cluster_goes_on_with_a_host_over_ssh_without_it_and_leaves_nothing_there() {
     let site = Site::new();
     let cluster = site.init(true);

@@ -73,6 +73,14 @@ impl Cluster {
         cluster
     }
 
+    /// With a third host, on which nothing is.
+    #[track_caller]
+    pub fn with_spare_host(contents: usize) -> Cluster {
+        let mut cluster = Cluster::made_at(Place::new(), contents, &["--spare-hosts", "1"]);
+        cluster.start();
+        cluster
+    }
+
     /// Made, and not started.
     #[track_caller]
     pub fn stopped(contents: usize, settings: &[&str]) -> Cluster {
@@ -92,6 +100,16 @@ impl Cluster {
         let arguments = ["init", text(&dir), "--contents", &contents, "--hosts", "2", "--drill"];
         place.segsh(&[&arguments, flags].concat()).ok();
         Cluster { place, dir, socket_dir: String::new(), port: 0 }
+    }
+
+    /// As a cluster file has it, on drill, started.
+    #[track_caller]
+    pub fn from_file(place: Place, file: &Path) -> Cluster {
+        let dir = place.path().join("c");
+        place.segsh(&["init", text(&dir), "--file", text(file), "--drill"]).ok();
+        let mut cluster = Cluster { place, dir, socket_dir: String::new(), port: 0 };
+        cluster.start();
+        cluster
     }
 
     pub fn dir(&self) -> &Path {
