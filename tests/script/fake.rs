@@ -1,6 +1,7 @@
 //! A cluster that is a value: changes are the rows that the plan predicts. And a person in front who
 //! answers as told.
 
+use segsh::cluster::request::Owner;
 use segsh::cluster::*;
 use segsh::core::ids::{Content, Dbid, Epoch};
 use segsh::core::report::StopMode;
@@ -549,4 +550,22 @@ pub fn unconnected() -> Session {
         system_dir: None,
         dry_run: false,
     })
+}
+
+/// An operation of another shell, of process 4711, that works on a content.
+pub fn running(id: i64, verb: &str, content: i64) -> OperationInfo {
+    OperationInfo {
+        id,
+        verb: verb.into(),
+        status: "running".into(),
+        contents: vec![Content(content)],
+        owner: Owner { user: "sam".into(), pid: 4711, ..Owner::default() },
+        started_ms: 1,
+        elapsed_ms: 1,
+        heartbeat_ms: None,
+        watchers: 0,
+        step: String::new(),
+        percent: None,
+        outcome: None,
+    }
 }

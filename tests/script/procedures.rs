@@ -1,6 +1,6 @@
 //! The documented procedures, each broken, planned, run and run again.
 
-use crate::fake::{Bench, Break, healthy};
+use crate::fake::{Bench, Break, healthy, running};
 use segsh::script::ui::{Answer, Damage};
 
 fn run(bench: &mut Bench, name: &str) -> Result<String, Box<segsh::script::ScriptError>> {
@@ -224,6 +224,28 @@ fn returning_to_preferred_roles_switches_back_and_then_finds_nothing_to_do() {
     assert!(bench.fake.state().unbalanced().is_empty());
     run(&mut bench, "return_to_preferred_roles").expect("again");
     assert_eq!(bench.person.asked.borrow().len(), 1);
+}
+
+#[test]
+fn roles_are_returned_when_a_recovery_has_let_go_of_its_contents_and_nothing_else_is_waited_for() {
+    let held_by = |verb: &str| {
+        let mut state = healthy();
+        state.swap(1);
+        state.detail(1).operation = Some(12);
+        let bench = Bench::new(state);
+        *bench.fake.running.lock().expect("operations") = vec![running(12, verb, 1)];
+        bench
+    };
+    // It is over with a Ctrl-C, or never here: nothing was begun meanwhile.
+    let mut bench = held_by("full_recover");
+    bench.person.interrupt_at.set(Some(40));
+    let error = run(&mut bench, "return_to_preferred_roles").expect_err("it waits");
+    assert_eq!(error.code, "interrupted");
+    assert!(!bench.fake.calls().contains(&"rebalance 1".to_string()) && bench.person.asked.borrow().is_empty());
+    // Whoever compares has no end that is near: then it is said who holds the content.
+    let mut bench = held_by("verify");
+    run(&mut bench, "return_to_preferred_roles").expect("the fake lets it");
+    assert!(bench.fake.calls().contains(&"rebalance 1".to_string()));
 }
 
 #[test]

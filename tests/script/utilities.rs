@@ -1,9 +1,6 @@
 //! The utilities of Greenplum as functions: what they print, return and throw.
 
-use crate::fake::{Bench, Break, healthy, unconnected};
-use segsh::cluster::OperationInfo;
-use segsh::cluster::request::Owner;
-use segsh::core::ids::Content;
+use crate::fake::{Bench, Break, healthy, running, unconnected};
 
 #[test]
 fn a_utility_prints_its_lines_and_returns_how_it_ended() {
@@ -77,21 +74,7 @@ fn who_holds_a_content_is_said_before_anything_is_shown_or_asked() {
     state.swap(2);
     state.detail(2).operation = Some(12);
     let mut bench = Bench::new(state);
-    let owner = Owner { user: "sam".into(), pid: 4711, ..Owner::default() };
-    *bench.fake.running.lock().expect("operations") = vec![OperationInfo {
-        id: 12,
-        verb: "verify".into(),
-        status: "running".into(),
-        contents: vec![Content(2)],
-        owner,
-        started_ms: 1,
-        elapsed_ms: 1,
-        heartbeat_ms: None,
-        watchers: 0,
-        step: String::new(),
-        percent: None,
-        outcome: None,
-    }];
+    *bench.fake.running.lock().expect("operations") = vec![running(12, "verify", 2)];
     let error = bench.error("gprecoverseg(\"-ar\")");
     assert!(error.message.contains("An instance of verify is already running (pid 4711)"), "{}", error.message);
     assert_eq!(error.next, "attach(12)");
