@@ -33,6 +33,7 @@ mod tests;
 use crate::cluster::request::Owner;
 use crate::cluster::{Outcome, State, done};
 use crate::cluster_dir::{Adoption, ClusterConfig, ClusterDirError, ClusterHandle, HostEntry, open};
+use crate::core::ids::Dbid;
 use crate::gateway::FrontHandle;
 use crate::hosts::{AgentHost, DirLock, Host, LockError, SshHost, announce_ready, leave_terminal};
 use crate::net::{Endpoint, Identity};
@@ -137,6 +138,7 @@ pub fn hosts_of(handle: &ClusterHandle) -> Vec<HostPlace> {
         dir: entry.dir.clone(),
         ssh: entry.ssh.clone(),
         agent_port: entry.agent_port,
+        roots: entry.data_roots(),
     };
     handle.config().hosts.iter().map(place).collect()
 }
@@ -201,7 +203,7 @@ impl Coordinator {
         let board = Arc::new(Board::default());
         let maintained = maintenance::left(&store)?;
         board.write(|k| k.maintenance = maintained);
-        let places = Places::new(store.rows()?, hosts);
+        let places = Places::new(store.rows()?, store.left_behind()?, hosts);
         let (begun, mut to_pick_up) = mpsc::unbounded_channel();
         let left = store.active()?;
         let prober = Prober::start(prober::Setup {
@@ -213,7 +215,7 @@ impl Coordinator {
             begun,
             taken_up: operations::taken_up(&left),
         })?;
-        hostwatch::watch(&places, &board);
+        hostwatch::watch(&places, &board, &store);
         let audit = Audit::new(&site.dir);
         let operations =
             Operations::new(store.clone(), board.clone(), prober.clone(), places.clone(), site.clone(), audit.clone());
@@ -273,9 +275,14 @@ impl Coordinator {
         Ok(value)
     }
 
-    /// How many clients the front serves.
-    pub fn sessions(&self) -> usize {
-        self.front.get().map_or(0, FrontHandle::sessions)
+    /// How many clients there are: those of the front, and by a look at every segment those of their own sockets.
+    pub async fn sessions(&self) -> u64 {
+        self.prober.probe().await;
+        let dbids: Vec<Dbid> = self.places.rows().iter().map(|row| row.dbid).collect();
+        let at_segments: u64 =
+            self.board.read(|k| dbids.iter().filter_map(|dbid| k.answer(*dbid)).map(|report| report.sessions).sum());
+        let at_front = self.front.get().map_or(0, FrontHandle::sessions);
+        at_segments.saturating_add(u64::try_from(at_front).unwrap_or(u64::MAX))
     }
 
     /// The front reads its password file again; false where none listens for clients that have passwords.

@@ -1,6 +1,7 @@
 //! The coordinator against stand-in segments over real connections.
 
 mod killed;
+mod moved;
 mod names;
 mod unwritten;
 mod verify;
@@ -70,6 +71,7 @@ fn plan(c: &Coordinator, intent: Intent, dbid: Dbid) -> Plan {
         kind: StepKind::Incremental,
         dbid,
         source: dbid,
+        to: None,
         copy_blocks: None,
         total_bytes: None,
         about_ms: None,

@@ -28,6 +28,7 @@ const PROCEDURES: &[(&str, &str)] = std_modules![
     "recover_double_fault",
     "recover_without_mirroring",
     "recovery_process",
+    "replace_host",
 ];
 
 /// What the procedures share, and what a site's own scripts may import too.

@@ -2,20 +2,20 @@
 
 use segsh::cluster::request::{Owner, Reply, Request};
 use segsh::cluster::{
-    Alive, AuditLine, AuditQuery, ContentProgress, ContentState, CoordinatorState, HostState, Intent, MaintenanceInfo,
-    OperationInfo, Outcome, OutcomeStatus, PairHealth, Plan, Progressing, Recovery, Refusal, RefusalCode, Segment,
-    SegmentOutcome, Selection, State, Warning, WarningCode, plan,
+    Alive, AuditLine, AuditQuery, ContentProgress, ContentState, CoordinatorState, HostState, Intent, LeftBehind,
+    MaintenanceInfo, OperationInfo, Outcome, OutcomeStatus, PairHealth, Plan, Progressing, Recovery, Refusal,
+    RefusalCode, Segment, SegmentOutcome, Selection, State, Warning, WarningCode, plan,
 };
 use segsh::core::format::{Meta, Stamp, TrackMap};
 use segsh::core::frame::{Frame, Manifest, Open};
 use segsh::core::ids::{Content, CopyId, Dbid, Epoch};
-use segsh::core::operation::{Ended, Goal, GoalKind, Target};
+use segsh::core::operation::{Ended, Goal, GoalKind, Holds, Survey, Target};
 use segsh::core::pair::binding::Binding;
 use segsh::core::report::{
     CopyState, FromSegment, HeldAt, Lag, MirrorLoss, Order, PeerAddress, Phase, Progress, Report, Soundness, Stage,
     StopMode, ToSegment, Verification, VerifyStage,
 };
-use segsh::core::row::{Member, Mode, PairRow, Role, SegmentRow, Status};
+use segsh::core::row::{Member, Mode, PairRow, Place, Role, SegmentRow, Status};
 use segsh::core::track::{DirtyMap, FileId, Run};
 use segsh::core::verify::{Chunk, Held};
 use segsh::hosts::{Fenced, HostFailure, HostReply, HostRequest, Pong, Running, SegmentConfig};
@@ -170,6 +170,7 @@ pub fn from_segment() -> Vec<FromSegment> {
         damaged_pages: 1,
         held: Some(HeldAt { stage: Stage::Claimed, reached: true }),
         release: "0.1.0".into(),
+        sessions: 0,
     };
     vec![
         FromSegment::Report { seq: None, report: Box::new(report) },
@@ -229,6 +230,7 @@ pub fn state() -> State {
         alive: true,
         pid: Some(3),
         cause: String::new(),
+        roots: vec![format!("/srv/{name}")],
     };
     let content = ContentState {
         content: Content(0),
@@ -274,7 +276,13 @@ pub fn state() -> State {
         cluster: "c".into(),
         cluster_id: "0f3c".into(),
         drill: true,
-        coordinator: CoordinatorState { host: "cdw".into(), port: 5432, socket_dir: "/run/c".into(), pid: Some(1) },
+        coordinator: CoordinatorState {
+            host: "cdw".into(),
+            port: 5432,
+            socket_dir: "/run/c".into(),
+            pid: Some(1),
+            restricted: false,
+        },
         hosts: vec![host("sdw1"), host("sdw2")],
         coordinator_row,
         segments: rows.into_iter().map(segment).collect(),
@@ -282,6 +290,12 @@ pub fn state() -> State {
         recoveries: vec![recovery],
         warnings: vec![warning],
         maintenance: vec![maintained()],
+        left_behind: vec![LeftBehind {
+            dbid: Dbid(3),
+            host: "sdw2".into(),
+            datadir: "/srv/sdw2/c0-3".into(),
+            since_ms: 7,
+        }],
         age_ms: 10,
         time_ms: 1_700_000_000_000,
         fts_paused_until_ms: None,
@@ -430,10 +444,11 @@ pub fn host_requests() -> Vec<HostRequest> {
         HostRequest::StartSegment { config: segment_config() },
         HostRequest::KillSegment { datadir: datadir.clone() },
         HostRequest::FreeBytes { path: datadir.clone() },
-        HostRequest::NameCopy { sibling: "/srv/sdw1/c0-2.new".into(), datadir },
+        HostRequest::NameCopy { sibling: "/srv/sdw1/c0-2.new".into(), datadir: datadir.clone() },
         HostRequest::Stop { kill_segments: true },
         HostRequest::Drill { stopped: true },
         HostRequest::Leave,
+        HostRequest::Survey { datadir, dbid: Dbid(2), ports: vec![6002, 8002] },
     ]
 }
 
@@ -447,10 +462,21 @@ pub fn host_replies() -> Vec<HostReply> {
         HostReply::Pid { pid: None },
         HostReply::Bytes { bytes: u64::MAX },
         HostReply::Done,
+        HostReply::Surveyed { survey: Survey { free_bytes: 1, holds: Holds::FormerCopy, ports_taken: vec![6002] } },
         failed(HostFailure::CannotKill { datadir: datadir.clone(), pid: 7, why: "it stays".into() }),
         failed(HostFailure::Gone { datadir: datadir.clone() }),
         failed(HostFailure::Io { doing: "make".into(), path: datadir, why: "no space".into() }),
     ]
+}
+
+fn place(host: &str) -> Place {
+    Place {
+        hostname: host.into(),
+        address: "127.1.2.3".into(),
+        port: 7002,
+        replication_port: 9002,
+        datadir: format!("/srv/{host}/c1-5"),
+    }
 }
 
 /// A goal of which much has happened.
@@ -461,5 +487,7 @@ pub fn goal() -> Goal {
     target.asked_to_stop.push(Dbid(2));
     let mut ended = Target::joined(Content(1), Dbid(5));
     ended.ended = Some(Ended::Failed { cause: "it was cut".into() });
+    ended.to = Some(place("sdw3"));
+    ended.from = Some(place("sdw2"));
     Goal::new(GoalKind::Recover { full: true, in_place: false, rate_bytes: Some(9) }, vec![target, ended])
 }

@@ -50,7 +50,13 @@ pub fn healthy() -> State {
         cluster: "demo".into(),
         cluster_id: "c1".into(),
         drill: true,
-        coordinator: CoordinatorState { host: "mdw".into(), port: 5432, socket_dir: "/tmp".into(), pid: Some(900) },
+        coordinator: CoordinatorState {
+            host: "mdw".into(),
+            port: 5432,
+            socket_dir: "/tmp".into(),
+            pid: Some(900),
+            restricted: false,
+        },
         hosts: hosts
             .iter()
             .map(|h| HostState {
@@ -59,6 +65,7 @@ pub fn healthy() -> State {
                 alive: true,
                 pid: Some(800),
                 cause: String::new(),
+                roots: vec![format!("/srv/{h}")],
             })
             .collect(),
         coordinator_row,
@@ -86,6 +93,7 @@ pub fn healthy() -> State {
         recoveries: Vec::new(),
         warnings: Vec::new(),
         maintenance: Vec::new(),
+        left_behind: Vec::new(),
         fts_paused_until_ms: None,
         production: false,
     }
@@ -175,6 +183,8 @@ pub struct Fake {
     pub calls: Mutex<Vec<String>>,
     /// Clients that are connected.
     pub sessions: AtomicI64,
+    /// What `operations()` tells.
+    pub running: Mutex<Vec<OperationInfo>>,
     /// Changes that were refused or declined before they were asked for.
     pub not_done: Mutex<Vec<String>>,
     /// The coordinator goes away behind the beginning of every operation.
@@ -192,6 +202,7 @@ impl Fake {
             state: Mutex::new(state),
             calls: Mutex::default(),
             sessions: AtomicI64::new(0),
+            running: Mutex::default(),
             not_done: Mutex::default(),
             goes_away: AtomicBool::new(false),
             over_ssh: AtomicBool::new(false),
@@ -336,6 +347,10 @@ impl Cluster for Fake {
     }
     fn acting_as(&self, acting: Acting) {
         *self.acting.lock().expect("acting") = acting;
+    }
+    fn operations(&self, _last: usize, op: Option<i64>) -> Result<Vec<OperationInfo>, ClusterError> {
+        let running = self.running.lock().expect("operations");
+        Ok(running.iter().filter(|info| op.is_none_or(|op| info.id == op)).cloned().collect())
     }
     fn fault(&self, fault: &Fault) -> Result<(), ClusterError> {
         self.called(format!("{fault:?}"));

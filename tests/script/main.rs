@@ -11,6 +11,7 @@ mod fake;
 mod hooks;
 mod language;
 mod modules;
+mod moves;
 mod outcomes;
 mod plans;
 mod procedures;

@@ -12,7 +12,8 @@ fn every_procedure_is_listed_passes_the_check_and_has_a_plan() {
     let mut bench = Bench::new(healthy());
     for (name, doc) in segsh::script::procedure_docs() {
         assert!(!doc.is_empty(), "{name}");
-        let text = format!("import \"std/{name}\" as p; p::plan(#{{}}).is_empty");
+        let options = if name == "replace_host" { "#{ host: \"sdw2\", to: \"sdw1\" }" } else { "#{}" };
+        let text = format!("import \"std/{name}\" as p; p::plan({options}).is_empty");
         assert_eq!(bench.eval(&text), "true", "{name}");
     }
     let listed = segsh::script::procedure_docs().len().to_string();
@@ -179,7 +180,8 @@ fn a_healthy_cluster_is_left_alone_by_every_procedure_and_nobody_is_asked() {
     let mut mirrorless = healthy();
     mirrorless.without_mirrors();
     for state in [healthy(), mirrorless] {
-        for (name, _) in segsh::script::procedure_docs() {
+        // A host that is up is not replaced, which is no success: tests/script/moves.rs.
+        for (name, _) in segsh::script::procedure_docs().into_iter().filter(|(name, _)| name != "replace_host") {
             let mut bench = Bench::new(state.clone());
             run(&mut bench, &name).unwrap_or_else(|e| panic!("{name}: {e}"));
             assert!(bench.person.asked.borrow().is_empty(), "{name}");

@@ -6,6 +6,7 @@
 //! it ([`Target::did`]).
 
 mod force;
+mod moving;
 mod rebalance;
 mod recover;
 mod restart;
@@ -17,7 +18,7 @@ mod tests;
 use super::fts::unfit;
 use super::ids::{Content, CopyId, Dbid, Epoch};
 use super::report::{MirrorLoss, Phase, Report, StopMode};
-use super::row::{PairRow, Pairing};
+use super::row::{PairRow, Pairing, Place};
 use super::transition::Transition;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -76,6 +77,12 @@ impl Goal {
         Goal { kind, targets, jobs: DEFAULT_JOBS, stop_after_segment: false, cancelled: false }
     }
 
+    /// The verb under which an administrator knows it.
+    pub fn verb(&self) -> &'static str {
+        // A move copies everything, and is asked for as a recovery.
+        if self.targets.iter().any(|t| t.to.is_some()) { "recover" } else { self.kind.verb() }
+    }
+
     pub fn is_ended(&self) -> bool {
         self.targets.iter().all(|t| t.ended.is_some())
     }
@@ -117,6 +124,10 @@ pub enum Why {
     SegmentUp,
     SourceDamaged,
     NotSynchronized,
+    PortTaken,
+    DirTaken,
+    /// The host has no such directory for segments.
+    NoSuchDir,
 }
 
 /// How a target ended.
@@ -178,9 +189,18 @@ pub struct Target {
     #[serde(default)]
     pub differing: String,
     pub ended: Option<Ended>,
+    /// Recovery: where the segment is moved to before everything is copied there.
+    #[serde(default)]
+    pub to: Option<Place>,
+    /// Where it was before it was moved: what is left there is dropped when the pair is in sync.
+    #[serde(default)]
+    pub from: Option<Place>,
     /// Override: the highest epoch that a member was seen to have obeyed.
     #[serde(default)]
     pub above: Epoch,
+    /// What is left at the former place could not be dropped; in words.
+    #[serde(skip)]
+    left: Option<String>,
     /// Processes started by this target, and what became of starts that failed.
     #[serde(skip)]
     pub started: BTreeMap<Dbid, Result<u32, String>>,
@@ -224,7 +244,10 @@ impl Target {
             differing_blocks: 0,
             differing: String::new(),
             ended: None,
+            to: None,
+            from: None,
             above: Epoch::default(),
+            left: None,
             started: BTreeMap::new(),
             gone: Vec::new(),
             asked_to_stop: Vec::new(),
@@ -239,6 +262,12 @@ impl Target {
     /// A target that another operation already works on.
     pub fn joined(content: Content, dbid: Dbid) -> Target {
         Target { joined: true, ..Target::new(content, dbid) }
+    }
+
+    /// The same, recovered at another place.
+    #[must_use]
+    pub fn moved(self, to: Option<Place>) -> Target {
+        Target { to, ..self }
     }
 }
 
@@ -269,6 +298,37 @@ pub struct MemberFacts {
     pub lost: Option<(Epoch, MirrorLoss)>,
 }
 
+/// What is found at a place to which a segment is to be moved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// Its host does not keep segments in that directory; in words.
+    Refused(String),
+    Surveyed(Survey),
+}
+
+/// What would be in the way of a segment at a place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Survey {
+    /// Free bytes where the directory is, or would be.
+    pub free_bytes: u64,
+    /// What is in the directory.
+    pub holds: Holds,
+    /// Which of the ports somebody listens on.
+    pub ports_taken: Vec<u16>,
+}
+
+/// What is in a directory that is to become a segment's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Holds {
+    /// Nothing, or there is no such directory.
+    Nothing,
+    /// An earlier copy of this very segment.
+    FormerCopy,
+    /// Somebody else's files.
+    Other,
+}
+
 /// Everything that the next step depends on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Facts {
@@ -279,6 +339,10 @@ pub struct Facts {
     /// Why the content is quarantined.
     pub quarantined: Option<String>,
     pub members: BTreeMap<Dbid, MemberFacts>,
+    /// Where the target's segment is, by its row.
+    pub place: Option<Place>,
+    /// What is at the place it is to be moved to; `None` while nothing is, or its host does not answer.
+    pub destination: Option<Destination>,
     /// A full copy was begun and has not come to its end: nothing else can make the pair equal.
     pub must_copy_all: bool,
     /// The copy that served last, as the catalog keeps it.
@@ -412,6 +476,8 @@ pub enum Step {
         reason: String,
         /// The copy that serves from here on, where that is the step's to say.
         serving_copy: Option<CopyId>,
+        /// The place that the target has from here on, where it is moved.
+        place: Option<Place>,
     },
     /// Drain the primary.
     Drain { dbid: Dbid },
@@ -420,6 +486,8 @@ pub enum Step {
     Exchange { dbid: Dbid },
     /// Drop what is under the sibling's name.
     DropOld { dbid: Dbid },
+    /// End what runs of the segment at its former place, and drop the directory.
+    DropFormer { dbid: Dbid, place: Place },
     /// Ask the acting primary to compare itself with its mirror.
     Verify { dbid: Dbid, rate_bytes: Option<u64> },
     /// Ask it to end that.
@@ -446,6 +514,7 @@ impl Step {
             Step::Drain { .. } => "draining the primary",
             Step::Exchange { .. } => "naming the new copy",
             Step::DropOld { .. } => "dropping the old copy",
+            Step::DropFormer { .. } => "dropping the copy at the former place",
             Step::Verify { .. } => WaitFor::VerificationToBegin.words(),
             Step::EndVerify { .. } => WaitFor::VerificationToEnd.words(),
             Step::Judge { .. } => WaitFor::Judgement.words(),
@@ -521,7 +590,9 @@ impl Target {
             (Step::Drain { .. }, Came::Failed(cause)) => {
                 self.undrained = Some(format!("{}: {cause}", step.words()));
             }
-            (Step::DropOld { .. }, Came::Fine) => self.dropped = true,
+            (Step::DropOld { .. } | Step::DropFormer { .. }, Came::Fine) => self.dropped = true,
+            // The pair is in sync: what is left there is nobody's, and is told.
+            (Step::DropFormer { .. }, Came::Failed(cause)) => self.left = Some(cause),
             (Step::Verify { .. }, _) => self.asked = Some(WaitFor::VerificationToBegin),
             (Step::EndVerify { .. }, _) => self.asked = Some(WaitFor::VerificationToEnd),
             (Step::Judge { .. }, _) => self.asked = Some(WaitFor::Judgement),

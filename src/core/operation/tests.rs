@@ -2,6 +2,7 @@
 
 mod force;
 mod full_copy;
+mod moving;
 mod rebalance;
 mod recover;
 mod restart;
@@ -46,6 +47,7 @@ fn report(dbid: Dbid, phase: Phase, epoch: u64) -> Report {
         damaged_pages: 0,
         held: None,
         release: String::new(),
+        sessions: 0,
     }
 }
 
@@ -62,6 +64,8 @@ fn tracking() -> Facts {
         },
         quarantined: None,
         members: BTreeMap::new(),
+        place: None,
+        destination: None,
         must_copy_all: false,
         serving_copy: None,
         other_works: false,

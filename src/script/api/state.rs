@@ -117,6 +117,7 @@ impl Record for StateRecord {
             recoveries: "[Recovery]", "every recovery under way, those that wait included" => |s| recoveries(&s.0);
             warnings: "[Warning]", "what should be looked at before it becomes a fault" => |s| warnings(&s.0);
             maintenance: "[Maintenance]", "hosts to which nothing is recovered for a while" => |s| super::maintenance::all(&s.0);
+            left_behind: "[map]", "what moves have left at former places: dbid, host, datadir, since_ms" => |s| json::to_dynamic(&json::state_json(&s.0)["left_behind"]);
             age_ms: "int", "age of the last probe" => |s| s.0.age_ms;
             time_ms: "int", "when this was made, Unix milliseconds" => |s| s.0.time_ms;
             fts_paused_until_ms: "int?", "until when FTS is paused, or ()" => |s| optional(s.0.fts_paused_until_ms);
@@ -251,6 +252,7 @@ impl Record for HostRecord {
             alive: "bool", "whether its agent answers" => |h| h.0.alive;
             pid: "int?", "its agent's process, or ()" => |h| optional(h.0.pid.map(i64::from));
             cause: "string", "why it does not answer" => |h| text(&h.0.cause);
+            roots: "[string]", "the directories in which its segments are, the usual one first" => |h| h.0.roots.iter().map(|r| Dynamic::from(text(r))).collect::<Array>();
         }
     }
     fn text(&self, _context: &Context) -> String {
@@ -271,17 +273,19 @@ impl Record for CoordinatorRecord {
             port: "int", "its port for clients" => |c| i64::from(c.0.port);
             socket_dir: "string", "where its socket is" => |c| text(&c.0.socket_dir);
             pid: "int?", "its process, or () when it is down" => |c| optional(c.0.pid.map(i64::from));
+            restricted: "bool", "whether it turns clients over TCP away, as gpstart -R asks for" => |c| c.0.restricted;
         }
     }
     fn text(&self, _context: &Context) -> String {
         let c = &self.0;
         let pid = c.pid.map_or("down".to_string(), |p| format!("pid {p}"));
-        format!("coordinator {}:{}  {}  {pid}", c.host, c.port, c.socket_dir)
+        let restricted = if c.restricted { "  restricted" } else { "" };
+        format!("coordinator {}:{}  {}  {pid}{restricted}", c.host, c.port, c.socket_dir)
     }
     fn json(&self) -> Value {
         serde_json::json!({
             "host": self.0.host, "port": self.0.port, "socket_dir": self.0.socket_dir,
-            "pid": self.0.pid,
+            "pid": self.0.pid, "restricted": self.0.restricted,
         })
     }
 }
