@@ -159,3 +159,13 @@ fn a_recovery_whose_end_was_not_seen_is_not_done() {
     assert!(printed.contains("REASON: its end was not seen"), "{printed}");
     assert!(!printed.contains("Done updating primaries"), "{printed}");
 }
+
+#[test]
+fn a_recovery_that_is_refused_is_written_down() {
+    let mut state = healthy();
+    state.fail_over(0);
+    state.host_down("sdw1");
+    let mut bench = Bench::new(state);
+    assert_eq!(bench.eval("gprecoverseg(\"-a\", #{ raise: false }).exit"), "2");
+    assert_eq!(*bench.fake.not_done.lock().expect("written"), ["recover refused"]);
+}

@@ -534,8 +534,12 @@ fn nothing_to_do(verb: &str) -> Outcome {
 
 /// The same of a call that a hook has vetoed.
 pub(in crate::script) fn noted_veto(context: &Context, plan: &Plan, state: &State, veto: &Refusal) {
-    let refuses = Plan { refuses: true, refusals: vec![veto.clone()], ..plan.clone() };
-    noted(context, refused(&refuses, state), &plan.id, Some(state));
+    noted_refused(context, &Plan { refuses: true, refusals: vec![veto.clone()], ..plan.clone() }, state);
+}
+
+/// The same of a plan that refuses.
+pub(in crate::script) fn noted_refused(context: &Context, plan: &Plan, state: &State) {
+    noted(context, refused(plan, state), &plan.id, Some(state));
 }
 
 /// The same of a call whose question was not answered yes; `plan` is its id, empty without one.

@@ -18,7 +18,7 @@ use crate::gp::pool::pool;
 use crate::gp::refusals::{left_out, refused};
 use crate::gp::steps::Steps;
 use crate::gp::{file, refusals};
-use crate::script::api::change::noted_veto;
+use crate::script::api::change::{noted_refused, noted_veto};
 use crate::script::api::hooks;
 use crate::script::context::{Context, now_ms};
 use crate::script::json::{outcome_json, plan_json, state_json};
@@ -124,7 +124,7 @@ fn recover(run: &Run, asked: &Asked, state: &State) -> Step {
     }
     not_held(run, state, &plan)?;
     if plan.refuses {
-        return Err(refused(&plan.refusals).into());
+        return Err(plan_refused(run, &plan, state).into());
     }
     if plan.steps.is_empty() && plan.refusals.is_empty() {
         run.info("No segments to recover");
@@ -149,7 +149,7 @@ fn rebalance(run: &Run, asked: &Asked, state: &State) -> Step {
     not_held(run, state, &plan)?;
     may_rebalance(state)?;
     if plan.refuses {
-        return Err(refused(&plan.refusals).into());
+        return Err(plan_refused(run, &plan, state).into());
     }
     if plan.steps.is_empty() {
         run.info("No segments are running in their non-preferred role and need to be rebalanced.");
@@ -243,6 +243,11 @@ fn locked(context: &Context, op: i64, message: &str) -> Stop {
         Some(info) => refusals::already_running(&info.verb, info.owner.pid, op).into(),
         None => Failure::expected(message).next(format!("attach({op})")).into(),
     }
+}
+
+fn plan_refused(run: &Run, plan: &Plan, state: &State) -> Failure {
+    noted_refused(run.context, plan, state);
+    refused(&plan.refusals)
 }
 
 /// Detaches as soon as every segment got to where the utility of old ended: the copy goes on in the background.
