@@ -184,6 +184,7 @@ fn option_arg(option: &'static OptionDoc) -> Arg {
             .action(ArgAction::Append)
             .visible_alias(option.name.trim_end_matches('s')),
         Kind::Plan => arg.value_name("FILE"),
+        Kind::To => arg.value_name("HOST"),
     }
 }
 
@@ -275,7 +276,7 @@ fn option_value(option: &OptionDoc, matches: &ArgMatches) -> Option<String> {
         Kind::Hosts | Kind::Paths => list(matches.get_many::<String>(name)?.map(|h| quoted(h)).collect()),
         Kind::Flag => is_set(matches, name).then(|| (option.default != "true").to_string()),
         Kind::Count => matches.get_one::<i64>(name).map(ToString::to_string),
-        Kind::Duration | Kind::Rate | Kind::Word(_) | Kind::Text | Kind::Plan => {
+        Kind::Duration | Kind::Rate | Kind::Word(_) | Kind::Text | Kind::Plan | Kind::To => {
             matches.get_one::<String>(name).map(|text| quoted(text))
         }
     }

@@ -46,7 +46,7 @@ pub fn as_planned(state: &State, plan: &Plan) -> Vec<SegmentOutcome> {
     let steps = plan.steps.iter().filter_map(|step| {
         let how = match step.kind {
             StepKind::Incremental => "incremental",
-            StepKind::Full => "full",
+            StepKind::Full | StepKind::Move => "full",
             StepKind::Switch => "switched",
             StepKind::Restart => "restarted",
             StepKind::Compare => "verified",

@@ -89,6 +89,7 @@ fn word(step: &PlanStep) -> &'static str {
     match step.kind {
         Incremental => "incremental",
         Full => "full copy",
+        Move => "full copy to another place",
         Switch => "switch",
         Restart => "restart",
         Compare => "comparison",
@@ -112,11 +113,11 @@ fn changed_options(here: &[Plan], there: &[Plan]) -> Vec<Changed> {
 fn options(intent: &Intent) -> String {
     let number = |name: &str, n: Option<i64>| n.map(|n| format!("{name} {n}"));
     let (rate, jobs, more) = match intent {
-        Intent::Recover { rate_bytes, jobs, .. } | Intent::Verify { rate_bytes, jobs, .. } => {
-            (*rate_bytes, *jobs, None)
-        }
         Intent::Restore { dir, rate_bytes, jobs, .. } => (*rate_bytes, *jobs, Some(format!("from {dir}"))),
         Intent::Backup { dir, rate_bytes, jobs, .. } => (*rate_bytes, *jobs, Some(format!("to {dir}"))),
+        Intent::Recover { rate_bytes, jobs, .. }
+        | Intent::Move { rate_bytes, jobs, .. }
+        | Intent::Verify { rate_bytes, jobs, .. } => (*rate_bytes, *jobs, None),
         Intent::FullRecover { rate_bytes, jobs, in_place, .. } => {
             (*rate_bytes, *jobs, in_place.then(|| "in place".to_string()))
         }
@@ -140,8 +141,13 @@ fn changed_steps(here: &[Plan], there: &[Plan]) -> Vec<Changed> {
         };
         note("source", format!("dbid {}", step.source), format!("dbid {}", other.source));
         note("copy_blocks", blocks(step), blocks(other));
+        note("to", to(step), to(other));
     }
     changed
+}
+
+fn to(step: &PlanStep) -> String {
+    step.to.as_ref().map_or("where it is".into(), ToString::to_string)
 }
 
 fn blocks(step: &PlanStep) -> String {

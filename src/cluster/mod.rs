@@ -9,6 +9,7 @@ mod diff;
 mod error;
 pub mod estimate;
 mod evidence;
+mod moving;
 mod outcome;
 mod plan;
 mod planning;
@@ -29,6 +30,7 @@ pub use asked::{NOTHING_TO_DO, as_planned, without_step};
 pub use diff::{Changed, Item, PlanDiff, diff};
 pub use error::ClusterError;
 pub use evidence::{Decided, Evidence, Observed};
+pub use moving::{To, Wanted};
 pub use outcome::{ContentProgress, Outcome, OutcomeStatus, Progressing, SegmentOutcome};
 pub use plan::{Intent, Joined, OVERRIDE_WORD, Place, Plan, PlanDamage, PlanStep, Selection, StepKind};
 pub use planning::{Check, checks, plan, state_fingerprint, still_holds};
@@ -36,7 +38,7 @@ pub use preconditions::{PRECONDITIONS, Precondition};
 pub use predict::state_after;
 pub use recovery::{Line, Recovery, recoveries};
 pub use refusal::{Refusal, RefusalCode};
-pub use state::{Alive, ContentState, CoordinatorState, HostState, PairHealth, Segment, State};
+pub use state::{Alive, ContentState, CoordinatorState, HostState, LeftBehind, PairHealth, Segment, State};
 pub use traits::{
     Acting, Cluster, Control, Fault, InterruptFlag, NewHost, Observer, OperationId, PingResult, Rows, SqlTarget,
     SshLogin, StartHow, StopHow, Value,

@@ -4,11 +4,12 @@
 //! and applied; applying it is refused when what it depends on has changed.
 
 use super::estimate::Basis;
+use super::moving::To;
 use super::outcome::OutcomeStatus;
 use super::refusal::Refusal;
 use crate::core::ids::{Content, Dbid, Epoch};
 use crate::core::report::StopMode;
-use crate::core::row::PairRow;
+use crate::core::row::{PairRow, Place as NewPlace, Role};
 use serde::{Deserialize, Serialize};
 
 /// Which segments a call is about. All empty means: whatever needs it.
@@ -47,6 +48,13 @@ pub enum Intent {
         selection: Selection,
         mode: StopMode,
     },
+    /// A recovery to another place: a full copy there, because the old place is gone or given up.
+    Move {
+        selection: Selection,
+        to: To,
+        rate_bytes: Option<i64>,
+        jobs: Option<i64>,
+    },
     /// The last resort: these segments serve from here on, whatever the rows and the records say.
     ForcePrimary {
         selection: Selection,
@@ -77,7 +85,7 @@ pub enum Intent {
 impl Intent {
     pub fn verb(&self) -> &'static str {
         match self {
-            Intent::Recover { .. } => "recover",
+            Intent::Recover { .. } | Intent::Move { .. } => "recover",
             Intent::FullRecover { .. } => "full_recover",
             Intent::Rebalance { .. } => "rebalance",
             Intent::Restart { .. } => "restart",
@@ -87,9 +95,14 @@ impl Intent {
             Intent::Restore { .. } => "restore",
         }
     }
+    /// What its preconditions are listed under: a call may ask for more than its verb says.
+    pub fn rules(&self) -> &'static str {
+        if let Intent::Move { .. } = self { "recover to" } else { self.verb() }
+    }
     pub fn selection(&self) -> &Selection {
         match self {
             Intent::Recover { selection, .. }
+            | Intent::Move { selection, .. }
             | Intent::FullRecover { selection, .. }
             | Intent::Rebalance { selection }
             | Intent::Restart { selection, .. }
@@ -109,6 +122,8 @@ pub enum StepKind {
     Incremental,
     /// Copy everything to a new copy beside the old one.
     Full,
+    /// Copy everything to another place.
+    Move,
     /// Switch the roles of a synchronized pair, then recover at once.
     Switch,
     /// Stop and start the content's segments.
@@ -132,6 +147,9 @@ pub struct PlanStep {
     pub dbid: Dbid,
     /// Where the data comes from; for a switch or a comparison, the present primary.
     pub source: Dbid,
+    /// Where the segment is moved to.
+    #[serde(default)]
+    pub to: Option<NewPlace>,
     /// Estimates; `None` when nobody could say.
     pub copy_blocks: Option<i64>,
     pub total_bytes: Option<i64>,
@@ -161,6 +179,9 @@ pub struct Place {
     pub host: String,
     pub port: u16,
     pub datadir: String,
+    /// The role it was given when the cluster was made.
+    #[serde(default)]
+    pub preferred_role: Option<Role>,
 }
 
 /// How much harm a plan can do, and so how it is confirmed.
@@ -230,6 +251,11 @@ impl Plan {
         self.places.iter().find(|p| p.dbid == dbid)
     }
 
+    /// Where a segment is to be moved.
+    pub fn new_place(&self, dbid: Dbid) -> Option<&NewPlace> {
+        self.steps.iter().find(|s| s.dbid == dbid).and_then(|s| s.to.as_ref())
+    }
+
     /// How applying it must be confirmed. The cluster's name is what is typed when everything at
     /// once is at stake; a plan itself knows only the cluster's identity.
     pub fn damage(&self, cluster: &str) -> PlanDamage {
@@ -249,7 +275,8 @@ impl Plan {
         if let Intent::ForcePrimary { .. } = &self.intent {
             return PlanDamage::TypeWord(OVERRIDE_WORD.to_string());
         }
-        let full: Vec<&PlanStep> = self.steps.iter().filter(|s| s.kind == StepKind::Full).collect();
+        let full: Vec<&PlanStep> =
+            self.steps.iter().filter(|s| matches!(s.kind, StepKind::Full | StepKind::Move)).collect();
         if full.is_empty() {
             return PlanDamage::Reversible;
         }

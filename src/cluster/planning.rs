@@ -3,7 +3,8 @@
 //! It reads no clock and asks nobody, so a dry run, a real run and a test are the same path.
 
 use super::estimate::{Basis, Estimate, before_it_begins};
-use super::plan::{Intent, Joined, Place, Plan, PlanStep, Selection, StepKind};
+use super::moving;
+use super::plan::{Intent, Joined, Place, Plan, PlanStep, StepKind};
 use super::preconditions::{PRECONDITIONS, Subject, percent};
 use super::predict::predicted_row;
 use super::refusal::{Refusal, RefusalCode};
@@ -29,7 +30,7 @@ pub fn plan(state: &State, intent: &Intent, now_ms: i64) -> Plan {
         intent: intent.clone(),
         steps: Vec::new(),
         joined: Vec::new(),
-        refusals: unknown_targets(state, intent.selection()),
+        refusals: unknown_targets(state, intent),
         refuses: false,
         epochs: Vec::new(),
         after: Vec::new(),
@@ -44,6 +45,7 @@ pub fn plan(state: &State, intent: &Intent, now_ms: i64) -> Plan {
         for (content, target) in candidates(state, intent) {
             consider(state, intent, content, target, &mut plan);
         }
+        note_left_behind(state, &mut plan);
         plan.refuses = unknown || refuses(&plan);
     }
     if plan.refuses {
@@ -68,7 +70,7 @@ pub struct Check {
 pub fn checks(state: &State, intent: &Intent, now_ms: i64) -> Vec<Check> {
     let mut left = plan(state, intent, now_ms).refusals;
     let mut found = Vec::new();
-    for line in PRECONDITIONS.iter().filter(|p| p.verbs.contains(&intent.verb())) {
+    for line in PRECONDITIONS.iter().filter(|p| p.verbs.contains(&intent.rules())) {
         let check = |refusal| Check { code: line.code, says: line.says, refusal };
         let (failed, others): (Vec<_>, Vec<_>) = left.into_iter().partition(|r| r.code == line.code);
         left = others;
@@ -145,7 +147,8 @@ fn depends_on(plan: &Plan, state: &State) -> Vec<Content> {
     }
 }
 
-fn unknown_targets(state: &State, selection: &Selection) -> Vec<Refusal> {
+/// Everything that the call names and that is not there.
+fn unknown_targets(state: &State, intent: &Intent) -> Vec<Refusal> {
     let refusal = |content, dbid, host: Option<String>, cause: String| Refusal {
         code: RefusalCode::UnknownTarget,
         content,
@@ -154,13 +157,23 @@ fn unknown_targets(state: &State, selection: &Selection) -> Vec<Refusal> {
         cause,
         next: "state()".into(),
     };
+    let selection = intent.selection();
+    let (named, places) = match intent {
+        Intent::Move { to, .. } => (to.dbids(), to.hosts()),
+        _ => (Vec::new(), Vec::new()),
+    };
     let contents = selection.contents.iter().filter(|c| state.content(**c).is_none());
-    let dbids = selection.dbids.iter().filter(|d| state.segment(**d).is_none());
+    let dbids = selection.dbids.iter().chain(&named).filter(|d| state.segment(**d).is_none());
     let hosts = selection.hosts.iter().filter(|h| state.host(h).is_none());
+    let places = places.into_iter().filter(|h| state.host(h).is_none());
     contents
         .map(|c| refusal(Some(*c), None, None, format!("there is no content {c}")))
         .chain(dbids.map(|d| refusal(None, Some(*d), None, format!("there is no segment with dbid {d}"))))
         .chain(hosts.map(|h| refusal(None, None, Some(h.clone()), format!("there is no host {h}"))))
+        .chain(places.map(|h| Refusal {
+            next: format!("state().hosts; one that is new joins by add_host(\"{h}\")"),
+            ..refusal(None, None, Some(h.to_string()), format!("there is no host {h}"))
+        }))
         .collect()
 }
 
@@ -189,7 +202,10 @@ fn candidates(state: &State, intent: &Intent) -> Vec<(Content, Option<Dbid>)> {
             found.push((content, dbid));
         }
     };
-    for dbid in &selection.dbids {
+    let places = if let Intent::Move { to, .. } = intent { to.each.as_slice() } else { &[] };
+    // Places that are named one by one name their segments, where nothing else does.
+    let named = places.iter().map(|(dbid, _)| dbid).filter(|_| selection.is_all());
+    for dbid in selection.dbids.iter().chain(named) {
         if let Some(segment) = state.segment(*dbid) {
             add(segment.row.content, Some(*dbid));
         }
@@ -201,7 +217,7 @@ fn candidates(state: &State, intent: &Intent) -> Vec<(Content, Option<Dbid>)> {
     }
     for detail in &state.contents {
         let by_host = selection.hosts.iter().any(|h| concerns_host(state, intent, detail, h));
-        if by_host || (selection.is_all() && concerns_all(state, intent, detail)) {
+        if by_host || (selection.is_all() && places.is_empty() && concerns_all(state, intent, detail)) {
             add(detail.content, None);
         }
     }
@@ -212,6 +228,7 @@ fn candidates(state: &State, intent: &Intent) -> Vec<(Content, Option<Dbid>)> {
 /// Whether a call without a selection is about this content.
 fn concerns_all(state: &State, intent: &Intent, detail: &ContentState) -> bool {
     match intent {
+        Intent::Move { .. } => state.acting(detail.content, Role::Mirror).is_some_and(Segment::is_down),
         Intent::Recover { .. } => {
             !matches!(detail.health, PairHealth::Synchronized | PairHealth::NoMirror)
                 || members(state, detail.content).any(Segment::is_down)
@@ -232,6 +249,12 @@ fn concerns_host(state: &State, intent: &Intent, detail: &ContentState, host: &s
     match intent {
         Intent::Recover { .. } => {
             here.any(|s| s.is_down() || (s.row.role == Role::Mirror && detail.health == PairHealth::Resynchronizing))
+        }
+        Intent::Move { to, .. } => {
+            // One that has left that host already and is not in sync yet is asked for again, too.
+            let mirror =
+                state.acting(detail.content, Role::Mirror).filter(|_| detail.health != PairHealth::Synchronized);
+            here.any(Segment::is_down) || mirror.is_some_and(|m| moving::is_unfinished(state, to, m, Some(host)))
         }
         Intent::FullRecover { .. } => here.any(|s| s.is_down() || detail.health.is_unserved()),
         Intent::Rebalance { .. } | Intent::Verify { .. } => {
@@ -259,32 +282,46 @@ fn consider(state: &State, intent: &Intent, content: Content, named: Option<Dbid
         mirror
     };
     let target = match intent {
-        Intent::FullRecover { .. } => named.and_then(|d| state.segment(d)).or(usual),
+        Intent::FullRecover { .. } | Intent::Move { .. } => named.and_then(|d| state.segment(d)).or(usual),
         Intent::ForcePrimary { .. } => named.and_then(|d| state.segment(d)),
         _ => usual,
     };
-    if joins(intent, detail) {
+    if joins(state, intent, detail, mirror) {
         plan.joined.push(Joined { content, dbid: target.map_or(Dbid(0), |t| t.row.dbid), percent: percent(detail) });
         return;
     }
     if nothing_to_do(intent, detail, mirror, named.and_then(|d| state.segment(d)), plan) {
         return;
     }
-    let subject = Subject { state, content, detail, primary, mirror, target, intent };
+    let destination = match (intent, target) {
+        (Intent::Move { to, .. }, Some(target)) => Some(moving::place_of(state, to, target, primary, &plan.steps)),
+        _ => None,
+    };
+    let subject =
+        Subject { state, content, detail, primary, mirror, target, intent, destination: destination.as_ref() };
     let refusals: Vec<Refusal> = PRECONDITIONS.iter().flat_map(|p| p.refusals(&subject)).collect();
-    if !refusals.is_empty() {
+    if !refusals.is_empty() || matches!(destination, Some(Err(_))) {
         plan.refusals.extend(refusals);
     } else if let (Some(target), Some(primary)) = (target, primary) {
         add_step(intent, detail, target, primary, plan);
+        if let (Some(Ok(place)), Some(step)) = (destination, plan.steps.last_mut()) {
+            step.to = Some(place);
+        }
         note_what_may_be_lost(state, intent, detail, target, plan);
         note_left_down(intent, mirror, plan);
     }
 }
 
 /// A like operation is under way: the catalog shows a copy, or an operation holds the content.
-fn joins(intent: &Intent, detail: &ContentState) -> bool {
+fn joins(state: &State, intent: &Intent, detail: &ContentState, mirror: Option<&Segment>) -> bool {
     let running = detail.operation.is_some();
     match intent {
+        // Only a copy to that very host is alike.
+        Intent::Move { to, .. } => {
+            running
+                && matches!(detail.health, PairHealth::Resynchronizing | PairHealth::ChangeTracking)
+                && mirror.is_some_and(|m| moving::is_unfinished(state, to, m, None))
+        }
         Intent::Recover { .. } => match detail.health {
             PairHealth::Resynchronizing => true,
             PairHealth::ChangeTracking => running,
@@ -306,6 +343,15 @@ fn nothing_to_do(
     named: Option<&Segment>,
     plan: &mut Plan,
 ) -> bool {
+    if let (Intent::Move { to, .. }, Some(mirror)) = (intent, mirror) {
+        let arrived = detail.health == PairHealth::Synchronized
+            && !mirror.is_down()
+            && to.host_of(&mirror.row).is_some_and(|host| host == mirror.row.hostname);
+        if arrived {
+            plan.notes.push(format!("dbid {} is up on {}: nothing to do", mirror.row.dbid, mirror.row.hostname));
+        }
+        return arrived;
+    }
     let Intent::Recover { selection, .. } = intent else {
         return false;
     };
@@ -326,6 +372,7 @@ fn add_step(intent: &Intent, detail: &ContentState, target: &Segment, primary: &
     let data_bytes = primary.data_bytes;
     let rate = match intent {
         Intent::Recover { rate_bytes, .. }
+        | Intent::Move { rate_bytes, .. }
         | Intent::FullRecover { rate_bytes, .. }
         | Intent::Verify { rate_bytes, .. }
         | Intent::Backup { rate_bytes, .. }
@@ -339,9 +386,10 @@ fn add_step(intent: &Intent, detail: &ContentState, target: &Segment, primary: &
             let blocks = detail.to_copy_blocks;
             (StepKind::Incremental, blocks, blocks.map(|b| copy(b.saturating_mul(BLOCK_BYTES))))
         }
-        Intent::FullRecover { .. } => {
+        Intent::FullRecover { .. } | Intent::Move { .. } => {
+            let kind = if let Intent::Move { .. } = intent { StepKind::Move } else { StepKind::Full };
             let blocks = data_bytes.map(|b| (b + BLOCK_BYTES - 1) / BLOCK_BYTES);
-            (StepKind::Full, blocks, data_bytes.map(copy))
+            (kind, blocks, data_bytes.map(copy))
         }
         Intent::Rebalance { .. } if primary.is_preferred() => return,
         Intent::Rebalance { .. } => (StepKind::Switch, None, known(SWITCH_MS)),
@@ -356,6 +404,7 @@ fn add_step(intent: &Intent, detail: &ContentState, target: &Segment, primary: &
         kind,
         dbid: target.row.dbid,
         source: primary.row.dbid,
+        to: None,
         copy_blocks,
         total_bytes: data_bytes,
         about_ms: estimate.map(|e| e.ms),
@@ -405,6 +454,28 @@ fn note_what_may_be_lost(state: &State, intent: &Intent, detail: &ContentState, 
             "host {} does not answer: make sure by hand that dbid {} does not serve there any more",
             other.hostname, other.dbid
         ));
+    }
+}
+
+/// A host that is gone can't be asked to end what runs there.
+fn note_left_behind(state: &State, plan: &mut Plan) {
+    let mut left: Vec<(String, Vec<String>)> = Vec::new();
+    for step in &plan.steps {
+        let (Some(to), Some(segment)) = (&step.to, state.segment(step.dbid)) else {
+            continue;
+        };
+        let host = &segment.row.hostname;
+        if to.hostname == *host || state.host(host).is_some_and(|h| h.alive) {
+            continue;
+        }
+        match left.iter_mut().find(|(other, _)| other == host) {
+            Some((_, dbids)) => dbids.push(step.dbid.to_string()),
+            None => left.push((host.clone(), vec![step.dbid.to_string()])),
+        }
+    }
+    for (host, dbids) in left {
+        let dbids = format!("dbid{} {}", if dbids.len() == 1 { "" } else { "s" }, dbids.join(", "));
+        plan.notes.push(format!("host {host} does not answer: what runs of {dbids} there is ended when it does"));
     }
 }
 
@@ -473,6 +544,7 @@ fn add_place(state: &State, dbid: Dbid, places: &mut Vec<Place>) {
             host: segment.row.hostname.clone(),
             port: segment.row.port,
             datadir: segment.row.datadir.clone(),
+            preferred_role: Some(segment.row.preferred_role),
         });
     }
 }

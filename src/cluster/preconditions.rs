@@ -3,11 +3,12 @@
 //! One table is the whole truth. The planner walks it, so that all refusals come together, and help
 //! prints it, so that what is documented is what is checked.
 
+use super::moving::Misplaced;
 use super::plan::Intent;
 use super::refusal::{Refusal, RefusalCode};
 use super::state::{ContentState, PairHealth, Segment, State};
 use crate::core::ids::Content;
-use crate::core::row::{Mode, Status};
+use crate::core::row::{Mode, Place, Status};
 
 /// A file system that a primary writes to needs room for its log and a checkpoint; below this a
 /// switch would trade an unbalanced cluster for one that can't write.
@@ -23,6 +24,8 @@ pub struct Subject<'a> {
     /// The segment that is recovered, switched to primary, or restarted.
     pub target: Option<&'a Segment>,
     pub intent: &'a Intent,
+    /// Where it would be moved, or what speaks against that; `None` when it is not to be moved.
+    pub(super) destination: Option<&'a Result<Place, Vec<Misplaced>>>,
 }
 
 impl Subject<'_> {
@@ -34,7 +37,7 @@ impl Subject<'_> {
 /// One line of the table.
 pub struct Precondition {
     pub code: RefusalCode,
-    /// The verbs that it is for.
+    /// The verbs that it is for; `recover to` is a recovery to another place.
     pub verbs: &'static [&'static str],
     /// What must hold, in words.
     pub says: &'static str,
@@ -43,9 +46,14 @@ pub struct Precondition {
 }
 
 impl Precondition {
+    /// Whether a call of this name may be refused by it, as such or with `to:`.
+    pub fn is_for(&self, verb: &str) -> bool {
+        self.verbs.iter().any(|own| *own == verb || own.strip_suffix(" to") == Some(verb))
+    }
+
     /// The refusals of this line, none when the line is not about the verb.
     pub(super) fn refusals(&self, subject: &Subject) -> Vec<Refusal> {
-        if self.verbs.contains(&subject.intent.verb()) { (self.check)(subject) } else { Vec::new() }
+        if self.verbs.contains(&subject.intent.rules()) { (self.check)(subject) } else { Vec::new() }
     }
 }
 
@@ -53,7 +61,7 @@ impl Precondition {
 pub const PRECONDITIONS: &[Precondition] = &[
     Precondition {
         code: RefusalCode::Quarantined,
-        verbs: &["recover", "full_recover", "rebalance", "restart", "verify", "backup", "restore"],
+        verbs: &["recover", "recover to", "full_recover", "rebalance", "restart", "verify", "backup", "restore"],
         says: "the content's rows are possible and its epochs agree",
         check: not_quarantined,
     },
@@ -71,31 +79,31 @@ pub const PRECONDITIONS: &[Precondition] = &[
     },
     Precondition {
         code: RefusalCode::NoMirror,
-        verbs: &["recover", "full_recover", "rebalance", "verify"],
+        verbs: &["recover", "recover to", "full_recover", "rebalance", "verify"],
         says: "the content has a mirror",
         check: has_mirror,
     },
     Precondition {
         code: RefusalCode::NotOperational,
-        verbs: &["recover", "full_recover", "rebalance", "verify"],
+        verbs: &["recover", "recover to", "full_recover", "rebalance", "verify"],
         says: "the only segment of a content without a mirror serves",
         check: not_lost,
     },
     Precondition {
         code: RefusalCode::DoubleFault,
-        verbs: &["recover", "full_recover", "rebalance", "verify", "backup"],
+        verbs: &["recover", "recover to", "full_recover", "rebalance", "verify", "backup"],
         says: "a member of the content can serve",
         check: not_double_fault,
     },
     Precondition {
         code: RefusalCode::SegmentUp,
-        verbs: &["full_recover"],
-        says: "the segment to copy anew is down",
+        verbs: &["full_recover", "recover to"],
+        says: "the segment to copy anew, or to move, is down",
         check: target_down,
     },
     Precondition {
         code: RefusalCode::SegmentDown,
-        verbs: &["recover", "rebalance", "verify"],
+        verbs: &["recover", "recover to", "rebalance", "verify"],
         says: "no segment of the content is down (rebalance, verify); the catalog has decided about a dead one (recover)",
         check: members_up,
     },
@@ -118,14 +126,44 @@ pub const PRECONDITIONS: &[Precondition] = &[
         check: host_answers,
     },
     Precondition {
+        code: RefusalCode::UnknownTarget,
+        verbs: &["recover to"],
+        says: "the new place is on a host of the cluster, in a directory where it keeps segments",
+        check: |s| misplaced(s, RefusalCode::UnknownTarget),
+    },
+    Precondition {
+        code: RefusalCode::HostDown,
+        verbs: &["recover to"],
+        says: "the host of the new place answers; that of the old one need not",
+        check: destination_answers,
+    },
+    Precondition {
+        code: RefusalCode::Colocated,
+        verbs: &["recover to"],
+        says: "the new place is on another host than the other copy",
+        check: |s| misplaced(s, RefusalCode::Colocated),
+    },
+    Precondition {
+        code: RefusalCode::PortTaken,
+        verbs: &["recover to"],
+        says: "no other segment has the ports of the new place, and nobody listens on them",
+        check: |s| misplaced(s, RefusalCode::PortTaken),
+    },
+    Precondition {
+        code: RefusalCode::DirTaken,
+        verbs: &["recover to"],
+        says: "the directory of the new place is empty and no other segment's",
+        check: |s| misplaced(s, RefusalCode::DirTaken),
+    },
+    Precondition {
         code: RefusalCode::InMaintenance,
-        verbs: &["recover", "full_recover"],
+        verbs: &["recover", "recover to", "full_recover"],
         says: "the target's host is not in maintenance",
         check: not_in_maintenance,
     },
     Precondition {
         code: RefusalCode::SourceDamaged,
-        verbs: &["recover", "full_recover", "backup"],
+        verbs: &["recover", "recover to", "full_recover", "backup"],
         says: "the acting primary's own data is sound",
         check: source_sound,
     },
@@ -234,7 +272,7 @@ fn members_up(s: &Subject) -> Vec<Refusal> {
         return Vec::new();
     }
     match s.intent {
-        Intent::Recover { .. } => undecided(s),
+        Intent::Recover { .. } | Intent::Move { .. } => undecided(s),
         _ => [s.primary, s.mirror].into_iter().flatten().filter(|x| x.is_down()).map(|x| down(s, x)).collect(),
     }
 }
@@ -286,7 +324,29 @@ fn host_answers(s: &Subject) -> Vec<Refusal> {
         // A restart of everything starts the hosts' agents too.
         return Vec::new();
     }
-    match s.state.host(&target.row.hostname) {
+    answers(s, target, &target.row.hostname)
+}
+
+fn destination_answers(s: &Subject) -> Vec<Refusal> {
+    match (s.target, s.destination) {
+        (Some(target), Some(Ok(place))) => answers(s, target, &place.hostname),
+        _ => Vec::new(),
+    }
+}
+
+fn misplaced(s: &Subject, code: RefusalCode) -> Vec<Refusal> {
+    let Some(Err(found)) = s.destination else {
+        return Vec::new();
+    };
+    let refused = |m: &Misplaced| Refusal {
+        host: Some(m.host.clone()),
+        ..refusal(code, s, s.target, m.cause.clone(), m.next.clone())
+    };
+    found.iter().filter(|m| m.code == code).map(refused).collect()
+}
+
+fn answers(s: &Subject, target: &Segment, host: &str) -> Vec<Refusal> {
+    match s.state.host(host) {
         Some(host) if !host.alive => {
             let cause = format!("{} does not answer: {}", host.host, words(&host.cause));
             let next = if s.state.drill {
@@ -294,18 +354,23 @@ fn host_answers(s: &Subject) -> Vec<Refusal> {
             } else {
                 format!("ping(\"{}\")", host.host)
             };
-            vec![refusal(RefusalCode::HostDown, s, Some(target), cause, next)]
+            let host = Some(host.host.clone());
+            vec![Refusal { host, ..refusal(RefusalCode::HostDown, s, Some(target), cause, next) }]
         }
         _ => Vec::new(),
     }
 }
 
 fn not_in_maintenance(s: &Subject) -> Vec<Refusal> {
-    let maintained = |row: &crate::core::row::SegmentRow| {
-        let found = s.state.maintenance.iter().find(|m| m.host == row.hostname)?;
-        Some(found.refusal(s.state.time_ms, s.content, row.dbid))
+    let Some(target) = s.target else {
+        return Vec::new();
     };
-    s.target.and_then(|target| maintained(&target.row)).into_iter().collect()
+    let host = match s.destination {
+        Some(Ok(place)) => &place.hostname,
+        _ => &target.row.hostname,
+    };
+    let found = s.state.maintenance.iter().filter(|m| m.host == *host);
+    found.map(|m| m.refusal(s.state.time_ms, s.content, target.row.dbid)).collect()
 }
 
 fn source_sound(s: &Subject) -> Vec<Refusal> {

@@ -9,7 +9,9 @@ use crate::core::transition::{Event, apply};
 /// The row that a step leaves behind.
 pub(super) fn predicted_row(row: &PairRow, step: &PlanStep) -> PairRow {
     match step.kind {
-        StepKind::Incremental | StepKind::Full => PairRow { epoch: row.epoch.next(), ..synchronized(row) },
+        StepKind::Incremental | StepKind::Full | StepKind::Move => {
+            PairRow { epoch: row.epoch.next(), ..synchronized(row) }
+        }
         StepKind::Switch => switched(row),
         StepKind::Restart => restarted(row),
         // Equal copies are what is expected.
@@ -81,6 +83,9 @@ fn apply_row(state: &mut State, row: &PairRow, step: Option<&PlanStep>) {
         let Some(role) = row.role_of(segment.row.dbid) else {
             continue;
         };
+        if let Some(to) = step.filter(|s| s.dbid == segment.row.dbid).and_then(|s| s.to.as_ref()) {
+            segment.row = segment.row.at(to);
+        }
         let member = match (role, row.mirror) {
             (Role::Mirror, Some(mirror)) => mirror,
             _ => row.primary,

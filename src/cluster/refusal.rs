@@ -25,7 +25,7 @@ refusal_codes! {
     SegmentDown = "segment_down",
         "A segment that must be up is down. Recover it first: recover(#{ contents: [N] }).";
     SegmentUp = "segment_up",
-        "A full copy was asked for a segment that is up. Only a segment that is down can be copied anew; stop it first if that is meant; whether its copy is sound, verify() says.";
+        "A full copy, or a move, was asked for a segment that is up. Only a segment that is down can be copied anew; stop it first if that is meant; whether its copy is sound, verify() says.";
     NotSynchronized = "not_synchronized",
         "The pair is still being copied or tracks changes. Wait for it: wait_until(\"synchronized\", #{ contents: [N] }).";
     NoSpace = "no_space",
@@ -58,7 +58,7 @@ refusal_codes! {
         "The cluster is being stopped, so nothing is begun. Wait for the end, or end the sessions it waits for: segsh stop --mode fast; then segsh start.";
     CoordinatorDown = "coordinator_down",
         "The coordinator does not answer; what is shown is its last catalog. Start it: `segsh start DIR`.";
-    DirTaken = "dir_taken",
+    BackupDir = "backup_dir",
         "A backup is written into a directory of the coordinator's host: an absolute path, new or empty, whose parent exists: backup(\"/backups/monday\"). What an interrupted backup left there is removed first; nothing else is.";
     BarrierMissed = "barrier_missed",
         "The commits of all contents could not be held at one moment, because one of them did not come to rest within a second: a slow disk, a mirror that is being given up, a failover. Nothing is kept. Run it again: backup(\"/backups/monday\").";
@@ -72,6 +72,12 @@ refusal_codes! {
         "Faults are injected only on demo clusters and those made with `segsh init --drill`. For one to try: `segsh demo`.";
     NotOperational = "not_operational",
         "The content has no mirror, and its only segment does not serve: what it holds is nowhere else. Find out why (ping(\"HOST\"), why(\"content N\")), repair that, then restart(#{ contents: [N] }); see procedure recover_without_mirroring.";
+    Colocated = "colocated",
+        "The new place is on the host of the other copy: a fault of that host would take both. Name another host, or say that it is meant: recover(#{ dbids: N, to: #{ host: \"HOST\", colocated: true } }).";
+    PortTaken = "port_taken",
+        "Another segment has the port, or somebody listens on it at the new place. Name another: recover(#{ to: #{ \"N\": #{ host: \"HOST\", port: 7010, replication_port: 9010 } } }).";
+    DirTaken = "dir_taken",
+        "The directory is another segment's, or somebody's files are in it; nothing of it is touched. Empty it, or name another: recover(#{ to: #{ \"N\": #{ host: \"HOST\", datadir: \"/PATH\" } } }). A segment that is down in its own directory is recovered without `to:`.";
 }
 
 /// One reason why something is not done.

@@ -125,6 +125,26 @@ pub struct HostState {
     pub alive: bool,
     pub pid: Option<u32>,
     pub cause: String,
+    /// The directories in which its segments' data directories are, the usual one first.
+    #[serde(default)]
+    pub roots: Vec<String>,
+}
+
+/// What a move has left at a segment's former place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftBehind {
+    pub dbid: Dbid,
+    pub host: String,
+    pub datadir: String,
+    /// When the segment was moved, in Unix milliseconds.
+    pub since_ms: i64,
+}
+
+impl LeftBehind {
+    /// Whether it is there.
+    pub fn is_at(&self, host: &str, datadir: &str) -> bool {
+        (self.host.as_str(), self.datadir.as_str()) == (host, datadir)
+    }
 }
 
 /// The coordinator; its `pid` is `None` when the state was read from the last catalog.
@@ -159,6 +179,9 @@ pub struct State {
     /// Hosts to which nothing is recovered for a while.
     #[serde(default)]
     pub maintenance: Vec<MaintenanceInfo>,
+    /// What moves have left at former places.
+    #[serde(default)]
+    pub left_behind: Vec<LeftBehind>,
     /// Age of the last probe in milliseconds; of the catalog's last write when the coordinator is down.
     pub age_ms: i64,
     /// When this was made, in Unix milliseconds.

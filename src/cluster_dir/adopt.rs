@@ -52,7 +52,7 @@ pub fn survey(dirs: &[PathBuf], serve: &[Dbid]) -> Result<Adoption, Vec<Complain
             Err(complaint) => complaints.push(complaint),
         }
     }
-    found.sort_by_key(|f| f.config.dbid);
+    let (found, left_behind) = latest(found);
     complaints.extend(strangers(&found));
     let unknown = serve.iter().filter(|dbid| !found.iter().any(|f| f.config.dbid == **dbid));
     complaints.extend(unknown.map(|dbid| Complaint::new(format!("no directory is dbid {dbid}'s"), "")));
@@ -63,6 +63,7 @@ pub fn survey(dirs: &[PathBuf], serve: &[Dbid]) -> Result<Adoption, Vec<Complain
         return Err(complaints);
     };
     let (config, makes_config, mut notes) = configuration(&first.config, &found).map_err(|c| vec![c])?;
+    notes.extend(left_behind);
     let handle = ClusterHandle::new(config);
     complaints.extend(in_the_way(&handle));
     complaints.extend(missing(&handle, &found, makes_config));
@@ -294,9 +295,28 @@ fn strangers(found: &[Found]) -> Vec<Complaint> {
     for pair in found.windows(2).filter(|p| p[0].config.dbid == p[1].config.dbid) {
         let what =
             format!("{} and {} are both dbid {}'s", pair[0].dir.display(), pair[1].dir.display(), pair[0].config.dbid);
-        complaints.push(Complaint::new(what, ""));
+        complaints.push(Complaint::new(what, "name the directories one by one, and only the one that is meant"));
     }
     complaints
+}
+
+/// Of the directories of one segment that which its last move led to, by dbid; and a note of each that was
+/// left behind. The process at the new place is granted a later epoch than that at the former one ever
+/// obeyed, and one that has not obeyed any has nothing yet: then what was left is what there is.
+fn latest(mut found: Vec<Found>) -> (Vec<Found>, Vec<String>) {
+    let obeyed = |f: &Found| f.copy.as_ref().map(|copy| copy.meta.epoch);
+    found.sort_by_key(|f| (f.config.dbid, std::cmp::Reverse(obeyed(f))));
+    let (mut last, mut notes): (Vec<Found>, Vec<String>) = (Vec::new(), Vec::new());
+    for one in found {
+        match last.last().filter(|l| l.config.dbid == one.config.dbid && obeyed(l) > obeyed(&one)) {
+            Some(current) => {
+                let (left, dbid, at) = (one.dir.display(), one.config.dbid, current.dir.display());
+                notes.push(format!("{left} is left alone: dbid {dbid} was moved to {at}, which obeyed a later epoch"));
+            }
+            None => last.push(one),
+        }
+    }
+    (last, notes)
 }
 
 /// The cluster's configuration as it stands, or put together again; whether it was, and what to know.

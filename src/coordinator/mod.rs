@@ -138,6 +138,7 @@ pub fn hosts_of(handle: &ClusterHandle) -> Vec<HostPlace> {
         dir: entry.dir.clone(),
         ssh: entry.ssh.clone(),
         agent_port: entry.agent_port,
+        roots: entry.data_roots(),
     };
     handle.config().hosts.iter().map(place).collect()
 }
@@ -202,7 +203,7 @@ impl Coordinator {
         let board = Arc::new(Board::default());
         let maintained = maintenance::left(&store)?;
         board.write(|k| k.maintenance = maintained);
-        let places = Places::new(store.rows()?, hosts);
+        let places = Places::new(store.rows()?, store.left_behind()?, hosts);
         let (begun, mut to_pick_up) = mpsc::unbounded_channel();
         let left = store.active()?;
         let prober = Prober::start(prober::Setup {
@@ -214,7 +215,7 @@ impl Coordinator {
             begun,
             taken_up: operations::taken_up(&left),
         })?;
-        hostwatch::watch(&places, &board);
+        hostwatch::watch(&places, &board, &store);
         let audit = Audit::new(&site.dir);
         let operations =
             Operations::new(store.clone(), board.clone(), prober.clone(), places.clone(), site.clone(), audit.clone());

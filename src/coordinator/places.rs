@@ -6,8 +6,9 @@
 //! `cluster.json`.
 
 use super::site::HostPlace;
+use crate::cluster::LeftBehind;
 use crate::core::ids::{Content, Dbid};
-use crate::core::row::SegmentRow;
+use crate::core::row::{Place, SegmentRow};
 use crate::hosts::Host;
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
@@ -30,6 +31,8 @@ struct Known {
     /// truth: the catalog has them.
     rows: BTreeMap<Dbid, Arc<SegmentRow>>,
     hosts: Vec<Arc<KnownHost>>,
+    /// What moves have left at former places.
+    left: Vec<LeftBehind>,
 }
 
 /// Where everything is, shared by all of the coordinator.
@@ -40,11 +43,13 @@ pub struct Places {
 
 impl Places {
     /// The coordinator's own row is left out of the segments.
-    pub fn new(rows: Vec<SegmentRow>, hosts: Hosts) -> Arc<Places> {
+    pub fn new(rows: Vec<SegmentRow>, left: Vec<LeftBehind>, hosts: Hosts) -> Arc<Places> {
         let rows = rows.into_iter().filter(|r| r.content != Content::COORDINATOR);
         let rows = rows.map(|row| (row.dbid, Arc::new(row))).collect();
-        let places =
-            Places { known: RwLock::new(Known { rows, ..Known::default() }), hosts_version: watch::Sender::new(0) };
+        let places = Places {
+            known: RwLock::new(Known { rows, left, ..Known::default() }),
+            hosts_version: watch::Sender::new(0),
+        };
         places.set_hosts(hosts);
         Arc::new(places)
     }
@@ -104,6 +109,29 @@ impl Places {
             .collect();
         drop(known);
         self.hosts_version.send_modify(|version| *version += 1);
+    }
+
+    /// A segment's row says this place from now on.
+    pub fn set_place(&self, dbid: Dbid, place: &Place, at_ms: i64) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(row) = known.rows.get(&dbid).filter(|row| row.place() != *place).cloned() else {
+            return;
+        };
+        let (host, datadir) = (row.hostname.clone(), row.datadir.clone());
+        known.left.retain(|left| !left.is_at(&host, &datadir) && !left.is_at(&place.hostname, &place.datadir));
+        known.left.push(LeftBehind { dbid, host, datadir, since_ms: at_ms });
+        known.rows.insert(dbid, Arc::new(row.at(place)));
+    }
+
+    /// What moves have left on a host.
+    pub fn left_on(&self, host: &str) -> Vec<LeftBehind> {
+        self.known().left.iter().filter(|left| left.host == host).cloned().collect()
+    }
+
+    /// Nothing is left there any more.
+    pub fn forget_left(&self, host: &str, datadir: &str) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.left.retain(|left| !left.is_at(host, datadir));
     }
 
     /// Something may have happened at this host: whoever watches it asks it now.

@@ -14,6 +14,8 @@ pub struct HostPlace {
     /// How it is reached over SSH, where it has no agent.
     pub ssh: Option<SshPlace>,
     pub agent_port: u16,
+    /// The directories in which data directories may be, the usual one first.
+    pub roots: Vec<PathBuf>,
 }
 
 /// The coordinator's surroundings, from the cluster's configuration.

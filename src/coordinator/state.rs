@@ -84,6 +84,7 @@ fn assemble(
         warnings: Vec::new(),
         production: store.setting_number("segsh_production")?.is_some(),
         maintenance: known.maintained(),
+        left_behind: store.left_behind()?,
     })
 }
 
@@ -119,6 +120,7 @@ fn host(place: &HostPlace, known: &Knowledge) -> HostState {
         address: place.address.clone(),
         alive: pid.is_some(),
         pid,
+        roots: place.roots.iter().map(|root| root.display().to_string()).collect(),
         cause: match (pid, seen) {
             (Some(_), _) => String::new(),
             (None, Some(seen)) => seen.cause.clone(),

@@ -6,10 +6,11 @@ use super::site::{HostPlace, Site};
 use super::store::{CATALOG_FILE, Store};
 use crate::core::backup::Cause;
 use crate::core::ids::{Content, CopyId, Dbid, Epoch};
+use crate::core::operation::{Holds, Survey};
 use crate::core::report::{
     CopyState, FromSegment, MirrorLoss, Order, Phase, Report, Soundness, ToSegment, Verification, VerifyStage,
 };
-use crate::core::row::{Mode, Role, SegmentRow, Status};
+use crate::core::row::{Mode, Place, Role, SegmentRow, Status};
 use crate::hosts::{Fenced, Host, HostError, HostFailure, NEW_COPY_SUFFIX, Pong, Running, SegmentConfig};
 use crate::net::{ClusterKey, Credentials, Framed, Identity, NetError, Purpose, accept};
 use async_trait::async_trait;
@@ -51,6 +52,10 @@ pub struct Inner {
     pub procs: BTreeMap<Dbid, Proc>,
     pub dirs: BTreeMap<PathBuf, Dir>,
     pub down_hosts: Vec<String>,
+    /// Processes that run in a directory of a host and that nobody knows any more.
+    pub strays: Vec<(String, Running)>,
+    /// Ports on which somebody else listens.
+    pub ports_taken: Vec<u16>,
     /// A recovery does not get in sync while this is set.
     pub hold_copies: bool,
     pub orders: Vec<(Dbid, Order)>,
@@ -141,14 +146,16 @@ impl Cluster {
         let host = |name: &str| -> (HostPlace, Arc<dyn Host>) {
             let place = HostPlace {
                 name: name.into(),
-                address: "127.0.0.1".into(),
+                address: address.clone(),
                 agent_port: 1,
                 dir: PathBuf::new(),
                 ssh: None,
+                roots: vec![format!("/{name}").into()],
             };
             (place, Arc::new(StandIn { name: name.into(), world: world.clone() }))
         };
-        let hosts = vec![host("sdw1"), host("sdw2")];
+        // Nothing is on the third one.
+        let hosts = vec![host("sdw1"), host("sdw2"), host("sdw3")];
         Cluster { world, rows, site, hosts, _dir: dir }
     }
 }
@@ -167,6 +174,20 @@ fn free_port(address: &str, held: &mut Vec<std::net::TcpListener>) -> u16 {
     let port = listener.local_addr().expect("an address").port();
     held.push(listener);
     port
+}
+
+impl Cluster {
+    /// A place for a segment on the third host.
+    pub fn spare_place(&self, row: &SegmentRow) -> Place {
+        let port = free_port(&row.address, &mut Vec::new());
+        Place {
+            hostname: "sdw3".into(),
+            address: row.address.clone(),
+            port,
+            replication_port: port + 1,
+            datadir: format!("/sdw3/c{}-{}", row.content, row.dbid),
+        }
+    }
 }
 
 impl World {
@@ -550,8 +571,9 @@ impl Host for StandIn {
         let mut inner = self.up()?;
         inner.pings += 1;
         let mine = inner.procs.values().filter(|p| p.host == self.name);
-        let running = mine.map(|p| Running { datadir: p.datadir.clone(), pid: p.report.pid }).collect();
-        Ok(Pong { pid: 1, running })
+        let running = mine.map(|p| Running { datadir: p.datadir.clone(), pid: p.report.pid });
+        let strays = inner.strays.iter().filter(|(host, _)| *host == self.name).map(|(_, stray)| stray.clone());
+        Ok(Pong { pid: 1, running: running.chain(strays).collect() })
     }
     async fn start_segment(&self, config: &SegmentConfig) -> Result<u32, HostError> {
         if self.up()?.procs.contains_key(&config.dbid) {
@@ -561,7 +583,10 @@ impl Host for StandIn {
         Ok(self.world.start(config).await)
     }
     async fn kill_segment(&self, datadir: &Path) -> Result<Fenced, HostError> {
-        let dbid = self.up()?.procs.values().find(|p| p.datadir == datadir).map(|p| p.report.dbid);
+        let mut inner = self.up()?;
+        inner.strays.retain(|(host, stray)| (host, stray.datadir.as_path()) != (&self.name, datadir));
+        let dbid = inner.procs.values().find(|p| p.datadir == datadir).map(|p| p.report.dbid);
+        drop(inner);
         match dbid.and_then(|dbid| self.world.kill(dbid)) {
             Some(_) => Ok(Fenced::Killed),
             None => Ok(Fenced::WasNotRunning),
@@ -615,6 +640,16 @@ impl Host for StandIn {
     }
     async fn stop(&self, _: bool) -> Result<u32, HostError> {
         Ok(0)
+    }
+    async fn survey(&self, datadir: &Path, _: Dbid, ports: &[u16]) -> Result<Survey, HostError> {
+        let inner = self.up()?;
+        if !datadir.starts_with(format!("/{}", self.name)) {
+            let failure = HostFailure::NotMine { path: datadir.into(), why: "it is elsewhere".into() };
+            return Err(HostError::Failed { host: self.name.clone(), failure });
+        }
+        let holds = if inner.dirs.contains_key(datadir) { Holds::FormerCopy } else { Holds::Nothing };
+        let ports_taken = ports.iter().copied().filter(|port| inner.ports_taken.contains(port)).collect();
+        Ok(Survey { free_bytes: 1 << 40, holds, ports_taken })
     }
 }
 

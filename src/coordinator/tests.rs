@@ -2,6 +2,7 @@
 
 pub(super) mod backup;
 mod killed;
+mod moved;
 mod names;
 mod unwritten;
 mod verify;
@@ -71,6 +72,7 @@ fn plan(c: &Coordinator, intent: Intent, dbid: Dbid) -> Plan {
         kind: StepKind::Incremental,
         dbid,
         source: dbid,
+        to: None,
         copy_blocks: None,
         total_bytes: None,
         about_ms: None,

@@ -65,6 +65,51 @@ pub struct SegmentRow {
     pub datadir: String,
 }
 
+/// Where a segment is: the part of its row that changes only when it is moved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    pub hostname: String,
+    pub address: String,
+    /// Control and SQL.
+    pub port: u16,
+    /// The link of the pair.
+    pub replication_port: u16,
+    pub datadir: String,
+}
+
+impl std::fmt::Display for Place {
+    /// `sdw3:7002 /srv/seg/c0-6`
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{} {}", self.hostname, self.port, self.datadir)
+    }
+}
+
+impl SegmentRow {
+    /// Where the segment is.
+    pub fn place(&self) -> Place {
+        Place {
+            hostname: self.hostname.clone(),
+            address: self.address.clone(),
+            port: self.port,
+            replication_port: self.replication_port.unwrap_or_default(),
+            datadir: self.datadir.clone(),
+        }
+    }
+
+    /// The same segment at another place.
+    #[must_use]
+    pub fn at(&self, place: &Place) -> SegmentRow {
+        SegmentRow {
+            hostname: place.hostname.clone(),
+            address: place.address.clone(),
+            port: place.port,
+            replication_port: Some(place.replication_port),
+            datadir: place.datadir.clone(),
+            ..self.clone()
+        }
+    }
+}
+
 /// One member of a pair: the part of its row that changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Member {

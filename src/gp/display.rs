@@ -47,7 +47,8 @@ pub fn recovery(state: &State, plan: &Plan, listed: bool) -> Page {
 
 fn one_recovery(state: &State, step: &PlanStep) -> Table {
     let mut table = Table::of_pairs("recovery");
-    let mode = if step.kind == StepKind::Full { "Full" } else { "Incremental" };
+    let is_full = matches!(step.kind, StepKind::Full | StepKind::Move);
+    let mode = if is_full { "Full" } else { "Incremental" };
     table.pair(false, "Synchronization mode", mode);
     for (what, dbid) in [("Failed", step.dbid), ("Recovery Source", step.source)] {
         if let Some(segment) = state.segment(dbid) {

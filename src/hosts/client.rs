@@ -5,6 +5,8 @@ use super::config::SegmentConfig;
 use super::host::{Host, HostError, HostFailure, HostReply, HostRequest, Pong};
 use super::lock::Fenced;
 use super::work::{KILL_WITHIN, START_WITHIN};
+use crate::core::ids::Dbid;
+use crate::core::operation::Survey;
 use crate::net::{Credentials, Endpoint, Framed, Identity, NetError, Purpose, connect};
 use async_trait::async_trait;
 use std::path::Path;
@@ -129,6 +131,14 @@ impl<C: Carrier> Host for C {
             reply => Err(self.unexpected(&reply)),
         }
     }
+
+    async fn survey(&self, datadir: &Path, dbid: Dbid, ports: &[u16]) -> Result<Survey, HostError> {
+        let request = HostRequest::Survey { datadir: datadir.into(), dbid, ports: ports.to_vec() };
+        match self.ask(request, ANSWER_WITHIN).await? {
+            HostReply::Surveyed { survey } => Ok(survey),
+            reply => Err(self.unexpected(&reply)),
+        }
+    }
 }
 
 impl HostFailure {
@@ -141,7 +151,8 @@ impl HostFailure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::ids::{Content, Dbid};
+    use crate::core::ids::Content;
+    use crate::core::operation::Holds;
     use crate::hosts::{Agent, AgentConfig, IDENTITY_FILE, ProcessId, holder, testing};
     use crate::net::ClusterKey;
     use std::fs;
@@ -291,6 +302,26 @@ mod tests {
         assert!(!new.datadir.exists());
         assert_eq!(SegmentConfig::load(&old.datadir).unwrap(), old);
         host.kill_segment(&old.datadir).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_survey_says_what_is_in_a_segment_s_way_and_changes_nothing() {
+        let site = Site::new();
+        let (host, _agent) = site.agent().await;
+        let config = site.segment("c0-2");
+        let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let taken = held.local_addr().unwrap().port();
+        let survey = async |dbid| host.survey(&config.datadir, Dbid(dbid), &[taken]).await.unwrap();
+        let seen = survey(2).await;
+        assert_eq!((seen.holds, seen.ports_taken.as_slice()), (Holds::Nothing, &[taken][..]));
+        assert!(seen.free_bytes > 0 && !config.datadir.exists());
+        drop(held);
+        host.make_dir(&config.datadir).await.unwrap();
+        assert_eq!((survey(2).await.holds, survey(2).await.ports_taken), (Holds::Nothing, vec![]));
+        host.write_segment_config(&config).await.unwrap();
+        assert_eq!((survey(2).await.holds, survey(3).await.holds), (Holds::FormerCopy, Holds::Other));
+        let elsewhere = site.root.path().canonicalize().unwrap().join("other");
+        assert!(matches!(failure(host.survey(&elsewhere, Dbid(2), &[]).await), HostFailure::NotMine { .. }));
     }
 
     #[tokio::test]

@@ -34,8 +34,7 @@ pub(super) fn data_dirs_of(host_dir: &Path, config: &AgentConfig) -> Vec<PathBuf
 pub(super) fn mine(host_dir: &Path, config: &AgentConfig, path: &Path) -> Result<(), HostFailure> {
     let not = |why: &str| HostFailure::NotMine { path: path.into(), why: why.into() };
     let is_own = is_child(host_dir, path);
-    let in_root = config.roots.iter().any(|root| is_child(root, path));
-    if !is_own && !in_root {
+    if !is_below(host_dir, config, path) {
         return Err(not("it is not directly in a directory of the host's"));
     }
     match fs::symlink_metadata(path) {
@@ -43,6 +42,11 @@ pub(super) fn mine(host_dir: &Path, config: &AgentConfig, path: &Path) -> Result
         Ok(_) if !is_own && !is_vacant(path) && !is_segment_of(path, config) => Err(not("it holds something else")),
         _ => Ok(()),
     }
+}
+
+/// Whether `path` is where this host's data directories are, whatever is in it.
+pub(super) fn is_below(host_dir: &Path, config: &AgentConfig, path: &Path) -> bool {
+    is_child(host_dir, path) || config.roots.iter().any(|root| is_child(root, path))
 }
 
 /// Whether `path` names a direct child of `dir`, by its text alone.
@@ -55,7 +59,7 @@ fn is_child(dir: &Path, path: &Path) -> bool {
 }
 
 /// Whether nothing is in it but a lock, which whoever looks for a process there may leave behind.
-fn is_vacant(dir: &Path) -> bool {
+pub(super) fn is_vacant(dir: &Path) -> bool {
     fs::read_dir(dir).is_ok_and(|mut entries| entries.all(|e| e.is_ok_and(|e| e.file_name() == OsStr::new(LOCK_FILE))))
 }
 

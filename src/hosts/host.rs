@@ -2,6 +2,8 @@
 
 use super::config::SegmentConfig;
 use super::lock::Fenced;
+use crate::core::ids::Dbid;
+use crate::core::operation::Survey;
 use crate::net::NetError;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -48,6 +50,9 @@ pub trait Host: Send + Sync {
     async fn write_segment_config(&self, config: &SegmentConfig) -> Result<(), HostError>;
     /// Ends the agent, and before that its segments if `kill_segments`; returns how many it killed.
     async fn stop(&self, kill_segments: bool) -> Result<u32, HostError>;
+    /// What would be in the way of this segment in `datadir`, listening on `ports` of the host's address.
+    /// Changes nothing.
+    async fn survey(&self, datadir: &Path, dbid: Dbid, ports: &[u16]) -> Result<Survey, HostError>;
 }
 
 /// A host's answer to a ping.
@@ -141,6 +146,7 @@ pub enum HostRequest {
     Leave,
     WriteSegmentConfig { config: SegmentConfig },
     Stop { kill_segments: bool },
+    Survey { datadir: PathBuf, dbid: Dbid, ports: Vec<u16> },
     ReplaceCopy { datadir: PathBuf, sibling: PathBuf },
 }
 
@@ -156,4 +162,5 @@ pub enum HostReply {
     Done,
     Stopping { killed: u32 },
     Failed { failure: HostFailure },
+    Surveyed { survey: Survey },
 }

@@ -10,8 +10,11 @@ use super::launch::{Launch, LaunchError};
 use super::lock::{DirLock, FenceError, Fenced, LockError, fence, holder};
 use super::ssh;
 use super::stray::end_strays;
+use crate::core::ids::Dbid;
+use crate::core::operation::{Holds, Survey};
 use std::fs;
 use std::io;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -47,6 +50,9 @@ impl Workplace {
             HostRequest::NameCopy { datadir, sibling } => done(self.name_copy(&datadir, &sibling)),
             HostRequest::ReplaceCopy { datadir, sibling } => done(self.replace_copy(&datadir, &sibling)),
             HostRequest::WriteSegmentConfig { config } => done(self.write_config(&config)),
+            HostRequest::Survey { datadir, dbid, ports } => {
+                self.survey(&datadir, dbid, &ports).map(|survey| HostReply::Surveyed { survey })
+            }
             HostRequest::Stop { kill_segments: false } => Ok(HostReply::Stopping { killed: 0 }),
             HostRequest::Drill { stopped } => Ok(self.drill(stopped)),
             HostRequest::Leave => done(self.leave()),
@@ -232,6 +238,35 @@ impl Workplace {
     fn sync(&self, doing: &str, path: &Path) -> Result<(), HostFailure> {
         let names = path.parent().unwrap_or(&self.dir);
         files::sync_dir(names).map_err(|e| io_failure(doing, path, &e))
+    }
+
+    fn survey(&self, datadir: &Path, dbid: Dbid, ports: &[u16]) -> Result<Survey, HostFailure> {
+        // One that is full of somebody's files is in the way; one elsewhere is nobody's business.
+        if !dirs::is_below(&self.dir, &self.config, datadir) {
+            self.mine(datadir)?;
+        }
+        let mut ports_taken = Vec::new();
+        for port in ports {
+            match TcpListener::bind((self.config.address.as_str(), *port)) {
+                Ok(_) => {}
+                Err(e) if e.kind() == io::ErrorKind::AddrInUse => ports_taken.push(*port),
+                Err(e) => return Err(io_failure(&format!("listen on port {port} for"), datadir, &e)),
+            }
+        }
+        Ok(Survey { free_bytes: free_bytes(datadir)?, holds: self.holds(datadir, dbid)?, ports_taken })
+    }
+
+    fn holds(&self, datadir: &Path, dbid: Dbid) -> Result<Holds, HostFailure> {
+        match fs::symlink_metadata(datadir) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Holds::Nothing),
+            Err(e) => return Err(io_failure("look at", datadir, &e)),
+            Ok(meta) if meta.is_dir() && dirs::is_vacant(datadir) => return Ok(Holds::Nothing),
+            Ok(_) => {}
+        }
+        let mine = (self.config.cluster_id.as_str(), self.config.host.as_str(), dbid);
+        let is_own = |c: &SegmentConfig| (c.cluster_id.as_str(), c.host.as_str(), c.dbid) == mine;
+        // What can't be read as a segment's is somebody else's.
+        Ok(if SegmentConfig::load(datadir).is_ok_and(|c| is_own(&c)) { Holds::FormerCopy } else { Holds::Other })
     }
 
     /// A former process of this segment whose directory was removed under it: its lock is nowhere to be

@@ -160,6 +160,8 @@ pub(super) const IN_PLACE: OptionDoc =
     option("in_place", Kind::Flag, "overwrite the old copy, where there is no room for two").or("false");
 pub(super) const MODE: OptionDoc =
     option("mode", Kind::Word(&["smart", "fast", "immediate"]), "how sessions are treated").or("fast");
+pub(super) const TO: OptionDoc =
+    option("to", Kind::To, "rebuild at another place, by a full copy: a host, #{ host, dir }, or places by dbid");
 pub(super) const AFTER: OptionDoc = option("after", Kind::Plan, "plan on the rows this plan predicts");
 
 pub(super) const OPTIONS: &[&str] = &["options: map"];

@@ -6,7 +6,8 @@ use super::entries::PROMPT;
 use super::rehearsal::Rehearsal;
 use super::thrown::{Thrower, Thrown};
 use super::ui::{Renderer, Ui};
-use crate::cluster::{Acting, Cluster, Outcome, OutcomeStatus, Plan, StepKind};
+use crate::cluster::{Acting, Cluster, Outcome, OutcomeStatus, Plan, PlanStep, StepKind};
+use crate::core::row::Place;
 use rhai::{EvalAltResult, NativeCallContext};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -31,7 +32,7 @@ pub struct OpRecord {
 /// One step that `confirm(plan)` has already asked about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Grant {
-    Step { kind: StepKind, content: i64, dbid: i64 },
+    Step { kind: StepKind, content: i64, dbid: i64, to: Option<Place> },
     RestartAll,
 }
 
@@ -168,7 +169,8 @@ fn grants_of(plan: &Plan) -> Vec<Grant> {
     {
         return vec![Grant::RestartAll];
     }
-    plan.steps.iter().map(|s| Grant::Step { kind: s.kind, content: s.content.0, dbid: s.dbid.0 }).collect()
+    let step = |s: &PlanStep| Grant::Step { kind: s.kind, content: s.content.0, dbid: s.dbid.0, to: s.to.clone() };
+    plan.steps.iter().map(step).collect()
 }
 
 /// Unix milliseconds.

@@ -248,11 +248,12 @@ fn function(entry: &Entry) -> String {
         }
     }
     let verb = entry.name.strip_prefix("plan_").unwrap_or(entry.name);
-    let lines: Vec<_> = PRECONDITIONS.iter().filter(|p| p.verbs.contains(&verb)).collect();
+    let lines: Vec<_> = PRECONDITIONS.iter().filter(|p| p.is_for(verb)).collect();
     if !lines.is_empty() && entry.namespace.is_empty() {
         text.push_str(" refused unless:\n");
         for line in lines {
-            text.push_str(&item(&format!("  {:<24} ", line.code.code()), line.says));
+            let with_to = if line.verbs.contains(&verb) { "" } else { "with `to`: " };
+            text.push_str(&item(&format!("  {:<24} ", line.code.code()), &format!("{with_to}{}", line.says)));
         }
     }
     // An example is copied, so it stands on one line of its own when it is long.
@@ -283,6 +284,7 @@ pub(super) fn takes(option: &OptionDoc) -> String {
         Kind::Text => "text".into(),
         Kind::Paths => "path or list of them".into(),
         Kind::Plan => "a plan".into(),
+        Kind::To => "a host or places".into(),
     }
 }
 

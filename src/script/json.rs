@@ -40,6 +40,7 @@ pub fn state_json(state: &State) -> Value {
         "recoveries": state.recoveries.iter().map(recovery_json).collect::<Vec<_>>(),
         "warnings": state.warnings.iter().map(warning_json).collect::<Vec<_>>(),
         "maintenance": state.maintenance.iter().map(maintenance_json).collect::<Vec<_>>(),
+        "left_behind": state.left_behind,
         "age_ms": state.age_ms,
         "time_ms": state.time_ms,
         "fts_paused_until_ms": state.fts_paused_until_ms,
@@ -67,7 +68,7 @@ pub fn warning_json(warning: &Warning) -> Value {
 pub fn host_json(host: &HostState) -> Value {
     json!({
         "host": host.host, "address": host.address, "alive": host.alive, "pid": host.pid,
-        "cause": host.cause,
+        "cause": host.cause, "roots": host.roots,
     })
 }
 
@@ -137,7 +138,7 @@ pub fn step_json(plan: &Plan, step: &PlanStep) -> Value {
     json!({
         "content": step.content, "kind": step.kind, "dbid": step.dbid, "source": step.source,
         "host": place.map(|p| p.host.as_str()), "port": place.map(|p| p.port),
-        "datadir": place.map(|p| p.datadir.as_str()),
+        "datadir": place.map(|p| p.datadir.as_str()), "to": step.to,
         "copy_blocks": step.copy_blocks, "total_bytes": step.total_bytes,
         "about_ms": step.about_ms, "about_basis": step.about_basis.map(|b| b.word()),
         "about_rate_bytes": step.about_rate_bytes, "cancels_sessions": step.cancels_sessions,

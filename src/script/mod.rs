@@ -19,6 +19,7 @@ mod modules;
 mod near;
 mod options;
 mod parameters;
+mod places;
 mod record;
 mod reference;
 mod rehearsal;

@@ -26,6 +26,7 @@ const PROCEDURES: &[(&str, &str)] = std_modules![
     "recover_double_fault",
     "recover_without_mirroring",
     "recovery_process",
+    "replace_host",
     "recreate_from_backup",
 ];
 

@@ -5,9 +5,10 @@ use super::api::plan::PlanRecord;
 use super::api::segments::Segments;
 use super::api::state::{ContentRecord, SegmentRecord};
 use super::near::is_it;
+use super::places;
 use super::thrown::{Thrower, Thrown};
 use super::units;
-use crate::cluster::Selection;
+use crate::cluster::{Selection, To};
 use crate::core::ids::{Content, Dbid};
 use rhai::{Array, Dynamic, Map};
 
@@ -32,6 +33,8 @@ pub enum Kind {
     Paths,
     /// A plan, on whose predicted rows this one is made.
     Plan,
+    /// A host's name, a map of a place, or a map of such places by dbid.
+    To,
 }
 
 /// One option of a function: how it is read, and what help says of it.
@@ -61,6 +64,7 @@ enum Given {
     Number(i64),
     Text(String),
     Plan(PlanRecord),
+    To(To),
 }
 
 /// The options of one call.
@@ -124,6 +128,14 @@ impl Options {
     pub fn plan(&self, name: &str) -> Option<&PlanRecord> {
         match self.get(name) {
             Some(Given::Plan(p)) => Some(p),
+            _ => None,
+        }
+    }
+
+    /// Where segments are to be moved; `None` when it was not given.
+    pub fn to(&self) -> Option<To> {
+        match self.get("to") {
+            Some(Given::To(to)) => Some(to.clone()),
             _ => None,
         }
     }
@@ -225,6 +237,7 @@ fn read_one(function: &str, option: &OptionDoc, value: &Dynamic) -> Thrower<Give
         },
         Kind::Paths => texts(value).map(Given::Texts).ok_or_else(|| wrong("paths, such as \"/data1\"")),
         Kind::Text => value.clone().into_string().map(Given::Text).map_err(|_| wrong("a text")),
+        Kind::To => places::read(value).map(Given::To).map_err(|what| wrong(&what)),
         Kind::Plan => value.clone().try_cast::<PlanRecord>().map(Given::Plan).ok_or_else(|| wrong("a plan")),
     }
 }
@@ -271,7 +284,7 @@ fn numbers(value: &Dynamic, pick: fn(&Named) -> i64) -> Option<Vec<i64>> {
     (number >= 0).then(|| vec![number])
 }
 
-fn texts(value: &Dynamic) -> Option<Vec<String>> {
+pub(super) fn texts(value: &Dynamic) -> Option<Vec<String>> {
     if let Some(array) = value.read_lock::<Array>() {
         return array.iter().map(|v| v.clone().into_string().ok()).collect();
     }

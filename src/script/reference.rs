@@ -66,8 +66,7 @@ fn function(entry: &Entry) -> String {
         text.push_str(&format!(" Options: {}.", names.join(", ")));
     }
     let verb = entry.name.strip_prefix("plan_").unwrap_or(entry.name);
-    let refused: BTreeSet<&str> =
-        PRECONDITIONS.iter().filter(|p| p.verbs.contains(&verb)).map(|p| p.code.code()).collect();
+    let refused: BTreeSet<&str> = PRECONDITIONS.iter().filter(|p| p.is_for(verb)).map(|p| p.code.code()).collect();
     if !refused.is_empty() && entry.namespace.is_empty() {
         let codes: Vec<String> = refused.into_iter().map(|c| format!("`{c}`")).collect();
         text.push_str(&format!(" Refused with {}.", codes.join(", ")));

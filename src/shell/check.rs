@@ -132,7 +132,7 @@ error[unknown_option]: recover() has no option `contens`; is it `contents`?
    |
  3 | if x == 2 { recover(#{ contens: 1 }) }
    |                        ^^^^^^^
-   = options: contents dbids hosts wait timeout stall rate jobs raise
+   = options: contents dbids hosts to wait timeout stall rate jobs raise
    = next: help(\"recover\")
 warning[plain_quotes]: \"${x}\" is not replaced in plain quotes; use backticks
   --> DIR/x.rhai:2:7

@@ -327,7 +327,7 @@ fn texts(entry: &Entry, parameter: &str, known: &Known) -> Vec<Candidate> {
 
 fn option_texts(option: &OptionDoc, known: &Known) -> Vec<Candidate> {
     match option.kind {
-        Kind::Hosts => hosts(known),
+        Kind::Hosts | Kind::To => hosts(known),
         Kind::Word(words) => words.iter().map(|word| candidate(*word, "")).collect(),
         Kind::Duration => ["30s", "10m", "1h"].iter().map(|time| candidate(*time, "")).collect(),
         Kind::Rate => ["10 MiB/s", "50 MiB/s", "200 MiB/s"].iter().map(|rate| candidate(*rate, "")).collect(),

@@ -1,6 +1,6 @@
 //! Confirmation in proportion to damage, and what `--yes` covers without asking.
 
-use crate::cluster::{Plan, StepKind};
+use crate::cluster::{Intent, Plan, StepKind};
 use crate::script::ui::Damage;
 use std::collections::BTreeSet;
 
@@ -56,8 +56,10 @@ impl YesPolicy {
     /// Whether a plan needs no question. One that was joined of several is as grave as its gravest
     /// step in the eyes of a person; here its full copies must be covered by themselves.
     pub fn covers_plan(&self, plan: &Plan, damage: &Damage) -> Result<(), String> {
-        self.covers(plan.verb(), damage)?;
-        let full = plan.steps.iter().find(|step| step.kind == StepKind::Full);
+        // What rebuilds a segment elsewhere copies everything, whatever it is called by.
+        let verb = if let Intent::Move { .. } = plan.intent { Grant::FullRecover.word() } else { plan.verb() };
+        self.covers(verb, damage)?;
+        let full = plan.steps.iter().find(|step| matches!(step.kind, StepKind::Full | StepKind::Move));
         match (full, damage) {
             (Some(step), Damage::TypeCluster(_)) => {
                 let host = plan.place(step.dbid).map(|place| place.host.clone()).unwrap_or_default();

@@ -77,7 +77,7 @@ mod tests {
     #[test]
     fn options_are_named_until_they_are_given() {
         let options = hinted("recover(#{ contents: 2, ").unwrap_or_default();
-        assert!(options.contains("options: dbids hosts wait"), "{options}");
+        assert!(options.contains("options: dbids hosts to wait"), "{options}");
         assert_eq!(hinted("recover(#{ timeout: ").as_deref(), Some("  // give up waiting after this time"));
     }
 

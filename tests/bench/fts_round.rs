@@ -41,7 +41,7 @@ pub fn run(bench: &mut Bench) {
     let setup = Setup {
         store: store.clone(),
         board: Arc::new(Board::default()),
-        places: Places::new(rows.clone(), Hosts::new()),
+        places: Places::new(rows.clone(), Vec::new(), Hosts::new()),
         me: Credentials::new(ClusterKey::from_bytes(&KEY), Identity::Coordinator),
         owner: Owner { user: "bench".into(), host: String::new(), pid: std::process::id(), ..Owner::default() },
         begun,

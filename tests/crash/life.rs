@@ -112,6 +112,7 @@ fn change(store: &Store, n: usize, transition: &Transition, recover: bool) -> Ch
             rate_bytes: Some(1 << 20),
             serving_copy: Some(CopyId(n as u128)),
             copy_rate_bytes: None,
+            place: None,
             at_ms: n as i64 * 1000,
         })
         .expect("a change")

@@ -2,21 +2,21 @@
 
 use segsh::cluster::request::{Owner, Reply, Request};
 use segsh::cluster::{
-    Alive, AuditLine, AuditQuery, ContentProgress, ContentState, CoordinatorState, HostState, Intent, MaintenanceInfo,
-    OperationInfo, Outcome, OutcomeStatus, PairHealth, Plan, Progressing, Recovery, Refusal, RefusalCode, Segment,
-    SegmentOutcome, Selection, State, Warning, WarningCode, plan,
+    Alive, AuditLine, AuditQuery, ContentProgress, ContentState, CoordinatorState, HostState, Intent, LeftBehind,
+    MaintenanceInfo, OperationInfo, Outcome, OutcomeStatus, PairHealth, Plan, Progressing, Recovery, Refusal,
+    RefusalCode, Segment, SegmentOutcome, Selection, State, Warning, WarningCode, plan,
 };
 use segsh::core::backup::{self, BackedUpContent, BackedUpFile, Cause, FromBackup, Image, ToBackup};
 use segsh::core::format::{Meta, Stamp, TrackMap};
 use segsh::core::frame::{Frame, Manifest, Open};
 use segsh::core::ids::{Content, CopyId, Dbid, Epoch};
-use segsh::core::operation::{Ended, Goal, GoalKind, Target};
+use segsh::core::operation::{Ended, Goal, GoalKind, Holds, Survey, Target};
 use segsh::core::pair::binding::Binding;
 use segsh::core::report::{
     CopyState, FromSegment, HeldAt, Lag, MirrorLoss, Order, PeerAddress, Phase, Progress, Report, Soundness, Stage,
     StopMode, ToSegment, Verification, VerifyStage,
 };
-use segsh::core::row::{Member, Mode, PairRow, Role, SegmentRow, Status};
+use segsh::core::row::{Member, Mode, PairRow, Place, Role, SegmentRow, Status};
 use segsh::core::track::{DirtyMap, FileId, Run};
 use segsh::core::verify::{Chunk, Held};
 use segsh::hosts::{Fenced, HostFailure, HostReply, HostRequest, Pong, Running, SegmentConfig};
@@ -230,6 +230,7 @@ pub fn state() -> State {
         alive: true,
         pid: Some(3),
         cause: String::new(),
+        roots: vec![format!("/srv/{name}")],
     };
     let content = ContentState {
         content: Content(0),
@@ -283,6 +284,12 @@ pub fn state() -> State {
         recoveries: vec![recovery],
         warnings: vec![warning],
         maintenance: vec![maintained()],
+        left_behind: vec![LeftBehind {
+            dbid: Dbid(3),
+            host: "sdw2".into(),
+            datadir: "/srv/sdw2/c0-3".into(),
+            since_ms: 7,
+        }],
         age_ms: 10,
         time_ms: 1_700_000_000_000,
         fts_paused_until_ms: None,
@@ -432,10 +439,11 @@ pub fn host_requests() -> Vec<HostRequest> {
         HostRequest::KillSegment { datadir: datadir.clone() },
         HostRequest::FreeBytes { path: datadir.clone() },
         HostRequest::NameCopy { sibling: "/srv/sdw1/c0-2.new".into(), datadir: datadir.clone() },
-        HostRequest::ReplaceCopy { sibling: "/srv/sdw1/c0-2.new".into(), datadir },
+        HostRequest::ReplaceCopy { sibling: "/srv/sdw1/c0-2.new".into(), datadir: datadir.clone() },
         HostRequest::Stop { kill_segments: true },
         HostRequest::Drill { stopped: true },
         HostRequest::Leave,
+        HostRequest::Survey { datadir, dbid: Dbid(2), ports: vec![6002, 8002] },
     ]
 }
 
@@ -449,10 +457,21 @@ pub fn host_replies() -> Vec<HostReply> {
         HostReply::Pid { pid: None },
         HostReply::Bytes { bytes: u64::MAX },
         HostReply::Done,
+        HostReply::Surveyed { survey: Survey { free_bytes: 1, holds: Holds::FormerCopy, ports_taken: vec![6002] } },
         failed(HostFailure::CannotKill { datadir: datadir.clone(), pid: 7, why: "it stays".into() }),
         failed(HostFailure::Gone { datadir: datadir.clone() }),
         failed(HostFailure::Io { doing: "make".into(), path: datadir, why: "no space".into() }),
     ]
+}
+
+fn place(host: &str) -> Place {
+    Place {
+        hostname: host.into(),
+        address: "127.1.2.3".into(),
+        port: 7002,
+        replication_port: 9002,
+        datadir: format!("/srv/{host}/c1-5"),
+    }
 }
 
 /// A goal of which much has happened.
@@ -463,6 +482,8 @@ pub fn goal() -> Goal {
     target.asked_to_stop.push(Dbid(2));
     let mut ended = Target::joined(Content(1), Dbid(5));
     ended.ended = Some(Ended::Failed { cause: "it was cut".into() });
+    ended.to = Some(place("sdw3"));
+    ended.from = Some(place("sdw2"));
     Goal::new(GoalKind::Recover { full: true, in_place: false, rate_bytes: Some(9) }, vec![target, ended])
 }
 

@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use std::path::Path;
 
 /// Every process of the cluster is killed at once, and its catalog is gone.
-fn lose_the_catalog(cluster: &Cluster) {
+pub fn lose_the_catalog(cluster: &Cluster) {
     for pid in processes::beneath(cluster.dir()) {
         processes::signal(pid, Signal::KILL);
     }
@@ -18,7 +18,7 @@ fn lose_the_catalog(cluster: &Cluster) {
     std::fs::remove_dir_all(cluster.dir().join("coordinator")).expect("the coordinator's directory");
 }
 
-fn adopt(cluster: &Cluster, more: &[&str]) -> Ran {
+pub fn adopt(cluster: &Cluster, more: &[&str]) -> Ran {
     cluster.lifecycle("adopt", more)
 }
 

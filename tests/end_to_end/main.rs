@@ -28,6 +28,7 @@ mod library;
 mod lifecycle;
 mod limits;
 mod mirrorless;
+mod moved;
 mod network;
 mod newcomer;
 mod over_ssh;

@@ -81,6 +81,7 @@ pub fn healthy() -> State {
         alive: true,
         pid: Some(800),
         cause: String::new(),
+        roots: vec![format!("/srv/demo/sdw{n}")],
     };
     let primaries = (0..4).map(|n| row(2 + n, n, Role::Primary, 1 + n as usize / 2));
     let mirrors = (0..4).map(|n| row(6 + n, n, Role::Mirror, 2 - n as usize / 2));
@@ -108,6 +109,7 @@ pub fn healthy() -> State {
         recoveries: Vec::new(),
         warnings: Vec::new(),
         maintenance: Vec::new(),
+        left_behind: Vec::new(),
         age_ms: 300,
         time_ms: NOW_MS,
         fts_paused_until_ms: None,

@@ -59,6 +59,7 @@ pub fn healthy() -> State {
                 alive: true,
                 pid: Some(800),
                 cause: String::new(),
+                roots: vec![format!("/srv/{h}")],
             })
             .collect(),
         coordinator_row,
@@ -86,6 +87,7 @@ pub fn healthy() -> State {
         recoveries: Vec::new(),
         warnings: Vec::new(),
         maintenance: Vec::new(),
+        left_behind: Vec::new(),
         fts_paused_until_ms: None,
         production: false,
     }

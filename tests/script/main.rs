@@ -10,6 +10,7 @@ mod fake;
 mod hooks;
 mod language;
 mod modules;
+mod moves;
 mod outcomes;
 mod plans;
 mod procedures;

@@ -520,6 +520,8 @@ impl World {
             row,
             quarantined: self.catalog.quarantine.clone(),
             members,
+            place: None,
+            destination: None,
             must_copy_all: self.catalog.must_copy_all,
             serving_copy: self.catalog.serving_copy,
             other_works: false,

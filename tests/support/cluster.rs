@@ -73,6 +73,14 @@ impl Cluster {
         cluster
     }
 
+    /// With a third host, on which nothing is.
+    #[track_caller]
+    pub fn with_spare_host(contents: usize) -> Cluster {
+        let mut cluster = Cluster::made_at(Place::new(), contents, &["--spare-hosts", "1"]);
+        cluster.start();
+        cluster
+    }
+
     /// Made, and not started.
     #[track_caller]
     pub fn stopped(contents: usize, settings: &[&str]) -> Cluster {

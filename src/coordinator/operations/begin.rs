@@ -5,9 +5,10 @@ use crate::cluster::request::{Owner, Reply};
 use crate::cluster::{Intent, Plan, Refusal, RefusalCode};
 use crate::coordinator::clock::unix_ms;
 use crate::coordinator::store::{Begun, Operation, StoreError};
-use crate::core::ids::{Content, CopyId};
+use crate::core::ids::{Content, CopyId, Dbid};
 use crate::core::operation::{Goal, GoalKind, Stage, Target};
 use crate::core::report::Phase;
+use crate::core::row::Place;
 use ring::rand::SecureRandom;
 use std::sync::atomic::Ordering;
 
@@ -44,7 +45,7 @@ impl Operations {
             return Ok(Answer::Refused(vec![refusal]));
         }
         let (kind, jobs) = kind_of(&plan.intent);
-        let steps = plan.steps.iter().map(|s| Target::new(s.content, s.dbid));
+        let steps = plan.steps.iter().map(|s| Target::new(s.content, s.dbid).moved(s.to.clone()));
         let joined = plan.joined.iter().map(|j| Target::joined(j.content, j.dbid));
         let targets: Vec<Target> = steps.chain(joined).collect();
         // Who works on a content is told before what changed there: the one is why of the other. And
@@ -53,7 +54,7 @@ impl Operations {
         let mut joining = Vec::new();
         for target in &targets {
             match holder(&active, target.content) {
-                Some(other) if !is_like(kind, other.goal.kind) => return Ok(self.locked(other, target.content)),
+                Some(other) if !is_like(kind, target, other) => return Ok(self.locked(other, target.content)),
                 Some(_) => joining.push(target.content),
                 None => {}
             }
@@ -65,6 +66,10 @@ impl Operations {
             && let Some(refusal) = self.shared.in_maintenance(plan, &joining)
         {
             return Ok(Answer::Refused(vec![refusal]));
+        }
+        let in_the_way = self.shared.in_the_way(plan, &joining, &active);
+        if !in_the_way.is_empty() {
+            return Ok(Answer::Refused(in_the_way));
         }
         if let Intent::Backup { dir, .. } = &plan.intent
             && let Some(refusal) = backup::refused(dir, bytes_of(plan))
@@ -129,7 +134,7 @@ impl Operations {
         }
         for target in targets.iter_mut().filter(|t| !t.joined) {
             if let Some(holder) = holder(&active, target.content) {
-                if !is_like(kind, holder.goal.kind) {
+                if !is_like(kind, target, holder) {
                     return Ok(self.locked(holder, target.content));
                 }
                 target.joined = true;
@@ -160,7 +165,11 @@ impl Operations {
                 Ok(Answer::Begun { op: id, joined: false })
             }
             // Begun by another client since the operations were looked at: then it is joined.
-            Begun::Held(op) if is_like(kind, op.goal.kind) => self.begin_goal(kind, wanted, how, owner),
+            Begun::Held(op)
+                if goal.targets.iter().filter(|t| op.goal.holds(t.content)).all(|t| is_like(kind, t, &op)) =>
+            {
+                self.begin_goal(kind, wanted, how, owner)
+            }
             Begun::Held(op) => {
                 let content = goal.targets.iter().map(|t| t.content).find(|c| op.goal.holds(*c));
                 Ok(self.locked(&op, content.unwrap_or(Content(0))))
@@ -174,10 +183,43 @@ impl Shared {
     fn in_maintenance(&self, plan: &Plan, joining: &[Content]) -> Option<Refusal> {
         let maintained = self.board.read(crate::coordinator::board::Knowledge::maintained);
         plan.steps.iter().filter(|step| !joining.contains(&step.content)).find_map(|step| {
-            let host = self.places.host_of(step.dbid);
+            let host = step.to.as_ref().map_or_else(|| self.places.host_of(step.dbid), |to| to.hostname.clone());
             let found = maintained.iter().find(|m| m.host == host)?;
             Some(found.refusal(unix_ms(), step.content, step.dbid))
         })
+    }
+
+    /// Places of the plan that have been given to somebody else since it was made, or are on no host that
+    /// is known.
+    fn in_the_way(&self, plan: &Plan, joining: &[Content], active: &[Operation]) -> Vec<Refusal> {
+        let goals = active.iter().flat_map(|op| op.goal.targets.iter().filter(|t| t.ended.is_none()));
+        let promised = goals.filter_map(|t| Some((t.dbid, t.to.clone()?)));
+        let held = self.places.rows().into_iter().map(|row| (row.dbid, row.place()));
+        let others: Vec<(Dbid, Place)> = held.chain(promised).collect();
+        let moved = plan.steps.iter().filter(|step| !joining.contains(&step.content));
+        let mut found = Vec::new();
+        for (step, to) in moved.filter_map(|step| Some((step, step.to.as_ref()?))) {
+            let refusal = |code, cause: String| Refusal {
+                code,
+                content: Some(step.content),
+                dbid: Some(step.dbid),
+                host: Some(to.hostname.clone()),
+                cause,
+                next: "make the plan again".into(),
+            };
+            let known = self.places.host_places();
+            if !known.iter().any(|host| (&host.name, &host.address) == (&to.hostname, &to.address)) {
+                let cause = format!("there is no host {} at {}", to.hostname, to.address);
+                found.push(refusal(RefusalCode::UnknownTarget, cause));
+                continue;
+            }
+            let clash = others.iter().filter(|(dbid, _)| *dbid != step.dbid).find_map(|(dbid, place)| {
+                let (code, what) = clash(to, place)?;
+                Some(refusal(code, format!("{what} on {} is dbid {dbid}'s", to.hostname)))
+            });
+            found.extend(clash);
+        }
+        found
     }
 
     /// Why a plan no longer fits; contents that are being worked on in the same way are not looked at.
@@ -212,15 +254,29 @@ struct How {
     dir: String,
 }
 
+/// What a segment has for itself at its place.
+fn clash(one: &Place, other: &Place) -> Option<(RefusalCode, String)> {
+    if one.hostname == other.hostname && one.datadir == other.datadir {
+        return Some((RefusalCode::DirTaken, one.datadir.clone()));
+    }
+    let ports = [other.port, other.replication_port];
+    let port = [one.port, one.replication_port].into_iter().find(|port| ports.contains(port));
+    port.filter(|_| one.address == other.address).map(|port| (RefusalCode::PortTaken, format!("port {port}")))
+}
+
 fn holder(active: &[Operation], content: Content) -> Option<&Operation> {
     active.iter().find(|op| op.goal.holds(content))
 }
 
-/// Whether waiting for `running` gives what `wanted` asks for.
-fn is_like(wanted: GoalKind, running: GoalKind) -> bool {
+/// Whether waiting for the operation that holds the target's content gives what is asked for.
+fn is_like(wanted: GoalKind, target: &Target, holder: &Operation) -> bool {
     use GoalKind::{Backup, Rebalance, Recover, Restart, Restore, Start, Verify};
-    match (wanted, running) {
-        (Recover { full, .. }, Recover { full: other, .. }) => full == other,
+    let running = holder.goal.targets.iter().find(|t| t.content == target.content && t.ended.is_none());
+    match (wanted, holder.goal.kind) {
+        (Recover { full, .. }, Recover { full: other, .. }) => {
+            // A copy to another place is another copy; one that is joined is followed to wherever it goes.
+            full == other && (target.joined || running.is_some_and(|r| r.to == target.to))
+        }
         (Recover { full: false, .. }, Start) => true,
         (
             Start,
@@ -247,6 +303,9 @@ fn kind_of(intent: &Intent) -> (GoalKind, Option<usize>) {
     match intent {
         Intent::Recover { rate_bytes, jobs, .. } => {
             (GoalKind::Recover { full: false, in_place: false, rate_bytes: rate(rate_bytes) }, count(jobs))
+        }
+        Intent::Move { rate_bytes, jobs, .. } => {
+            (GoalKind::Recover { full: true, in_place: true, rate_bytes: rate(rate_bytes) }, count(jobs))
         }
         Intent::FullRecover { rate_bytes, jobs, in_place, .. } => {
             (GoalKind::Recover { full: true, in_place: *in_place, rate_bytes: rate(rate_bytes) }, count(jobs))

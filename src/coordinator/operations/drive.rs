@@ -9,10 +9,10 @@ use crate::coordinator::prober::VerifyRequest;
 use crate::coordinator::store::{Change, Changed, ContentRow, StoreError};
 use crate::core::ids::Dbid;
 use crate::core::operation::{
-    Came, Ended, Facts, Goal, GoalKind, MemberFacts, Others, Process, Stage, Step, Target, WaitFor,
+    Came, Destination, Ended, Facts, Goal, GoalKind, MemberFacts, Others, Process, Stage, Step, Target, WaitFor,
 };
 use crate::core::report::{Phase, Report};
-use crate::core::row::{PairRow, Pairing, SegmentRow};
+use crate::core::row::{PairRow, Pairing, Place, SegmentRow};
 use crate::hosts::{Host, HostError, HostFailure};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -196,7 +196,7 @@ impl TargetDriver {
         let row = match &content.pair {
             Ok(row) => *row,
             // Without a pair there is nothing to look at but the reason.
-            Err(_) => return Some(self.with(&content, no_pair(target), BTreeMap::new())),
+            Err(_) => return Some(self.with(&content, no_pair(target), BTreeMap::new(), None)),
         };
         let (cancelled, stopping) = {
             let goal = self.live.goal();
@@ -209,10 +209,18 @@ impl TargetDriver {
         for dbid in std::iter::once(row.primary.dbid).chain(row.mirror.map(|m| m.dbid)) {
             members.insert(dbid, self.member(target, dbid, ask_hosts).await);
         }
-        Some(self.with(&content, row, members))
+        let place = self.shared.places.row(target.dbid).map(|row| row.place());
+        let destination = self.destination(target, place.as_ref()).await;
+        Some(Facts { destination, ..self.with(&content, row, members, place) })
     }
 
-    fn with(&self, content: &ContentRow, row: PairRow, members: BTreeMap<Dbid, MemberFacts>) -> Facts {
+    fn with(
+        &self,
+        content: &ContentRow,
+        row: PairRow,
+        members: BTreeMap<Dbid, MemberFacts>,
+        place: Option<Place>,
+    ) -> Facts {
         let (cancelled, stop_after_segment, others) = {
             let mut goal = self.live.goal();
             let others = self.others(&mut goal);
@@ -224,6 +232,8 @@ impl TargetDriver {
             row,
             quarantined: content.quarantine.clone().or_else(|| content.pair.clone().err()),
             members,
+            place,
+            destination: None,
             must_copy_all: content.must_copy_all,
             serving_copy: content.serving_copy,
             other_works: self.shared.others_work_on(content.content, self.live.id),
@@ -289,7 +299,7 @@ impl TargetDriver {
             }
             Step::EndVerify { dbid } => prober.verify(*dbid, VerifyRequest::End { op: self.live.id }),
             Step::Judge { dbid } => prober.verify(*dbid, VerifyRequest::Judge),
-            Step::Change { transition, full_copy, rate_bytes, reason, serving_copy } => {
+            Step::Change { transition, full_copy, rate_bytes, reason, serving_copy, place } => {
                 let rate_bytes = match self.rate(*rate_bytes) {
                     Ok(rate_bytes) => rate_bytes,
                     Err(error) => return Came::Failed(error.to_string()),
@@ -307,6 +317,7 @@ impl TargetDriver {
                     rate_bytes,
                     serving_copy: *serving_copy,
                     copy_rate_bytes: None,
+                    place: place.as_ref().map(|place| (target.dbid, place)),
                     at_ms: unix_ms(),
                 };
                 return self.change(&change).await;
@@ -320,9 +331,52 @@ impl TargetDriver {
             | Step::DropBeside { dbid }
             | Step::PutInPlace { dbid }
             | Step::DropOld { dbid } => return self.at_host(*dbid, step).await,
+            Step::DropFormer { place, .. } => return self.drop_former(place).await,
             Step::Wait(_) | Step::Ended => {}
         }
         Came::Fine
+    }
+
+    /// Ends what runs at a former place, and drops the directory. A host that is gone keeps nobody waiting.
+    async fn drop_former(&self, place: &Place) -> Came {
+        let Some(host) = self.shared.places.host(&place.hostname) else {
+            return Came::Failed(format!("there is no host {} any more", place.hostname));
+        };
+        // Who watches it knows; asking again would only wait.
+        if self.shared.board.read(|k| k.hosts.get(&place.hostname).is_some_and(|seen| seen.pid.is_none())) {
+            return Came::Failed(format!("host {} does not answer", place.hostname));
+        }
+        for datadir in [PathBuf::from(&place.datadir), sibling(&place.datadir)] {
+            let done = host.kill_segment(&datadir).await.map(drop);
+            if let Err(error) = match done {
+                Ok(()) => host.remove_dir(&datadir).await,
+                failed => failed,
+            } {
+                return Came::Failed(error.to_string());
+            }
+        }
+        self.shared.places.forget_left(&place.hostname, &place.datadir);
+        match self.shared.store.forget_left_behind(&place.hostname, &place.datadir) {
+            Ok(()) => Came::Fine,
+            Err(error) => Came::Failed(error.to_string()),
+        }
+    }
+
+    /// What is at the place that the target is to be moved to.
+    async fn destination(&self, target: &Target, from: Option<&Place>) -> Option<Destination> {
+        let to = target.to.as_ref().filter(|to| from != Some(to))?;
+        let host = self.shared.places.host(&to.hostname)?;
+        // The ports that it has on that very host already, it has itself.
+        let kept = from.filter(|from| from.hostname == to.hostname);
+        let is_new = |port: &u16| kept.is_none_or(|from| ![from.port, from.replication_port].contains(port));
+        let ports: Vec<u16> = [to.port, to.replication_port].into_iter().filter(is_new).collect();
+        match host.survey(Path::new(&to.datadir), target.dbid, &ports).await {
+            Ok(survey) => Some(Destination::Surveyed(survey)),
+            Err(HostError::Failed { failure, .. }) => {
+                Some(Destination::Refused(format!("host {}: {failure}", to.hostname)))
+            }
+            Err(HostError::Unreachable { .. }) => None,
+        }
     }
 
     /// The cap on a copy: the call's own, or else the setting as it is when the copy begins.
@@ -344,6 +398,10 @@ impl TargetDriver {
         self.shared.store.doom.pass("after a row is written").await;
         match changed {
             Ok(Changed::Done { row, .. }) => {
+                if let Some((dbid, place)) = change.place {
+                    self.shared.places.set_place(dbid, place, change.at_ms);
+                    self.shared.prober.moved(dbid);
+                }
                 self.shared.board.write(|k| {
                     if let Some(content) = k.contents.get_mut(&row.content) {
                         content.pair = Ok(row);
@@ -435,13 +493,13 @@ async fn wait(news: &mut watch::Receiver<u64>, flags: &mut watch::Receiver<u64>)
 }
 
 /// What of a target must survive the coordinator.
-fn kept(target: &Target) -> (Stage, Option<crate::core::ids::Epoch>, [bool; 8], Option<bool>) {
+fn kept(target: &Target) -> (Stage, Option<crate::core::ids::Epoch>, [bool; 9], Option<bool>) {
     let Target { stage, granted, continues, was_in_sync, joined, revives, prepared, dropped, filled, .. } = *target;
-    let gave_up = target.put_back.is_some();
+    let (gave_up, moves) = (target.put_back.is_some(), target.from.is_some());
     (
         stage,
         granted.max(Some(target.above)),
-        [was_in_sync, joined, revives, prepared, dropped, filled, gave_up, target.ended.is_some()],
+        [was_in_sync, joined, revives, prepared, dropped, filled, gave_up, target.ended.is_some(), moves],
         continues,
     )
 }

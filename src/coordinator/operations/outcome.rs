@@ -65,7 +65,7 @@ pub(super) fn of(shared: &Shared, live: &Live, goal: &Goal) -> Outcome {
         _ => {
             let next = refusals.first().map(|r| r.next.clone()).unwrap_or_default();
             let next = if next.is_empty() && status == OutcomeStatus::Partial { "state()".into() } else { next };
-            let verb = goal.kind.verb();
+            let verb = goal.verb();
             match status {
                 OutcomeStatus::Refused => (format!("refused: {verb}. 0 of {total} done"), next),
                 OutcomeStatus::Differs => differs(goal, differing),
@@ -74,7 +74,7 @@ pub(super) fn of(shared: &Shared, live: &Live, goal: &Goal) -> Outcome {
         }
     };
     Outcome {
-        verb: goal.kind.verb().into(),
+        verb: goal.verb().into(),
         status,
         op: Some(live.id),
         segments,
@@ -157,7 +157,8 @@ fn refusal(shared: &Shared, target: &Target) -> Option<Refusal> {
         return None;
     };
     let (content, dbid) = (target.content, target.dbid);
-    let host = shared.places.host_of(dbid);
+    // A move is refused at its new place, where the segment never came to be.
+    let host = target.to.as_ref().map_or_else(|| shared.places.host_of(dbid), |to| to.hostname.clone());
     let has_mirror = pair(shared, content) != PairHealth::NoMirror;
     let (code, next) = match why {
         Why::HostDown => {
@@ -168,6 +169,9 @@ fn refusal(shared: &Shared, target: &Target) -> Option<Refusal> {
             (RefusalCode::IncrementalImpossible, format!("full_recover(#{{ dbids: {dbid} }})"))
         }
         Why::NoSpace => (RefusalCode::NoSpace, format!("free space on {host}")),
+        Why::PortTaken => (RefusalCode::PortTaken, "name another: help(\"port_taken\")".into()),
+        Why::DirTaken => (RefusalCode::DirTaken, "name another: help(\"dir_taken\")".into()),
+        Why::NoSuchDir => (RefusalCode::UnknownTarget, format!("state().host(\"{host}\")")),
         Why::DoubleFault if !has_mirror => {
             (RefusalCode::NotOperational, "procedure(\"recover_without_mirroring\")".into())
         }

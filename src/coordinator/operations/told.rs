@@ -58,7 +58,7 @@ impl Operations {
         let mine = (operation.owner.host.clone(), operation.owner.pid);
         OperationInfo {
             id: operation.id,
-            verb: operation.goal.kind.verb().into(),
+            verb: operation.goal.verb().into(),
             status: operation.outcome.as_ref().map_or("running", |o| o.status.word()).into(),
             contents,
             owner: operation.owner.clone(),

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 /// How a link is paced.
@@ -39,8 +40,17 @@ pub(super) enum Heard {
     Hindered { why: String, asked: Instant },
 }
 
-/// The near end of a link.
+/// What a link tells, and which link of the segment it was: a segment that is moved gets another one.
+pub(super) struct Said {
+    pub dbid: Dbid,
+    pub link: u64,
+    pub what: Heard,
+}
+
+/// The near end of a link, which ends with it.
 pub(super) struct Link {
+    pub number: u64,
+    task: AbortHandle,
     pub order: watch::Sender<Option<Order>>,
     pub kick: Arc<Notify>,
     pub tell: mpsc::UnboundedSender<Tell>,
@@ -51,15 +61,22 @@ const RETRY_SOON: Duration = Duration::from_millis(100);
 const RETRY_LATER: Duration = Duration::from_millis(500);
 const SOON_TIMES: u32 = 30;
 
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
 struct Runner {
     dbid: Dbid,
+    number: u64,
     to: Endpoint,
     me: Credentials,
     pace: watch::Receiver<Pace>,
     order: watch::Receiver<Option<Order>>,
     kick: Arc<Notify>,
     told: mpsc::UnboundedReceiver<Tell>,
-    heard: mpsc::UnboundedSender<(Dbid, Heard)>,
+    heard: mpsc::UnboundedSender<Said>,
     seq: u64,
     /// Who waits for the answer to what was asked under a number.
     awaited: BTreeMap<u64, oneshot::Sender<Result<(), String>>>,
@@ -69,19 +86,20 @@ struct Runner {
     probes: BTreeMap<u64, Instant>,
 }
 
-/// Starts the link to a segment on the current runtime.
+/// Starts the link of this number to a segment on the current runtime.
 pub(super) fn start(
-    dbid: Dbid,
+    (dbid, number): (Dbid, u64),
     to: Endpoint,
     me: Credentials,
     pace: watch::Receiver<Pace>,
-    heard: mpsc::UnboundedSender<(Dbid, Heard)>,
+    heard: mpsc::UnboundedSender<Said>,
 ) -> Link {
     let (order, order_rx) = watch::channel(None);
     let (tell, told) = mpsc::unbounded_channel();
     let kick = Arc::new(Notify::new());
     let runner = Runner {
         dbid,
+        number,
         to,
         me,
         pace,
@@ -94,8 +112,8 @@ pub(super) fn start(
         asked: Instant::now(),
         probes: BTreeMap::new(),
     };
-    tokio::spawn(runner.run());
-    Link { order, kick, tell }
+    let task = tokio::spawn(runner.run()).abort_handle();
+    Link { number, task, order, kick, tell }
 }
 
 impl Runner {
@@ -127,7 +145,7 @@ impl Runner {
                 NetError::Local(why) => Heard::Hindered { why: why.clone(), asked: self.asked },
                 other => Heard::Failed { failure: failure(other), why: other.to_string(), asked: self.asked },
             };
-            if self.heard.send((self.dbid, heard)).is_err() {
+            if !self.say(heard) {
                 return;
             }
             if matches!(ended, NetError::Timeout { .. }) {
@@ -275,7 +293,13 @@ impl Runner {
             }
             FromSegment::Report { seq: None, .. } => {}
         }
-        let _ = self.heard.send((self.dbid, Heard::Message { message: Box::new(message), answers }));
+        // Nobody listens only when the prober has ended.
+        let _ = self.say(Heard::Message { message: Box::new(message), answers });
+    }
+
+    /// Returns whether somebody listens.
+    fn say(&self, what: Heard) -> bool {
+        self.heard.send(Said { dbid: self.dbid, link: self.number, what }).is_ok()
     }
 }
 
@@ -322,8 +346,10 @@ mod tests {
         let pace = Pace { interval: Duration::from_secs(1), timeout: Duration::from_secs(20) };
         let (_pace, paced) = watch::channel(pace);
         let (tell, mut heard) = mpsc::unbounded_channel();
-        let _link = start(Dbid(2), to, me, paced, tell);
-        let Some((Dbid(2), Heard::Failed { failure, why, .. })) = heard.recv().await else { panic!("it was heard") };
+        let _link = start((Dbid(2), 0), to, me, paced, tell);
+        let Some(Said { what: Heard::Failed { failure, why, .. }, .. }) = heard.recv().await else {
+            panic!("it was heard")
+        };
         assert_eq!(failure, Failure::OtherRelease { theirs: 9, ours: crate::net::VERSION });
         assert!(why.contains("both sides must be the same release"), "{why}");
     }

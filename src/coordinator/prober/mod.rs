@@ -38,6 +38,8 @@ pub(super) enum Command {
     SettingsChanged,
     Pause(Option<Duration>, oneshot::Sender<()>),
     Look(Content, oneshot::Sender<Option<Sight>>),
+    /// A segment's row says another place.
+    Moved(Dbid),
     /// The end of the thread, as with the process.
     #[cfg(test)]
     End(oneshot::Sender<()>),
@@ -116,6 +118,11 @@ impl Prober {
     /// The catalog's row of a content was changed: orders follow it.
     pub fn row_changed(&self, content: Content) {
         self.send(Command::RowChanged(content));
+    }
+
+    /// A segment is at another place from now on: it is asked there, and what was seen of it is forgotten.
+    pub fn moved(&self, dbid: Dbid) {
+        self.send(Command::Moved(dbid));
     }
 
     /// Nothing is decided for this content while an operation stops or starts its segments.

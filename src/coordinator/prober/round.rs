@@ -100,9 +100,8 @@ impl Round {
 
     pub async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
         let (heard_tx, mut heard) = mpsc::unbounded_channel();
-        for row in self.setup.places.rows() {
-            let (to, me) = (Site::endpoint(&row), self.setup.me.clone());
-            self.links.insert(row.dbid, link::start(row.dbid, to, me, self.pace.subscribe(), heard_tx.clone()));
+        for dbid in self.segments.keys().copied().collect::<Vec<_>>() {
+            self.connect(dbid, &heard_tx);
         }
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -113,10 +112,13 @@ impl Round {
             }
             tokio::select! {
                 biased;
-                Some((dbid, what)) = heard.recv() => {
+                Some(said) = heard.recv() => {
                     // Its end is in the history before what follows from it, whatever is heard first.
                     self.notice_end_of_pause();
-                    self.take_heard(dbid, what);
+                    // What was said on a link that has ended since, was said of another place.
+                    if self.links.get(&said.dbid).is_some_and(|link| link.number == said.link) {
+                        self.take_heard(said.dbid, said.what);
+                    }
                 }
                 command = commands.recv() => match command {
                     #[cfg(test)]
@@ -124,6 +126,7 @@ impl Round {
                         let _ = reply.send(());
                         return;
                     }
+                    Some(Command::Moved(dbid)) => self.moved(dbid, &heard_tx),
                     Some(command) => self.take_command(command),
                     None => return,
                 },
@@ -134,6 +137,27 @@ impl Round {
             }
             self.answer_probes();
         }
+    }
+
+    /// Begins the link to a segment where it is now; one to another place ends.
+    fn connect(&mut self, dbid: Dbid, heard: &mpsc::UnboundedSender<link::Said>) {
+        let Some(row) = self.setup.places.row(dbid) else {
+            return;
+        };
+        let number = self.links.remove(&dbid).map_or(0, |old| old.number + 1);
+        let (to, me) = (Site::endpoint(&row), self.setup.me.clone());
+        self.links.insert(dbid, link::start((dbid, number), to, me, self.pace.subscribe(), heard.clone()));
+    }
+
+    /// A segment is elsewhere: nothing that is known of its process is of the one that will be there.
+    fn moved(&mut self, dbid: Dbid, heard: &mpsc::UnboundedSender<link::Said>) {
+        let Some(content) = self.content_of(dbid) else {
+            return;
+        };
+        self.connect(dbid, heard);
+        self.setup.board.write(|k| k.segments.remove(&dbid));
+        self.notice_silence(dbid, false);
+        self.step(content, Event::Moved(dbid));
     }
 
     fn now_ms(&self) -> u64 {
@@ -248,6 +272,8 @@ impl Round {
                 }
                 Err(error) => tracing::error!(%error, "the settings stay as they were"),
             },
+            // Taken where the links are begun.
+            Command::Moved(_) => {}
             #[cfg(test)]
             Command::End(_) => {}
             Command::Pause(length, reply) => {
@@ -347,6 +373,7 @@ impl Round {
             rate_bytes: None,
             serving_copy: change.serving_copy,
             copy_rate_bytes: self.copy_rate(&change.transition),
+            place: None,
             at_ms: unix_ms(),
         });
         #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::{Goal, Owner, Store, StoreError, operations};
 use crate::core::ids::{Content, CopyId, Dbid, Epoch};
 use crate::core::operation::{GoalKind, Target};
-use crate::core::row::{Member, Mode, PairRow, Role, Status};
+use crate::core::row::{Member, Mode, PairRow, Place, Role, Status};
 use crate::core::transition::{Effect, Event, Transition, Writer, letters};
 use rusqlite::{Transaction, TransactionBehavior, params};
 
@@ -22,6 +22,8 @@ pub struct Change<'a> {
     pub serving_copy: Option<CopyId>,
     /// For [`Event::InSync`]: bytes per second of the copy that made it so, if that could be measured.
     pub copy_rate_bytes: Option<i64>,
+    /// The member that is moved by the change, and where it is from here on.
+    pub place: Option<(Dbid, &'a Place)>,
     /// Now, in Unix milliseconds.
     pub at_ms: i64,
 }
@@ -52,6 +54,9 @@ impl Store {
         }
         self.at(write_pair(&tx, &after))?;
         self.at(write_beside(&tx, change, found.serving_epoch))?;
+        if let Some((dbid, place)) = change.place {
+            self.at(super::moves::write(&tx, dbid, place, change.at_ms))?;
+        }
         self.at(write_history(&tx, change))?;
         self.at(record(&tx, after.content, change.reason, change.evidence, change.at_ms))?;
         let op = self.follow_up(&tx, change)?;
@@ -150,7 +155,7 @@ fn write_beside(tx: &Transaction<'_>, change: &Change<'_>, serving: Epoch) -> ru
     Ok(())
 }
 
-/// One line for each member whose letters change, as Greenplum writes it, with the reason. A change of
+/// One line for each member whose letters or place change, as Greenplum writes it, with the reason. A change of
 /// the epoch alone is a line of the primary's.
 fn write_history(tx: &Transaction<'_>, change: &Change<'_>) -> rusqlite::Result<()> {
     let (before, after) = (change.transition.before, change.transition.after);
@@ -159,7 +164,8 @@ fn write_history(tx: &Transaction<'_>, change: &Change<'_>) -> rusqlite::Result<
         Writer::Operation => "operation",
     };
     let old: Vec<_> = members(&before).collect();
-    let mut changed: Vec<_> = members(&after).filter(|m| !old.contains(m)).collect();
+    let is_moved = |member: &Member| change.place.is_some_and(|(dbid, _)| dbid == member.dbid);
+    let mut changed: Vec<_> = members(&after).filter(|m| !old.contains(m) || is_moved(&m.1)).collect();
     if changed.is_empty() {
         changed.push((Role::Primary, after.primary));
     }

@@ -6,6 +6,7 @@
 mod adopted;
 mod changes;
 mod maintenance;
+mod moves;
 mod operations;
 mod room;
 mod schema;

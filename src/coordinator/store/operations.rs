@@ -127,7 +127,7 @@ fn raw(r: &rusqlite::Row<'_>) -> rusqlite::Result<Raw> {
 pub(super) fn insert(tx: &Transaction<'_>, goal: &Goal, owner: &Owner, at_ms: i64) -> rusqlite::Result<i64> {
     tx.execute(
         "INSERT INTO segsh_operation (kind, goal, owner, started_ms) VALUES (?1, ?2, ?3, ?4)",
-        params![goal.kind.verb(), json(goal), json(owner), at_ms],
+        params![goal.verb(), json(goal), json(owner), at_ms],
     )?;
     Ok(tx.last_insert_rowid())
 }

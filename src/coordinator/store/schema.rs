@@ -65,12 +65,19 @@ CREATE TABLE segsh_maintenance (
     owner    TEXT NOT NULL,
     reason   TEXT NOT NULL
 );
+CREATE TABLE segsh_left_behind (
+    hostname TEXT NOT NULL,
+    datadir  TEXT NOT NULL,
+    dbid     INTEGER NOT NULL,
+    since_ms INTEGER NOT NULL,
+    PRIMARY KEY (hostname, datadir)
+);
 CREATE TABLE segsh_setting (
     name  TEXT PRIMARY KEY,
     value TEXT NOT NULL
 );
-PRAGMA user_version = 4;
+PRAGMA user_version = 5;
 ";
 
 /// The version that [`TABLES`] makes.
-pub(super) const VERSION: i64 = 4;
+pub(super) const VERSION: i64 = 5;

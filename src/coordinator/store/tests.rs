@@ -34,6 +34,7 @@ fn change<'a>(transition: &'a Transition, recover: Option<(Dbid, &'a Owner)>) ->
         rate_bytes: None,
         serving_copy: None,
         copy_rate_bytes: None,
+        place: None,
         at_ms: 1000,
     }
 }

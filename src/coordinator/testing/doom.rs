@@ -4,6 +4,8 @@
 //! carried out. At the chosen one the task that passes it stands still for ever, and the test, which is
 //! told, ends everything else of that coordinator.
 
+use crate::core::ids::Dbid;
+use crate::core::operation::Survey;
 use crate::hosts::{Fenced, Host, HostError, Pong, SegmentConfig};
 use async_trait::async_trait;
 use std::path::Path;
@@ -129,5 +131,8 @@ impl Host for DoomedHost {
     }
     async fn stop(&self, kill: bool) -> Result<u32, HostError> {
         self.host.stop(kill).await
+    }
+    async fn survey(&self, datadir: &Path, dbid: Dbid, ports: &[u16]) -> Result<Survey, HostError> {
+        self.host.survey(datadir, dbid, ports).await
     }
 }

@@ -28,6 +28,9 @@ enum Before {
     Tracking,
     Switched,
     DoubleFault,
+    /// The mirror is moved from a host that is gone, or that answers.
+    HostGone,
+    MovedAway,
 }
 
 impl Kind {
@@ -48,8 +51,11 @@ async fn begun(cluster: &Cluster, kind: &Kind, strikes_at: u64) -> (Arc<Coordina
         let outcome = end(&c, c.operations.begin_start(&owner()).unwrap()).await;
         assert_eq!(outcome.status, OutcomeStatus::Done, "{outcome:?}\n{}", c.store.history().unwrap().join("\n"));
     }
-    if matches!(kind.before, Before::Tracking | Before::DoubleFault) {
+    if matches!(kind.before, Before::Tracking | Before::DoubleFault | Before::HostGone | Before::MovedAway) {
         lose_the_mirror(cluster, &c).await;
+    }
+    if kind.before == Before::HostGone {
+        cluster.world.lock().down_hosts.push("sdw2".into());
     }
     if kind.before == Before::DoubleFault {
         cluster.world.kill(P);
@@ -62,6 +68,10 @@ async fn begun(cluster: &Cluster, kind: &Kind, strikes_at: u64) -> (Arc<Coordina
     }
     doom.arm(strikes_at);
     let answer = match &kind.intent {
+        Some(Intent::Move { .. }) => {
+            let place = cluster.spare_place(&cluster.rows[2]);
+            c.operations.begin(&super::moved::moving(&c, &place), &owner())
+        }
         Some(intent) => c.operations.begin(&plan(&c, intent.clone(), kind.dbid), &owner()),
         None => c.operations.begin_start(&owner()),
     };
@@ -124,6 +134,10 @@ async fn killed_at(kind: Kind, point: u64) {
     assert_eq!(now.primary.dbid, kind.serves, "killed at {at}\n{}", c.store.history().unwrap().join("\n"));
     assert!(now.epoch >= epoch, "an epoch only rises");
     assert!(c.store.active().unwrap().is_empty(), "nothing is held after {at}");
+    if let Some(Intent::Move { .. }) = kind.intent {
+        assert_eq!(c.store.rows().unwrap()[2].hostname, "sdw3", "killed at {at}");
+        assert_eq!(cluster.world.lock().procs[&M].host, "sdw3", "killed at {at}");
+    }
     only_legal_rows_and_rising_epochs(&cluster, &at);
     c.operations.abandon().await;
 }
@@ -173,6 +187,10 @@ killed_at_every_point_of! {
     a_restart_goes_on_wherever_the_coordinator_was_killed: Synchronized, Some(restart()), P => P, SYNCED;
     an_immediate_restart_goes_on_wherever_the_coordinator_was_killed:
         Synchronized, Some(Intent::Restart { selection: Selection::default(), mode: StopMode::Immediate }), P => P, SYNCED;
+    a_move_from_a_host_that_is_gone_goes_on_wherever_the_coordinator_was_killed:
+        HostGone, Some(super::moved::move_to("sdw3")), M => P, SYNCED;
+    a_move_goes_on_wherever_the_coordinator_was_killed:
+        MovedAway, Some(super::moved::move_to("sdw3")), M => P, SYNCED;
     an_override_goes_on_wherever_the_coordinator_was_killed: DoubleFault, Some(force()), M => M, "p,c,u / m,r,d";
 }
 

@@ -50,6 +50,7 @@ async fn a_quarantine_outlives_the_coordinator() {
         rate_bytes: None,
         serving_copy: None,
         copy_rate_bytes: None,
+        place: None,
         at_ms: 0,
     };
     assert!(matches!(c.store.change(&change), Err(StoreError::Quarantined { .. })), "whoever asks for it");

@@ -59,6 +59,8 @@ pub enum Event {
     Hold(bool),
     /// The segments have been started: decide from here on, on fresh witnesses only.
     Release,
+    /// A segment was moved: whatever was seen of it, was seen at another place, of another process.
+    Moved(Dbid),
     /// Promote nobody until then; it expires by itself. `None` ends it. What keeps a content writing
     /// goes on: the grant of tracking, the claim, the grant to a primary that came back, and a switch
     /// that was asked for.
@@ -357,6 +359,11 @@ impl Fts {
                 self.cold = false;
                 self.held = false;
                 self.witnesses.values_mut().for_each(Witness::void);
+            }
+            Event::Moved(dbid) => {
+                self.witnesses.remove(&dbid);
+                self.granted = self.granted.filter(|(granted, _)| *granted != dbid);
+                self.remember(now_ms, format!("dbid {dbid} is at another place from now on"));
             }
             Event::Pause { until_ms } => {
                 self.paused_until_ms = until_ms;

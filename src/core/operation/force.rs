@@ -133,6 +133,7 @@ impl Target {
             full_copy: false,
             rate_bytes: None,
             serving_copy: Some(report.copy.copy),
+            place: None,
         }
     }
 

@@ -5,7 +5,9 @@
 //! restarts just goes on. Whoever drives a target carries out the [`Step`] and tells it what came of
 //! it ([`Target::did`]).
 
+mod facts;
 mod force;
+mod moving;
 mod rebalance;
 mod recover;
 mod restart;
@@ -15,10 +17,12 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
+pub use facts::{Destination, Facts, Holds, MemberFacts, Others, Process, Survey};
+
 use super::fts::unfit;
 use super::ids::{Content, CopyId, Dbid, Epoch};
-use super::report::{MirrorLoss, Phase, Report, StopMode};
-use super::row::{PairRow, Pairing};
+use super::report::{Phase, StopMode};
+use super::row::{Pairing, Place};
 use super::transition::Transition;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -114,6 +118,12 @@ impl Goal {
         if self.replaces { Others::Ready } else { Others::Working }
     }
 
+    /// The verb under which an administrator knows it.
+    pub fn verb(&self) -> &'static str {
+        // A move copies everything, and is asked for as a recovery.
+        if self.targets.iter().any(|t| t.to.is_some()) { "recover" } else { self.kind.verb() }
+    }
+
     pub fn is_ended(&self) -> bool {
         self.targets.iter().all(|t| t.ended.is_some())
     }
@@ -157,6 +167,10 @@ pub enum Why {
     SegmentUp,
     SourceDamaged,
     NotSynchronized,
+    PortTaken,
+    DirTaken,
+    /// The host has no such directory for segments.
+    NoSuchDir,
     BarrierMissed,
     GaveWay,
     BackupDamaged,
@@ -227,9 +241,18 @@ pub struct Target {
     #[serde(default)]
     pub differing: String,
     pub ended: Option<Ended>,
+    /// Recovery: where the segment is moved to before everything is copied there.
+    #[serde(default)]
+    pub to: Option<Place>,
+    /// Where it was before it was moved: what is left there is dropped when the pair is in sync.
+    #[serde(default)]
+    pub from: Option<Place>,
     /// Override: the highest epoch that a member was seen to have obeyed.
     #[serde(default)]
     pub above: Epoch,
+    /// What is left at the former place could not be dropped; in words.
+    #[serde(skip)]
+    left: Option<String>,
     /// Restore: the identity of the copy that is made.
     #[serde(default)]
     pub copy: Option<CopyId>,
@@ -287,7 +310,10 @@ impl Target {
             differing_blocks: 0,
             differing: String::new(),
             ended: None,
+            to: None,
+            from: None,
             above: Epoch::default(),
+            left: None,
             copy: None,
             filled: false,
             put_back: None,
@@ -308,106 +334,11 @@ impl Target {
     pub fn joined(content: Content, dbid: Dbid) -> Target {
         Target { joined: true, ..Target::new(content, dbid) }
     }
-}
 
-/// Whether a segment's process runs, as its host says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Process {
-    /// The host's agent does not answer.
-    #[default]
-    Unknown,
-    Absent,
-    Running(u32),
-}
-
-/// What is known of one member.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct MemberFacts {
-    /// Its last answer, while its connection stands and answers in time.
-    pub report: Option<Report>,
-    /// Its last answer to this coordinator, however long ago.
-    pub last: Option<Report>,
-    /// The process that holds its data directory.
-    pub process: Process,
-    /// The process that holds the sibling directory of a full copy.
-    pub sibling: Process,
-    /// Free bytes where its data directory is.
-    pub free_bytes: Option<u64>,
-    /// The last loss of its mirror that it reported, and under which epoch.
-    pub lost: Option<(Epoch, MirrorLoss)>,
-}
-
-/// How far the other contents of a restore are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Others {
-    #[default]
-    Working,
-    /// Every content has its new copy, and none goes back any more.
-    Ready,
-    /// One has failed, or it was cancelled, before all were ready.
-    GaveUp,
-}
-
-/// Everything that the next step depends on.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Facts {
-    pub now_ms: u64,
-    /// The operation that the target is of.
-    pub op: i64,
-    pub row: PairRow,
-    /// Why the content is quarantined.
-    pub quarantined: Option<String>,
-    pub members: BTreeMap<Dbid, MemberFacts>,
-    /// A full copy was begun and has not come to its end: nothing else can make the pair equal.
-    pub must_copy_all: bool,
-    /// The copy that served last, as the catalog keeps it.
-    pub serving_copy: Option<CopyId>,
-    /// Another operation has a target on this content.
-    pub other_works: bool,
-    /// Restore: how far the other contents are.
-    pub others: Others,
-    /// The goal's flags, which may change while it runs.
-    pub cancelled: bool,
-    pub stop_after_segment: bool,
-}
-
-impl Facts {
-    /// The directory of a member's process, if one runs: whether it is the sibling.
-    fn runs_in_sibling(&self, dbid: Dbid) -> Option<bool> {
-        let member = self.members.get(&dbid)?;
-        match (member.process, member.sibling) {
-            (Process::Running(_), _) => Some(false),
-            (_, Process::Running(_)) => Some(true),
-            _ => None,
-        }
-    }
-
-    /// Whether its host says that a member has no process, under either name.
-    fn is_absent(&self, dbid: Dbid) -> bool {
-        let member = self.member(dbid);
-        (member.process, member.sibling) == (Process::Absent, Process::Absent)
-    }
-
-    fn member(&self, dbid: Dbid) -> MemberFacts {
-        self.members.get(&dbid).cloned().unwrap_or_default()
-    }
-
-    /// The acting primary's answer under the present row, when it serves. The last word of a process that is
-    /// gone, where its host knows of another one, is nobody's.
-    fn serving(&self) -> Option<Report> {
-        let member = self.member(self.row.primary.dbid);
-        let report = member.report?;
-        let gone = |process: Process| match process {
-            Process::Running(pid) => pid != report.pid,
-            Process::Absent => true,
-            Process::Unknown => false,
-        };
-        if gone(member.process) && gone(member.sibling) {
-            return None;
-        }
-        let serves =
-            matches!(report.phase, Phase::Tracking | Phase::Resynchronizing | Phase::InSync | Phase::Mirrorless);
-        (serves && report.epoch == self.row.epoch && report.sick.is_none()).then_some(report)
+    /// The same, recovered at another place.
+    #[must_use]
+    pub fn moved(self, to: Option<Place>) -> Target {
+        Target { to, ..self }
     }
 }
 
@@ -498,6 +429,8 @@ pub enum Step {
         reason: String,
         /// The copy that serves from here on, where that is the step's to say.
         serving_copy: Option<CopyId>,
+        /// The place that the target has from here on, where it is moved.
+        place: Option<Place>,
     },
     /// Drain the primary.
     Drain { dbid: Dbid },
@@ -506,6 +439,8 @@ pub enum Step {
     Exchange { dbid: Dbid },
     /// Drop what is under the sibling's name.
     DropOld { dbid: Dbid },
+    /// End what runs of the segment at its former place, and drop the directory.
+    DropFormer { dbid: Dbid, place: Place },
     /// Restore: make an empty directory beside the data directory, which stays as it is.
     MakeBeside { dbid: Dbid },
     /// Start a process there.
@@ -542,6 +477,7 @@ impl Step {
             Step::Drain { .. } => "draining the primary",
             Step::Exchange { .. } => "naming the new copy",
             Step::DropOld { .. } => "dropping the old copy",
+            Step::DropFormer { .. } => "dropping the copy at the former place",
             Step::MakeBeside { .. } | Step::StartBeside { .. } => "preparing the new copy",
             Step::DropBeside { .. } => "dropping the new copy",
             Step::PutInPlace { .. } => "naming the new copy",
@@ -638,8 +574,10 @@ impl Target {
             (Step::Drain { .. }, Came::Failed(cause)) => {
                 self.undrained = Some(format!("{}: {cause}", step.words()));
             }
-            (Step::DropOld { .. }, Came::Fine) => self.dropped = true,
             (Step::Fill { .. }, Came::Fine) => self.filled = true,
+            (Step::DropOld { .. } | Step::DropFormer { .. }, Came::Fine) => self.dropped = true,
+            // The pair is in sync: what is left there is nobody's, and is told.
+            (Step::DropFormer { .. }, Came::Failed(cause)) => self.left = Some(cause),
             (Step::Verify { .. }, _) => self.asked = Some(WaitFor::VerificationToBegin),
             (Step::EndVerify { .. }, _) => self.asked = Some(WaitFor::VerificationToEnd),
             (Step::Judge { .. }, _) => self.asked = Some(WaitFor::Judgement),

@@ -26,11 +26,13 @@ impl How {
 }
 
 /// Room that a full copy leaves on the target's file system.
-const ROOM_LEFT_BYTES: u64 = 32 << 20;
+pub(super) const ROOM_LEFT_BYTES: u64 = 32 << 20;
 
 impl Target {
     pub(super) fn recover(&mut self, dbid: Dbid, how: How, facts: &Facts) -> Step {
         let row = &facts.row;
+        // Where nothing of value is, nothing is kept beside it.
+        let how = if self.to.is_some() { How { full: true, in_place: true, ..how } } else { how };
         if row.mirror.is_none() {
             return self.refuse(Why::NoMirror, format!("content {} has no mirror", row.content));
         }
@@ -65,6 +67,9 @@ impl Target {
         if how.uses_sibling() && !self.joined && facts.runs_in_sibling(dbid) == Some(true) {
             return Step::Exchange { dbid };
         }
+        if let Some(step) = self.leave_former(dbid, facts) {
+            return step;
+        }
         self.done(how.word(), format!("dbid {dbid} was in sync, and has taken over since"))
     }
 
@@ -75,8 +80,11 @@ impl Target {
         if how.uses_sibling() && !self.joined {
             return self.name_the_copy(dbid, facts);
         }
+        if let Some(step) = self.leave_former(dbid, facts) {
+            return step;
+        }
         let already = self.granted.is_none() && self.stage == Stage::Pending && !self.joined;
-        let note = if already { "already synchronized".into() } else { String::new() };
+        let note = if already { "already synchronized".into() } else { self.told_of_former() };
         self.done(how.word(), note)
     }
 
@@ -170,6 +178,10 @@ impl Target {
             return self.refuse(Why::IncrementalImpossible, why);
         }
         let member = facts.member(dbid);
+        // Before anybody asks for the host that it leaves: that one may be gone for good.
+        if let Some(step) = self.move_first(dbid, how, &primary, &member, facts) {
+            return step;
+        }
         if member.process == Process::Unknown {
             return self.wait_for_host(dbid, facts);
         }
@@ -363,7 +375,7 @@ impl Target {
         }
     }
 
-    fn change(&mut self, event: Event, how: How, facts: &Facts) -> Step {
+    pub(super) fn change(&mut self, event: Event, how: How, facts: &Facts) -> Step {
         match transition::apply(&facts.row, event) {
             Some(transition) => Step::Change {
                 reason: format!("{}: {}", how.word().replace("full", "full copy"), transition.rule.why),
@@ -371,6 +383,7 @@ impl Target {
                 full_copy: how.full && self.continues != Some(true),
                 rate_bytes: how.rate_bytes,
                 serving_copy: None,
+                place: None,
             },
             None => Step::Wait(WaitFor::OtherOperation),
         }

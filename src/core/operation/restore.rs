@@ -135,6 +135,7 @@ impl Target {
             full_copy: false,
             rate_bytes: None,
             serving_copy: self.copy,
+            place: None,
         }
     }
 

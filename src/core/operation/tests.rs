@@ -2,6 +2,7 @@
 
 mod force;
 mod full_copy;
+mod moving;
 mod rebalance;
 mod recover;
 mod restart;
@@ -10,8 +11,8 @@ mod verify;
 
 use super::*;
 use crate::core::ids::CopyId;
-use crate::core::report::{CopyState, Soundness, Verification, VerifyStage};
-use crate::core::row::{Member, Mode, Status};
+use crate::core::report::{CopyState, MirrorLoss, Report, Soundness, Verification, VerifyStage};
+use crate::core::row::{Member, Mode, PairRow, Status};
 use crate::core::transition::{Event, letters};
 
 const P: Dbid = Dbid(2);
@@ -63,6 +64,8 @@ fn tracking() -> Facts {
         },
         quarantined: None,
         members: BTreeMap::new(),
+        place: None,
+        destination: None,
         must_copy_all: false,
         serving_copy: None,
         other_works: false,

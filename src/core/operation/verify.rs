@@ -90,7 +90,7 @@ impl Target {
         match transition::apply(&facts.row, Event::DifferenceFound) {
             Some(transition) => {
                 let transition = Box::new(transition);
-                Step::Change { transition, full_copy: false, rate_bytes: None, reason, serving_copy: None }
+                Step::Change { transition, full_copy: false, rate_bytes: None, reason, serving_copy: None, place: None }
             }
             None => Step::Wait(WaitFor::Verification),
         }

@@ -4,13 +4,13 @@ use super::binding::api;
 use super::outcome::OutcomeRecord;
 use super::plan::{PlanRecord, joined_outcome};
 use crate::cluster::{
-    Control, Intent, Observer, Outcome, OutcomeStatus, Plan, Progressing, Refusal, SegmentOutcome, State, as_planned,
-    plan, state_after, still_holds, without_step,
+    Control, Intent, Observer, Outcome, OutcomeStatus, Plan, PlanStep, Progressing, Refusal, SegmentOutcome, State,
+    as_planned, plan, state_after, still_holds, without_step,
 };
 use crate::core::report::StopMode;
 use crate::script::catalog::{
     self, AFTER, COMPARE_RATE, CONTENTS, DBIDS, Damage as Grade, Entry, HOSTS, IN_PLACE, JOBS, MODE, OPTIONS, RAISE,
-    RATE, STALL, TIMEOUT, WAIT, entry,
+    RATE, STALL, TIMEOUT, TO, WAIT, entry,
 };
 use crate::script::context::{Context, now_ms};
 use crate::script::options::Options;
@@ -24,9 +24,10 @@ use std::time::{Duration, Instant};
 pub(super) const ENTRIES: &[Entry] = &[
     entry!(
         "recover", &[&[], OPTIONS], "Outcome",
-        "Recovers what is down, incrementally, in place; waits until synchronized.",
+        "Recovers what is down, incrementally, in place, or with `to` by a full copy at another place; waits until \
+         synchronized.",
         "recover(#{ contents: [2] })",
-        options: &[CONTENTS, DBIDS, HOSTS, WAIT, TIMEOUT, STALL, RATE, JOBS, RAISE], changes: true, damage: Grade::Reversible
+        options: &[CONTENTS, DBIDS, HOSTS, TO, WAIT, TIMEOUT, STALL, RATE, JOBS, RAISE], changes: true, damage: Grade::Reversible
     ),
     entry!(
         "full_recover", &[&[], OPTIONS], "Outcome",
@@ -64,7 +65,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry!(
         "plan_recover", &[&[], OPTIONS], "Plan", "What recover() would do. Nothing is changed.",
         "let p = plan_recover(); print(p); p.apply()",
-        options: &[CONTENTS, DBIDS, HOSTS, RATE, JOBS, AFTER]
+        options: &[CONTENTS, DBIDS, HOSTS, TO, RATE, JOBS, AFTER]
     ),
     entry!(
         "plan_full_recover", &[&[], OPTIONS], "Plan", "What full_recover() would do.",
@@ -137,7 +138,10 @@ pub(super) fn intent(verb: &str, options: &Options) -> Intent {
             let mode = options.word("mode").and_then(StopMode::parse).unwrap_or(StopMode::Fast);
             Intent::Restart { selection, mode }
         }
-        _ => Intent::Recover { selection, rate_bytes, jobs },
+        _ => match options.to() {
+            Some(to) => Intent::Move { selection, to, rate_bytes, jobs },
+            None => Intent::Recover { selection, rate_bytes, jobs },
+        },
     }
 }
 
@@ -260,7 +264,8 @@ fn again(shown: &Plan, state: &State) -> Plan {
         return shown.clone();
     }
     let mut now = plan(state, &shown.intent, now_ms());
-    now.steps.retain(|s| shown.steps.iter().any(|o| (o.content, o.dbid, o.kind) == (s.content, s.dbid, s.kind)));
+    let same = |a: &PlanStep, b: &PlanStep| (a.content, a.dbid, a.kind, &a.to) == (b.content, b.dbid, b.kind, &b.to);
+    now.steps.retain(|s| shown.steps.iter().any(|o| same(o, s)));
     now
 }
 

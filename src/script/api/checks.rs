@@ -3,7 +3,7 @@
 use super::binding::api;
 use super::change::{intent, not_all_by_accident, probe_or_last};
 use crate::cluster::{Check, checks};
-use crate::script::catalog::{self, CONTENTS, DBIDS, Entry, HOSTS, IN_PLACE, MODE, entry};
+use crate::script::catalog::{self, CONTENTS, DBIDS, Entry, HOSTS, IN_PLACE, MODE, TO, entry};
 use crate::script::context::{Context, now_ms};
 use crate::script::near::is_it;
 use crate::script::options::Options;
@@ -24,7 +24,7 @@ pub(super) const ENTRIES: &[Entry] = &[entry!(
     "What must hold for a call, line by line, and whether it holds now; where it does not: on which segment, why, and the \
      next step. Nothing is changed. `segsh check` on the command line is about scripts instead.",
     "check(\"rebalance\").filter(|c| !c.holds)",
-    options: &[CONTENTS, DBIDS, HOSTS, MODE, IN_PLACE]
+    options: &[CONTENTS, DBIDS, HOSTS, MODE, IN_PLACE, TO]
 )];
 
 pub(super) fn bind_all(module: &mut Module, context: &Rc<Context>) {

@@ -117,6 +117,7 @@ impl Record for StateRecord {
             recoveries: "[Recovery]", "every recovery under way, those that wait included" => |s| recoveries(&s.0);
             warnings: "[Warning]", "what should be looked at before it becomes a fault" => |s| warnings(&s.0);
             maintenance: "[Maintenance]", "hosts to which nothing is recovered for a while" => |s| super::maintenance::all(&s.0);
+            left_behind: "[map]", "what moves have left at former places: dbid, host, datadir, since_ms" => |s| json::to_dynamic(&json::state_json(&s.0)["left_behind"]);
             age_ms: "int", "age of the last probe" => |s| s.0.age_ms;
             time_ms: "int", "when this was made, Unix milliseconds" => |s| s.0.time_ms;
             fts_paused_until_ms: "int?", "until when FTS is paused, or ()" => |s| optional(s.0.fts_paused_until_ms);
@@ -251,6 +252,7 @@ impl Record for HostRecord {
             alive: "bool", "whether its agent answers" => |h| h.0.alive;
             pid: "int?", "its agent's process, or ()" => |h| optional(h.0.pid.map(i64::from));
             cause: "string", "why it does not answer" => |h| text(&h.0.cause);
+            roots: "[string]", "the directories in which its segments are, the usual one first" => |h| h.0.roots.iter().map(|r| Dynamic::from(text(r))).collect::<Array>();
         }
     }
     fn text(&self, _context: &Context) -> String {

@@ -47,6 +47,7 @@ fn head(plan: &Plan, style: &Style) -> String {
 fn how(intent: &Intent) -> String {
     match intent {
         Intent::Recover { .. } => "incrementally, in place".to_string(),
+        Intent::Move { to, .. } => format!("full, {}", to.words()),
         Intent::FullRecover { in_place: false, .. } => "to a new copy".to_string(),
         Intent::FullRecover { in_place: true, .. } => "in place, overwriting".to_string(),
         Intent::Rebalance { .. } => "to the preferred roles".to_string(),
@@ -78,7 +79,9 @@ fn steps_table(plan: &Plan, places: &Places, directories: bool) -> Table {
             StepKind::Restart | StepKind::Write | StepKind::Replace => String::new(),
             _ => places.address(step.source),
         };
-        let target = if directories && step.kind == StepKind::Full {
+        let target = if let Some(to) = &step.to {
+            places.new_place(to, directories)
+        } else if directories && step.kind == StepKind::Full {
             places.directory(step.dbid)
         } else {
             places.address(step.dbid)
@@ -100,7 +103,7 @@ fn steps_table(plan: &Plan, places: &Places, directories: bool) -> Table {
 fn copy(step: &PlanStep) -> String {
     match step.kind {
         StepKind::Incremental => step.copy_blocks.map(blocks).unwrap_or_default(),
-        StepKind::Full => step.total_bytes.map(bytes).unwrap_or_default(),
+        StepKind::Full | StepKind::Move => step.total_bytes.map(bytes).unwrap_or_default(),
         StepKind::Compare | StepKind::Write => step.total_bytes.map(bytes).unwrap_or_default(),
         StepKind::Switch | StepKind::Restart | StepKind::Force | StepKind::Replace => String::new(),
     }
@@ -178,7 +181,7 @@ fn exposed(plan: &Plan, touched: &[Content]) -> String {
     let one = touched.len() == 1;
     let whose = if one { "its step ends" } else { "their step ends" };
     match plan.intent {
-        Intent::Recover { .. } | Intent::FullRecover { .. } => {
+        Intent::Recover { .. } | Intent::Move { .. } | Intent::FullRecover { .. } => {
             let keep = if one { "keeps" } else { "keep" };
             format!("{which} {keep} a single copy until {whose}")
         }
@@ -216,7 +219,7 @@ fn touched(plan: &Plan) -> Vec<Content> {
 fn pauses(plan: &Plan, style: &Style) -> String {
     let cancelled = plan.steps.iter().any(|s| s.cancels_sessions);
     let pauses = match plan.intent {
-        Intent::Recover { .. } | Intent::FullRecover { .. } => "2 for each content",
+        Intent::Recover { .. } | Intent::Move { .. } | Intent::FullRecover { .. } => "2 for each content",
         Intent::Rebalance { .. } => "while the roles switch, then 2 more for each",
         Intent::Restart { .. } | Intent::ForcePrimary { .. } => "while each content restarts",
         Intent::Verify { .. } => "none",
@@ -250,6 +253,7 @@ fn after_row(row: &PairRow, places: &Places) -> String {
         text.push_str("  ");
         text.push_str(&member("m", mirror));
     }
+    text.push_str(places.switched(row.primary.dbid));
     text
 }
 
@@ -299,7 +303,9 @@ pub fn question(plan: &Plan, style: &Style) -> String {
 fn question_head(plan: &Plan, style: &Style) -> String {
     let n = plan.steps.len();
     let noun = match plan.intent {
-        Intent::Recover { .. } | Intent::FullRecover { .. } | Intent::ForcePrimary { .. } => "segment",
+        Intent::Recover { .. } | Intent::Move { .. } | Intent::FullRecover { .. } | Intent::ForcePrimary { .. } => {
+            "segment"
+        }
         Intent::Rebalance { .. }
         | Intent::Restart { .. }
         | Intent::Verify { .. }
@@ -319,6 +325,11 @@ fn question_step(step: &PlanStep, places: &Places, style: &Style) -> String {
     let para = Para::new(&format!(" content {}  ", step.content), 12);
     let source = places.dbid(step.source);
     let para = match step.kind {
+        StepKind::Move => {
+            let to = step.to.as_ref().map(|to| format!("to {}", places.new_place(to, true))).unwrap_or_default();
+            let para = para.unit(0, &target, Paint::Plain).unit(2, &to, Paint::Plain);
+            para.unit(2, &format!("from {source}"), Paint::Plain)
+        }
         StepKind::Incremental | StepKind::Full | StepKind::Compare => {
             para.unit(0, &target, Paint::Plain).unit(2, &format!("from {source}"), Paint::Plain)
         }
@@ -343,7 +354,7 @@ fn amount(step: &PlanStep) -> String {
             let counted = count(usize::try_from(n).unwrap_or(0), "block");
             format!("{counted}, {}", blocks(n))
         }
-        (StepKind::Full | StepKind::Compare | StepKind::Write, _, Some(total)) => bytes(total),
+        (StepKind::Full | StepKind::Move | StepKind::Compare | StepKind::Write, _, Some(total)) => bytes(total),
         _ => step.about_ms.map(|ms| format!("about {}", estimate_ms(ms))).unwrap_or_default(),
     }
 }
@@ -358,7 +369,7 @@ fn cost(plan: &Plan, style: &Style) -> String {
     let verb = if touched.len() == 1 { "pauses" } else { "pause" };
     let cancelled = plan.steps.iter().any(|s| s.cancels_sessions);
     let text = match (&plan.intent, cancelled) {
-        (Intent::Recover { .. } | Intent::FullRecover { .. }, false) => {
+        (Intent::Recover { .. } | Intent::Move { .. } | Intent::FullRecover { .. }, false) => {
             format!("reads and writes of {which} pause twice; no session is cancelled")
         }
         (Intent::Restore { .. }, _) => format!("sessions on {which} are ended"),
@@ -379,7 +390,7 @@ fn cost(plan: &Plan, style: &Style) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shell::render::samples::{full_plan, plain, rebalance_plan, recover_plan};
+    use crate::shell::render::samples::{full_plan, move_plan, plain, rebalance_plan, recover_plan};
 
     #[test]
     fn a_plan_in_full() {
@@ -390,6 +401,17 @@ mod tests {
     fn a_plan_of_full_copies_with_something_left_out() {
         let plan = full_plan();
         insta::assert_snapshot!(render(&plan, &plan.damage("demo"), &plain()));
+    }
+
+    #[test]
+    fn a_plan_to_another_host() {
+        let plan = move_plan();
+        insta::assert_snapshot!(render(&plan, &plan.damage("demo"), &plain()));
+    }
+
+    #[test]
+    fn what_is_shown_before_a_move() {
+        insta::assert_snapshot!(question(&move_plan(), &plain()));
     }
 
     #[test]
@@ -412,7 +434,7 @@ mod tests {
 
     #[test]
     fn no_line_of_a_plan_is_wider_than_the_screen() {
-        for mut plan in [full_plan(), recover_plan(), rebalance_plan()] {
+        for mut plan in [full_plan(), move_plan(), recover_plan(), rebalance_plan()] {
             for place in &mut plan.places {
                 place.host = "rack12-storage-0007.production".into();
                 place.datadir = "/a/very/long/path".repeat(6);

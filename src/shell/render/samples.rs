@@ -4,11 +4,11 @@ use super::Style;
 use super::error::{Call, Changed, ErrorView, Position};
 use crate::cluster::{
     Alive, ContentState, CoordinatorState, HostState, Intent, Joined, Outcome, OutcomeStatus, PairHealth, Place, Plan,
-    PlanStep, Refusal, RefusalCode, Segment, SegmentOutcome, Selection, State, StepKind,
+    PlanStep, Refusal, RefusalCode, Segment, SegmentOutcome, Selection, State, StepKind, To,
 };
 use crate::core::ids::{Content, Dbid, Epoch};
 use crate::core::report::{Progress, Stage};
-use crate::core::row::{Member, Mode, PairRow, Role, SegmentRow, Status};
+use crate::core::row::{Member, Mode, PairRow, Place as NewPlace, Role, SegmentRow, Status};
 
 /// 03:14:17 UTC on some day, in Unix milliseconds.
 pub const NOW: i64 = 1_763_694_857_000;
@@ -61,6 +61,7 @@ pub fn healthy() -> State {
         alive: true,
         pid: Some(3000),
         cause: String::new(),
+        roots: vec!["/srv/seg".into()],
     };
     State {
         cluster: "demo".into(),
@@ -81,6 +82,7 @@ pub fn healthy() -> State {
         recoveries: Vec::new(),
         warnings: Vec::new(),
         maintenance: Vec::new(),
+        left_behind: Vec::new(),
         fts_paused_until_ms: None,
         production: false,
     }
@@ -196,6 +198,7 @@ pub fn recover_plan() -> Plan {
             kind: StepKind::Incremental,
             dbid: Dbid(4),
             source: Dbid(8),
+            to: None,
             copy_blocks: Some(307),
             total_bytes: Some(512 << 20),
             about_ms: Some(600),
@@ -214,7 +217,26 @@ pub fn recover_plan() -> Plan {
 }
 
 fn place(dbid: i64, host: &str, port: u16) -> Place {
-    Place { dbid: Dbid(dbid), host: host.into(), port, datadir: format!("/srv/seg/{dbid}") }
+    let preferred_role = Some(if dbid < 6 { Role::Primary } else { Role::Mirror });
+    Place { dbid: Dbid(dbid), host: host.into(), port, datadir: format!("/srv/seg/{dbid}"), preferred_role }
+}
+
+/// The reference screen: a host is gone, and what can be is rebuilt on another one.
+pub fn move_plan() -> Plan {
+    let mut plan = full_plan();
+    let selection = Selection { hosts: vec!["sdw2".into()], ..Selection::default() };
+    plan.intent = Intent::Move { selection, to: To::host("sdw3"), rate_bytes: None, jobs: None };
+    for (step, (port, datadir)) in plan.steps.iter_mut().zip([(7002, "c0-6"), (6004, "c2-4")]) {
+        step.kind = StepKind::Move;
+        step.to = Some(NewPlace {
+            hostname: "sdw3".into(),
+            address: "127.0.0.4".into(),
+            port,
+            replication_port: port + 2000,
+            datadir: format!("/srv/seg/{datadir}"),
+        });
+    }
+    plan
 }
 
 /// Two full copies, and two segments that can't have one.
