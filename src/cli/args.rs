@@ -82,6 +82,9 @@ pub enum Command {
         /// Allow faults to be injected
         #[arg(long)]
         drill: bool,
+        /// Hosts, addresses, directories and ports as this file has them (cluster.toml)
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["contents", "hosts", "spare_hosts", "no_mirrors"])]
+        file: Option<PathBuf>,
     },
     /// Start what is not running, and recover what was synchronized
     Start {

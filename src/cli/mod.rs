@@ -60,6 +60,8 @@ pub enum Action {
         dir: PathBuf,
         shape: Shape,
         drill: bool,
+        /// `--file`: then the shape has only settings.
+        file: Option<PathBuf>,
     },
     /// The cluster of these is in [`Invocation::cluster`], wherever it stood.
     Start,
@@ -274,7 +276,7 @@ fn place(dir: Option<String>, cluster: &mut Option<String>) -> Result<(), clap::
 fn action(command: Command, cluster: &mut Option<String>) -> Result<Action, clap::Error> {
     Ok(match command {
         Command::Demo { shape } => Action::Demo(shape),
-        Command::Init { dir, shape, drill } => Action::Init { dir, shape, drill },
+        Command::Init { dir, shape, drill, file } => Action::Init { dir, shape, drill, file },
         Command::Start { dir } => {
             place(dir, cluster)?;
             Action::Start

@@ -215,7 +215,9 @@ fn the_cluster_of_a_lifecycle_command_stands_where_one_likes() {
 
 #[test]
 fn a_new_cluster_has_four_contents_on_two_hosts_unless_told() {
-    let Action::Init { dir, shape, drill } = parsed("init /srv/c").action else { panic!("init is an action") };
+    let Action::Init { dir, shape, drill, file: None } = parsed("init /srv/c").action else {
+        panic!("init is an action")
+    };
     assert_eq!((dir.as_path(), shape.contents, shape.hosts, drill), (Path::new("/srv/c"), 4, 2, false));
     let line = "init /srv/c --contents 8 --hosts 3 --drill --set a=1 --set b=2=3";
     let Action::Init { shape, drill, .. } = parsed(line).action else { panic!("init is an action") };

@@ -31,7 +31,7 @@ pub use diff::{Changed, Item, PlanDiff, diff};
 pub use error::ClusterError;
 pub use evidence::{Decided, Evidence, Observed};
 pub use moving::{To, Wanted};
-pub use outcome::{ContentProgress, Outcome, OutcomeStatus, Progressing, SegmentOutcome};
+pub use outcome::{ContentProgress, KILLED, NOT_RUNNING, Outcome, OutcomeStatus, Progressing, SegmentOutcome};
 pub use plan::{Intent, Joined, OVERRIDE_WORD, Place, Plan, PlanDamage, PlanStep, Selection, StepKind};
 pub use planning::{Check, checks, plan, state_fingerprint, still_holds};
 pub use preconditions::{PRECONDITIONS, Precondition};

@@ -51,6 +51,11 @@ impl OutcomeStatus {
     }
 }
 
+/// How a segment ended that was to stop by itself and did not, or could not be asked.
+pub const KILLED: &str = "killed";
+/// How a segment ended of which nothing ran when it was to be stopped.
+pub const NOT_RUNNING: &str = "not running";
+
 /// One segment's part in an outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SegmentOutcome {
@@ -58,7 +63,7 @@ pub struct SegmentOutcome {
     pub dbid: Dbid,
     pub host: String,
     pub status: OutcomeStatus,
-    /// `incremental`, `full`, `switched`, `restarted`, `verified`, ...
+    /// `incremental`, `full`, `switched`, `restarted`, `verified`, `stopped`, [`KILLED`], [`NOT_RUNNING`], ...
     pub how: String,
     pub copied_blocks: i64,
     pub copied_bytes: i64,
@@ -90,6 +95,13 @@ pub struct Outcome {
     pub message: String,
     /// The next step as it would be typed; empty when there is none.
     pub next: String,
+}
+
+impl Outcome {
+    /// The segments of a stop that had to be killed: their logs are replayed at the next start.
+    pub fn killed(&self) -> impl Iterator<Item = &SegmentOutcome> {
+        self.segments.iter().filter(|segment| segment.how == KILLED)
+    }
 }
 
 /// A running operation, as its observer sees it.

@@ -154,7 +154,7 @@ pub enum Request {
     StopCoordinator {
         owner: Owner,
     },
-    /// How many clients the front serves.
+    /// How many clients the front and the segments' own sockets serve.
     Sessions,
     /// Read the password file of the front again.
     Reload {

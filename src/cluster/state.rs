@@ -154,6 +154,9 @@ pub struct CoordinatorState {
     pub port: u16,
     pub socket_dir: String,
     pub pid: Option<u32>,
+    /// Clients over TCP are turned away until it is started anew.
+    #[serde(default)]
+    pub restricted: bool,
 }
 
 /// A whole cluster at one moment.

@@ -7,7 +7,7 @@
 use super::config::{CLUSTER_FILE, ClusterConfig, HostEntry, SCHEMA};
 use super::error::{ClusterDirError, system};
 use super::handle::ClusterHandle;
-use super::place::{self, Prefix};
+use super::place::{self, Ports, Prefix};
 use crate::core::adopt::{Complaint, CopyRecord, Proven, Witness, prove};
 use crate::core::format::{Meta, TrackMap};
 use crate::core::ids::{Content, Dbid};
@@ -371,7 +371,7 @@ fn put_together(one: &SegmentConfig, dir: &Path, found: &[Found]) -> Result<Clus
         dir: dir.into(),
         drill: one.drill,
         demo: false,
-        coordinator: place::coordinator(Prefix(a, b)),
+        coordinator: place::coordinator(Prefix(a, b), &Ports::default()),
         socket_dir: one.socket_dir.clone(),
         hosts: hosts.into_values().collect(),
         segments: Vec::new(),

@@ -2,7 +2,7 @@
 
 use crate::cluster::Refusal;
 use crate::hosts::files::FileError;
-use crate::hosts::{FenceError, HostError, LaunchError};
+use crate::hosts::{FenceError, HostError, HostFailure, LaunchError};
 use crate::net::{KeyError, NetError};
 use std::io;
 use std::path::PathBuf;
@@ -92,7 +92,10 @@ impl ClusterDirError {
             ClusterDirError::Moved { dir, made_in } => {
                 format!("mv {} {}", dir.display(), made_in.display())
             }
-            ClusterDirError::NotEmpty { .. } => "name a directory that is new or empty".into(),
+            ClusterDirError::NotEmpty { .. }
+            | ClusterDirError::Host(HostError::Failed { failure: HostFailure::NotMine { .. }, .. }) => {
+                "name a directory that is new or empty".into()
+            }
             ClusterDirError::Impossible { next, .. } | ClusterDirError::Failed { next, .. } => next.clone(),
             ClusterDirError::OtherRelease { .. } | ClusterDirError::Coordinator(NetError::WrongVersion { .. }) => {
                 "use the segsh of the release that runs there, or stop it with that one first".into()

@@ -80,7 +80,7 @@ async fn add_over_ssh(
         agent_port: 0,
         dir: login.dir.clone(),
         roots: new.roots.clone(),
-        ssh: Some(place(handle, login)?),
+        ssh: Some(ssh_place(handle.dir(), login)?),
     };
     if let Some(host) = entry.over_ssh() {
         host.bring_up(&outfit(handle, program, &entry)).await?;
@@ -98,9 +98,9 @@ async fn add_over_ssh(
 
 /// What is not said is as OpenSSH would have it; paths are written down, for the coordinator may be somebody
 /// else's child.
-fn place(handle: &ClusterHandle, login: &SshLogin) -> Result<SshPlace, ClusterDirError> {
+pub(super) fn ssh_place(cluster_dir: &Path, login: &SshLogin) -> Result<SshPlace, ClusterDirError> {
     let of_user = dirs::home_dir().unwrap_or_default().join(".ssh");
-    let of_cluster = handle.dir().join("known_hosts");
+    let of_cluster = cluster_dir.join("known_hosts");
     let usual = if of_cluster.is_file() { of_cluster } else { of_user.join("known_hosts") };
     let here = |path: &PathBuf| std::path::absolute(path).map_err(system(format!("look at {}", path.display())));
     let keys = match login.keys.as_slice() {
@@ -120,7 +120,7 @@ fn place(handle: &ClusterHandle, login: &SshLogin) -> Result<SshPlace, ClusterDi
     })
 }
 
-fn check_name(name: &str) -> Result<(), ClusterDirError> {
+pub(super) fn check_name(name: &str) -> Result<(), ClusterDirError> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     let is_name = !name.is_empty() && name.len() <= 63 && name.chars().all(plain) && !name.starts_with(['.', '-']);
     if is_name {
@@ -171,7 +171,7 @@ fn as_it_is(there: &HostEntry, new: &NewHost) -> Result<Joined, ClusterDirError>
         return Err(is_other(there));
     }
     let same_address = new.address.as_ref().is_none_or(|address| *address == there.address);
-    let roots = roots(&new.roots)?;
+    let roots = make_roots(&new.roots)?;
     if same_address && (roots.is_empty() || roots == there.roots) {
         return Ok(Joined { entry: there.clone(), is_new: false });
     }
@@ -197,11 +197,11 @@ fn entry(config: &ClusterConfig, new: &NewHost) -> Result<HostEntry, ClusterDirE
         None => (next_address(config)?, AGENT_PORT),
     };
     let dir = config.dir.join("hosts").join(&new.name);
-    Ok(HostEntry { name: new.name.clone(), address, agent_port, dir, roots: roots(&new.roots)?, ssh: None })
+    Ok(HostEntry { name: new.name.clone(), address, agent_port, dir, roots: make_roots(&new.roots)?, ssh: None })
 }
 
 /// The roots, absolute; one that does not exist is made.
-fn roots(given: &[PathBuf]) -> Result<Vec<PathBuf>, ClusterDirError> {
+pub(super) fn make_roots(given: &[PathBuf]) -> Result<Vec<PathBuf>, ClusterDirError> {
     let made = |root: &PathBuf| {
         make_private_dir(root)?;
         root.canonicalize().map_err(system(format!("look at {}", root.display())))

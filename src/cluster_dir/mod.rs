@@ -15,6 +15,7 @@
 
 mod address;
 mod adopt;
+mod cluster_file;
 mod config;
 mod control;
 mod demo;
@@ -38,9 +39,10 @@ pub use demo::Demo;
 pub use error::ClusterDirError;
 pub use fault::{start_host, stop_host};
 pub use handle::{ClusterHandle, open};
-pub use init::{InitCatalog, InitOptions, InitSegment, init};
+pub use init::{HostPlan, Hosts, InitCatalog, InitOptions, InitSegment, init, init_everywhere};
 pub use join::{Joined, add_host};
 pub use keeper::run_keeper;
+pub use place::Ports;
 pub use processes::{Processes, start_processes, this_program};
 pub use silent::SilentHost;
 pub use start::start;

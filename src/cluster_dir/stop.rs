@@ -1,5 +1,6 @@
 //! Stopping a cluster: through the coordinator while it lives, and without it when it does not.
 
+use super::config::HostEntry;
 use super::control::{Watch, follow_on, reach};
 use super::error::{ClusterDirError, system};
 use super::handle::ClusterHandle;
@@ -30,6 +31,8 @@ pub struct Stopped {
     pub agents: usize,
     /// Segments that had to be killed: nobody could ask them to stop.
     pub segments_killed: usize,
+    /// The data directories that were in use when the coordinator had gone.
+    pub left_running: Vec<PathBuf>,
 }
 
 impl Stopped {
@@ -64,12 +67,13 @@ pub async fn stop_within(
     if let Some(outcome) = &outcome
         && !matches!(outcome.status, OutcomeStatus::Done | OutcomeStatus::Partial)
     {
-        return Ok(Stopped { outcome: Some(outcome.clone()), agents: 0, segments_killed: 0 });
+        return Ok(Stopped { outcome: Some(outcome.clone()), agents: 0, segments_killed: 0, left_running: Vec::new() });
     }
     await_coordinators_end(handle, mode).await?;
-    let mut stopped = Stopped { outcome: None, agents: 0, segments_killed: 0 };
+    let mut stopped = Stopped { outcome: None, agents: 0, segments_killed: 0, left_running: Vec::new() };
     let mut silent = Vec::new();
     for host in handle.hosts()? {
+        stopped.left_running.extend(running_on(handle, &host).await?);
         match stop_agent(handle, &host.name).await {
             Ok((agents, killed)) => {
                 stopped.agents += agents;
@@ -168,6 +172,16 @@ async fn await_end(dir: &Path, within: Duration) -> Option<ProcessId> {
         tokio::time::sleep(PAUSE).await;
     }
     None
+}
+
+/// The data directories of a host that are in use: on this machine by their locks, elsewhere by what it answers.
+async fn running_on(handle: &ClusterHandle, entry: &HostEntry) -> Result<Vec<PathBuf>, ClusterDirError> {
+    if entry.ssh.is_none() {
+        return Ok(data_dirs(&entry.dir).into_iter().filter(|dir| holder(dir).is_some()).collect());
+    }
+    let host = handle.host(&entry.name, &handle.credentials(Identity::Client)?)?;
+    // One that does not answer is named when it is to be stopped.
+    Ok(host.ping().await.map_or_else(|_| Vec::new(), |pong| pong.running.into_iter().map(|r| r.datadir).collect()))
 }
 
 /// Stops one host: its segments that still run are killed, then its agent ends. Returns how many

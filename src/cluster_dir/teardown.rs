@@ -3,7 +3,9 @@
 use super::config::{CLUSTER_FILE, HostEntry};
 use super::error::{ClusterDirError, system};
 use super::handle::open;
-use crate::hosts::{DirLock, FenceError, Fenced, data_dirs, fence, holder, remove_data_dir};
+use crate::hosts::{
+    DirLock, FenceError, Fenced, Host, HostError, HostFailure, SshHost, data_dirs, fence, holder, remove_data_dir,
+};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,12 +14,22 @@ use std::time::Duration;
 const KILL_WITHIN: Duration = Duration::from_secs(5);
 
 /// Kills every process of the cluster and removes its directory, which must be a cluster's. When a
-/// process can't be killed, nothing is removed; when a host that is reached over SSH does not answer, what is on
-/// it and on this machine stays.
+/// process can't be killed, or a host that is reached over SSH does not answer, nothing is removed anywhere.
 pub async fn destroy(dir: &Path) -> Result<(), ClusterDirError> {
     let handle = open(dir)?;
-    // While the key and the file that knows them are still there.
-    for host in handle.hosts()?.iter().filter_map(HostEntry::over_ssh) {
+    let far: Vec<SshHost> = handle.hosts()?.iter().filter_map(HostEntry::over_ssh).collect();
+    for host in &far {
+        match host.ping().await {
+            Err(HostError::Failed { failure: HostFailure::Stopped, .. }) | Ok(_) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if !far.is_empty() {
+        // Whoever could start a segment again ends before the first one goes.
+        kill_and_fence(&starters(handle.dir()), KILL_WITHIN)?;
+    }
+    // While the file that knows them is still there.
+    for host in &far {
         host.leave().await?;
     }
     tear_down(handle.dir(), &handle.config().socket_dir)

@@ -209,6 +209,7 @@ mod tests {
             damaged_pages: 0,
             held: None,
             release: String::new(),
+            sessions: 0,
         }
     }
 

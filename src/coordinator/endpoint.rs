@@ -116,7 +116,7 @@ impl Coordinator {
                 return self.stop_all(framed, mode, within_ms.map(Duration::from_millis), &owner).await;
             }
             Request::StopCoordinator { owner } => return self.stop_alone(framed, &owner).await,
-            Request::Sessions => Reply::Sessions { count: i64::try_from(self.sessions()).unwrap_or(i64::MAX) },
+            Request::Sessions => Reply::Sessions { count: i64::try_from(self.sessions().await).unwrap_or(i64::MAX) },
             Request::Reload { owner } => self.reload(&owner),
             Request::HostsChanged { owner } => match self.hosts_changed(&owner).await {
                 Ok(()) => self.state_reply(),

@@ -18,8 +18,8 @@ use tokio::runtime::Handle;
 /// it serves as a client's `PGPASSFILE`.
 pub const PASSWORD_FILE: &str = "pgpass";
 
-/// While it is in the coordinator's directory, clients over TCP are turned away. It is there from a restricted start to
-/// the next other start, so that a coordinator that dies in between comes back restricted.
+/// While it is in the coordinator's directory, clients over TCP are turned away. A start puts it there, or takes it
+/// away, before there is a coordinator; so one that dies in between comes back as it was.
 pub const RESTRICTED_FILE: &str = "restricted";
 
 #[async_trait]

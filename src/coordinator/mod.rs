@@ -34,6 +34,7 @@ mod tests;
 use crate::cluster::request::Owner;
 use crate::cluster::{Outcome, State, done};
 use crate::cluster_dir::{Adoption, ClusterConfig, ClusterDirError, ClusterHandle, HostEntry, open};
+use crate::core::ids::Dbid;
 use crate::gateway::FrontHandle;
 use crate::hosts::{AgentHost, DirLock, Host, LockError, SshHost, announce_ready, leave_terminal};
 use crate::net::{Endpoint, Identity};
@@ -275,9 +276,14 @@ impl Coordinator {
         Ok(value)
     }
 
-    /// How many clients the front serves.
-    pub fn sessions(&self) -> usize {
-        self.front.get().map_or(0, FrontHandle::sessions)
+    /// How many clients there are: those of the front, and by a look at every segment those of their own sockets.
+    pub async fn sessions(&self) -> u64 {
+        self.prober.probe().await;
+        let dbids: Vec<Dbid> = self.places.rows().iter().map(|row| row.dbid).collect();
+        let at_segments: u64 =
+            self.board.read(|k| dbids.iter().filter_map(|dbid| k.answer(*dbid)).map(|report| report.sessions).sum());
+        let at_front = self.front.get().map_or(0, FrontHandle::sessions);
+        at_segments.saturating_add(u64::try_from(at_front).unwrap_or(u64::MAX))
     }
 
     /// The front reads its password file again.

@@ -72,6 +72,7 @@ fn assemble(
             port: site.pg_port,
             socket_dir: site.socket_dir.display().to_string(),
             pid,
+            restricted: site.dir.join(super::RESTRICTED_FILE).exists(),
         },
         hosts: hosts.iter().map(|place| host(place, known)).collect(),
         coordinator_row,

@@ -253,6 +253,7 @@ impl World {
             damaged_pages: 0,
             held: None,
             release: String::new(),
+            sessions: 0,
         };
         let serving = tokio::spawn(serve(self.clone(), config.dbid, listener)).abort_handle();
         let proc = Proc {

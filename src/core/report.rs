@@ -234,6 +234,10 @@ pub struct Report {
     /// The release that it runs; empty from one that did not say so yet.
     #[serde(default)]
     pub release: String,
+    /// Sessions of clients that came to the segment's own socket. Those that the coordinator's front carries are
+    /// counted there.
+    #[serde(default)]
+    pub sessions: u64,
 }
 
 impl Report {

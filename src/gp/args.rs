@@ -51,7 +51,7 @@ pub const COMMON: &[Opt] = &[
 ];
 
 /// Where to find a cluster when `-d` does not say.
-pub const NO_DIRECTORY: &str = "Environment Variable MASTER_DATA_DIRECTORY not set!";
+pub(super) const NO_DIRECTORY: &str = "Environment Variable MASTER_DATA_DIRECTORY not set!";
 /// Where the cluster is looked for, in this order, when `-d` does not name it.
 pub const ENVIRONMENT: [&str; 2] = ["MASTER_DATA_DIRECTORY", "COORDINATOR_DATA_DIRECTORY"];
 

@@ -110,7 +110,7 @@ pub fn rebalance_warning() -> Page {
 const STARS: usize = 66;
 
 /// The last words of what goes on in the background.
-pub fn boxed(lines: &[&str]) -> Page {
+fn boxed(lines: &[&str]) -> Page {
     let mut page = Page::default();
     page.info("*".repeat(STARS));
     lines.iter().for_each(|line| page.info(*line));
@@ -118,8 +118,35 @@ pub fn boxed(lines: &[&str]) -> Page {
     page
 }
 
+/// How a recovery of so many segments ended, each that failed with its reason.
+pub fn recovered(count: usize, failed: &[(String, String)]) -> Page {
+    let mut page = Page::default();
+    page.info("Process results...");
+    for (segment, reason) in failed {
+        page.warn(format!("Failed to start segment.  Segment: {segment}: REASON: {reason}"));
+    }
+    if failed.len() < count {
+        page.info("Done updating primaries");
+        page.append(boxed(RECOVERING));
+    }
+    page
+}
+
+/// How a rebalance ended, each segment that failed with its reason.
+pub fn rebalanced(failed: &[(String, String)]) -> Page {
+    if failed.is_empty() {
+        return boxed(REBALANCED);
+    }
+    let mut page = Page::default();
+    page.exit = 1;
+    for (segment, reason) in failed {
+        page.warn(format!("Failed to rebalance segment.  Segment: {segment}: REASON: {reason}"));
+    }
+    page
+}
+
 /// A recovery whose copies go on.
-pub const RECOVERING: &[&str] = &[
+const RECOVERING: &[&str] = &[
     "Updating segments for resynchronization is completed.",
     "For segments updated successfully, resynchronization will continue in the background.",
     "",
@@ -127,7 +154,7 @@ pub const RECOVERING: &[&str] = &[
 ];
 
 /// A rebalance whose copies go on.
-pub const REBALANCED: &[&str] = &[
+const REBALANCED: &[&str] = &[
     "The rebalance operation has completed successfully.",
     "There is a resynchronization running in the background to bring all",
     "segments in sync.",

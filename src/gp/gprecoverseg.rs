@@ -2,7 +2,9 @@
 
 use super::args::{COMMON, Given, Opt, Takes, Wrong, flag, parallel, read, refused, value};
 use super::failure::Failure;
-use super::refusals;
+use super::gpstate::OBTAINING;
+use super::page::Page;
+use super::{About, refusals};
 use crate::cluster::{Intent, PairHealth, Segment, Selection, State};
 use crate::core::ids::Dbid;
 use crate::core::row::{Mode, Role, Status};
@@ -79,6 +81,15 @@ impl Asked {
     }
 }
 
+/// What is said before the cluster is asked for the first time: whether it is ready.
+pub fn checking(about: &About) -> Page {
+    let mut page = Page::default();
+    page.info(format!("master Greenplum Version: '{}'", about.release));
+    page.info("Checking if segments are ready");
+    page.info(OBTAINING);
+    page
+}
+
 /// Whether the cluster can be asked at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Readiness {
@@ -142,7 +153,7 @@ mod tests {
     use super::*;
 
     fn typed(line: &str) -> Result<Asked, Wrong> {
-        parse(&super::super::split_words(line).expect("a plain line"))
+        crate::gp::typed(parse, line)
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `gpstart`: its options, what it shows before it asks, and how it ended.
 
 use super::args::{COMMON, Given, Opt, Wrong, flag, parallel, read, value};
-use super::gpstop::ordered;
+use super::ordered;
 use super::page::{Page, TABLE, Table};
 use crate::cluster::State;
 use crate::core::row::{Role, Status};
@@ -20,7 +20,7 @@ const LIST_DASHES: usize = 39;
 /// The asterisks of the last box.
 const STARS: usize = 76;
 
-/// How long a start may take until this says that it goes on, in seconds.
+/// How long a start may take until this no longer waits for it, in seconds.
 const TIMEOUT_S: i64 = 600;
 
 /// The options of its own.
@@ -28,7 +28,12 @@ pub const OPTIONS: &[Opt] = &[
     flag("a", &["-a"], "ask nothing"),
     flag("m", &["-m", "--master_only"], "the coordinator only"),
     flag("R", &["-R", "--restrict"], "restricted: no client over TCP, only the owner's on the Unix socket"),
-    value("t", &["-t", "--timeout"], "S", "end after S seconds (600); what was begun goes on"),
+    value(
+        "t",
+        &["-t", "--timeout"],
+        "S",
+        "wait no longer than S seconds (600); what the coordinator has begun by then goes on",
+    ),
     value("B", &["-B", "--parallel"], "N", "accepted, 1 to 64: all segments start at once"),
     flag("y", &["-y", "--no_standby"], "accepted: there is no standby"),
     flag("S", &["-S", "--skip_standby_check"], "accepted: there is no standby"),
@@ -133,9 +138,42 @@ pub fn summary(state: &State) -> Page {
         page.warn("*".repeat(STARS));
     }
     if page.exit == 0 {
+        if !down.is_empty() {
+            page.warn(format!("Number of segments not attempted to start: {}", down.len()));
+        }
         page.info("Database successfully started");
     }
     page
+}
+
+/// What became of a coordinator that ran already and turns clients over TCP away: a start does not end that.
+pub fn stays_restricted() -> Page {
+    let mut page = Page::default();
+    page.warn("Master instance process was started restricted, and stays so: clients over TCP are turned away");
+    page.info("next: gpstop -r");
+    page
+}
+
+/// Why a start is no longer waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    /// It took longer than `-t` allows, in seconds.
+    Late(i64),
+    /// Ctrl-C.
+    Interrupted,
+}
+
+/// What becomes of a start that is left: the coordinator ends what it has begun, and nobody what it was not asked for.
+/// The sentence, and the next step.
+pub fn left(why: Left, is_begun: bool) -> (String, &'static str) {
+    let (goes_on, next) = match is_begun {
+        true => ("the coordinator goes on with it", "gpstate -e"),
+        false => ("the coordinator was not asked for it yet, and it ends with this process", "gpstart"),
+    };
+    match why {
+        Left::Late(seconds) => (format!("the start did not end within {seconds} seconds; {goes_on}"), next),
+        Left::Interrupted => (goes_on.into(), next),
+    }
 }
 
 /// What started is left running: the rest is served, and can be looked at.
@@ -157,7 +195,7 @@ mod tests {
 
     #[test]
     fn options_are_read_and_a_timeout_is_a_time() {
-        let typed = |line: &str| parse(&super::super::split_words(line).expect("a plain line"));
+        let typed = |line: &str| crate::gp::typed(parse, line);
         assert_eq!(typed("-amR").map(|a| (a.coordinator_only, a.restricted, a.timeout_s)), Ok((true, true, 600)));
         assert!(typed("-t 0").is_err());
         assert!(typed("-B 65").is_err());

@@ -63,16 +63,19 @@ pub fn opening(utility: Utility, words: &[String], about: &About) -> Page {
 pub fn obtaining(about: &About) -> Page {
     let mut page = Page::default();
     page.info(format!("master Greenplum Version: '{}'", about.release));
-    page.info("Obtaining Segment details from master...");
+    page.info(OBTAINING);
     page
 }
+
+/// Said before the cluster is asked.
+pub const OBTAINING: &str = "Obtaining Segment details from master...";
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn typed(line: &str) -> Result<Asked, Wrong> {
-        parse(&super::super::split_words(line).expect("a plain line"))
+        crate::gp::typed(parse, line)
     }
 
     #[test]

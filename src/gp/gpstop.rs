@@ -1,8 +1,9 @@
 //! `gpstop`: its options, what it shows before it asks, and how it ended.
 
 use super::args::{COMMON, Given, Opt, Takes, Wrong, flag, parallel, read, refused, value};
+use super::ordered;
 use super::page::{Page, TABLE, Table};
-use crate::cluster::{Outcome, OutcomeStatus, Segment, State};
+use crate::cluster::{NOT_RUNNING, Outcome, OutcomeStatus, State};
 use crate::core::report::StopMode;
 use crate::core::row::{Role, Status};
 
@@ -101,13 +102,6 @@ pub fn parameters(state: &State, asked: &Asked) -> Page {
     page
 }
 
-/// Every segment, by content, the one that prefers to be primary first.
-pub(super) fn ordered(state: &State) -> Vec<&Segment> {
-    let mut all: Vec<&Segment> = state.segments.iter().collect();
-    all.sort_by_key(|s| (s.row.content, s.row.preferred_role));
-    all
-}
-
 /// What is about to be done to the coordinator's clients.
 pub fn commencing(state: &State, mode: StopMode, sessions: i64) -> Page {
     let mut page = Page::default();
@@ -131,11 +125,14 @@ pub fn phase(role: Role) -> String {
 /// How it ended, by what was asked before and what came of it.
 pub fn summary(state: &State, outcome: &Outcome) -> Page {
     let mut page = Page::default();
-    let (failed, stopped): (Vec<_>, Vec<_>) = outcome.segments.iter().partition(|s| s.status != OutcomeStatus::Done);
+    let (failed, ended): (Vec<_>, Vec<_>) = outcome.segments.iter().partition(|s| s.status != OutcomeStatus::Done);
+    // What is marked down and did not run was not stopped by anybody.
+    let is_down = |dbid| state.segment(dbid).is_some_and(|s| s.row.status == Status::Down);
+    let stopped = ended.iter().filter(|s| s.how != NOT_RUNNING || !is_down(s.dbid)).count();
     let down = state.segments.iter().filter(|s| s.row.status == Status::Down).count();
     let mut table = Table::of_pairs("summary");
     table.rule();
-    table.pair(false, "Segments stopped successfully", stopped.len());
+    table.pair(false, "Segments stopped successfully", stopped);
     table.pair(!failed.is_empty(), "Segments with errors during stop", failed.len());
     if down > 0 {
         table.section("");
@@ -145,14 +142,24 @@ pub fn summary(state: &State, outcome: &Outcome) -> Page {
     page.table(table);
     page.rule(TABLE);
     let total = outcome.segments.len();
-    page.info(format!("Successfully shutdown {} of {total} segment instances", stopped.len()));
+    page.info(format!("Successfully shutdown {stopped} of {total} segment instances"));
     for segment in &failed {
         page.warn(format!("DBID:{}  FAILED  host:'{}' with reason:'{}'", segment.dbid, segment.host, segment.note));
     }
-    if failed.is_empty() && outcome.status == OutcomeStatus::Done {
-        page.info("Database successfully shutdown with no errors reported");
-    } else {
-        page.exit = 2;
+    for segment in outcome.killed() {
+        page.warn(format!("DBID:{}  KILLED  host:'{}' with reason:'{}'", segment.dbid, segment.host, segment.note));
+    }
+    // Such as a host that could not be asked, or that nobody could ask the segments.
+    let is_whole = outcome.status == OutcomeStatus::Done && failed.is_empty();
+    let is_gentle = outcome.killed().next().is_none();
+    let message = Some(&outcome.message).filter(|message| !message.is_empty());
+    if let Some(message) = message.filter(|_| !is_whole || !is_gentle) {
+        page.warn(message.clone());
+    }
+    match (is_whole, is_gentle) {
+        (true, true) => page.info("Database successfully shutdown with no errors reported"),
+        (true, false) => page.info("Database shutdown; the logs of what was killed are replayed at the next start"),
+        (false, _) => page.exit = 2,
     }
     page
 }
@@ -162,7 +169,7 @@ mod tests {
     use super::*;
 
     fn typed(line: &str) -> Result<Asked, Wrong> {
-        parse(&super::super::split_words(line).expect("a plain line"))
+        crate::gp::typed(parse, line)
     }
 
     #[test]

@@ -17,8 +17,9 @@ pub mod layout;
 pub mod line;
 pub mod page;
 pub mod refusals;
+pub mod steps;
 
-use crate::cluster::{ContentState, PairHealth};
+use crate::cluster::{ContentState, PairHealth, Segment, State};
 
 /// A utility, by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +75,13 @@ pub struct About {
     pub server_version: String,
 }
 
+/// Every segment, by content, the one that prefers to be primary first.
+fn ordered(state: &State) -> Vec<&Segment> {
+    let mut all: Vec<&Segment> = state.segments.iter().collect();
+    all.sort_by_key(|s| (s.row.content, s.row.preferred_role));
+    all
+}
+
 /// Whether no member of a content serves, or nothing is decided about it: then the database as a whole is not available.
 fn is_lost(content: &ContentState) -> bool {
     use PairHealth::{ChangeTracking, NoMirror, Resynchronizing, Synchronized};
@@ -110,6 +118,12 @@ pub fn join_words(words: &[String]) -> String {
         false => format!("'{}'", word.replace('\'', "'\"'\"'")),
     };
     words.iter().map(quoted).collect::<Vec<_>>().join(" ")
+}
+
+/// A line that a test types, read.
+#[cfg(test)]
+fn typed<A>(parse: fn(&[String]) -> Result<A, args::Wrong>, line: &str) -> Result<A, args::Wrong> {
+    parse(&split_words(line).expect("a plain line"))
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! Every check that `gprecoverseg` of Greenplum 4.3 makes before it changes anything: in which words it is made here,
 //! or why it has nothing to find.
 
-use super::args::Wrong;
+use super::Utility;
+use super::args::{NO_DIRECTORY, Wrong};
 use super::failure::Failure;
+use super::line::Line;
 use crate::core::ids::{Content, Dbid};
 
 /// What becomes of a check.
@@ -65,8 +67,25 @@ pub const DOWN_SEGMENTS: &str = "Down segments still exist.  All segments must b
 /// `-r`, and a pair is not synchronized.
 pub const NOT_SYNCHRONIZED: &str =
     "Some segments are not yet synchronized.  All segments must be synchronized to rebalance.";
+
+/// No directory is named, by an option or in the environment.
+pub fn no_directory(utility: Utility) -> Failure {
+    Failure::expected(NO_DIRECTORY).next(format!("{} -d DIR", utility.name()))
+}
+
+/// So often the catalog may not have decided about a segment.
+pub const TRIES: usize = 5;
+
+/// The catalog has yet to decide about a segment: said at each try, from 1.
+pub fn retrying(tried: usize) -> Line {
+    Line::info(format!("Unable to connect to database. Retrying {tried}"))
+}
+
 /// The catalog has not decided about a segment in time.
-pub const NOT_READY: &str = "Unable to connect to database and start transaction";
+pub fn not_ready() -> Failure {
+    Failure::failed("Unable to connect to database and start transaction")
+        .next("gpstate -e says which segments do not answer")
+}
 
 /// More than one kind of recovery is asked for.
 pub fn several_kinds() -> Wrong {
@@ -88,12 +107,12 @@ pub fn no_other_place(line: &str) -> String {
 }
 
 /// Another operation holds a content.
-pub fn already_running(verb: &str, pid: u32) -> Failure {
+pub fn already_running(verb: &str, pid: u32, op: i64) -> Failure {
     let who = match verb {
         "recover" | "full_recover" | "rebalance" => "gprecoverseg",
         other => other,
     };
-    Failure::expected(format!("An instance of {who} is already running (pid {pid})"))
+    Failure::expected(format!("An instance of {who} is already running (pid {pid})")).next(format!("attach({op})"))
 }
 
 /// A content that nobody serves.

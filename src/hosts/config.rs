@@ -105,6 +105,11 @@ impl AgentConfig {
         files::read_json(&dir.join(AGENT_FILE), SCHEMA)
     }
 
+    /// What the text of a file on another machine says.
+    pub(super) fn parse(text: &str) -> Result<AgentConfig, FileError> {
+        files::parse_json(Path::new(AGENT_FILE), text, SCHEMA)
+    }
+
     /// The text of its file.
     pub(super) fn text(&self) -> Result<Vec<u8>, FileError> {
         files::json_text(Path::new(AGENT_FILE), SCHEMA, self)

@@ -68,6 +68,11 @@ fn is_hidden(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(b".")
 }
 
+/// Whether a directory is a segment's, or was made to become one: not what somebody else put among them.
+pub(super) fn is_a_segments(dir: &Path) -> bool {
+    dir.join(SEGMENT_FILE).exists() || is_vacant(dir)
+}
+
 fn is_segment_of(dir: &Path, config: &AgentConfig) -> bool {
     SegmentConfig::load(dir).is_ok_and(|segment| segment.cluster_id == config.cluster_id && segment.host == config.host)
 }

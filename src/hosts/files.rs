@@ -64,14 +64,18 @@ struct OnlySchema {
 
 /// Reads a JSON file of this schema.
 pub fn read_json<T: DeserializeOwned>(path: &Path, expected: u64) -> Result<T, FileError> {
-    let text = read_text(path)?;
+    parse_json(path, &read_text(path)?, expected)
+}
+
+/// What the text of such a file says; `path` is for errors.
+pub(super) fn parse_json<T: DeserializeOwned>(path: &Path, text: &str, expected: u64) -> Result<T, FileError> {
     let damaged = |e: serde_json::Error| FileError::Damaged { path: path.into(), message: e.to_string() };
-    let OnlySchema { schema } = serde_json::from_str(&text).map_err(damaged)?;
+    let OnlySchema { schema } = serde_json::from_str(text).map_err(damaged)?;
     if schema != expected {
         return Err(FileError::OtherSchema { path: path.into(), found: schema, expected });
     }
     // Parsed without the wrapper: a flattened value would lose the line and column of an error.
-    serde_json::from_str(&text).map_err(damaged)
+    serde_json::from_str(text).map_err(damaged)
 }
 
 /// The text of a file that is not longer than any of ours.

@@ -57,8 +57,8 @@ fn answer(workplace: Workplace, request: HostRequest) -> HostReply {
     let is_stopped = workplace.dir.join(STOPPED_FILE).exists();
     match request {
         HostRequest::Drill { stopped } => workplace.drill(stopped),
-        // Ending what runs there is what a stop of the cluster does, drill or not.
-        HostRequest::Stop { .. } => workplace.answer(request),
+        // A stop of the cluster ends what runs there, and its end removes all of it, drill or not.
+        HostRequest::Stop { .. } | HostRequest::Leave => workplace.answer(request),
         _ if is_stopped => HostReply::Failed { failure: HostFailure::Stopped },
         HostRequest::Ping => named(workplace.answer(HostRequest::Ping)),
         request => workplace.answer(request),

@@ -155,7 +155,8 @@ impl Workplace {
     /// What makes it a host of the cluster goes last: an interrupted removal can be asked for again.
     fn leave(&self) -> Result<(), HostFailure> {
         self.kill_all()?;
-        for datadir in self.datadirs() {
+        // Somebody may have made a directory among them since.
+        for datadir in self.datadirs().into_iter().filter(|dir| dirs::is_a_segments(dir)) {
             self.remove_dir(&datadir)?;
         }
         let own = ssh::own_dir(&self.dir);

@@ -26,7 +26,7 @@ pub fn state_json(state: &State) -> Value {
         "drill": state.drill,
         "operational": state.operational(),
         "coordinator": {
-            "host": c.host, "port": c.port, "socket_dir": c.socket_dir, "pid": c.pid,
+            "host": c.host, "port": c.port, "socket_dir": c.socket_dir, "pid": c.pid, "restricted": c.restricted,
         },
         "hosts": state.hosts.iter().map(host_json).collect::<Vec<_>>(),
         "segments": state.segments.iter().map(segment_json).collect::<Vec<_>>(),

@@ -131,6 +131,11 @@ impl Database {
         sql::accept_unix(self.host.clone(), self.sessions.clone(), listener).await;
     }
 
+    /// Sessions that came to the owner-only socket: no front knows of them.
+    pub fn local_sessions(&self) -> u64 {
+        u64::try_from(self.sessions.count_local()).unwrap_or(u64::MAX)
+    }
+
     /// Holds new statements, cancels running ones with 40001, fails open transactions, finishes
     /// commits in flight. Blocks.
     pub fn drain(&self) {

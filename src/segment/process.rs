@@ -164,6 +164,7 @@ impl Segment {
             Err(_) => std::process::abort(),
         };
         report.damaged_pages = self.database.files().map_or(0, |files| files.damaged_pages());
+        report.sessions = self.database.local_sessions();
         report
     }
 

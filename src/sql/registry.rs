@@ -120,6 +120,11 @@ impl Sessions {
         self.lock().sessions.len()
     }
 
+    /// Sessions that came over the Unix socket.
+    pub fn count_local(&self) -> usize {
+        self.lock().sessions.values().filter(|session| session.socket.is_local()).count()
+    }
+
     /// New statements wait from now on.
     pub fn hold(&self) {
         self.held.store(true, Ordering::SeqCst);

@@ -24,6 +24,10 @@ pub enum Stream {
 }
 
 impl Stream {
+    pub(super) fn is_local(&self) -> bool {
+        matches!(self, Stream::Unix(_))
+    }
+
     pub(super) fn try_clone(&self) -> io::Result<Stream> {
         match self {
             Stream::Tcp(s) => s.try_clone().map(Stream::Tcp),

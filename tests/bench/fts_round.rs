@@ -155,6 +155,7 @@ fn report(row: &SegmentRow) -> Report {
         damaged_pages: 0,
         held: None,
         release: String::new(),
+        sessions: 0,
     }
 }
 

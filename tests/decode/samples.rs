@@ -171,6 +171,7 @@ pub fn from_segment() -> Vec<FromSegment> {
         damaged_pages: 1,
         held: Some(HeldAt { stage: Stage::Claimed, reached: true }),
         release: "0.1.0".into(),
+        sessions: 0,
     };
     vec![
         FromSegment::Report { seq: None, report: Box::new(report) },
@@ -276,7 +277,13 @@ pub fn state() -> State {
         cluster: "c".into(),
         cluster_id: "0f3c".into(),
         drill: true,
-        coordinator: CoordinatorState { host: "cdw".into(), port: 5432, socket_dir: "/run/c".into(), pid: Some(1) },
+        coordinator: CoordinatorState {
+            host: "cdw".into(),
+            port: 5432,
+            socket_dir: "/run/c".into(),
+            pid: Some(1),
+            restricted: false,
+        },
         hosts: vec![host("sdw1"), host("sdw2")],
         coordinator_row,
         segments: rows.into_iter().map(segment).collect(),

@@ -1,5 +1,6 @@
 //! Two administrators at once: who holds what, who watches, who goes on, and what is written down of it.
 
+use crate::during_recovery::{hold, release};
 use crate::limits::fall_behind;
 use crate::support::status::SYNCHRONIZED;
 use crate::support::wait::secs;
@@ -28,8 +29,9 @@ fn running(cluster: &Cluster, what: &str, is_so: impl Fn(&Value) -> bool) -> Val
 #[test]
 fn a_second_administrator_sees_who_holds_a_content_and_follows_it_when_the_first_is_killed() {
     let cluster = Cluster::new(1);
-    fall_behind(&cluster, 0, 8_000);
-    let script = cluster.place().file("nightly.rhai", "fn heal() {\n  recover(#{ rate: \"1 MiB/s\" })\n}\nheal();\n");
+    fall_behind(&cluster, 0, 100);
+    hold(&cluster, "data_copy");
+    let script = cluster.place().file("nightly.rhai", "fn heal() {\n  recover()\n}\nheal();\n");
     let script = script.to_str().expect("a plain name");
     let mut first = shell(&cluster, &[script]);
     let seen = running(&cluster, "the data copy", |o| o["step"] == "2/4 data copy" && o["watchers"] == 1);
@@ -48,6 +50,7 @@ fn a_second_administrator_sees_who_holds_a_content_and_follows_it_when_the_first
     running(&cluster, "the second shell to follow", |o| o["watchers"] == 2);
     first.kill().expect("it is ours");
     first.wait().expect("it ends");
+    release(&cluster);
     assert_eq!(second.wait().expect("it ends").code(), Some(0), "who followed it saw its end");
     assert_eq!(cluster.status().pair(0).letters(), SYNCHRONIZED);
 
@@ -65,8 +68,9 @@ fn a_second_administrator_sees_who_holds_a_content_and_follows_it_when_the_first
 #[test]
 fn leaving_what_one_is_attached_to_cancels_nothing() {
     let cluster = Cluster::new(1);
-    fall_behind(&cluster, 0, 5_000);
-    cluster.eval_yes(r#"recover(#{ wait: false, rate: "1 MiB/s" })"#).ok();
+    fall_behind(&cluster, 0, 100);
+    hold(&cluster, "data_copy");
+    cluster.eval_yes("recover(#{ wait: false })").ok();
     let seen = running(&cluster, "the operation", |_| true);
     assert_eq!((&seen["watchers"], &seen["stale"]), (&0.into(), &true.into()), "nobody follows it: {seen:#}");
     let follower = shell(&cluster, &["-e", &format!("attach({})", seen["id"])]);
@@ -75,7 +79,9 @@ fn leaving_what_one_is_attached_to_cancels_nothing() {
     let mut follower = follower;
     assert_eq!(follower.wait().expect("it ends").code(), Some(130));
     // A like call joins it, and is told whose it is.
-    cluster.eval_yes("recover()").ok().says(&format!("joined operation {} of", seen["id"]));
+    cluster.eval_yes("recover(#{ wait: false })").ok().says(&format!("joined operation {} of", seen["id"]));
+    release(&cluster);
+    cluster.eval(&format!("attach({})", seen["id"])).ok();
     assert_eq!(cluster.status().pair(0).letters(), SYNCHRONIZED);
 }
 

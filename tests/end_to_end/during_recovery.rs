@@ -20,6 +20,12 @@ pub fn hold(cluster: &Cluster, stage: &str) {
     cluster.script(&format!("fault::hold(0, \"{stage}\")")).ok();
 }
 
+/// What is held goes on.
+#[track_caller]
+pub fn release(cluster: &Cluster) {
+    cluster.script("fault::release(0)").ok();
+}
+
 /// The rows of content 0 as the catalog has them, primary first: `r,u r,u`.
 fn rows(catalog: &mut Wire) -> String {
     let sql = "select mode, status from gp_segment_configuration where content = 0 order by role desc";

@@ -1,7 +1,73 @@
 //! A host that is reached over SSH, in a cluster that runs.
 
+use crate::support::command::Place;
+use crate::support::sshd::{Sshd, whoami};
+use crate::support::status::{SYNCHRONIZED, TRACKING};
+use crate::support::terminal::Terminal;
 use crate::support::wait::secs;
-use crate::support::{Cluster, sshd::Sshd, wait_for};
+use crate::support::{Cluster, wait_for};
+use std::path::Path;
+
+/// A host in a cluster file, with its directories beneath `root`.
+fn host(name: &str, root: &Path, sshd: &Sshd) -> String {
+    format!(
+        "[[host]]\nname = \"{name}\"\naddress = \"{}\"\nroots = [\"{root}/data\"]\n\
+         ssh = {{ dir = \"{root}/segsh\", user = \"{}\", port = {}, keys = [{:?}], known_hosts = {:?} }}\n",
+        sshd.address,
+        whoami(),
+        sshd.port,
+        sshd.user_key(),
+        sshd.known_hosts(),
+        root = root.display(),
+    )
+}
+
+#[test]
+fn a_cluster_of_hosts_over_ssh_is_made_by_a_file_survives_one_of_them_and_leaves_nothing() {
+    let place = Place::new();
+    let at = |name: &str| place.path().join(name);
+    let [a, b] = (std::process::id() as u16).to_be_bytes();
+    let sshds = ["one", "two"].map(|name| {
+        let last = if name == "one" { 71 } else { 72 };
+        Sshd::start(&at(&format!("sshd-{name}")), &format!("127.{}.{b}.{last}", a % 250 + 2))
+    });
+    let hosts = [host("one", &at("one"), &sshds[0]), host("two", &at("two"), &sshds[1])];
+    let file = place.file("cluster.toml", &format!("name = \"far\"\ncontents = 1\n{}", hosts.concat()));
+    std::fs::create_dir_all(at("two/segsh/photos")).expect("somebody else's");
+    let dir = at("c").display().to_string();
+    let refused = place.segsh(&["init", &dir, "--file", &file.display().to_string()]);
+    refused.exits(1).says("photos").says("new or empty");
+    assert!(!at("c").exists() && !at("one/segsh").exists(), "what was begun is taken back");
+    std::fs::remove_dir(at("two/segsh/photos")).expect("it was left alone");
+
+    let cluster = Cluster::from_file(place, &file);
+    let pair = cluster.status().pair(0);
+    assert!(pair.primary.datadir.starts_with(&at_of(&cluster, "one/data")), "{pair:?}");
+    cluster.content(0).run("create table kept(id bigint)");
+    cluster.content(0).run("insert into kept values (1)");
+    cluster.segsh(&["--yes", "fault", "stop-host", "one"]).ok();
+    cluster.wait_for_pair(0, TRACKING, secs(30));
+    assert_eq!(cluster.content(0).number("select count(*) from kept"), 1, "the other host serves");
+    cluster.segsh(&["--yes", "fault", "start-host", "one"]).ok();
+    cluster.eval_yes("recover()").ok();
+    cluster.wait_for_pair(0, SYNCHRONIZED, secs(30));
+    cluster.lifecycle("stop", &[]).ok();
+    cluster.lifecycle("start", &[]).ok();
+    assert_eq!(cluster.content(0).number("select count(*) from kept"), 1);
+    let mut destroy = cluster.place().command();
+    destroy.arg("destroy").arg(cluster.dir());
+    let mut terminal = Terminal::spawn(destroy);
+    terminal.expect("to go on: ");
+    terminal.type_line("far");
+    terminal.expect_end();
+    for gone in ["one/segsh", "two/segsh", "one/data/c0-2", "two/data/c0-3", "c"] {
+        assert!(!Path::new(&at_of(&cluster, gone)).exists(), "{gone}");
+    }
+}
+
+fn at_of(cluster: &Cluster, name: &str) -> String {
+    cluster.place().path().join(name).display().to_string()
+}
 
 #[test]
 fn a_host_over_ssh_joins_a_running_cluster_and_its_absence_is_seen() {
@@ -13,7 +79,7 @@ fn a_host_over_ssh_joins_a_running_cluster_and_its_absence_is_seen() {
     let (port, key) = (sshd.port.to_string(), sshd.user_key().display().to_string());
     let (dir, known) = (root.join("sdw9").display().to_string(), sshd.known_hosts().display().to_string());
     let add = |known: &str| {
-        let user = std::env::var("USER").unwrap_or_else(|_| "root".into());
+        let user = whoami();
         let about = ["add-host", "sdw9", "--ssh", "--address", &address, "--dir", &dir, "--user", &user];
         cluster.segsh(&[&about[..], &["--port", &port, "--key", &key, "--known-hosts", known]].concat())
     };

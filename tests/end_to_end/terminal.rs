@@ -1,6 +1,7 @@
 //! The prompt in a pseudo-terminal on a real cluster: what it knows, what it says by itself, and what
 //! Ctrl-C means while an operation runs.
 
+use crate::during_recovery::{hold, release};
 use crate::limits::fall_behind;
 use crate::support::status::{SYNCHRONIZED, Status, TRACKING, TRACKING_UNFINISHED};
 use crate::support::terminal::Terminal;
@@ -162,16 +163,16 @@ fn a_startup_file_is_for_the_prompt_only_and_refused_when_others_can_write_it() 
     terminal.expect_end();
 }
 
-/// Ctrl-C in a recovery that takes some seconds: each of the four answers, one after the other.
+/// Ctrl-C in a recovery that is held at its copy: each of the four answers, one after the other.
 #[test]
 fn each_answer_to_ctrl_c_does_to_a_running_recovery_what_it_says() {
     let cluster = Cluster::new(1);
-    fall_behind(&cluster, 0, 8_000);
+    fall_behind(&cluster, 0, 100);
+    hold(&cluster, "data_copy");
     let mut terminal = Terminal::prompt_of(&cluster);
-    let slowly = "recover(#{ rate: \"1 MiB/s\" })";
     let question = "(k)eep watching? [k] ";
 
-    terminal.answers(slowly, "Go on? [y/N] ");
+    terminal.answers("recover()", "Go on? [y/N] ");
     terminal.answers("y", "data copy");
     terminal.keys(INTERRUPT);
     terminal.expect(question);
@@ -184,18 +185,22 @@ fn each_answer_to_ctrl_c_does_to_a_running_recovery_what_it_says() {
     assert_eq!(cluster.segsh(&["-e", "recoveries().len()"]).ok().text(), "1", "it was only left");
 
     // The same call again joins it, and asks nothing.
-    terminal.answers(slowly, "data copy");
+    terminal.answers("recover()", "data copy");
     terminal.keys(INTERRUPT);
     terminal.expect(question);
     terminal.answers("c", "cancelled");
     terminal.expect_prompt();
     cluster.wait_for_pair(0, TRACKING_UNFINISHED, secs(20));
+    cluster.wait_until_nothing_runs(secs(20));
 
-    terminal.answers(slowly, "Go on? [y/N] ");
+    // A hold is over with the recovery that came to it.
+    hold(&cluster, "data_copy");
+    terminal.answers("recover()", "Go on? [y/N] ");
     terminal.answers("y", "data copy");
     terminal.keys(INTERRUPT);
     terminal.expect(question);
     terminal.answers("s", "stops after the segment under way");
+    release(&cluster);
     terminal.expect("synchronized");
     cluster.wait_for_pair(0, SYNCHRONIZED, secs(30));
     terminal.answers("40 + 2000", "2040");
@@ -266,11 +271,14 @@ fn with_colours_a_function_that_nobody_knows_is_red_and_an_unhealthy_prompt_is_n
 #[test]
 fn a_terminal_that_is_closed_leaves_the_recovery_running() {
     let cluster = Cluster::new(1);
-    fall_behind(&cluster, 0, 3_000);
+    fall_behind(&cluster, 0, 100);
+    hold(&cluster, "data_copy");
     let mut terminal = Terminal::prompt_of(&cluster);
-    terminal.answers("recover(#{ rate: \"1 MiB/s\" })", "Go on? [y/N] ");
+    terminal.answers("recover()", "Go on? [y/N] ");
     terminal.answers("y", "data copy");
     assert!(processes::signal(terminal.pid(), Signal::HUP));
     terminal.expect_end();
+    assert_eq!(cluster.segsh(&["-e", "recoveries().len()"]).ok().text(), "1", "it goes on at the coordinator");
+    release(&cluster);
     cluster.wait_for_pair(0, SYNCHRONIZED, secs(40));
 }

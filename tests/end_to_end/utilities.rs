@@ -3,6 +3,7 @@
 use crate::support::command::{Ran, run};
 use crate::support::status::{RESYNCHRONIZING, SYNCHRONIZED, TRACKING};
 use crate::support::wait::secs;
+use crate::support::wire::Wire;
 use crate::support::{Cluster, Status, processes, wait_for};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -107,7 +108,8 @@ fn gprecoverseg_ends_with_the_rows_being_copied_and_tells_the_truth_by_its_exit_
     assert!(rows == RESYNCHRONIZING || rows == SYNCHRONIZED, "it ended with the rows {rows}");
     cluster.wait_for_pair(0, SYNCHRONIZED, secs(30));
 
-    // Back to the preferred roles; the copy may go on when it ends.
+    // Back to the preferred roles, once the recovery holds them no longer; the copy may go on when it ends.
+    cluster.wait_until_nothing_runs(secs(20));
     recover(&["-a", "-r"]).ok().says("Unbalanced segment 1 of 2").says("The rebalance operation has completed");
     let status = cluster.wait_for_pair(0, SYNCHRONIZED, secs(30));
     assert!(status.is_balanced());
@@ -143,10 +145,22 @@ fn gpstop_and_gpstart_stop_and_start_the_cluster_and_skip_what_is_marked_down() 
     session.run("insert into kept values (7)");
     stop(&["-a"]).exits(2).says("Active connections. Aborting shutdown...");
     drop(session);
+    // Nor does it end, or wait for, one at a segment's own socket.
+    let port = cluster.status().pair(0).primary.port;
+    let direct = cluster.socket().with_file_name(format!(".s.PGSQL.{port}"));
+    let direct = Wire::connect(&direct, "content0").expect("the owner's socket");
+    stop(&["-a"]).exits(2).says("Active connections. Aborting shutdown... (1)");
+    drop(direct);
 
     // The coordinator alone: the segments go on, with the processes they had.
     let before = cluster.status();
     stop(&["-am", "-M", "fast"]).ok();
+    cluster.last_status();
+    // A start that is left before the coordinator has it goes on nowhere.
+    let agent = before.hosts[0].pid.expect("the agent runs");
+    processes::stop(agent);
+    start(&["-a", "-t", "1"]).exits(2).says("it ends with this process").says("next: gpstart");
+    assert!(processes::resume(agent));
     cluster.last_status();
     start(&["-am"]).ok().says("Master Started...");
     wait_for("the same processes to be seen again", secs(20), || pids(&cluster.status()) == pids(&before));
@@ -167,7 +181,7 @@ fn gpstop_and_gpstart_stop_and_start_the_cluster_and_skip_what_is_marked_down() 
     assert_eq!(kept.text(), "7");
 
     // Stopped, a second stop finds nothing; restricted, only the owner's socket is served.
-    stop(&["-a", "-M", "immediate"]).ok().says("Successfully shutdown 4 of 4 segment instances");
+    stop(&["-a", "-M", "immediate"]).ok().says("Successfully shutdown 3 of 4 segment instances");
     stop(&["-a"]).exits(2).says("is Greenplum instance already stopped?");
     start(&["-aR"]).ok().says("Database successfully started");
     assert_eq!(cluster.psql("content0", &["-c", "select id from kept"], "").ok().text(), "7");
@@ -179,8 +193,22 @@ fn gpstop_and_gpstart_stop_and_start_the_cluster_and_skip_what_is_marked_down() 
         run(command, "")
     };
     over_tcp(&[]).exits(2).says("only its owner may connect");
+    // A start beside it is none that ends it, and says so.
+    start(&["-a"]).ok().says("was started restricted, and stays so").says("next: gpstop -r");
+    cluster.lifecycle("start", &[]).ok().says("started restricted");
+    assert_eq!(cluster.eval("state().coordinator.restricted").ok().text(), "true");
+    over_tcp(&[]).exits(2).says("only its owner may connect");
     stop(&["-ar", "-M", "fast"]).ok();
     assert_eq!(over_tcp(&[]).ok().text(), "1");
+
+    // Nobody can ask the segments: they are killed, and that is said.
+    processes::kill(cluster.status().coordinator.pid.expect("the coordinator runs"));
+    let ran = stop(&["-a"])
+        .ok()
+        .says("segments that do will be killed")
+        .says("the coordinator did not run; 3 segments were killed");
+    assert!(ran.stdout.contains("Successfully shutdown 3 of 4") && !ran.stdout.contains("no errors"), "{}", ran.stdout);
+    assert_eq!(ran.stdout.matches("  KILLED  host:").count(), 3, "{}", ran.stdout);
 }
 
 /// The processes of the segments.

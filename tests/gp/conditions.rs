@@ -19,6 +19,7 @@ pub fn all() -> Vec<(&'static str, State)> {
         ("resynchronizing", resynchronizing()),
         ("double_fault", double_fault()),
         ("no_mirrors", no_mirrors()),
+        ("no_mirrors_one_lost", no_mirrors_one_lost()),
     ]
 }
 
@@ -94,6 +95,7 @@ pub fn healthy() -> State {
             port: 5432,
             socket_dir: "/tmp/demo".into(),
             pid: Some(4410),
+            restricted: false,
         },
         hosts: vec![host(1), host(2)],
         coordinator_row: SegmentRow {
@@ -231,5 +233,15 @@ pub fn no_mirrors() -> State {
     let mut state = healthy();
     state.segments.retain(|s| s.row.role == Role::Primary);
     state.contents = (0..4).map(|n| content(n, PairHealth::NoMirror)).collect();
+    state
+}
+
+/// The same, and the only segment of content 1 has died: the catalog never marks an acting primary down.
+pub fn no_mirrors_one_lost() -> State {
+    let mut state = no_mirrors();
+    dies(member(&mut state, 1, Role::Primary));
+    let detail = detail(&mut state, 1);
+    detail.health = PairHealth::Lost;
+    detail.to_copy_blocks = None;
     state
 }

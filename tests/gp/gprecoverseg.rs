@@ -4,13 +4,13 @@ use crate::conditions;
 use segsh::cluster::{PairHealth, State, plan};
 use segsh::core::ids::{Content, Dbid};
 use segsh::core::row::Status;
-use segsh::gp::args::NO_DIRECTORY;
 use segsh::gp::failure::Failure;
-use segsh::gp::gprecoverseg::{Readiness, down, may_rebalance, mirrored, parse, readiness};
+use segsh::gp::gprecoverseg::{Readiness, checking, down, may_rebalance, mirrored, parse, readiness};
 use segsh::gp::line::Line;
 use segsh::gp::page::Page;
 use segsh::gp::refusals::{self, CHECKS, Fate};
-use segsh::gp::{Utility, display, file, split_words};
+use segsh::gp::steps::Steps;
+use segsh::gp::{About, Utility, display, file, gpstate, split_words};
 
 fn text(lines: &[Line]) -> String {
     lines.iter().map(|line| line.unstamped() + "\n").collect()
@@ -47,6 +47,25 @@ fn what_will_be_recovered_is_shown_with_both_sides() {
     let page = display::rebalance(&state, &planned(&state, "-r"));
     insta::assert_snapshot!("rebalance", format!("{}{}", shown(&page), shown(&display::rebalance_warning())));
     assert_eq!(display::prompt(display::RECOVER), "\nContinue with segment recovery procedure Yy|Nn (default=N):\n> ");
+}
+
+#[test]
+fn every_step_is_said_in_the_order_of_old() {
+    let about = About { release: "segsh 1.0.0".into(), server_version: "15.0 (segsh)".into() };
+    let opening = gpstate::opening(Utility::Gprecoverseg, &["-a".into()], &about);
+    let taken = |is_rebalance: bool| text(&Steps::new(is_rebalance, vec![Dbid(6), Dbid(7)]).rest());
+    let failed = [("sdw1:6003:/srv/primary/c1-3".to_string(), "its host does not answer".to_string())];
+    let again = format!("{}\n", Line::info(gpstate::OBTAINING).unstamped());
+    let screens = [
+        ("opening", format!("{}{}", shown(&opening), shown(&checking(&about))), again),
+        ("recovery", taken(false), shown(&display::recovered(2, &[]))),
+        ("recovery in part", taken(false), shown(&display::recovered(2, &failed))),
+        ("recovery of none", String::new(), shown(&display::recovered(1, &failed))),
+        ("rebalance", taken(true), shown(&display::rebalanced(&[]))),
+        ("rebalance in part", taken(true), shown(&display::rebalanced(&failed))),
+    ];
+    let screens = screens.map(|(name, first, second)| format!("{name}\n{first}{second}")).join("\n");
+    insta::assert_snapshot!("steps", screens);
 }
 
 #[test]
@@ -103,13 +122,14 @@ fn example(check: &str) -> Option<String> {
         "stray argument" => said(&wrong("-a now")),
         "-B range" => said(&wrong("-B 65")),
         "exclusivity" => said(&wrong("-r -i /tmp/list")),
-        "environment" => said(&Failure::expected(NO_DIRECTORY)),
-        "lock held" => said(&refusals::already_running("recover", 4711)),
+        "environment" => said(&refusals::no_directory(Utility::Gprecoverseg)),
+        "lock held" => said(&refusals::already_running("recover", 4711, 12)),
         "readiness" => {
             let mut state = conditions::healthy();
             state.segments[4].alive.alive = false;
             assert_eq!((readiness(&state), state.segments[4].row.status), (Readiness::NotYet, Status::Up));
-            said(&Failure::failed(refusals::NOT_READY))
+            let tries: Vec<Line> = (1..=refusals::TRIES).map(refusals::retrying).collect();
+            format!("{}{}", text(&tries), said(&refusals::not_ready()))
         }
         "segment state" => never(&quarantined()),
         "strategy" => said(&mirrored(&conditions::no_mirrors()).expect_err("no mirrors")),

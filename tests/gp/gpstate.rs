@@ -1,4 +1,4 @@
-//! `gpstate` in eight conditions, in each of its nine layouts.
+//! `gpstate` in nine conditions, in each of its nine layouts.
 
 use crate::conditions;
 use segsh::cluster::State;
@@ -65,6 +65,7 @@ fn the_exit_code_says_whether_anything_needs_a_look() {
             "switched_tracking" => &["b", "m", "e", "s", "Q"],
             "switched_synchronized" => &["b", "e"],
             "resynchronizing" | "no_mirrors" => &["e"],
+            "no_mirrors_one_lost" => &["b", "e", "s"],
             other => panic!("a condition without an expectation: {other}"),
         };
         assert_eq!(looked_at, expected, "{name}");

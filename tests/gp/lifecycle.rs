@@ -1,7 +1,8 @@
 //! `gpstop` and `gpstart`: what they show before they ask, and how they say that they ended.
 
 use crate::conditions;
-use segsh::cluster::{Outcome, OutcomeStatus, SegmentOutcome, State, done};
+use segsh::cluster::{KILLED, NOT_RUNNING, Outcome, OutcomeStatus, SegmentOutcome, State, done};
+use segsh::gp::gpstart::Left;
 use segsh::gp::page::Page;
 use segsh::gp::{gpstart, gpstop, split_words};
 
@@ -21,7 +22,7 @@ fn stopped(state: &State, failed: &[i64]) -> Outcome {
         dbid: s.row.dbid,
         host: s.row.hostname.clone(),
         status: if failed.contains(&s.row.dbid.0) { OutcomeStatus::Partial } else { OutcomeStatus::Done },
-        how: "stopped".into(),
+        how: if s.is_down() && !s.alive.alive { NOT_RUNNING } else { "stopped" }.into(),
         copied_blocks: 0,
         copied_bytes: 0,
         verified_bytes: 0,
@@ -44,6 +45,39 @@ fn a_stop_shows_what_it_stops_and_counts_what_it_stopped() {
     assert_eq!(failed.exit, 2);
     assert!(shown(&failed).contains("DBID:2  FAILED  host:'sdw1' with reason:'its host does not answer'"));
     assert!(!shown(&failed).contains("no errors reported"));
+}
+
+#[test]
+fn a_stop_that_had_to_kill_says_so_and_has_stopped_all_the_same() {
+    let state = conditions::healthy();
+    let mut outcome = stopped(&state, &[]);
+    outcome.message = "the coordinator did not run; 2 segments were killed".into();
+    for segment in &mut outcome.segments[..2] {
+        (segment.how, segment.note) = (KILLED.into(), "no coordinator could ask it to stop".into());
+    }
+    let page = gpstop::summary(&state, &outcome);
+    let said = shown(&page);
+    assert_eq!(page.exit, 0, "{said}");
+    for line in [
+        "Segments stopped successfully      = 8",
+        "[WARNING]:-DBID:2  KILLED  host:'sdw1' with reason:'no coordinator could ask it to stop'",
+        "[WARNING]:-the coordinator did not run; 2 segments were killed",
+        "the logs of what was killed are replayed",
+    ] {
+        assert!(said.contains(line), "`{line}` is missing:\n{said}");
+    }
+    assert!(!said.contains("no errors reported"), "{said}");
+}
+
+#[test]
+fn a_start_that_is_left_goes_on_only_if_the_coordinator_has_it() {
+    let (says, next) = gpstart::left(Left::Late(10), true);
+    assert_eq!(
+        (says.as_str(), next),
+        ("the start did not end within 10 seconds; the coordinator goes on with it", "gpstate -e")
+    );
+    let (says, next) = gpstart::left(Left::Interrupted, false);
+    assert!(says.contains("ends with this process") && next == "gpstart", "{says}; {next}");
 }
 
 #[test]

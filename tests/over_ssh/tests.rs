@@ -1,7 +1,7 @@
 //! Hosts that are reached over SSH, by an `sshd` of the test's own.
 
 use super::processes;
-use super::sshd::Sshd;
+use super::sshd::{Sshd, whoami};
 use super::{LONG, Site, owner};
 use segsh::cluster::{NewHost, OutcomeStatus, SshLogin};
 use segsh::cluster_dir::{
@@ -87,12 +87,6 @@ impl Machine {
             preferred_role: None,
         }
     }
-}
-
-/// Whoever runs the test is let in.
-fn whoami() -> String {
-    let said = std::process::Command::new("id").arg("-un").output().unwrap();
-    String::from_utf8(said.stdout).unwrap().trim().to_owned()
 }
 
 /// A loopback address that this test has for itself.
@@ -196,6 +190,41 @@ async fn every_reason_why_a_host_over_ssh_can_not_be_reached_is_told_from_the_ot
     assert_eq!(cause(&host).await, "host_key_changed", "it is not accepted the second time either");
     machine.sshd.trust();
     assert_eq!(cause(&host).await, "");
+}
+
+#[tokio::test]
+async fn a_directory_that_holds_something_else_is_left_alone() {
+    let root = tempfile::tempdir().unwrap();
+    let root = root.path().canonicalize().unwrap();
+    let mut machine = Machine::new(&root, &address(94));
+    let host = machine.host(machine.place());
+    let outfit = machine.outfit(&root);
+    let refused = async |outfit: &Outfit, host: &SshHost| match host.bring_up(outfit).await {
+        Err(HostError::Failed { failure: HostFailure::NotMine { why, .. }, .. }) => why,
+        other => panic!("{other:?}"),
+    };
+    std::fs::create_dir_all(machine.dir.join("photos")).unwrap();
+    assert!(refused(&outfit, &host).await.contains("it holds photos"));
+    std::fs::remove_dir(machine.dir.join("photos")).unwrap();
+    host.bring_up(&outfit).await.unwrap();
+    host.bring_up(&outfit).await.unwrap();
+    let another = Outfit { cluster_id: "other".into(), ..outfit.clone() };
+    assert!(refused(&another, &host).await.contains("it is of host sdw9 of cluster test"));
+    let namesake = SshHost::new("sdw8", machine.sshd.address.clone(), &machine.dir, machine.place());
+    assert!(refused(&outfit, &namesake).await.contains("it is of host sdw9 of cluster test"));
+
+    std::fs::create_dir(machine.dir.join("photos")).unwrap();
+    std::fs::write(machine.dir.join("photos/a.jpg"), "a").unwrap();
+    host.make_dir(&machine.segment().datadir).await.unwrap();
+    machine.sshd.hang();
+    let since = Instant::now();
+    assert!(matches!(host.bring_up(&outfit).await, Err(HostError::Unreachable { .. })));
+    assert!(since.elapsed() < LONG, "{:?}", since.elapsed());
+    machine.sshd.stop();
+    machine.sshd.start_again(false);
+    host.leave().await.unwrap();
+    assert!(machine.dir.join("photos/a.jpg").exists(), "what is not the cluster's stays");
+    assert!(!machine.dir.join("agent.json").exists() && !machine.segment().datadir.exists());
 }
 
 #[tokio::test]

@@ -50,7 +50,13 @@ pub fn healthy() -> State {
         cluster: "demo".into(),
         cluster_id: "c1".into(),
         drill: true,
-        coordinator: CoordinatorState { host: "mdw".into(), port: 5432, socket_dir: "/tmp".into(), pid: Some(900) },
+        coordinator: CoordinatorState {
+            host: "mdw".into(),
+            port: 5432,
+            socket_dir: "/tmp".into(),
+            pid: Some(900),
+            restricted: false,
+        },
         hosts: hosts
             .iter()
             .map(|h| HostState {
@@ -177,6 +183,8 @@ pub struct Fake {
     pub calls: Mutex<Vec<String>>,
     /// Clients that are connected.
     pub sessions: AtomicI64,
+    /// What `operations()` tells.
+    pub running: Mutex<Vec<OperationInfo>>,
     /// Changes that were refused or declined before they were asked for.
     pub not_done: Mutex<Vec<String>>,
     next_op: AtomicI64,
@@ -188,6 +196,7 @@ impl Fake {
             state: Mutex::new(state),
             calls: Mutex::default(),
             sessions: AtomicI64::new(0),
+            running: Mutex::default(),
             not_done: Mutex::default(),
             next_op: AtomicI64::new(116),
         })
@@ -317,6 +326,10 @@ impl Cluster for Fake {
     fn not_done(&self, outcome: &Outcome, plan: &str) {
         assert!(!plan.is_empty(), "a plan has an id");
         self.not_done.lock().expect("not done").push(format!("{} {}", outcome.verb, outcome.status.word()));
+    }
+    fn operations(&self, _last: usize, op: Option<i64>) -> Result<Vec<OperationInfo>, ClusterError> {
+        let running = self.running.lock().expect("operations");
+        Ok(running.iter().filter(|info| op.is_none_or(|op| info.id == op)).cloned().collect())
     }
     fn fault(&self, fault: &Fault) -> Result<(), ClusterError> {
         self.called(format!("{fault:?}"));

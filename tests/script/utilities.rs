@@ -1,6 +1,9 @@
 //! The utilities of Greenplum as functions: what they print, return and throw.
 
 use crate::fake::{Bench, Break, healthy, unconnected};
+use segsh::cluster::OperationInfo;
+use segsh::cluster::request::Owner;
+use segsh::core::ids::Content;
 
 #[test]
 fn a_utility_prints_its_lines_and_returns_how_it_ended() {
@@ -69,6 +72,39 @@ fn gprecoverseg_obeys_the_sites_hooks_and_a_dry_run() {
 }
 
 #[test]
+fn who_holds_a_content_is_said_before_anything_is_shown_or_asked() {
+    let mut state = healthy();
+    state.swap(2);
+    state.detail(2).operation = Some(12);
+    let mut bench = Bench::new(state);
+    let owner = Owner { user: "sam".into(), pid: 4711, ..Owner::default() };
+    *bench.fake.running.lock().expect("operations") = vec![OperationInfo {
+        id: 12,
+        verb: "verify".into(),
+        status: "running".into(),
+        contents: vec![Content(2)],
+        owner,
+        started_ms: 1,
+        elapsed_ms: 1,
+        heartbeat_ms: None,
+        watchers: 0,
+        step: String::new(),
+        percent: None,
+        outcome: None,
+    }];
+    let error = bench.error("gprecoverseg(\"-ar\")");
+    assert!(error.message.contains("An instance of verify is already running (pid 4711)"), "{}", error.message);
+    assert_eq!(error.next, "attach(12)");
+    let printed = bench.person.printed.borrow().join("\n");
+    assert!(!printed.contains("Recovery type") && !printed.contains("unbalanced"), "{printed}");
+    assert!(bench.fake.calls().iter().all(|c| c == "probe"), "nothing was begun");
+    // One that is like it is joined by the coordinator.
+    bench.fake.running.lock().expect("operations")[0].verb = "rebalance".into();
+    assert_eq!(bench.eval("gprecoverseg(\"-ar\").exit"), "0");
+    assert_eq!(bench.fake.calls().last().map(String::as_str), Some("rebalance 2"));
+}
+
+#[test]
 fn a_part_that_is_not_done_is_an_exit_code_and_throws() {
     let mut state = healthy();
     state.lose_mirror(0);
@@ -114,7 +150,7 @@ fn the_coordinator_alone_is_stopped_and_started_and_a_reload_stops_nothing() {
     let error = bench.error("gpstart(\"-a -t 0\")");
     assert!(error.message.contains("Invalid timeout value"), "{}", error.message);
     assert_eq!(bench.eval("gpstart(\"-amR\").exit"), "0");
-    assert_eq!(bench.fake.calls(), ["stop smart true", "start true true"]);
+    assert_eq!(bench.fake.calls(), ["stop fast true", "start true true"], "nobody was connected: nobody is waited for");
     assert!(bench.error("gpstart(\"-aR\")").message.contains("Master instance process running"));
     assert_eq!(bench.eval("gpstop(\"-u\").exit"), "0");
     bench.fake.state().lose_mirror(1);

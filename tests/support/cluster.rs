@@ -5,7 +5,7 @@ use super::network::Network;
 use super::processes;
 use super::shim::Shim;
 use super::status::Status;
-use super::wait::{secs, wait_for_some};
+use super::wait::{secs, wait_for, wait_for_some};
 use super::wire::{self, Wire};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -102,6 +102,16 @@ impl Cluster {
         Cluster { place, dir, socket_dir: String::new(), port: 0 }
     }
 
+    /// As a cluster file has it, on drill, started.
+    #[track_caller]
+    pub fn from_file(place: Place, file: &Path) -> Cluster {
+        let dir = place.path().join("c");
+        place.segsh(&["init", text(&dir), "--file", text(file), "--drill"]).ok();
+        let mut cluster = Cluster { place, dir, socket_dir: String::new(), port: 0 };
+        cluster.start();
+        cluster
+    }
+
     pub fn dir(&self) -> &Path {
         &self.dir
     }
@@ -181,6 +191,16 @@ impl Cluster {
             last = now;
             (last == letters).then_some(status)
         })
+    }
+
+    /// Waits until no operation holds a content: the rows of one that is about to end are those of its end already.
+    #[track_caller]
+    pub fn wait_until_nothing_runs(&self, within: Duration) {
+        wait_for("every operation to end", within, || {
+            let status = self.lifecycle("status", &["--json"]).ok().json();
+            let contents = status["contents"].as_array().expect("a list");
+            contents.iter().all(|content| content["operation"].is_null())
+        });
     }
 
     /// Waits until the other member of the pair serves alone.

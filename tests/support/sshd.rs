@@ -13,6 +13,13 @@ use std::process::{Child, Command, Stdio};
 /// Where Debian and its kin put it.
 const PROGRAMS: [&str; 3] = ["/usr/sbin/sshd", "/usr/local/sbin/sshd", "/sbin/sshd"];
 
+/// The account of whoever runs the test: the only one that is let in. What the environment says may be another's.
+#[track_caller]
+pub fn whoami() -> String {
+    let said = Command::new("id").arg("-un").output().expect("id runs");
+    String::from_utf8(said.stdout).expect("a plain name").trim().to_owned()
+}
+
 pub struct Sshd {
     dir: PathBuf,
     pub address: String,

@@ -6,11 +6,11 @@ use super::session;
 use super::tell::Tell;
 use super::watched::watched;
 use crate::cluster::{Cluster, Observer, OutcomeStatus, SqlTarget, State};
-use crate::cluster_dir::{self, ClusterConfig, ClusterDirError, ClusterHandle, Demo, InitOptions};
+use crate::cluster_dir::{self, ClusterConfig, ClusterDirError, ClusterHandle, Demo, HostEntry, Hosts, InitOptions};
 use crate::core::ids::Content;
 use crate::core::report::StopMode;
 use crate::core::row::Role;
-use crate::hosts::SegmentConfig;
+use crate::hosts::{Host, SegmentConfig};
 use crate::script::json::state_json;
 use crate::segment::identity::{Owner, create_content};
 use crate::shell::output::say;
@@ -75,40 +75,59 @@ pub(super) fn make_password_file(config: &ClusterConfig) -> std::io::Result<()> 
 }
 
 fn init_options(shape: &Shape, drill: bool) -> InitOptions {
+    // The command line bounds all of them below 1 025.
+    let number = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
     InitOptions {
-        // The command line bounds both below 1 025.
-        contents: u16::try_from(shape.contents).unwrap_or(u16::MAX),
-        hosts: u16::try_from(shape.hosts).unwrap_or(u16::MAX),
+        contents: number(shape.contents),
+        hosts: Hosts::Numbered { hosts: number(shape.hosts), spare: number(shape.spare_hosts) },
         mirrors: !shape.no_mirrors,
-        spare_hosts: u16::try_from(shape.spare_hosts).unwrap_or(u16::MAX),
         drill,
         settings: shape.settings.iter().cloned().collect(),
         ..InitOptions::default()
     }
 }
 
-fn plural(n: u32, noun: &str) -> String {
-    count(usize::try_from(n).unwrap_or(usize::MAX), noun)
+/// A cluster file says the shape; settings of the command line go before the file's.
+fn options_of_file(file: &Path, shape: &Shape, drill: bool) -> Result<InitOptions, ClusterDirError> {
+    let mut options = InitOptions::from_file(file)?;
+    options.drill |= drill;
+    options.settings.extend(shape.settings.iter().cloned());
+    Ok(options)
 }
 
 /// `4 contents on 2 hosts, 1 spare host`, `4 contents on 2 hosts, no mirrors`.
-fn size(shape: &Shape) -> String {
-    let mut size = format!("{} on {}", plural(shape.contents, "content"), plural(shape.hosts, "host"));
-    if shape.spare_hosts > 0 {
-        size.push_str(&format!(", {}", plural(shape.spare_hosts, "spare host")));
+fn size(contents: usize, hosts: usize, spare: usize, mirrors: bool) -> String {
+    let mut size = format!("{} on {}", count(contents, "content"), count(hosts, "host"));
+    if spare > 0 {
+        size.push_str(&format!(", {}", count(spare, "spare host")));
     }
-    if shape.no_mirrors {
+    if !mirrors {
         size.push_str(", no mirrors");
     }
     size
 }
 
-pub fn init(invocation: &Invocation, dir: &Path, shape: &Shape, drill: bool) -> i32 {
+fn size_of(config: &ClusterConfig) -> String {
+    let rows = || config.segments.iter().filter(|row| row.content != Content::COORDINATOR);
+    let spare = config.hosts.iter().filter(|host| rows().all(|row| row.hostname != host.name)).count();
+    let primaries = rows().filter(|row| row.role == Role::Primary).count();
+    size(primaries, config.hosts.len() - spare, spare, rows().count() > primaries)
+}
+
+pub fn init(invocation: &Invocation, dir: &Path, shape: &Shape, drill: bool, file: Option<&Path>) -> i32 {
     let tell = Tell::new(invocation);
-    let maker = Maker { mirrors: !shape.no_mirrors, first: RefCell::default() };
-    match cluster_dir::init(dir, &init_options(shape, drill), &|c| maker.make(c), &make_catalog) {
+    let made = || {
+        let options = match file {
+            Some(file) => options_of_file(file, shape, drill)?,
+            None => init_options(shape, drill),
+        };
+        let maker = Maker { mirrors: options.mirrors, first: RefCell::default() };
+        let program = cluster_dir::this_program()?;
+        block_on(cluster_dir::init_everywhere(dir, &options, &program, &|c| maker.make(c), &make_catalog))
+    };
+    match made() {
         Ok(handle) => {
-            tell.text(&format!("cluster {} made: {}, stopped\n", handle.name(), size(shape)));
+            tell.text(&format!("cluster {} made: {}, stopped\n", handle.name(), size_of(handle.config())));
             tell.text(&format!("next: segsh start {}\n", handle.dir().display()));
             tell.value("cluster", cluster_json(&handle), Exit::Done.process_code())
         }
@@ -145,14 +164,21 @@ impl Work<'_> {
             contents: handle.config().segments.iter().filter(|r| r.role == Role::Primary && r.content.0 >= 0).count(),
             ran: self.ran,
             runs: running(handle),
+            restricted: self.directory.is_restricted(),
             elapsed_ms: i64::try_from(self.began.elapsed().as_millis()).unwrap_or(i64::MAX),
         }
     }
 }
 
-/// How many segments have a process, as far as that can be said.
+/// How many segments have a process, as far as that can be said: a host that does not answer has none.
 fn running(handle: &ClusterHandle) -> usize {
-    handle.running_segments().unwrap_or_default()
+    let here = handle.running_segments().unwrap_or_default();
+    let far: Vec<_> = handle.hosts().unwrap_or_default().iter().filter_map(HostEntry::over_ssh).collect();
+    if far.is_empty() {
+        return here;
+    }
+    let answers = block_on(futures::future::join_all(far.iter().map(Host::ping)));
+    here + answers.into_iter().flatten().map(|pong| pong.running.len()).sum::<usize>()
 }
 
 fn lifecycle(invocation: &Invocation, dir: &Path, verb: &str, work: impl FnOnce(Work) -> i32) -> i32 {
@@ -214,9 +240,10 @@ pub fn stop(invocation: &Invocation, dir: &Path, mode: StopMode) -> i32 {
             Ok(stopped) => {
                 let outcome = stopped.outcome.as_ref();
                 let code = outcome.map_or(Exit::Done.process_code(), |o| o.status.exit());
-                if !work.quiet || code != Exit::Done.process_code() || stopped.segments_killed > 0 {
+                let killed = stopped.segments_killed + outcome.map_or(0, |outcome| outcome.killed().count());
+                if !work.quiet || code != Exit::Done.process_code() || killed > 0 {
                     let style = terminal::stderr_style();
-                    say(&render::stopped(&work.whole(), stopped.segments_killed, outcome, &style));
+                    say(&render::stopped(&work.whole(), killed, outcome, &style));
                 }
                 match outcome {
                     Some(outcome) => work.tell.outcome(outcome),
@@ -248,6 +275,11 @@ pub fn status(invocation: &Invocation, dir: &Path) -> i32 {
     tell.value("state", state_json(&state), exit)
 }
 
+/// What a cluster has on a host of another machine.
+fn far_place(host: &HostEntry) -> Option<String> {
+    host.ssh.as_ref().map(|_| format!("{} on host {}", host.dir.display(), host.name))
+}
+
 pub fn destroy(invocation: &Invocation, dir: &Path) -> i32 {
     let tell = Tell::new(invocation);
     let handle = match cluster_dir::open(dir) {
@@ -259,11 +291,11 @@ pub fn destroy(invocation: &Invocation, dir: &Path) -> i32 {
         let next = format!("segsh destroy {}, at a terminal", handle.dir().display());
         return tell.failed("declined", Exit::Refused, &message, &next);
     }
+    let (name, place) = (handle.name(), handle.dir().display());
+    let far: Vec<String> = handle.hosts().unwrap_or_default().iter().filter_map(far_place).collect();
+    let far = if far.is_empty() { String::new() } else { format!(", and {}", far.join(", ")) };
     let question = format!(
-        "This kills every process of {} and removes {} with all its data.\nType {} to go on: ",
-        handle.name(),
-        handle.dir().display(),
-        handle.name()
+        "This kills every process of {name} and removes {place} with all its data{far}.\nType {name} to go on: "
     );
     match ask(&question) {
         Typed::Line(line) if line.trim() == handle.name() => match block_on(cluster_dir::destroy(dir)) {
@@ -283,7 +315,9 @@ pub fn demo(invocation: &Invocation, shape: &Shape) -> i32 {
         say("the demo needs Linux: its hosts are addresses of 127.0.0.0/8");
         return Exit::Usage.process_code();
     }
-    say(&format!("starting a demo cluster: {} ...", size(shape)));
+    let n = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
+    let size = size(n(shape.contents), n(shape.hosts), n(shape.spare_hosts), !shape.no_mirrors);
+    say(&format!("starting a demo cluster: {size} ..."));
     match make_demo(shape) {
         Ok(demo) => {
             let code = demo_session(invocation, demo.handle());

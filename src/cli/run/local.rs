@@ -4,13 +4,19 @@ use super::owner::owner;
 use super::watched::followed;
 use crate::backend::filerep::{Address, AddressedHost, Filerep, Local};
 use crate::cluster::request::Owner;
-use crate::cluster::{ClusterError, NewHost, Observer, Outcome, OutcomeStatus, StartHow, State, StopHow, done};
-use crate::cluster_dir::{self, ClusterDirError, ClusterHandle};
+use crate::cluster::{
+    ClusterError, KILLED, NOT_RUNNING, NewHost, Observer, Outcome, OutcomeStatus, PairHealth, Segment, SegmentOutcome,
+    StartHow, State, StopHow, done,
+};
+use crate::cluster_dir::{self, ClusterDirError, ClusterHandle, Stopped};
 use crate::coordinator::RESTRICTED_FILE;
 use crate::core::report::StopMode;
+use crate::core::row::{Mode, Status};
+use crate::hosts::{NEW_COPY_SUFFIX, holder};
 use crate::net::Identity;
 use crate::shell::output::say;
 use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -50,6 +56,11 @@ pub fn block_on<T>(work: impl Future<Output = T>) -> T {
 }
 
 impl Directory {
+    /// Whether the coordinator turns clients over TCP away.
+    pub fn is_restricted(&self) -> bool {
+        self.handle.coordinator_dir().join(RESTRICTED_FILE).exists()
+    }
+
     pub async fn start(&self, watch: cluster_dir::Watch<'_>) -> Result<Outcome, ClusterDirError> {
         self.start_by(self.owner.clone(), watch).await
     }
@@ -62,8 +73,12 @@ impl Directory {
 }
 
 impl Directory {
-    /// Says to the next coordinator whether it serves its owner only. One that runs already stays as it is.
+    /// Says to the next coordinator whether it serves its owner only. One that runs already stays as it is, and so
+    /// does the file, or it would come back otherwise when it dies.
     fn restrict(&self, restricted: bool) -> Result<(), ClusterDirError> {
+        if holder(&self.handle.coordinator_dir()).is_some() {
+            return Ok(());
+        }
         let file = self.handle.coordinator_dir().join(RESTRICTED_FILE);
         let written = match restricted {
             true => std::fs::write(&file, ""),
@@ -102,13 +117,60 @@ impl Directory {
             return Ok(stopped.unwrap_or_else(nothing));
         }
         let stopped = cluster_dir::stop_within(&self.handle, how.mode, how.within_ms, owner, watch).await?;
-        let killed = stopped.segments_killed;
-        Ok(match stopped.outcome {
-            Some(outcome) => outcome,
-            None if stopped.agents == 0 && killed == 0 => nothing(),
-            None => done("stop", format!("the coordinator did not run; {killed} segments were killed")),
+        Ok(match &stopped.outcome {
+            _ if stopped.was_stopped() => nothing(),
+            Some(outcome) if !outcome.segments.is_empty() => outcome.clone(),
+            _ => self.stopped_without_coordinator(&stopped),
         })
     }
+
+    /// What became of the segments when there was no coordinator to ask them to stop.
+    fn stopped_without_coordinator(&self, stopped: &Stopped) -> Outcome {
+        let hosts = stopped.outcome.clone().unwrap_or_else(|| done("stop", String::new()));
+        let count = stopped.segments_killed;
+        let were = if count == 1 { "segment was" } else { "segments were" };
+        let without = if hosts.message.is_empty() { String::new() } else { format!("{}; ", hosts.message) };
+        let message = format!("{without}the coordinator did not run; {count} {were} killed");
+        match self.last_state() {
+            Ok(state) => Outcome { segments: killed_rows(&state, &stopped.left_running), message, ..hosts },
+            Err(error) => {
+                let message = format!("{message}, which ones the catalog does not say: {error}");
+                Outcome { status: OutcomeStatus::Partial, message, ..hosts }
+            }
+        }
+    }
+}
+
+/// Every segment, by the last catalog: killed if its directory, or that of its new copy, was in use.
+fn killed_rows(state: &State, left_running: &[PathBuf]) -> Vec<SegmentOutcome> {
+    let one = |segment: &Segment| {
+        let row = &segment.row;
+        let dirs = [PathBuf::from(&row.datadir), PathBuf::from(format!("{}{NEW_COPY_SUFFIX}", row.datadir))];
+        let ran = dirs.iter().any(|dir| left_running.contains(dir));
+        let pair = match row.mode {
+            _ if !state.segments.iter().any(|s| s.row.content == row.content && s.row.dbid != row.dbid) => {
+                PairHealth::NoMirror
+            }
+            Mode::Synchronized if row.status == Status::Up => PairHealth::Synchronized,
+            Mode::Resynchronizing => PairHealth::Resynchronizing,
+            _ => PairHealth::ChangeTracking,
+        };
+        SegmentOutcome {
+            content: row.content,
+            dbid: row.dbid,
+            host: row.hostname.clone(),
+            status: OutcomeStatus::Done,
+            how: if ran { KILLED } else { NOT_RUNNING }.into(),
+            copied_blocks: 0,
+            copied_bytes: 0,
+            verified_bytes: 0,
+            differing_blocks: 0,
+            paused_us: Vec::new(),
+            pair: pair.word().into(),
+            note: if ran { "no coordinator could ask it to stop".into() } else { String::new() },
+        }
+    };
+    state.segments.iter().map(one).collect()
 }
 
 /// Runs a lifecycle step that an observer may leave.

@@ -49,7 +49,7 @@ fn log_to_file(process: &str) {
 fn person(invocation: &Invocation, action: &Action) -> i32 {
     match action {
         Action::Demo(shape) => lifecycle::demo(invocation, shape),
-        Action::Init { dir, shape, drill } => lifecycle::init(invocation, dir, shape, *drill),
+        Action::Init { dir, shape, drill, file } => lifecycle::init(invocation, dir, shape, *drill, file.as_deref()),
         Action::Start => with_cluster(invocation, lifecycle::start),
         Action::Stop { mode } => with_cluster(invocation, |i, dir| lifecycle::stop(i, dir, mode.stop_mode())),
         Action::Status => with_cluster(invocation, lifecycle::status),

@@ -1,11 +1,13 @@
 //! Stopping the whole cluster: primaries first, then mirrors.
 
 use super::{Live, Operations, drive, outcome};
-use crate::cluster::{ContentProgress, Outcome, OutcomeStatus, Progressing, SegmentOutcome};
+use crate::cluster::{ContentProgress, KILLED, NOT_RUNNING, Outcome, OutcomeStatus, Progressing, SegmentOutcome};
 use crate::coordinator::hostwatch;
 use crate::core::ids::Dbid;
 use crate::core::report::StopMode;
 use crate::core::row::{Role, SegmentRow};
+use crate::hosts::{Fenced, Host};
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,16 +18,37 @@ use tokio::task::JoinSet;
 const FAST_WITHIN: Duration = Duration::from_secs(10);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
+/// How a segment came to its end.
+enum End {
+    /// As it was asked to.
+    Stopped,
+    /// It was to stop gently, and was killed: why.
+    Killed(String),
+    /// Nothing of it ran.
+    NotRunning,
+}
+
+impl End {
+    fn how(&self) -> &'static str {
+        match self {
+            End::Stopped => "stopped",
+            End::Killed(_) => KILLED,
+            End::NotRunning => NOT_RUNNING,
+        }
+    }
+}
+
 impl Operations {
     /// Stops every segment. FTS decides nothing from here on; running operations are given up. The
-    /// rows stay as they are: pairs that are synchronized are recovered by the next start (R6).
+    /// rows stay as they are: pairs that are synchronized are recovered by the next start (R6). Who is asked to
+    /// stop and has not `within` this time is killed; without one, a smart stop waits for its sessions for ever.
     pub async fn stop_all(
         &self,
         mode: StopMode,
         within: Option<Duration>,
         progress: &watch::Sender<Progressing>,
     ) -> Outcome {
-        let within = within.unwrap_or(FAST_WITHIN);
+        let within = within.or((mode != StopMode::Smart).then_some(FAST_WITHIN));
         let since = Instant::now();
         self.shared.stopping.store(true, Ordering::SeqCst);
         for content in self.shared.board.read(|k| k.contents.keys().copied().collect::<Vec<_>>()) {
@@ -96,25 +119,28 @@ impl Operations {
     }
 
     /// The pair is what its row says: that is what the next start takes up.
-    fn outcome_of(&self, row: &SegmentRow, stopped: Result<(), String>) -> SegmentOutcome {
-        let status = if stopped.is_ok() { OutcomeStatus::Done } else { OutcomeStatus::Partial };
+    fn outcome_of(&self, row: &SegmentRow, ended: Result<End, String>) -> SegmentOutcome {
+        let (status, how, note) = match ended {
+            Ok(end) => (OutcomeStatus::Done, end.how(), if let End::Killed(why) = end { why } else { String::new() }),
+            Err(cause) => (OutcomeStatus::Partial, "stopped", cause),
+        };
         SegmentOutcome {
             content: row.content,
             dbid: row.dbid,
             host: row.hostname.clone(),
             status,
-            how: "stopped".into(),
+            how: how.into(),
             copied_blocks: 0,
             copied_bytes: 0,
             verified_bytes: 0,
             differing_blocks: 0,
             paused_us: Vec::new(),
             pair: outcome::pair(&self.shared, row.content).word().into(),
-            note: stopped.err().unwrap_or_default(),
+            note,
         }
     }
 
-    async fn stop_segment(&self, row: &SegmentRow, mode: StopMode, within: Duration) -> Result<(), String> {
+    async fn stop_segment(&self, row: &SegmentRow, mode: StopMode, within: Option<Duration>) -> Result<End, String> {
         let Some(host) = self.shared.places.host(&row.hostname) else {
             return Err(format!("host {} is not known", row.hostname));
         };
@@ -122,30 +148,49 @@ impl Operations {
         // A full copy lives beside its name until that is given to it.
         let datadirs = [config.on_new_copy().datadir, config.datadir];
         let answers = self.shared.board.read(|k| k.answer(row.dbid).is_some());
-        if answers && mode != StopMode::Immediate {
-            self.shared.prober.stop(row.dbid, mode);
-            let since = Instant::now();
-            while mode == StopMode::Smart || since.elapsed() < within {
-                let seen = hostwatch::look(&*host, &self.shared.board).await;
-                let runs = seen.running.iter().any(|r| datadirs.contains(&r.datadir));
-                // It was asked itself; its port says as well as its host that it has ended.
-                let gone = self.shared.board.read(|k| {
-                    k.segments.get(&row.dbid).and_then(|s| s.failing.as_ref()).is_some_and(|f| f.absent_since.is_some())
-                });
-                if seen.pid.is_none() && !gone {
-                    tokio::time::sleep(LOOK_AGAIN).await;
-                    continue;
-                }
-                if !runs {
-                    return Ok(());
-                }
-                tokio::time::sleep(LOOK_AGAIN).await;
-            }
+        let is_gentle = mode != StopMode::Immediate;
+        if answers && is_gentle && self.stops_itself(&*host, row.dbid, &datadirs, mode, within).await {
+            return Ok(End::Stopped);
         }
+        let mut ran = false;
         for datadir in &datadirs {
-            host.kill_segment(datadir).await.map_err(|e| e.to_string())?;
+            ran |= host.kill_segment(datadir).await.map_err(|e| e.to_string())? == Fenced::Killed;
         }
-        Ok(())
+        Ok(match (ran, is_gentle, within) {
+            (false, ..) if answers => End::Stopped,
+            (false, ..) => End::NotRunning,
+            (true, false, _) => End::Stopped,
+            (true, true, Some(within)) if answers => {
+                End::Killed(format!("it had not stopped after {} s", within.as_secs()))
+            }
+            (true, true, _) => End::Killed("it did not answer".into()),
+        })
+    }
+
+    /// Asks a segment to stop; whether it has, within that time.
+    async fn stops_itself(
+        &self,
+        host: &dyn Host,
+        dbid: Dbid,
+        datadirs: &[PathBuf; 2],
+        mode: StopMode,
+        within: Option<Duration>,
+    ) -> bool {
+        self.shared.prober.stop(dbid, mode);
+        let since = Instant::now();
+        while within.is_none_or(|within| since.elapsed() < within) {
+            let seen = hostwatch::look(host, &self.shared.board).await;
+            let runs = seen.running.iter().any(|r| datadirs.contains(&r.datadir));
+            // It was asked itself; its port says as well as its host that it has ended.
+            let gone = self.shared.board.read(|k| {
+                k.segments.get(&dbid).and_then(|s| s.failing.as_ref()).is_some_and(|f| f.absent_since.is_some())
+            });
+            if (seen.pid.is_some() || gone) && !runs {
+                return true;
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        false
     }
 }
 

@@ -58,6 +58,7 @@ fn report(dbid: Dbid, phase: Phase) -> Report {
         damaged_pages: 0,
         held: None,
         release: String::new(),
+        sessions: 0,
     }
 }
 

@@ -48,6 +48,7 @@ fn report(dbid: Dbid, phase: Phase, epoch: u64) -> Report {
         damaged_pages: 0,
         held: None,
         release: String::new(),
+        sessions: 0,
     }
 }
 

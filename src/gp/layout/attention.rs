@@ -10,6 +10,7 @@ pub(super) fn attention(view: &View) -> Page {
     let mut page = Page::default();
     if !view.has_mirrors() {
         page.info("Physical mirroring is not configured");
+        view.warn_when_unavailable(&mut page);
         page.exit = 1;
         return page;
     }
@@ -24,8 +25,8 @@ pub(super) fn attention(view: &View) -> Page {
         &mut sections,
         &[
             "Downed Segments (this excludes mirrors whose primaries are in change tracking",
-            "               -- these, if any, are reported separately above",
-            "               also, this may include segments where status could not be retrieved)",
+            "                  -- these, if any, are reported separately above",
+            "                  also, this may include segments where status could not be retrieved)",
         ],
         downed(view),
     );

@@ -94,9 +94,7 @@ struct View<'a> {
 impl<'a> View<'a> {
     /// Every segment, by content, the one that prefers to be primary first.
     fn segments(&self) -> Vec<&'a Segment> {
-        let mut all: Vec<&Segment> = self.state.segments.iter().collect();
-        all.sort_by_key(|s| (s.row.content, s.row.preferred_role));
-        all
+        super::ordered(self.state)
     }
 
     fn preferring(&self, role: Role) -> Vec<&'a Segment> {

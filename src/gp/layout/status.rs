@@ -12,7 +12,6 @@ pub(super) fn status(view: &View) -> Page {
     page.rule(TABLE);
     page.info("-Master Configuration & Status");
     page.rule(TABLE);
-    view.warn_when_unavailable(&mut page);
     page.table(coordinator(view));
     page.rule(TABLE);
     page.info("Segment Instance Status Report");

@@ -3,6 +3,7 @@
 //! Lines are judged one by one: the library asks whether a line is about a host (hashed names too), and a key
 //! of another type than the line's is neither a match nor a change.
 
+use super::session::base64;
 use crate::net::NetError;
 use ssh2::{CheckResult, KnownHostFileKind, Session};
 use std::fs;
@@ -58,12 +59,16 @@ impl Known {
         let Some(key_type) = type_of(key) else {
             return Verdict::Unknown;
         };
+        // Whomever the line names, by a pattern perhaps: a key that was revoked lets nobody in.
+        let written = base64(key, true);
+        if self.lines.iter().any(|line| line.revoked && line.text.split_whitespace().nth(2) == Some(&written)) {
+            return Verdict::Changed;
+        }
         let mut verdict = Verdict::Unknown;
-        for line in &self.lines {
+        for line in self.lines.iter().filter(|line| !line.revoked) {
             match says(session, line, &name(host, port), key) {
-                Says::ThisKey if line.revoked => return Verdict::Changed,
                 Says::ThisKey => verdict = Verdict::Known,
-                Says::OtherKey if line.key_type == key_type && !line.revoked && verdict == Verdict::Unknown => {
+                Says::OtherKey if line.key_type == key_type && verdict == Verdict::Unknown => {
                     verdict = Verdict::Changed;
                 }
                 Says::OtherKey | Says::Nothing => {}
@@ -132,7 +137,7 @@ mod tests {
             blob.extend(u32::try_from(part.len()).unwrap().to_be_bytes());
             blob.extend(part);
         }
-        let text = super::super::session::base64(&blob, true);
+        let text = base64(&blob, true);
         (blob, text)
     }
 

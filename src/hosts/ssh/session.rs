@@ -203,8 +203,8 @@ fn log_in(session: &ssh2::Session, place: &SshPlace, deadline: Deadline) -> Resu
     let mut tried = Vec::new();
     limit(session, deadline)?;
     if std::env::var_os("SSH_AUTH_SOCK").is_some() {
-        tried.push("the agent".to_owned());
-        let _ = session.userauth_agent(&place.user);
+        let identities = with_agent(session, &place.user, deadline).unwrap_or_default();
+        tried.push(format!("the agent ({identities} keys)"));
     }
     for key in &place.keys {
         if session.authenticated() {
@@ -223,6 +223,24 @@ fn log_in(session: &ssh2::Session, place: &SshPlace, deadline: Deadline) -> Resu
     deadline.left()?;
     let tried = if tried.is_empty() { "no agent and no key file".into() } else { tried.join(", ") };
     Err(NetError::Login { user: place.user.clone(), tried })
+}
+
+/// Tries each key that the agent has until one is taken; how many were tried.
+fn with_agent(session: &ssh2::Session, user: &str, deadline: Deadline) -> Result<usize, ssh2::Error> {
+    let mut agent = session.agent()?;
+    agent.connect()?;
+    agent.list_identities()?;
+    let mut tried = 0;
+    for identity in agent.identities()? {
+        if limit(session, deadline).is_err() {
+            break;
+        }
+        tried += 1;
+        if agent.userauth(user, &identity).is_ok() {
+            break;
+        }
+    }
+    Ok(tried)
 }
 
 fn failed(error: &ssh2::Error) -> NetError {

@@ -273,17 +273,19 @@ impl Record for CoordinatorRecord {
             port: "int", "its port for clients" => |c| i64::from(c.0.port);
             socket_dir: "string", "where its socket is" => |c| text(&c.0.socket_dir);
             pid: "int?", "its process, or () when it is down" => |c| optional(c.0.pid.map(i64::from));
+            restricted: "bool", "whether it turns clients over TCP away, as gpstart -R asks for" => |c| c.0.restricted;
         }
     }
     fn text(&self, _context: &Context) -> String {
         let c = &self.0;
         let pid = c.pid.map_or("down".to_string(), |p| format!("pid {p}"));
-        format!("coordinator {}:{}  {}  {pid}", c.host, c.port, c.socket_dir)
+        let restricted = if c.restricted { "  restricted" } else { "" };
+        format!("coordinator {}:{}  {}  {pid}{restricted}", c.host, c.port, c.socket_dir)
     }
     fn json(&self) -> Value {
         serde_json::json!({
             "host": self.0.host, "port": self.0.port, "socket_dir": self.0.socket_dir,
-            "pid": self.0.pid,
+            "pid": self.0.pid, "restricted": self.0.restricted,
         })
     }
 }

@@ -9,13 +9,13 @@ use super::context::{Context, now_ms};
 use super::thrown::{Thrower, Thrown};
 use super::ui::{Reply, Seat};
 use crate::cluster::State;
-use crate::gp::args::{COMMON, Given, NO_DIRECTORY, Opt, help};
+use crate::gp::args::{COMMON, Given, Opt, help};
 use crate::gp::display::{answer, prompt};
 use crate::gp::failure::Failure;
 use crate::gp::gpstate;
 use crate::gp::line::{Level, Line, Stamp};
 use crate::gp::page::Page;
-use crate::gp::{About, Utility};
+use crate::gp::{About, Utility, refusals};
 use serde_json::{Value, json};
 use std::cell::{Cell, RefCell};
 use std::fs::OpenOptions;
@@ -162,8 +162,7 @@ impl<'a> Run<'a> {
         }
         self.page(gpstate::opening(self.utility, self.words, &self.about));
         let Some(cluster) = &self.context.cluster else {
-            let next = format!("{} -d DIR", self.utility.name());
-            return Err(Failure::expected(NO_DIRECTORY).next(next).into());
+            return Err(refusals::no_directory(self.utility).into());
         };
         if let Some(dir) = given.value("d") {
             let state = cluster.state().map_err(Thrown::from)?;

@@ -2,14 +2,18 @@
 
 use super::{Run, Step, Stop};
 use crate::cluster::{
-    ClusterError, Control, Observer, Outcome, OutcomeStatus, Plan, Progressing, Refusal, State, plan as planned,
+    ClusterError, Control, Intent, Observer, OperationInfo, Outcome, OutcomeStatus, Plan, Progressing, Refusal, State,
+    plan as planned,
 };
 use crate::core::ids::Dbid;
-use crate::gp::display::{self, REBALANCED, RECOVERING};
+use crate::gp::display;
 use crate::gp::failure::Failure;
-use crate::gp::gprecoverseg::{ABOUT, Asked, OPTIONS, Readiness, down, may_rebalance, mirrored, parse, readiness};
-use crate::gp::gpstate::obtaining;
+use crate::gp::gprecoverseg::{
+    ABOUT, Asked, OPTIONS, Readiness, checking, down, may_rebalance, mirrored, parse, readiness,
+};
+use crate::gp::gpstate::OBTAINING;
 use crate::gp::line::Line;
+use crate::gp::steps::Steps;
 use crate::gp::{file, refusals};
 use crate::script::api::hooks;
 use crate::script::context::{Context, now_ms};
@@ -17,8 +21,6 @@ use crate::script::json::{outcome_json, plan_json, state_json};
 use crate::script::thrown::Thrown;
 use std::time::Duration;
 
-/// So often the catalog may not have decided about a segment.
-const TRIES: usize = 5;
 /// Each try begins with a probe, so there is no use in waiting longer.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
@@ -27,10 +29,10 @@ pub(super) fn run(run: &Run) -> Step {
     if run.begin(&asked.given, ABOUT, OPTIONS)? {
         return Ok(());
     }
-    run.page(obtaining(&run.about));
-    run.info("Checking if segments are ready");
+    run.page(checking(&run.about));
     // Waiting for what cannot come would only hide it.
     mirrored(&run.context.state()?)?;
+    run.info(OBTAINING);
     let state = ready(run)?;
     run.tell("state", state_json(&state));
     if asked.rebalance {
@@ -44,16 +46,16 @@ pub(super) fn run(run: &Run) -> Step {
 
 /// The state of a cluster that can be asked. What looking again cannot change is said at once.
 fn ready(run: &Run) -> Step<State> {
-    for tried in 1..=TRIES {
+    for tried in 1..=refusals::TRIES {
         let state = run.probed()?;
         match readiness(&state) {
             Readiness::Ready => return Ok(state),
             Readiness::Never(failure) => return Err(failure.into()),
-            Readiness::NotYet => run.info(format!("Unable to connect to database. Retrying {tried}")),
+            Readiness::NotYet => run.line(refusals::retrying(tried)),
         }
         run.context.sleep(TRY_AGAIN_AFTER)?;
     }
-    Err(Failure::failed(refusals::NOT_READY).next("gpstate -e says which segments do not answer").into())
+    Err(refusals::not_ready().into())
 }
 
 fn write_list(run: &Run, state: &State, path: &str) -> Step {
@@ -83,6 +85,7 @@ fn recover(run: &Run, asked: &Asked, state: &State) -> Step {
     if !plan.joined.is_empty() {
         run.info(format!("{} segment(s) are being resynchronized already", plan.joined.len()));
     }
+    not_held(run, state, &plan)?;
     if plan.refuses {
         return Err(refused(&plan.refusals).into());
     }
@@ -95,21 +98,8 @@ fn recover(run: &Run, asked: &Asked, state: &State) -> Step {
     if !go_on(run, asked, &plan, state, display::RECOVER)? {
         return Ok(());
     }
-    let count = plan.steps.len();
-    run.info(format!("{count} segment(s) to recover"));
-    run.info(format!("Ensuring {count} failed segment(s) are stopped"));
-    run.info("Starting mirrors");
-    run.info("Commencing parallel primary and mirror segment instance startup, please wait...");
     let failed = apply(run, &plan)?;
-    run.info("Process results...");
-    for (segment, reason) in &failed {
-        run.line(Line::warning(format!("Failed to start segment.  Segment: {segment}: REASON: {reason}")));
-    }
-    if failed.len() < count {
-        run.info("Updating primaries");
-        run.info("Done updating primaries");
-        run.page(display::boxed(RECOVERING));
-    }
+    run.page(display::recovered(plan.steps.len(), &failed));
     if !failed.is_empty() || !plan.refusals.is_empty() {
         run.exit.set(1);
     }
@@ -117,8 +107,9 @@ fn recover(run: &Run, asked: &Asked, state: &State) -> Step {
 }
 
 fn rebalance(run: &Run, asked: &Asked, state: &State) -> Step {
-    may_rebalance(state)?;
     let plan = planned(state, &asked.intent(Vec::new()), now_ms());
+    not_held(run, state, &plan)?;
+    may_rebalance(state)?;
     if plan.refuses {
         return Err(refused(&plan.refusals).into());
     }
@@ -133,19 +124,8 @@ fn rebalance(run: &Run, asked: &Asked, state: &State) -> Step {
     if !go_on(run, asked, &plan, state, display::REBALANCE)? {
         return Ok(());
     }
-    run.info("Getting unbalanced segments");
-    run.info("Stopping unbalanced primary segments...");
-    run.info("Triggering segment reconfiguration");
     let failed = apply(run, &plan)?;
-    for (segment, reason) in &failed {
-        run.line(Line::warning(format!("Failed to rebalance segment.  Segment: {segment}: REASON: {reason}")));
-    }
-    if failed.is_empty() {
-        run.info("Starting segment synchronization");
-        run.page(display::boxed(REBALANCED));
-    } else {
-        run.exit.set(1);
-    }
+    run.page(display::rebalanced(&failed));
     Ok(())
 }
 
@@ -190,6 +170,9 @@ fn apply(run: &Run, plan: &Plan) -> Step<Vec<(String, String)>> {
     if outcome.status == OutcomeStatus::Refused {
         return Err(refused(&outcome.refusals).into());
     }
+    if failed.len() < plan.steps.len() {
+        reaching.steps.rest().into_iter().for_each(|line| run.line(line));
+    }
     let named = |dbid: Dbid| match plan.place(dbid) {
         Some(place) => format!("{}:{}:{}", place.host, place.port, place.datadir),
         None => format!("dbid {dbid}"),
@@ -197,10 +180,28 @@ fn apply(run: &Run, plan: &Plan) -> Step<Vec<(String, String)>> {
     Ok(failed.into_iter().map(|(dbid, reason)| (named(dbid), reason)).collect())
 }
 
+/// Whoever holds a content is named before anything is shown, as their lock came first.
+fn not_held(run: &Run, state: &State, plan: &Plan) -> Step {
+    for step in &plan.steps {
+        let Some(op) = state.content(step.content).and_then(|content| content.operation) else { continue };
+        // What is like ours is joined, and what has ended since is in nobody's way.
+        if let Some(info) = operation(run.context, op)
+            && info.outcome.is_none()
+            && info.verb != plan.verb()
+        {
+            return Err(refusals::already_running(&info.verb, info.owner.pid, op).into());
+        }
+    }
+    Ok(())
+}
+
+fn operation(context: &Context, op: i64) -> Option<OperationInfo> {
+    context.cluster.as_ref().and_then(|cluster| cluster.operations(1, Some(op)).ok()?.into_iter().next())
+}
+
 fn locked(context: &Context, op: i64, message: &str) -> Stop {
-    let owner = context.cluster.as_ref().and_then(|cluster| cluster.operations(1, Some(op)).ok()?.into_iter().next());
-    match owner {
-        Some(info) => refusals::already_running(&info.verb, info.owner.pid).next(format!("attach({op})")).into(),
+    match operation(context, op) {
+        Some(info) => refusals::already_running(&info.verb, info.owner.pid, op).into(),
         None => Failure::expected(message).next(format!("attach({op})")).into(),
     }
 }
@@ -223,6 +224,7 @@ fn left_out(refusal: &Refusal) -> String {
 struct Reaching<'r, 'c> {
     run: &'r Run<'c>,
     wanted: Vec<Dbid>,
+    steps: Steps,
     /// What was seen last of each, to tell with `-v` what is new.
     doing: Vec<(Dbid, String)>,
     /// Segments that have ended, and not well.
@@ -231,14 +233,15 @@ struct Reaching<'r, 'c> {
 
 impl<'r, 'c> Reaching<'r, 'c> {
     fn new(run: &'r Run<'c>, plan: &Plan) -> Reaching<'r, 'c> {
-        let wanted = plan.steps.iter().map(|s| s.dbid).collect();
-        Reaching { run, wanted, doing: Vec::new(), ended: Vec::new() }
+        let wanted: Vec<Dbid> = plan.steps.iter().map(|s| s.dbid).collect();
+        let steps = Steps::new(matches!(plan.intent, Intent::Rebalance { .. }), wanted.clone());
+        Reaching { run, wanted, steps, doing: Vec::new(), ended: Vec::new() }
     }
 
     /// The segments that did not get there: by the outcome when the operation has ended, else by what was seen.
-    fn failed(self, outcome: &Outcome) -> Vec<(Dbid, String)> {
+    fn failed(&self, outcome: &Outcome) -> Vec<(Dbid, String)> {
         if matches!(outcome.status, OutcomeStatus::Started) {
-            return self.ended;
+            return self.ended.clone();
         }
         let is_of = |dbid: Dbid| outcome.segments.iter().filter(move |s| s.dbid == dbid);
         let reason = |s: &crate::cluster::SegmentOutcome| {
@@ -262,6 +265,7 @@ impl Observer for Reaching<'_, '_> {
             }
             self.run.debug(format!("content {} dbid {}: {}", line.content, line.dbid, line.doing));
         }
+        self.steps.of(now).into_iter().for_each(|line| self.run.line(line));
         if self.run.context.ui.interrupted() {
             return Control::Detach;
         }

@@ -17,6 +17,10 @@ use crate::script::thrown::Thrown;
 /// Nobody is waited for: theirs does not either, and `segsh stop --mode smart` does.
 const CONNECTED: &str = "There are other connections to this instance, shutdown mode smart aborted";
 
+/// Said before the question: a stop that is smart or fast is neither then.
+const NOBODY_ASKS: &str = "The coordinator does not run: segments that do will be killed, and replay their logs at the \
+                           next start";
+
 pub(super) fn run(run: &Run) -> Step {
     let asked = parse(run.words)?;
     if run.begin(&asked.given, ABOUT, OPTIONS)? {
@@ -31,11 +35,16 @@ pub(super) fn run(run: &Run) -> Step {
         return reload(run, &state);
     }
     run.page(parameters(&state, &asked));
+    if state.coordinator.pid.is_none() && !asked.coordinator_only {
+        run.line(Line::warning(NOBODY_ASKS));
+    }
     let how = confirmed(run, &asked, &state)?;
     let Some(how) = how else { return Ok(()) };
     let outcome = stop(run, &asked, &state, &how)?;
-    if !asked.coordinator_only {
-        run.page(summary(&state, &outcome));
+    match asked.coordinator_only {
+        false => run.page(summary(&state, &outcome)),
+        true if outcome.status == OutcomeStatus::Done => {}
+        true => return Err(Failure::failed(outcome.message).next(outcome.next).into()),
     }
     if asked.restart {
         run.info("Restarting System...");
@@ -75,20 +84,30 @@ fn stop(run: &Run, asked: &Asked, state: &State, how: &StopHow) -> Step<Outcome>
         return Err(Failure::expected(says).next("gpstop -M fast").into());
     }
     run.page(commencing(state, asked.mode, sessions));
+    // Nobody is connected: who comes now, comes too late, and must not keep the stop from its end.
+    let mode = if asked.mode == StopMode::Smart { StopMode::Fast } else { asked.mode };
     let mut phases = Phases { run, state, said: Vec::new() };
-    let outcome = cluster.stop_all(how, &mut phases).map_err(Thrown::from)?;
+    let outcome = cluster.stop_all(&StopHow { mode, ..*how }, &mut phases).map_err(Thrown::from)?;
+    let is_asked = !phases.said.is_empty();
     run.tell("outcome", outcome_json(&outcome));
     if run.context.ui.interrupted() {
-        return Err(Thrown::interrupted_saying("the stop goes on").into());
+        return Err(interrupted(is_asked).into());
     }
     if state.coordinator.pid.is_none() && outcome.segments.is_empty() && outcome.message == "nothing ran" {
         let says = "postmaster.pid file does not exist.  is Greenplum instance already stopped?";
         return Err(Failure::expected(says).next("gpstart").into());
     }
-    if outcome.status != OutcomeStatus::Done {
-        run.line(Line::warning(outcome.message.clone()));
-    }
     Ok(outcome)
+}
+
+/// Ctrl-C: what the coordinator was asked for goes on; what this process would have done does not.
+fn interrupted(is_asked: bool) -> Thrown {
+    let left = if is_asked {
+        "segments and coordinator are stopping, and go on doing so; the hosts' processes are left"
+    } else {
+        "the coordinator was not asked yet; what was begun ends with this process"
+    };
+    Thrown::interrupted_saying(left).next("segsh stop")
 }
 
 fn reload(run: &Run, state: &State) -> Step {

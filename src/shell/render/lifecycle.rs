@@ -13,6 +13,8 @@ pub struct Whole<'a> {
     pub ran: usize,
     /// Segments that run after it.
     pub runs: usize,
+    /// Whether clients over TCP are turned away, as a restricted start asked for.
+    pub restricted: bool,
     pub elapsed_ms: i64,
 }
 
@@ -38,6 +40,12 @@ pub fn started(whole: &Whole, outcome: &Outcome, style: &Style) -> String {
         let call = format!("next: segsh recover -c {}", whole.name);
         text.push_str(&Para::new(" ", 1).unit(0, &call, Paint::Code).render(style));
     }
+    if whole.restricted {
+        let said = "it was started restricted, and turns clients over TCP away until it is stopped and started again";
+        text.push_str(&Para::new(" ", 1).words(said).render(style));
+        let call = format!("next: segsh gpstop -r -c {}", whole.name);
+        text.push_str(&Para::new(" ", 1).unit(0, &call, Paint::Code).render(style));
+    }
     text
 }
 
@@ -53,9 +61,7 @@ pub fn stopped(whole: &Whole, killed: usize, outcome: Option<&Outcome>, style: &
         }
     };
     if killed > 0 {
-        let were = if killed == 1 { "was" } else { "were" };
-        let said =
-            format!("{} did not answer and {were} killed; the next start replays the log", count(killed, "segment"));
+        let said = format!("{} had to be killed; the next start replays the log", count(killed, "segment"));
         text.push_str(&Para::new(" ", 1).words(&said).render(style));
     }
     text
@@ -67,7 +73,7 @@ mod tests {
     use crate::shell::render::samples::{done_outcome, plain};
 
     fn whole(ran: usize, runs: usize) -> Whole<'static> {
-        Whole { name: "c1", contents: 4, ran, runs, elapsed_ms: 310 }
+        Whole { name: "c1", contents: 4, ran, runs, restricted: false, elapsed_ms: 310 }
     }
 
     #[test]
@@ -77,6 +83,14 @@ mod tests {
         assert_eq!(started(&whole(3, 8), &outcome, &plain()), "started c1: 4 contents, 8 segments in 0.31 s\n");
         assert_eq!(started(&whole(8, 8), &outcome, &plain()), "c1 runs already: 4 contents, 8 segments\n");
         assert_eq!(stopped(&whole(8, 0), 0, Some(&outcome), &plain()), "stopped c1: 8 segments in 0.31 s\n");
+    }
+
+    #[test]
+    fn a_coordinator_that_stays_restricted_is_said_so() {
+        let restricted = Whole { restricted: true, ..whole(8, 8) };
+        let text = started(&restricted, &done_outcome(), &plain());
+        assert!(text.contains("turns clients over TCP away") && text.contains("next: segsh gpstop -r"), "{text}");
+        assert!(text.lines().all(|line| line.len() <= 80), "{text}");
     }
 
     #[test]
@@ -93,7 +107,7 @@ mod tests {
     #[test]
     fn what_was_killed_or_did_not_end_is_said() {
         let mut outcome = done_outcome();
-        assert!(stopped(&whole(8, 0), 1, None, &plain()).contains("1 segment did not answer and was killed"));
+        assert!(stopped(&whole(8, 0), 1, None, &plain()).contains("1 segment had to be killed"));
         outcome.status = OutcomeStatus::Partial;
         assert!(stopped(&whole(8, 1), 0, Some(&outcome), &plain()).starts_with("partial"));
         assert!(started(&whole(8, 1), &outcome, &plain()).starts_with("partial"));

@@ -72,6 +72,7 @@ pub fn healthy() -> State {
             port: 5432,
             socket_dir: "/tmp/demo".into(),
             pid: Some(2999),
+            restricted: false,
         },
         hosts: vec![host("sdw1", "127.0.0.2"), host("sdw2", "127.0.0.3")],
         coordinator_row: row(1, -1, Role::Primary, "mdw", 5432),

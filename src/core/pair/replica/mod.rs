@@ -457,6 +457,7 @@ impl Replica {
             damaged_pages: 0,
             held: self.hold.map(Hold::report),
             release: RELEASE.into(),
+            sessions: 0,
         };
         match &self.part {
             Part::Nobody => report.ready = meta.consistent && around.files_stand,
