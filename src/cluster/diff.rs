@@ -113,11 +113,11 @@ fn changed_options(here: &[Plan], there: &[Plan]) -> Vec<Changed> {
 fn options(intent: &Intent) -> String {
     let number = |name: &str, n: Option<i64>| n.map(|n| format!("{name} {n}"));
     let (rate, jobs, more) = match intent {
+        Intent::Restore { dir, rate_bytes, jobs, .. } => (*rate_bytes, *jobs, Some(format!("from {dir}"))),
+        Intent::Backup { dir, rate_bytes, jobs, .. } => (*rate_bytes, *jobs, Some(format!("to {dir}"))),
         Intent::Recover { rate_bytes, jobs, .. }
         | Intent::Move { rate_bytes, jobs, .. }
         | Intent::Verify { rate_bytes, jobs, .. } => (*rate_bytes, *jobs, None),
-        Intent::Restore { dir, rate_bytes, jobs, .. } => (*rate_bytes, *jobs, Some(format!("from {dir}"))),
-        Intent::Backup { dir, rate_bytes, jobs, .. } => (*rate_bytes, *jobs, Some(format!("to {dir}"))),
         Intent::FullRecover { rate_bytes, jobs, in_place, .. } => {
             (*rate_bytes, *jobs, in_place.then(|| "in place".to_string()))
         }

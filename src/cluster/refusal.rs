@@ -58,7 +58,7 @@ refusal_codes! {
         "The cluster is being stopped, so nothing is begun. Wait for the end, or end the sessions it waits for: segsh stop --mode fast; then segsh start.";
     CoordinatorDown = "coordinator_down",
         "The coordinator does not answer; what is shown is its last catalog. Start it: `segsh start DIR`.";
-    BackupDirTaken = "backup_dir_taken",
+    BackupDir = "backup_dir",
         "A backup is written into a directory of the coordinator's host: an absolute path, new or empty, whose parent exists: backup(\"/backups/monday\"). What an interrupted backup left there is removed first; nothing else is.";
     BarrierMissed = "barrier_missed",
         "The commits of all contents could not be held at one moment, because one of them did not come to rest within a second: a slow disk, a mirror that is being given up, a failover. Nothing is kept. Run it again: backup(\"/backups/monday\").";

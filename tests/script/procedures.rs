@@ -185,10 +185,10 @@ fn a_healthy_cluster_is_left_alone_by_every_procedure_and_nobody_is_asked() {
     let mut mirrorless = healthy();
     mirrorless.without_mirrors();
     for state in [healthy(), mirrorless] {
-        // A host that is up is not replaced, which is no success (tests/script/moves.rs); and one is told which
+        // A host that is up is not replaced, which is no success: tests/script/moves.rs. And a restore is told which
         // backup, and replaces what there is.
         let others = ["replace_host", "recreate_from_backup"];
-        for (name, _) in segsh::script::procedure_docs().into_iter().filter(|(name, _)| !others.contains(&&**name)) {
+        for (name, _) in segsh::script::procedure_docs().into_iter().filter(|(n, _)| !others.contains(&n.as_str())) {
             let mut bench = Bench::new(state.clone());
             run(&mut bench, &name).unwrap_or_else(|e| panic!("{name}: {e}"));
             assert!(bench.person.asked.borrow().is_empty(), "{name}");

@@ -37,7 +37,7 @@ pub(super) fn refused(dir: &str, bytes: u64) -> Option<Refusal> {
             refusal(RefusalCode::NoSpace, cause, "free space there, or choose another directory")
         }
         Ok(_) => None,
-        Err(error) => refusal(RefusalCode::BackupDirTaken, error.to_string(), "backup(\"/ANOTHER/DIR\")"),
+        Err(error) => refusal(RefusalCode::BackupDir, error.to_string(), "backup(\"/ANOTHER/DIR\")"),
     }
 }
 

@@ -247,6 +247,13 @@ impl Shared {
     }
 }
 
+/// What a goal is made with, beside its kind and its targets.
+#[derive(Debug, Default)]
+struct How {
+    jobs: Option<usize>,
+    dir: String,
+}
+
 /// What a segment has for itself at its place.
 fn clash(one: &Place, other: &Place) -> Option<(RefusalCode, String)> {
     if one.hostname == other.hostname && one.datadir == other.datadir {
@@ -255,13 +262,6 @@ fn clash(one: &Place, other: &Place) -> Option<(RefusalCode, String)> {
     let ports = [other.port, other.replication_port];
     let port = [one.port, one.replication_port].into_iter().find(|port| ports.contains(port));
     port.filter(|_| one.address == other.address).map(|port| (RefusalCode::PortTaken, format!("port {port}")))
-}
-
-/// What a goal is made with, beside its kind and its targets.
-#[derive(Debug, Default)]
-struct How {
-    jobs: Option<usize>,
-    dir: String,
 }
 
 fn holder(active: &[Operation], content: Content) -> Option<&Operation> {

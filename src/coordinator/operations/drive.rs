@@ -495,11 +495,11 @@ async fn wait(news: &mut watch::Receiver<u64>, flags: &mut watch::Receiver<u64>)
 /// What of a target must survive the coordinator.
 fn kept(target: &Target) -> (Stage, Option<crate::core::ids::Epoch>, [bool; 9], Option<bool>) {
     let Target { stage, granted, continues, was_in_sync, joined, revives, prepared, dropped, filled, .. } = *target;
-    let (gave_up, has_moved) = (target.put_back.is_some(), target.from.is_some());
+    let (gave_up, moves) = (target.put_back.is_some(), target.from.is_some());
     (
         stage,
         granted.max(Some(target.above)),
-        [was_in_sync, joined, revives, prepared, dropped, filled, gave_up, target.ended.is_some(), has_moved],
+        [was_in_sync, joined, revives, prepared, dropped, filled, gave_up, target.ended.is_some(), moves],
         continues,
     )
 }

@@ -120,7 +120,7 @@ async fn a_backup_has_every_content_and_a_missed_barrier_is_tried_again() {
     assert_eq!(fs::read(dir.path().join("b/content1/main.db")).unwrap(), vec![7; MAIN_BYTES as usize]);
     // A directory that holds a backup is never written to again.
     let again = c.operations.begin(&both(&c, &dir.path().join("b")), &owner()).unwrap();
-    assert!(matches!(&again, Answer::Refused(r) if r[0].code == RefusalCode::BackupDirTaken), "{again:?}");
+    assert!(matches!(&again, Answer::Refused(r) if r[0].code == RefusalCode::BackupDir), "{again:?}");
 }
 
 #[tokio::test]

@@ -11,8 +11,8 @@ mod verify;
 
 use super::*;
 use crate::core::ids::CopyId;
-use crate::core::report::{CopyState, Soundness, Verification, VerifyStage};
-use crate::core::row::{Member, Mode, Status};
+use crate::core::report::{CopyState, MirrorLoss, Report, Soundness, Verification, VerifyStage};
+use crate::core::row::{Member, Mode, PairRow, Status};
 use crate::core::transition::{Event, letters};
 
 const P: Dbid = Dbid(2);
