@@ -205,6 +205,15 @@ mod tests {
     }
 
     #[test]
+    fn the_example_of_the_guide_is_one() {
+        let guide = include_str!("../../docs/operations.md");
+        let example = guide.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        let Hosts::Named(hosts) = read(example).unwrap().hosts else { panic!("they are named") };
+        assert_eq!(hosts.iter().map(|h| h.spare).collect::<Vec<_>>(), [false, false, true]);
+        assert_eq!(hosts[0].roots.len(), 2);
+    }
+
+    #[test]
     fn what_a_file_can_not_say_is_named_with_its_line() {
         assert_eq!(read("contents = 2\n").unwrap_err(), "FILE names no [[host]]");
         let unknown = read("[[host]]\nname = \"a\"\nadress = \"x\"\n").unwrap_err();

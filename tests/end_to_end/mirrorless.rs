@@ -52,6 +52,7 @@ fn without_mirrors_a_lost_segment_makes_the_cluster_nonoperational_until_a_resta
     let served_on = after.segments.iter().find(|s| s.content == 1).expect("content 1");
     assert_ne!(kept.pid, None);
     let pid = served_on.pid;
+    cluster.eval("verify(#{ contents: 0 })").exits(4).says("no_mirror");
     cluster.segsh(&["run", "recover_without_mirroring", "--yes"]).ok();
     let again = cluster.status();
     assert_eq!(again.segments.iter().find(|s| s.content == 1).expect("content 1").pid, pid, "nothing to do");

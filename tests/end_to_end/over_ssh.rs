@@ -9,9 +9,9 @@ use crate::support::{Cluster, wait_for};
 use std::path::Path;
 
 /// A host in a cluster file, with its directories beneath `root`.
-fn host(name: &str, root: &Path, sshd: &Sshd) -> String {
+fn host(name: &str, root: &Path, sshd: &Sshd, spare: bool) -> String {
     format!(
-        "[[host]]\nname = \"{name}\"\naddress = \"{}\"\nroots = [\"{root}/data\"]\n\
+        "[[host]]\nname = \"{name}\"\nspare = {spare}\naddress = \"{}\"\nroots = [\"{root}/data\"]\n\
          ssh = {{ dir = \"{root}/segsh\", user = \"{}\", port = {}, keys = [{:?}], known_hosts = {:?} }}\n",
         sshd.address,
         whoami(),
@@ -23,15 +23,15 @@ fn host(name: &str, root: &Path, sshd: &Sshd) -> String {
 }
 
 #[test]
-fn a_cluster_of_hosts_over_ssh_is_made_by_a_file_survives_one_of_them_and_leaves_nothing() {
+fn a_cluster_of_hosts_over_ssh_is_made_by_a_file_survives_and_replaces_one_of_them_and_leaves_nothing() {
     let place = Place::new();
     let at = |name: &str| place.path().join(name);
     let [a, b] = (std::process::id() as u16).to_be_bytes();
-    let sshds = ["one", "two"].map(|name| {
-        let last = if name == "one" { 71 } else { 72 };
-        Sshd::start(&at(&format!("sshd-{name}")), &format!("127.{}.{b}.{last}", a % 250 + 2))
-    });
-    let hosts = [host("one", &at("one"), &sshds[0]), host("two", &at("two"), &sshds[1])];
+    let names = [("one", 71), ("two", 72), ("three", 73)];
+    let sshds =
+        names.map(|(name, last)| Sshd::start(&at(&format!("sshd-{name}")), &format!("127.{}.{b}.{last}", a % 250 + 2)));
+    let hosts: Vec<String> =
+        names.iter().zip(&sshds).map(|((name, _), sshd)| host(name, &at(name), sshd, *name == "three")).collect();
     let file = place.file("cluster.toml", &format!("name = \"far\"\ncontents = 1\n{}", hosts.concat()));
     std::fs::create_dir_all(at("two/segsh/photos")).expect("somebody else's");
     let dir = at("c").display().to_string();
@@ -51,6 +51,14 @@ fn a_cluster_of_hosts_over_ssh_is_made_by_a_file_survives_one_of_them_and_leaves
     cluster.segsh(&["--yes", "fault", "start-host", "one"]).ok();
     cluster.eval_yes("recover()").ok();
     cluster.wait_for_pair(0, SYNCHRONIZED, secs(30));
+
+    cluster.segsh(&["--yes", "fault", "stop-host", "one"]).ok();
+    cluster.wait_for_pair(0, TRACKING, secs(30));
+    let replace = ["run", "replace_host", "--set", "host=one", "--set", "to=three", "--yes=full_recover"];
+    cluster.segsh(&replace).ok();
+    let mirror = cluster.status().pair(0).mirror;
+    assert!(mirror.host == "three" && mirror.datadir.starts_with(&at_of(&cluster, "three/data")), "{mirror:?}");
+    cluster.segsh(&["--yes", "fault", "start-host", "one"]).ok();
     cluster.lifecycle("stop", &[]).ok();
     cluster.lifecycle("start", &[]).ok();
     assert_eq!(cluster.content(0).number("select count(*) from kept"), 1);
@@ -60,7 +68,7 @@ fn a_cluster_of_hosts_over_ssh_is_made_by_a_file_survives_one_of_them_and_leaves
     terminal.expect("to go on: ");
     terminal.type_line("far");
     terminal.expect_end();
-    for gone in ["one/segsh", "two/segsh", "one/data/c0-2", "two/data/c0-3", "c"] {
+    for gone in ["one/segsh", "two/segsh", "three/segsh", "one/data/c0-2", "two/data/c0-3", "three/data/c0-2", "c"] {
         assert!(!Path::new(&at_of(&cluster, gone)).exists(), "{gone}");
     }
 }

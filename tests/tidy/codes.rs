@@ -4,9 +4,9 @@
 use crate::expect_none;
 use crate::files;
 
-/// Every content of a cluster that `init` makes has a mirror; and a segment that does not come to rest is given up,
-/// and another one held, before a third barrier is missed: src/coordinator/tests/backup.rs meets that.
-const NEVER_MET: [&str; 2] = ["no_mirror", "barrier_missed"];
+/// A segment that does not come to rest is given up, and another one held, before a third barrier is missed:
+/// src/coordinator/tests/backup.rs meets that.
+const NEVER_MET: [&str; 1] = ["barrier_missed"];
 
 fn end_to_end() -> Vec<String> {
     files::under("tests/end_to_end", ".rs").iter().map(|path| files::read(path)).collect()
