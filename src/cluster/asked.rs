@@ -86,18 +86,6 @@ fn meant<'a>(state: &'a State, intent: &Intent, content: Content) -> Option<&'a 
 }
 
 fn line(state: &State, segment: &Segment, status: OutcomeStatus, how: &str, note: String) -> SegmentOutcome {
-    SegmentOutcome {
-        content: segment.row.content,
-        dbid: segment.row.dbid,
-        host: segment.row.hostname.clone(),
-        status,
-        how: how.into(),
-        copied_blocks: 0,
-        copied_bytes: 0,
-        verified_bytes: 0,
-        differing_blocks: 0,
-        paused_us: Vec::new(),
-        pair: state.content(segment.row.content).map(|c| c.health.word().to_string()).unwrap_or_default(),
-        note,
-    }
+    let pair = state.content(segment.row.content).map(|c| c.health.word().to_string()).unwrap_or_default();
+    SegmentOutcome { pair, note, ..SegmentOutcome::of(&segment.row, status, how) }
 }

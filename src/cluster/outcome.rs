@@ -3,6 +3,7 @@
 use super::refusal::Refusal;
 use crate::core::ids::{Content, Dbid};
 use crate::core::report::Progress;
+use crate::core::row::SegmentRow;
 use serde::{Deserialize, Serialize};
 
 /// How an operation ended.
@@ -78,6 +79,26 @@ pub struct SegmentOutcome {
     pub pair: String,
     /// What went wrong, or what is worth knowing; empty otherwise.
     pub note: String,
+}
+
+impl SegmentOutcome {
+    /// Of a segment to which nothing was copied; of its pair and beside it nothing is said yet.
+    pub fn of(row: &SegmentRow, status: OutcomeStatus, how: &str) -> SegmentOutcome {
+        SegmentOutcome {
+            content: row.content,
+            dbid: row.dbid,
+            host: row.hostname.clone(),
+            status,
+            how: how.into(),
+            copied_blocks: 0,
+            copied_bytes: 0,
+            verified_bytes: 0,
+            differing_blocks: 0,
+            paused_us: Vec::new(),
+            pair: String::new(),
+            note: String::new(),
+        }
+    }
 }
 
 /// How a mutating call ended.

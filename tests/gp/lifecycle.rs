@@ -17,19 +17,13 @@ fn words(line: &str) -> Vec<String> {
 
 /// A stop of every segment; those of `failed` did not.
 fn stopped(state: &State, failed: &[i64]) -> Outcome {
-    let one = |s: &segsh::cluster::Segment| SegmentOutcome {
-        content: s.row.content,
-        dbid: s.row.dbid,
-        host: s.row.hostname.clone(),
-        status: if failed.contains(&s.row.dbid.0) { OutcomeStatus::Partial } else { OutcomeStatus::Done },
-        how: if s.is_down() && !s.alive.alive { NOT_RUNNING } else { "stopped" }.into(),
-        copied_blocks: 0,
-        copied_bytes: 0,
-        verified_bytes: 0,
-        differing_blocks: 0,
-        paused_us: Vec::new(),
-        pair: "synchronized".into(),
-        note: if failed.contains(&s.row.dbid.0) { "its host does not answer".into() } else { String::new() },
+    let one = |s: &segsh::cluster::Segment| {
+        let (status, note) = match failed.contains(&s.row.dbid.0) {
+            true => (OutcomeStatus::Partial, "its host does not answer".into()),
+            false => (OutcomeStatus::Done, String::new()),
+        };
+        let how = if s.is_down() && !s.alive.alive { NOT_RUNNING } else { "stopped" };
+        SegmentOutcome { pair: "synchronized".into(), note, ..SegmentOutcome::of(&s.row, status, how) }
     };
     let status = if failed.is_empty() { OutcomeStatus::Done } else { OutcomeStatus::Partial };
     Outcome { status, segments: state.segments.iter().map(one).collect(), ..done("stop", String::new()) }

@@ -96,18 +96,9 @@ fn outcome(adoption: &Adoption, began: Instant) -> Outcome {
         let proven = adoption.contents.iter().find(|p| p.row.content == row.content);
         let note = proven.map(|p| [p.why.as_str(), p.may_be_lost.as_str()].join("; may be lost: "));
         SegmentOutcome {
-            content: row.content,
-            dbid: row.dbid,
-            host: row.hostname.clone(),
-            status: OutcomeStatus::Done,
-            how: "adopted".into(),
-            copied_blocks: 0,
-            copied_bytes: 0,
-            verified_bytes: 0,
-            differing_blocks: 0,
-            paused_us: Vec::new(),
             pair: proven.map(|p| letters(&p.row)).unwrap_or_default(),
             note: note.unwrap_or_default().trim_end_matches("; may be lost: ").to_owned(),
+            ..SegmentOutcome::of(row, OutcomeStatus::Done, "adopted")
         }
     });
     let segments: Vec<_> = segments.collect();

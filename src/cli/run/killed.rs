@@ -36,20 +36,8 @@ fn row_of(state: &State, segment: &Segment, hosts: &Outcome, left_running: &[Pat
         true => (OutcomeStatus::Done, KILLED, "no coordinator could ask it to stop"),
         false => (OutcomeStatus::Done, NOT_RUNNING, ""),
     };
-    SegmentOutcome {
-        content: row.content,
-        dbid: row.dbid,
-        host: row.hostname.clone(),
-        status,
-        how: how.into(),
-        copied_blocks: 0,
-        copied_bytes: 0,
-        verified_bytes: 0,
-        differing_blocks: 0,
-        paused_us: Vec::new(),
-        pair: pair(state, segment).word().into(),
-        note: note.into(),
-    }
+    let pair = pair(state, segment).word().into();
+    SegmentOutcome { pair, note: note.into(), ..SegmentOutcome::of(row, status, how) }
 }
 
 /// The pair is what its rows say: that is what the next start takes up.

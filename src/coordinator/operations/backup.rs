@@ -13,7 +13,7 @@ use crate::coordinator::store::timestamp;
 use crate::core::backup::{BackedUpContent, Cause, MANIFEST_SCHEMA, Manifest};
 use crate::core::ids::Content;
 use crate::core::operation::{Ended, Goal, GoalKind, Stage, Why};
-use crate::core::report::{Phase, Progress, Stage as CopyStage};
+use crate::core::report::{Phase, Progress};
 use crate::net::NetError;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,8 +21,6 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-/// Bytes of a block.
-const BLOCK: u64 = 4096;
 /// Between two looks whether it was cancelled, at most.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
@@ -291,19 +289,9 @@ impl Making<'_> {
     }
 }
 
-/// How far a content is, in the words and figures of every other copy.
+/// How far a content is, in the words of every other copy.
 fn tell(live: &Live, content: Content, held_us: u64, bytes: u64, total: u64) {
-    let copy = Progress {
-        stage: CopyStage::DataCopy,
-        total_blocks: total.div_ceil(BLOCK),
-        copied_blocks: bytes.div_ceil(BLOCK),
-        files_created: 0,
-        files_dropped: 0,
-        pause_open_us: Some(held_us),
-        pause_claim_us: None,
-        elapsed_ms: u64::try_from(live.elapsed_ms()).unwrap_or_default(),
-        rate_bytes: None,
-    };
+    let copy = Progress { pause_open_us: Some(held_us), ..live.data_copy(bytes, total) };
     live.copies().insert(content, copy.clone());
     live.progress.send_modify(|now: &mut Progressing| {
         now.elapsed_ms = live.elapsed_ms();

@@ -24,7 +24,8 @@ use crate::cluster::{ContentProgress, Line, Outcome, Progressing};
 use crate::core::fts::Event;
 use crate::core::ids::Content;
 use crate::core::operation::{Goal, GoalKind, Stage};
-use crate::core::report::Progress;
+use crate::core::report::{Progress, Stage as CopyStage};
+use crate::core::track::BLOCK_BYTES;
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -107,6 +108,21 @@ impl Live {
     }
     fn elapsed_ms(&self) -> i64 {
         i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX)
+    }
+
+    /// How far a copy of whole files is that the coordinator makes itself, in the figures of every other copy.
+    fn data_copy(&self, bytes: u64, total: u64) -> Progress {
+        Progress {
+            stage: CopyStage::DataCopy,
+            total_blocks: total.div_ceil(BLOCK_BYTES),
+            copied_blocks: bytes.div_ceil(BLOCK_BYTES),
+            files_created: 0,
+            files_dropped: 0,
+            pause_open_us: None,
+            pause_claim_us: None,
+            elapsed_ms: u64::try_from(self.elapsed_ms()).unwrap_or_default(),
+            rate_bytes: None,
+        }
     }
 }
 

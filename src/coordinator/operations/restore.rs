@@ -8,13 +8,10 @@ use crate::coordinator::site::Site;
 use crate::core::backup::Manifest;
 use crate::core::ids::{Content, Dbid};
 use crate::core::operation::{Came, Ended, GoalKind, Others, Stage, Target, Why};
-use crate::core::report::{Progress, Stage as CopyStage};
 use crate::net::Identity;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Bytes of a block.
-const BLOCK: u64 = 4096;
 /// Room that a new copy leaves on its file system.
 const ROOM_LEFT_BYTES: u64 = 32 << 20;
 /// Between two looks whether the restore goes back.
@@ -170,17 +167,7 @@ pub(super) async fn fill(shared: &Shared, live: &Live, target: &Target, dbid: Db
 }
 
 fn tell(live: &Live, content: Content, bytes: u64, total: u64) {
-    let copy = Progress {
-        stage: CopyStage::DataCopy,
-        total_blocks: total.div_ceil(BLOCK),
-        copied_blocks: bytes.div_ceil(BLOCK),
-        files_created: 0,
-        files_dropped: 0,
-        pause_open_us: None,
-        pause_claim_us: None,
-        elapsed_ms: u64::try_from(live.elapsed_ms()).unwrap_or_default(),
-        rate_bytes: None,
-    };
+    let copy = live.data_copy(bytes, total);
     live.progress.send_modify(|now: &mut Progressing| {
         now.elapsed_ms = live.elapsed_ms();
         if let Some(line) = now.contents.iter_mut().find(|line| line.content == content) {

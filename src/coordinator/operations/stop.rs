@@ -124,20 +124,8 @@ impl Operations {
             Ok(end) => (OutcomeStatus::Done, end.how(), if let End::Killed(why) = end { why } else { String::new() }),
             Err(cause) => (OutcomeStatus::Partial, "stopped", cause),
         };
-        SegmentOutcome {
-            content: row.content,
-            dbid: row.dbid,
-            host: row.hostname.clone(),
-            status,
-            how: how.into(),
-            copied_blocks: 0,
-            copied_bytes: 0,
-            verified_bytes: 0,
-            differing_blocks: 0,
-            paused_us: Vec::new(),
-            pair: outcome::pair(&self.shared, row.content).word().into(),
-            note,
-        }
+        let pair = outcome::pair(&self.shared, row.content).word().into();
+        SegmentOutcome { pair, note, ..SegmentOutcome::of(row, status, how) }
     }
 
     async fn stop_segment(&self, row: &SegmentRow, mode: StopMode, within: Option<Duration>) -> Result<End, String> {
