@@ -130,7 +130,7 @@ where
     if let Some(utility) = args.first().and_then(|program| linked(program)) {
         args.insert(1, utility.name().into());
     }
-    let matches = definition().try_get_matches_from(&args)?;
+    let matches = primitives::added_to_read(Cli::command(), &args).try_get_matches_from(&args)?;
     if let Some(call) = primitives::call(&matches) {
         return invocation(Globals::from_arg_matches(&matches)?, Asked::Call(call));
     }

@@ -8,6 +8,7 @@ use crate::script::{Entry, Kind, OptionDoc, catalog};
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::sync::LazyLock;
 
 /// Functions that are about the session itself; `run` is the command for `procedure`, `segsh help` the one for `help`,
@@ -40,6 +41,20 @@ const NAMESPACES: &[(&str, &str)] = &[("fault", "Faults for drills, on drill clu
 
 /// The whole command line: `base`, and every primitive that it has no command for.
 pub fn added_to(base: Command) -> Command {
+    added(base, |_| true)
+}
+
+/// The same to read this line with: a command whose name does not stand in it is there without its arguments, for those of
+/// all commands take longer to make than the line takes to read.
+pub fn added_to_read(base: Command, line: &[OsString]) -> Command {
+    added(base, |entry| {
+        let called = if entry.namespace.is_empty() { entry.name } else { entry.namespace };
+        line.iter().any(|word| word == called || word == spelled(called))
+    })
+}
+
+fn added(base: Command, is_whole: impl Fn(&Entry) -> bool) -> Command {
+    let command = |entry| if is_whole(entry) { with_arguments(named(entry), entry) } else { named(entry) };
     let mut whole = base;
     for entry in catalog().iter().filter(|e| e.namespace.is_empty()) {
         if is_command(entry) && whole.find_subcommand(spelled(entry.name)).is_none() {
@@ -102,16 +117,21 @@ fn parameters(entry: &Entry) -> Option<Vec<Parameter>> {
     Some(plain.map(|(name, kind)| Parameter { name, kind, required: required(name) }).collect())
 }
 
-fn command(entry: &'static Entry) -> Command {
+/// The function behind a subcommand's name.
+fn entry_of(namespace: &str, command: &str) -> Option<&'static Entry> {
+    catalog().iter().find(|e| e.namespace == namespace && spelled(e.name) == command && is_command(e))
+}
+
+/// A subcommand as the list of all shows it.
+fn named(entry: &'static Entry) -> Command {
     let about = entry.doc.split(". ").next().unwrap_or(entry.doc).trim_end_matches('.');
-    let mut command = Command::new(spelled(entry.name))
-        .about(about.to_string())
-        .long_about(entry.doc)
-        .after_help(format!("In a script: {}", entry.example));
-    if spelled(entry.name) != entry.name {
-        // As a script spells it; help need not say so.
-        command = command.alias(entry.name);
-    }
+    let command = Command::new(spelled(entry.name)).about(about.to_string());
+    // As a script spells it; help need not say so.
+    if spelled(entry.name) == entry.name { command } else { command.alias(entry.name) }
+}
+
+fn with_arguments(command: Command, entry: &'static Entry) -> Command {
+    let mut command = command.long_about(entry.doc).after_help(format!("In a script: {}", entry.example));
     for parameter in parameters(entry).unwrap_or_default() {
         command = command.arg(parameter_arg(&parameter));
     }
@@ -207,11 +227,9 @@ pub fn call(matches: &ArgMatches) -> Option<Call> {
     let (name, inner) = matches.subcommand()?;
     if let Some((namespace, _)) = NAMESPACES.iter().find(|(n, _)| *n == name) {
         let (name, inner) = inner.subcommand()?;
-        let entry = catalog().iter().find(|e| e.namespace == *namespace && spelled(e.name) == name)?;
-        return Some(call_of(entry, inner));
+        return Some(call_of(entry_of(namespace, name)?, inner));
     }
-    let entry = catalog().iter().find(|e| e.namespace.is_empty() && is_command(e) && spelled(e.name) == name)?;
-    Some(call_of(entry, inner))
+    Some(call_of(entry_of("", name)?, inner))
 }
 
 fn call_of(entry: &'static Entry, matches: &ArgMatches) -> Call {

@@ -124,7 +124,9 @@ pub fn catalog() -> &'static [Entry] {
 /// The entry of a name, with its namespace or record where it has one: `recover`, `fault::kill`,
 /// `plan.apply`.
 pub fn find(name: &str) -> Option<&'static Entry> {
-    let is_full = |e: &&Entry| e.is_typed(name) || (!e.method_of.is_empty() && is_method(e, name));
+    // Asked for every function that an engine is given, of every entry, so the cheapest question comes first.
+    let is_full =
+        |e: &&Entry| name.ends_with(e.name) && (e.is_typed(name) || (!e.method_of.is_empty() && is_method(e, name)));
     catalog().iter().find(is_full).or_else(|| {
         // A bare method name is how people ask: help("apply").
         catalog().iter().find(|e| e.name == name)

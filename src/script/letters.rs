@@ -1,11 +1,12 @@
 //! Role, mode and status as scripts see them: equal to the catalog's letter and to the word, and an
 //! error beside anything else, because `s.status == "donw"` must not quietly be false.
 
+use super::api::binding::{bind_plain, bind_property};
 use super::near::near_miss;
 use super::record::FieldDoc;
 use super::thrown::Thrown;
 use crate::core::row::{Mode, Role, Status};
-use rhai::{Dynamic, Engine, EvalAltResult, ImmutableString};
+use rhai::{Dynamic, EvalAltResult, ImmutableString, Module};
 
 /// A catalog value with a letter and a word.
 pub trait Lettered: Copy + PartialEq + 'static {
@@ -37,29 +38,29 @@ pub fn docs() -> Vec<FieldDoc> {
 }
 
 /// Registers the three types.
-pub fn register(engine: &mut Engine) {
-    register_one::<Role>(engine, "Role");
-    register_one::<Mode>(engine, "Mode");
-    register_one::<Status>(engine, "Status");
+pub fn register(module: &mut Module) {
+    register_one::<Role>(module, "Role");
+    register_one::<Mode>(module, "Mode");
+    register_one::<Status>(module, "Status");
 }
 
-fn register_one<T: Lettered>(engine: &mut Engine, name: &str) {
-    engine.register_type_with_name::<T>(name);
-    engine.register_fn("==", |a: T, b: Dynamic| same(a, &b));
-    engine.register_fn("!=", |a: T, b: Dynamic| same(a, &b).map(|s| !s));
-    engine.register_fn("==", |a: ImmutableString, b: T| same(b, &a.into()));
-    engine.register_fn("!=", |a: ImmutableString, b: T| same(b, &a.into()).map(|s| !s));
+fn register_one<T: Lettered>(module: &mut Module, name: &str) {
+    module.set_custom_type::<T>(name);
+    bind_plain(module, "==", |a: T, b: Dynamic| same(a, &b));
+    bind_plain(module, "!=", |a: T, b: Dynamic| same(a, &b).map(|s| !s));
+    bind_plain(module, "==", |a: ImmutableString, b: T| same(b, &a.into()));
+    bind_plain(module, "!=", |a: ImmutableString, b: T| same(b, &a.into()).map(|s| !s));
     // Rhai would call these unequal by their types, and the mistake would go unnoticed.
-    engine.register_fn("==", |a: i64, b: T| same(b, &a.into()));
-    engine.register_fn("!=", |a: i64, b: T| same(b, &a.into()).map(|s| !s));
+    bind_plain(module, "==", |a: i64, b: T| same(b, &a.into()));
+    bind_plain(module, "!=", |a: i64, b: T| same(b, &a.into()).map(|s| !s));
     for text in ["to_string", "to_debug", "print", "debug"] {
-        engine.register_fn(text, |a: &mut T| ImmutableString::from(a.word()));
+        bind_plain(module, text, |a: &mut T| ImmutableString::from(a.word()));
     }
-    engine.register_fn("to_json", |a: &mut T| format!("\"{}\"", a.letter()));
-    engine.register_fn("+", |a: ImmutableString, b: T| format!("{a}{}", b.word()));
-    engine.register_fn("+", |a: T, b: ImmutableString| format!("{}{b}", a.word()));
-    engine.register_get("letter", |a: &mut T| ImmutableString::from(a.letter()));
-    engine.register_get("word", |a: &mut T| ImmutableString::from(a.word()));
+    bind_plain(module, "to_json", |a: &mut T| format!("\"{}\"", a.letter()));
+    bind_plain(module, "+", |a: ImmutableString, b: T| format!("{a}{}", b.word()));
+    bind_plain(module, "+", |a: T, b: ImmutableString| format!("{}{b}", a.word()));
+    bind_property(module, "letter", |a: &mut T| ImmutableString::from(a.letter()));
+    bind_property(module, "word", |a: &mut T| ImmutableString::from(a.word()));
 }
 
 /// Whether a value equals a letter, a word, or another value of its type.

@@ -1,9 +1,10 @@
 //! How a Rust value becomes a record of the API: fields, `==`, text, map and JSON, all from one trait.
 
+use super::api::binding::{bind_index, bind_plain, bind_property};
 use super::context::Context;
 use super::near::is_it;
 use super::thrown::Thrown;
-use rhai::{Dynamic, Engine, EvalAltResult, ImmutableString, Map};
+use rhai::{Dynamic, EvalAltResult, ImmutableString, Map, Module};
 use serde_json::Value;
 use std::rc::Rc;
 
@@ -53,25 +54,25 @@ macro_rules! fields {
 pub(super) use fields;
 
 /// Registers the type with everything that every record has.
-pub fn register<T: Record>(engine: &mut Engine, context: &Rc<Context>) {
-    engine.register_type_with_name::<T>(T::NAME);
+pub fn register<T: Record>(module: &mut Module, context: &Rc<Context>) {
+    module.set_custom_type::<T>(T::NAME);
     for field in T::fields() {
         let read = field.read;
-        engine.register_get(field.name, move |r: &mut T| read(r));
+        bind_property(module, field.name, move |r: &mut T| read(r));
     }
-    engine.register_indexer_get(|r: &mut T, key: ImmutableString| field_of(r, &key));
-    engine.register_fn("==", |a: T, b: T| a == b);
-    engine.register_fn("!=", |a: T, b: T| a != b);
+    bind_index(module, |r: &mut T, key: ImmutableString| field_of(r, &key));
+    bind_plain(module, "==", |a: T, b: T| a == b);
+    bind_plain(module, "!=", |a: T, b: T| a != b);
     // Rhai would call these unequal by their types, and `state().down == 0` would quietly be false.
-    engine.register_fn("==", |a: T, b: Dynamic| same(&a, &b));
-    engine.register_fn("!=", |a: T, b: Dynamic| same(&a, &b).map(|same| !same));
-    engine.register_fn("==", |a: Dynamic, b: T| same(&b, &a));
-    engine.register_fn("!=", |a: Dynamic, b: T| same(&b, &a).map(|same| !same));
-    engine.register_fn("to_map", |r: &mut T| to_map(r));
-    engine.register_fn("to_json", |r: &mut T| r.json().to_string());
+    bind_plain(module, "==", |a: T, b: Dynamic| same(&a, &b));
+    bind_plain(module, "!=", |a: T, b: Dynamic| same(&a, &b).map(|same| !same));
+    bind_plain(module, "==", |a: Dynamic, b: T| same(&b, &a));
+    bind_plain(module, "!=", |a: Dynamic, b: T| same(&b, &a).map(|same| !same));
+    bind_plain(module, "to_map", |r: &mut T| to_map(r));
+    bind_plain(module, "to_json", |r: &mut T| r.json().to_string());
     for name in ["to_string", "to_debug", "print", "debug"] {
         let context = Rc::clone(context);
-        engine.register_fn(name, move |r: &mut T| -> Result<ImmutableString, Box<EvalAltResult>> {
+        bind_plain(module, name, move |r: &mut T| -> Result<ImmutableString, Box<EvalAltResult>> {
             super::context::guard(name, || Ok(r.text(&context).trim_end().into()))
         });
     }

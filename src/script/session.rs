@@ -1,7 +1,7 @@
 //! A session: one engine, one cluster, one person in front. The shell and the command line drive it.
 
 use super::api::hooks::{self, Hooks};
-use super::check::{Finding, Severity, Surroundings, check_text};
+use super::check::{Finding, Registered, Severity, Surroundings, check_text};
 use super::context::{Context, OpRecord};
 use super::engine;
 use super::entries::Entries;
@@ -80,6 +80,7 @@ impl ScriptValue {
 /// One engine with the API, and what lives from line to line.
 pub struct Session {
     pub(super) engine: Engine,
+    registered: Registered,
     context: Rc<Context>,
     pub(super) resolver: Resolver,
     scope: Scope<'static>,
@@ -119,6 +120,7 @@ impl Session {
         hooks::begin(&context, &resolver, &folders);
         Session {
             engine,
+            registered: Registered::default(),
             context,
             resolver,
             scope: Scope::new(),
@@ -263,7 +265,8 @@ impl Session {
         if let Err(error) = self.engine.compile_with_scope(scope, text) {
             return vec![Finding::of(ScriptError::syntax(&error, name, text, |n| scope.contains(n)))];
         }
-        let around = Surroundings { engine: &self.engine, resolver: &self.resolver, scope, known };
+        let around =
+            Surroundings { engine: &self.engine, registered: &self.registered, resolver: &self.resolver, scope, known };
         check_text(around, name, text)
     }
 
@@ -394,6 +397,13 @@ impl Session {
             own.then(|| info.metadata.gen_signature(|t| t.into()))
         };
         self.engine.collect_fn_metadata(None, signature, false)
+    }
+
+    /// Ends what the session still runs, and leaves the rest to the end of the process, which is near: to give the engine
+    /// back function by function takes a tenth of a short command.
+    pub fn leave(self) {
+        self.context.traffic.take();
+        std::mem::forget(self);
     }
 
     /// What the last script changed.

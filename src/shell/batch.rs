@@ -160,7 +160,9 @@ impl Batch {
 
     /// The end of an operation was told on stderr already, unless that is quiet.
     fn show(&self, value: &Evaluated) {
-        self.ui.output().event("value", json!({ "kind": kind(value), "value": value.json }));
+        if self.ui.output().is_events() {
+            self.ui.output().event("value", json!({ "kind": kind(value), "value": *value.json }));
+        }
         if !self.ui.output().is_text() {
             return;
         }
@@ -178,8 +180,8 @@ impl Batch {
         let code = value.exit.unwrap_or(judged);
         if self.json {
             match &value.rehearsed {
-                Some(rehearsed) => self.document("dry_run", rehearsed_json(rehearsed, value.json)),
-                None => self.document(kind(&value), value.json.clone()),
+                Some(rehearsed) => self.document("dry_run", rehearsed_json(rehearsed, value.json.into_value())),
+                None => self.document(kind(&value), value.json.clone().into_value()),
             }
         }
         self.end(code)
@@ -312,6 +314,7 @@ fn read_stdin() -> Result<String, Box<Failure>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shell::evaluator::Json;
     use crate::shell::output::Output;
     use crate::shell::render::Style;
     use crate::shell::signals::Signals;
@@ -336,7 +339,11 @@ mod tests {
                 failure.view.exit = code;
                 return Err(Box::new(failure));
             }
-            Ok(Evaluated { json: text.into(), exit: number("exit"), ..Evaluated::default() })
+            let json = Json::of({
+                let text = text.to_string();
+                move || text.as_str().into()
+            });
+            Ok(Evaluated { json, exit: number("exit"), ..Evaluated::default() })
         }
         fn rehearse(&mut self, _: bool) {}
         fn run_source(&mut self, _: &str, text: &str, _: &[String]) -> Result<Evaluated, Box<Failure>> {

@@ -1,6 +1,6 @@
 //! The script engine behind the prompt and the batch: its values and errors in the shell's terms.
 
-use super::evaluator::{Evaluated, Evaluator, Failure, Variable};
+use super::evaluator::{Evaluated, Evaluator, Failure, Json, Variable};
 use super::render::Screens;
 use super::render::error::{Call, Changed, ErrorView, Position};
 use crate::cluster::{Outcome, OutcomeStatus, Plan, Refusal, Rows, Segment, State, Why};
@@ -42,12 +42,12 @@ impl ScriptEngine {
             Ok(value) => Ok(Evaluated {
                 kind: value.kind().to_string(),
                 text: self.0.render(&value.value),
-                json: value.to_json(),
                 told: value.told,
                 plan: value.plan(),
                 state: value.state(),
                 rehearsed: value.rehearsed.clone(),
                 exit: value.exit,
+                json: Json::of(move || value.to_json()),
             }),
             Err(error) => Err(Box::new(Failure { json: error.to_json(), view: view(*error) })),
         }

@@ -3,7 +3,51 @@
 use super::render::error::ErrorView;
 use crate::cluster::{Plan, State};
 use crate::script::{Rehearsed, Type};
+use serde_json::Value;
+use std::cell::OnceCell;
+use std::fmt;
+use std::ops::Deref;
 use std::path::Path;
+use std::rc::Rc;
+
+/// A value's JSON, made when it is first read: of a thousand segments it takes longer than their screen.
+#[derive(Clone)]
+pub struct Json {
+    made: OnceCell<Value>,
+    make: Rc<dyn Fn() -> Value>,
+}
+
+impl Json {
+    /// What `make` makes.
+    pub fn of(make: impl Fn() -> Value + 'static) -> Json {
+        Json { made: OnceCell::new(), make: Rc::new(make) }
+    }
+
+    /// The value itself.
+    pub fn into_value(self) -> Value {
+        self.made.into_inner().unwrap_or_else(|| (self.make)())
+    }
+}
+
+impl Default for Json {
+    fn default() -> Json {
+        Json::of(|| Value::Null)
+    }
+}
+
+impl Deref for Json {
+    type Target = Value;
+
+    fn deref(&self) -> &Value {
+        self.made.get_or_init(|| (self.make)())
+    }
+}
+
+impl fmt::Debug for Json {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
 
 /// A value that came out of a line or a script.
 #[derive(Debug, Clone, Default)]
@@ -13,7 +57,7 @@ pub struct Evaluated {
     /// How it looks to a person; `None` for unit, which is silent.
     pub text: Option<String>,
     /// The value in JSON; null for unit.
-    pub json: serde_json::Value,
+    pub json: Json,
     /// The value is an outcome, and [`Ui::ended`](crate::script::ui::Ui::ended) was told it.
     pub told: bool,
     /// The value when it is a plan.
@@ -31,7 +75,7 @@ pub struct Evaluated {
 pub struct Failure {
     pub view: ErrorView,
     /// The error map in JSON.
-    pub json: serde_json::Value,
+    pub json: Value,
 }
 
 /// A name that the lines before have given a meaning.

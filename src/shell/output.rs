@@ -93,9 +93,14 @@ impl Output {
 
     /// Something that happened, with its fields; only `--ndjson` tells it.
     pub fn event(&self, name: &str, fields: Value) {
-        if matches!(self.manner, Manner::Events) {
+        if self.is_events() {
             self.write(&format!("{}\n", event(name, fields)));
         }
+    }
+
+    /// Whether events are told.
+    pub fn is_events(&self) -> bool {
+        matches!(self.manner, Manner::Events)
     }
 
     /// A screen, which brings its line ends, written even when lines are kept.

@@ -280,7 +280,7 @@ impl<'a> Repl<'a> {
         Some(match shape {
             Shape::Screen => screen,
             Shape::Vertical => vertical::render(&value.json, &self.screens.style()).unwrap_or(screen),
-            Shape::Json => serde_json::to_string_pretty(&value.json).unwrap_or(screen),
+            Shape::Json => serde_json::to_string_pretty(&*value.json).unwrap_or(screen),
         })
     }
 

@@ -70,7 +70,11 @@ pub fn run(cluster: Option<Arc<dyn Cluster>>, mut options: FrontOptions, task: T
     });
     let mut engine = ScriptEngine(session);
     match task {
-        Task::Batch(source) => Ok(front.batch().run(&source, &mut engine)),
+        Task::Batch(source) => {
+            let code = front.batch().run(&source, &mut engine);
+            engine.0.leave();
+            Ok(code)
+        }
         Task::Prompt { greeting, may_leave, watched } => {
             let config = prompt_config(cluster, greeting, may_leave, dry_run, watched);
             if let Some(code) = startup(&front, &mut engine) {

@@ -28,6 +28,40 @@ pub(in crate::script) fn bind<A: 'static, const N: usize, const X: bool, R, cons
     registration.set_into_module(module, function);
 }
 
+/// Registers what every record or value has and the catalog does not list: an operator, a conversion. In a module, for the
+/// engine itself would describe each function's types in words, which no start of a shell has the time for.
+pub(in crate::script) fn bind_plain<A: 'static, const N: usize, const X: bool, R, const F: bool, FUNC>(
+    module: &mut Module,
+    name: &str,
+    function: FUNC,
+) where
+    R: Variant + Clone,
+    FUNC: RhaiNativeFunc<A, N, X, R, F> + 'static,
+{
+    FuncRegistration::new(name).set_into_module(module, function);
+}
+
+/// Registers how a property is read.
+pub(in crate::script) fn bind_property<A: 'static, const X: bool, R, const F: bool, FUNC>(
+    module: &mut Module,
+    name: &str,
+    read: FUNC,
+) where
+    R: Variant + Clone,
+    FUNC: RhaiNativeFunc<A, 1, X, R, F> + 'static,
+{
+    FuncRegistration::new_getter(name).set_into_module(module, read);
+}
+
+/// Registers what `[…]` behind a value finds.
+pub(in crate::script) fn bind_index<A: 'static, const X: bool, R, const F: bool, FUNC>(module: &mut Module, find: FUNC)
+where
+    R: Variant + Clone,
+    FUNC: RhaiNativeFunc<A, 2, X, R, F> + 'static,
+{
+    FuncRegistration::new_index_getter().set_into_module(module, find);
+}
+
 /// A binding: shares the context, guards against panics, and returns what the API throws.
 macro_rules! api {
     ($module:expr, $context:expr, $name:literal, $form:literal,

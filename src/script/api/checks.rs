@@ -9,7 +9,7 @@ use crate::script::near::is_it;
 use crate::script::options::Options;
 use crate::script::record::{Field, Record, fields, optional, register as register_record};
 use crate::script::thrown::{Thrower, Thrown};
-use rhai::{Array, Dynamic, Engine, ImmutableString, Module};
+use rhai::{Array, Dynamic, ImmutableString, Module};
 use serde_json::{Value, json};
 use std::rc::Rc;
 
@@ -32,8 +32,8 @@ pub(super) fn bind_all(module: &mut Module, context: &Rc<Context>) {
     api!(module, context, "check", 1, |c, call: ImmutableString, o: Dynamic| check(c, &call, &o));
 }
 
-pub(super) fn register(engine: &mut Engine, context: &Rc<Context>) {
-    register_record::<CheckRecord>(engine, context);
+pub(super) fn register(module: &mut Module, context: &Rc<Context>) {
+    register_record::<CheckRecord>(module, context);
 }
 
 fn check(context: &Context, call: &str, argument: &Dynamic) -> Thrower {

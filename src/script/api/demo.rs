@@ -14,7 +14,7 @@ use crate::script::context::{Context, now_ms};
 use crate::script::record::{Field, Record, fields, optional, register as register_record};
 use crate::script::thrown::{Thrower, Thrown};
 use crate::script::units;
-use rhai::{Dynamic, Engine, Module};
+use rhai::{Dynamic, Module};
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -357,8 +357,8 @@ fn read_back(context: &Context, content: Content, first: i64, next: i64) -> Thro
     Ok(there)
 }
 
-pub(super) fn register(engine: &mut Engine, context: &Rc<Context>) {
-    register_record::<Loaded>(engine, context);
-    register_record::<TrafficReport>(engine, context);
-    register_record::<TrafficRecord>(engine, context);
+pub(super) fn register(module: &mut Module, context: &Rc<Context>) {
+    register_record::<Loaded>(module, context);
+    register_record::<TrafficReport>(module, context);
+    register_record::<TrafficRecord>(module, context);
 }

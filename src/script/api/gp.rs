@@ -9,7 +9,7 @@ use crate::script::options::Options;
 use crate::script::record::{Field, Record, fields, register as register_record};
 use crate::script::thrown::{Thrower, Thrown};
 use crate::script::utility::{self, Ended};
-use rhai::{Dynamic, Engine, ImmutableString, Module};
+use rhai::{Dynamic, ImmutableString, Module};
 use serde_json::Value;
 use std::rc::Rc;
 
@@ -60,8 +60,8 @@ pub(super) fn bind_all(module: &mut Module, context: &Rc<Context>) {
     }
 }
 
-pub(super) fn register(engine: &mut Engine, context: &Rc<Context>) {
-    register_record::<UtilityRecord>(engine, context);
+pub(super) fn register(module: &mut Module, context: &Rc<Context>) {
+    register_record::<UtilityRecord>(module, context);
 }
 
 /// How a utility ended.

@@ -8,7 +8,7 @@ use crate::script::json;
 use crate::script::record::{Field, Record, fields, register as register_record};
 use crate::script::thrown::{Thrower, Thrown};
 use crate::script::units;
-use rhai::{Array, Dynamic, Engine, ImmutableString, Module};
+use rhai::{Array, Dynamic, ImmutableString, Module};
 use serde_json::Value;
 use std::rc::Rc;
 
@@ -30,8 +30,8 @@ pub(super) fn bind_all(module: &mut Module, context: &Rc<Context>) {
     });
 }
 
-pub(super) fn register(engine: &mut Engine, context: &Rc<Context>) {
-    register_record::<MaintenanceRecord>(engine, context);
+pub(super) fn register(module: &mut Module, context: &Rc<Context>) {
+    register_record::<MaintenanceRecord>(module, context);
 }
 
 fn begin(context: &Context, host: &str, time: &Dynamic, why: &str) -> Thrower {

@@ -2,7 +2,7 @@
 
 pub mod assertion;
 pub mod backup;
-mod binding;
+pub(super) mod binding;
 pub mod change;
 pub mod checks;
 pub mod demo;
@@ -107,23 +107,26 @@ macro_rules! records {
 
 /// Registers the records and every function of the catalog.
 pub fn register(engine: &mut Engine, context: &Rc<Context>) {
-    letters::register(engine);
-    state::register(engine, context);
-    segments::register(engine, context);
-    refusal::register(engine, context);
-    outcome::register(engine, context);
-    plan::register(engine, context);
-    sql::register(engine, context);
-    demo::register(engine, context);
-    operations::register(engine, context);
-    maintenance::register(engine, context);
-    why::register(engine, context);
-    plan_diff::register(engine, context);
-    gp::register(engine, context);
-    checks::register(engine, context);
-    session::register_errors(engine);
-
     let mut plain = Module::new();
+    letters::register(&mut plain);
+    for register in [
+        state::register,
+        segments::register,
+        refusal::register,
+        outcome::register,
+        plan::register,
+        sql::register,
+        demo::register,
+        operations::register,
+        maintenance::register,
+        why::register,
+        plan_diff::register,
+        gp::register,
+        checks::register,
+    ] {
+        register(&mut plain, context);
+    }
+    session::register_errors(engine, &mut plain);
     for bind_all in [
         state::bind_all,
         change::bind_all,

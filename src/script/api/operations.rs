@@ -12,7 +12,7 @@ use crate::script::json;
 use crate::script::options::{Kind, OptionDoc, Options};
 use crate::script::record::{Field, Record, fields, optional, register as register_record};
 use crate::script::thrown::{Thrower, Thrown};
-use rhai::{Array, Dynamic, Engine, ImmutableString, Module};
+use rhai::{Array, Dynamic, ImmutableString, Module};
 use serde_json::{Value, json};
 use std::rc::Rc;
 
@@ -52,9 +52,9 @@ pub(super) fn bind_all(module: &mut Module, context: &Rc<Context>) {
     api!(module, context, "audit", 1, |c, o: Dynamic| audit(c, &o));
 }
 
-pub(super) fn register(engine: &mut Engine, context: &Rc<Context>) {
-    register_record::<OperationRecord>(engine, context);
-    register_record::<AuditRecord>(engine, context);
+pub(super) fn register(module: &mut Module, context: &Rc<Context>) {
+    register_record::<OperationRecord>(module, context);
+    register_record::<AuditRecord>(module, context);
 }
 
 fn last(options: &Options) -> usize {

@@ -6,7 +6,7 @@ use crate::cluster::{Outcome, SegmentOutcome};
 use crate::script::context::Context;
 use crate::script::json;
 use crate::script::record::{Field, Record, fields, optional, register as register_record};
-use rhai::{Array, Dynamic, Engine, ImmutableString};
+use rhai::{Array, Dynamic, ImmutableString, Module};
 use serde_json::Value;
 use std::rc::Rc;
 
@@ -86,7 +86,7 @@ impl Record for SegmentOutcomeRecord {
     }
 }
 
-pub(super) fn register(engine: &mut Engine, context: &Rc<Context>) {
-    register_record::<OutcomeRecord>(engine, context);
-    register_record::<SegmentOutcomeRecord>(engine, context);
+pub(super) fn register(module: &mut Module, context: &Rc<Context>) {
+    register_record::<OutcomeRecord>(module, context);
+    register_record::<SegmentOutcomeRecord>(module, context);
 }

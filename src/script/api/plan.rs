@@ -11,7 +11,7 @@ use crate::script::json;
 use crate::script::record::{Field, Record, fields, register as register_record};
 use crate::script::sequence::merged;
 use crate::script::thrown::{Thrower, Thrown};
-use rhai::{Array, Dynamic, Engine, ImmutableString, Map, Module};
+use rhai::{Array, Dynamic, ImmutableString, Map, Module};
 use serde_json::Value;
 use std::fs::File;
 use std::io::Read;
@@ -190,6 +190,6 @@ pub(super) fn joined_outcome(outcomes: Vec<OutcomeRecord>) -> Option<OutcomeReco
     Some(OutcomeRecord::new(whole))
 }
 
-pub(super) fn register(engine: &mut Engine, context: &Rc<Context>) {
-    register_record::<PlanRecord>(engine, context);
+pub(super) fn register(module: &mut Module, context: &Rc<Context>) {
+    register_record::<PlanRecord>(module, context);
 }

@@ -9,7 +9,7 @@ use crate::script::context::{Context, now_ms};
 use crate::script::json;
 use crate::script::record::{Field, Record, fields, register as register_record};
 use crate::script::thrown::{Thrower, Thrown};
-use rhai::{Array, Dynamic, Engine, ImmutableString, Module};
+use rhai::{Array, Dynamic, ImmutableString, Module};
 use serde::Serialize;
 use serde_json::Value;
 use std::rc::Rc;
@@ -119,6 +119,6 @@ impl Record for PlanDiffRecord {
 }
 
 /// Registers the record.
-pub(super) fn register(engine: &mut Engine, context: &Rc<Context>) {
-    register_record::<PlanDiffRecord>(engine, context);
+pub(super) fn register(module: &mut Module, context: &Rc<Context>) {
+    register_record::<PlanDiffRecord>(module, context);
 }

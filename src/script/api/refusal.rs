@@ -4,7 +4,7 @@ use crate::cluster::Refusal;
 use crate::script::context::Context;
 use crate::script::json;
 use crate::script::record::{Field, Record, fields, optional, register as register_record};
-use rhai::{Engine, ImmutableString};
+use rhai::{ImmutableString, Module};
 use serde_json::Value;
 use std::rc::Rc;
 
@@ -32,6 +32,6 @@ impl Record for RefusalRecord {
     }
 }
 
-pub(super) fn register(engine: &mut Engine, context: &Rc<Context>) {
-    register_record::<RefusalRecord>(engine, context);
+pub(super) fn register(module: &mut Module, context: &Rc<Context>) {
+    register_record::<RefusalRecord>(module, context);
 }

@@ -1,6 +1,6 @@
 //! A list of segments: a type of its own, so that it prints as a table and can be a target.
 
-use super::binding::{Fallible, bind};
+use super::binding::{Fallible, bind, bind_index};
 use super::state::SegmentRecord;
 use crate::cluster::Segment;
 use crate::script::catalog::{Entry, entry};
@@ -8,7 +8,7 @@ use crate::script::context::Context;
 use crate::script::json;
 use crate::script::record::{Field, Record, fields, register as register_record};
 use crate::script::thrown::Thrown;
-use rhai::{Array, Dynamic, Engine, EvalAltResult, FnPtr, Module, NativeCallContext};
+use rhai::{Array, Dynamic, EvalAltResult, FnPtr, Module, NativeCallContext};
 use serde_json::Value;
 use std::rc::Rc;
 
@@ -130,8 +130,8 @@ pub(super) fn bind_all(module: &mut Module, _context: &Rc<Context>) {
 }
 
 /// Registers the list.
-pub(super) fn register(engine: &mut Engine, context: &Rc<Context>) {
-    register_record::<Segments>(engine, context);
-    engine.register_iterator::<Segments>();
-    engine.register_indexer_get(|l: &mut Segments, i: i64| l.at(i));
+pub(super) fn register(module: &mut Module, context: &Rc<Context>) {
+    register_record::<Segments>(module, context);
+    module.set_iterable::<Segments>();
+    bind_index(module, |l: &mut Segments, i: i64| l.at(i));
 }

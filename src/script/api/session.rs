@@ -1,7 +1,7 @@
 //! What belongs to the session rather than to the cluster: `help`, `exit`, `sleep`, `ping`,
 //! `setting`, and the fields that every caught error has.
 
-use super::binding::{Fallible, api, bind};
+use super::binding::{Fallible, api, bind, bind_property};
 use super::state::StateRecord;
 use crate::core::ids::Content;
 use crate::script::catalog::{Entry, entry};
@@ -183,22 +183,22 @@ pub(super) fn args(context: &Context) -> Thrower {
 
 /// Gives `code`, `exit`, `message` and `next` to whatever a script may catch: Rhai hands built-in errors over as maps without
 /// a code, and what a script throws as the value itself.
-pub(super) fn register_errors(engine: &mut Engine) {
-    engine.register_get("message", |text: &mut ImmutableString| text.clone());
-    register_thrown::<ImmutableString>(engine);
+pub(super) fn register_errors(engine: &mut Engine, module: &mut Module) {
+    bind_property(module, "message", |text: &mut ImmutableString| text.clone());
+    register_thrown::<ImmutableString>(module);
     macro_rules! thrown_as_text {
         ($($type:ty),*) => {$(
-            engine.register_get("message", |value: &mut $type| ImmutableString::from(value.to_string()));
-            register_thrown::<$type>(engine);
+            bind_property(module, "message", |value: &mut $type| ImmutableString::from(value.to_string()));
+            register_thrown::<$type>(module);
         )*};
     }
     thrown_as_text!(i64, f64, bool, char);
-    engine.register_get("message", |_: &mut ()| ImmutableString::new());
-    register_thrown::<()>(engine);
-    engine.register_get("message", |list: &mut rhai::Array| {
+    bind_property(module, "message", |_: &mut ()| ImmutableString::new());
+    register_thrown::<()>(module);
+    bind_property(module, "message", |list: &mut rhai::Array| {
         ImmutableString::from(Dynamic::from(list.clone()).to_string())
     });
-    register_thrown::<rhai::Array>(engine);
+    register_thrown::<rhai::Array>(module);
     engine.on_map_missing_property(|map, property, _| {
         let fallback = error_property(map, property);
         fallback
@@ -208,10 +208,10 @@ pub(super) fn register_errors(engine: &mut Engine) {
 }
 
 /// The fields of a thrown value that says nothing of itself but its text.
-fn register_thrown<T: rhai::Variant + Clone>(engine: &mut Engine) {
-    engine.register_get("code", |_: &mut T| ImmutableString::from("thrown"));
-    engine.register_get("exit", |_: &mut T| 1_i64);
-    engine.register_get("next", |_: &mut T| ImmutableString::new());
+fn register_thrown<T: rhai::Variant + Clone>(module: &mut Module) {
+    bind_property(module, "code", |_: &mut T| ImmutableString::from("thrown"));
+    bind_property(module, "exit", |_: &mut T| 1_i64);
+    bind_property(module, "next", |_: &mut T| ImmutableString::new());
 }
 
 /// What a map that was thrown has when it lacks the field itself. Nothing tells a thrown map from any other, so all maps

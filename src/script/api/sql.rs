@@ -1,6 +1,6 @@
 //! `sql`, `sql_all` and the `Rows` they return.
 
-use super::binding::{Fallible, api, bind};
+use super::binding::{Fallible, api, bind, bind_index, bind_plain};
 use crate::cluster::{Rows, SqlTarget, Value as SqlValue, admin_functions};
 use crate::core::ids::Content;
 use crate::script::catalog::{Damage, Entry, entry};
@@ -9,7 +9,7 @@ use crate::script::json;
 use crate::script::near::is_it;
 use crate::script::record::{Field, Record, fields, register as register_record};
 use crate::script::thrown::{Thrower, Thrown};
-use rhai::{Array, Dynamic, Engine, ImmutableString, Module};
+use rhai::{Array, Dynamic, ImmutableString, Module};
 use serde_json::Value;
 use std::rc::Rc;
 
@@ -281,18 +281,17 @@ impl Record for RowsRecord {
 }
 
 /// Registers the rows and the single row.
-pub(super) fn register(engine: &mut Engine, context: &Rc<Context>) {
-    register_record::<RowsRecord>(engine, context);
-    engine.register_iterator::<RowsRecord>();
-    engine.register_indexer_get(|r: &mut RowsRecord, i: i64| -> Fallible<SqlRow> { guard("rows", || r.at(i)) });
-    register_row(engine);
+pub(super) fn register(module: &mut Module, context: &Rc<Context>) {
+    register_record::<RowsRecord>(module, context);
+    module.set_iterable::<RowsRecord>();
+    bind_index(module, |r: &mut RowsRecord, i: i64| -> Fallible<SqlRow> { guard("rows", || r.at(i)) });
+    register_row(module);
 }
 
-fn register_row(engine: &mut Engine) {
-    engine.register_type_with_name::<SqlRow>("SqlRow");
-    engine
-        .register_indexer_get(|r: &mut SqlRow, name: ImmutableString| -> Fallible { guard("row", || r.column(&name)) });
-    engine.register_indexer_get(|r: &mut SqlRow, at: i64| -> Fallible {
+fn register_row(module: &mut Module) {
+    module.set_custom_type::<SqlRow>("SqlRow");
+    bind_index(module, |r: &mut SqlRow, name: ImmutableString| -> Fallible { guard("row", || r.column(&name)) });
+    bind_index(module, |r: &mut SqlRow, at: i64| -> Fallible {
         guard("row", || {
             let columns = r.rows.columns.len();
             let found = usize::try_from(at).ok().filter(|i| *i < columns);
@@ -302,10 +301,10 @@ fn register_row(engine: &mut Engine) {
             })
         })
     });
-    engine.register_fn("==", |a: SqlRow, b: SqlRow| a.map_eq(&b));
-    engine.register_fn("!=", |a: SqlRow, b: SqlRow| !a.map_eq(&b));
+    bind_plain(module, "==", |a: SqlRow, b: SqlRow| a.map_eq(&b));
+    bind_plain(module, "!=", |a: SqlRow, b: SqlRow| !a.map_eq(&b));
     for name in ["to_string", "to_debug", "print", "debug"] {
-        engine.register_fn(name, |r: &mut SqlRow| r.json().to_string());
+        bind_plain(module, name, |r: &mut SqlRow| r.json().to_string());
     }
 }
 

@@ -11,7 +11,7 @@ use crate::script::json;
 use crate::script::near::is_it;
 use crate::script::record::{Field, Record, fields, optional, register as register_record};
 use crate::script::thrown::{Thrower, Thrown};
-use rhai::{Array, Dynamic, Engine, ImmutableString, Module};
+use rhai::{Array, Dynamic, ImmutableString, Module};
 use serde_json::Value;
 use std::rc::Rc;
 
@@ -420,13 +420,13 @@ impl Record for WarningRecord {
 }
 
 /// Registers the records.
-pub(super) fn register(engine: &mut Engine, context: &Rc<Context>) {
-    register_record::<StateRecord>(engine, context);
-    register_record::<SegmentRecord>(engine, context);
-    register_record::<ContentRecord>(engine, context);
-    register_record::<HostRecord>(engine, context);
-    register_record::<CoordinatorRecord>(engine, context);
-    register_record::<RowRecord>(engine, context);
-    register_record::<RecoveryRecord>(engine, context);
-    register_record::<WarningRecord>(engine, context);
+pub(super) fn register(module: &mut Module, context: &Rc<Context>) {
+    register_record::<StateRecord>(module, context);
+    register_record::<SegmentRecord>(module, context);
+    register_record::<ContentRecord>(module, context);
+    register_record::<HostRecord>(module, context);
+    register_record::<CoordinatorRecord>(module, context);
+    register_record::<RowRecord>(module, context);
+    register_record::<RecoveryRecord>(module, context);
+    register_record::<WarningRecord>(module, context);
 }

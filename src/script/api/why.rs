@@ -11,7 +11,7 @@ use crate::script::json;
 use crate::script::near::is_it;
 use crate::script::record::{Field, Record, fields, optional, register as register_record};
 use crate::script::thrown::{Thrower, Thrown};
-use rhai::{Array, Dynamic, Engine, ImmutableString, Module};
+use rhai::{Array, Dynamic, ImmutableString, Module};
 use serde_json::Value;
 use std::rc::Rc;
 
@@ -148,6 +148,6 @@ impl Record for WhyRecord {
 }
 
 /// Registers the record.
-pub(super) fn register(engine: &mut Engine, context: &Rc<Context>) {
-    register_record::<WhyRecord>(engine, context);
+pub(super) fn register(module: &mut Module, context: &Rc<Context>) {
+    register_record::<WhyRecord>(module, context);
 }

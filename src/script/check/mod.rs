@@ -4,14 +4,14 @@
 mod arguments;
 mod warnings;
 
-use super::catalog::catalog;
+use super::catalog::{Entry, catalog};
 use super::error::{ErrorKind, Pos, ScriptError};
 use super::modules::{Resolver, UNKNOWN_PROCEDURE};
 use super::near::is_it;
 use super::scan;
 use super::thrown::Thrown;
 use rhai::{AST, ASTNode, Engine, Expr, FnCallExpr, FuncInfo, Position, Scope, Stmt};
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
@@ -98,13 +98,22 @@ impl Finding {
 /// Names and the numbers of parameters they take; a method counts its object.
 type Known = BTreeMap<String, BTreeSet<usize>>;
 
-/// What is in a namespace, by its name; `None` when the module can't be looked into.
-type Namespaces = BTreeMap<String, Option<Known>>;
+/// Every plain function of an engine, once one is asked for that the catalog does not have.
+#[derive(Default)]
+pub(super) struct Registered(OnceCell<Known>);
+
+impl Registered {
+    fn of(&self, engine: &Engine) -> &Known {
+        self.0.get_or_init(|| registered(engine))
+    }
+}
 
 /// What a check needs beside the text.
 #[derive(Clone, Copy)]
 pub(super) struct Surroundings<'a> {
     pub engine: &'a Engine,
+    /// Of this engine.
+    pub registered: &'a Registered,
     pub resolver: &'a Resolver,
     /// Variables that are there already.
     pub scope: &'a Scope<'static>,
@@ -114,13 +123,14 @@ pub(super) struct Surroundings<'a> {
 
 struct Checker<'a> {
     engine: &'a Engine,
+    registered: &'a Registered,
     resolver: &'a Resolver,
     file: &'a str,
     text: &'a str,
+    /// The script's functions, and those that are there already.
     functions: Known,
-    namespaces: Namespaces,
-    /// The namespaces of the API, which an import must not hide.
-    own_namespaces: BTreeSet<String>,
+    /// What it imports, by alias; `None` when the module can't be looked into.
+    imported: BTreeMap<String, Option<Known>>,
     /// Variables, parameters and keys of maps: any of them may hold a closure that is called.
     values: BTreeSet<String>,
     /// Methods that are called, with the numbers of their arguments.
@@ -142,15 +152,14 @@ fn checked(around: Surroundings, file: &str, text: &str, seen: BTreeSet<String>)
     let Some(ast) = tree(text) else {
         return (Vec::new(), seen);
     };
-    let (functions, namespaces) = registered(around.engine);
     let mut checker = Checker {
         engine: around.engine,
+        registered: around.registered,
         resolver: around.resolver,
         file,
         text,
-        functions,
-        own_namespaces: namespaces.keys().cloned().collect(),
-        namespaces,
+        functions: Known::new(),
+        imported: BTreeMap::new(),
         values: around.scope.iter().map(|(name, ..)| name.to_string()).collect(),
         called_methods: BTreeSet::new(),
         seen,
@@ -185,26 +194,17 @@ pub(super) fn tree(text: &str) -> Option<AST> {
     bare.compile(text).ok()
 }
 
-/// Every function of the engine: the plain ones, and by namespace the others. One pass, for the engine makes a
-/// description of each on the way.
-fn registered(engine: &Engine) -> (Known, Namespaces) {
-    let found = RefCell::new((Known::new(), Namespaces::new()));
-    let collected = &found;
+/// Every plain function of the engine. It makes a description of each on the way, which takes longer than all the rest
+/// of a short script's check.
+fn registered(engine: &Engine) -> Known {
+    let found = RefCell::new(Known::new());
     let note = |info: FuncInfo| -> Option<()> {
-        let (plain, namespaces) = &mut *collected.borrow_mut();
-        let known = match info.namespace.as_str() {
-            "" => plain,
-            namespace => {
-                let inside = match namespaces.get_mut(namespace) {
-                    Some(inside) => inside,
-                    None => namespaces.entry(namespace.to_string()).or_insert_with(|| Some(Known::new())),
-                };
-                inside.get_or_insert_with(Known::new)
+        if info.namespace.is_empty() {
+            let mut known = found.borrow_mut();
+            match known.get_mut(info.metadata.name.as_str()) {
+                Some(arities) => drop(arities.insert(info.metadata.num_params)),
+                None => drop(known.insert(info.metadata.name.to_string(), [info.metadata.num_params].into())),
             }
-        };
-        match known.get_mut(info.metadata.name.as_str()) {
-            Some(arities) => drop(arities.insert(info.metadata.num_params)),
-            None => drop(known.insert(info.metadata.name.to_string(), [info.metadata.num_params].into())),
         }
         None
     };
@@ -212,9 +212,32 @@ fn registered(engine: &Engine) -> (Known, Namespaces) {
     found.into_inner()
 }
 
+/// The API's functions in a namespace; the plain ones and the methods have none.
+fn of_api(namespace: &str) -> impl Iterator<Item = &'static Entry> {
+    catalog().iter().filter(move |e| e.namespace == namespace)
+}
+
+fn is_namespace_of_api(name: &str) -> bool {
+    !name.is_empty() && of_api(name).next().is_some()
+}
+
+/// Whether one of them is called so, with so many arguments.
+fn takes<'e>(mut entries: impl Iterator<Item = &'e Entry>, name: &str, arity: usize) -> bool {
+    entries.any(|e| e.name == name && e.forms.iter().any(|form| form.len() == arity))
+}
+
+/// The functions of entries, as those of a module are known.
+fn known_of<'e>(entries: impl Iterator<Item = &'e Entry>) -> Known {
+    let mut known = Known::new();
+    for entry in entries {
+        known.entry(entry.name.to_string()).or_default().extend(entry.forms.iter().map(|form| form.len()));
+    }
+    known
+}
+
 /// Whether a function of this name is the language's own, whatever it takes.
 pub fn is_of_the_language(name: &str) -> bool {
-    static NAMES: LazyLock<BTreeSet<String>> = LazyLock::new(|| registered(&Engine::new()).0.into_keys().collect());
+    static NAMES: LazyLock<BTreeSet<String>> = LazyLock::new(|| registered(&Engine::new()).into_keys().collect());
     BUILT_IN.contains(&name) || NAMES.contains(name)
 }
 
@@ -280,12 +303,12 @@ impl Checker<'_> {
     }
 
     fn import(&mut self, path: &Expr, alias: &str, at: Position) {
-        if self.own_namespaces.contains(alias) {
+        if is_namespace_of_api(alias) {
             let message = format!("`import … as {alias}` would take the place of the API's {alias}::");
             self.find("shadows_api", message, at, "give it another name".into());
         }
         let Expr::StringConstant(path, _) = path else {
-            self.namespaces.insert(alias.to_string(), None);
+            self.imported.insert(alias.to_string(), None);
             return;
         };
         let known = match self.resolver.compile(self.engine, path) {
@@ -305,7 +328,7 @@ impl Checker<'_> {
                 None
             }
         };
-        self.namespaces.insert(alias.to_string(), known);
+        self.imported.insert(alias.to_string(), known);
     }
 
     /// What a module's own functions do is checked as the script is, each file once. The built-in ones are tested.
@@ -314,8 +337,13 @@ impl Checker<'_> {
         if path.starts_with("std/") || !self.seen.insert(file.clone()) {
             return;
         }
-        let around =
-            Surroundings { engine: self.engine, resolver: self.resolver, scope: &Scope::new(), known: &AST::empty() };
+        let around = Surroundings {
+            engine: self.engine,
+            registered: self.registered,
+            resolver: self.resolver,
+            scope: &Scope::new(),
+            known: &AST::empty(),
+        };
         let (findings, seen) = checked(around, &file, &text, std::mem::take(&mut self.seen));
         self.seen = seen;
         self.findings.extend(findings);
@@ -352,49 +380,59 @@ impl Checker<'_> {
             self.qualified(namespace.trim_end_matches("::"), name, arity, at);
             return;
         }
-        match self.functions.get(name) {
-            Some(forms) if forms.contains(&arity) => {}
-            // A closure in a variable or in a map is called by the name it is kept under.
-            _ if self.values.contains(name) => {}
-            Some(forms) => {
-                let message = wrong_arity(name, forms, arity, method);
-                self.find("wrong_arity", message, at, format!("help(\"{name}\")"));
-            }
-            None => {
-                // The API first, so that `stat` means `state` and not a range's `start`.
-                let own = catalog().iter().filter(|e| e.namespace.is_empty()).map(|e| e.name);
-                let near = is_it(name, own.chain(self.functions.keys().map(String::as_str)));
-                let kind = if method { "method" } else { "function" };
-                let message = format!("there is no {kind} `{name}`{near}");
-                self.find("unknown_function", message, at, "help()".into());
-            }
+        let own = self.functions.get(name);
+        // A closure in a variable or in a map is called by the name it is kept under.
+        if own.is_some_and(|forms| forms.contains(&arity))
+            || takes(of_api(""), name, arity)
+            || self.values.contains(name)
+        {
+            return;
+        }
+        let registered = self.registered.of(self.engine);
+        let forms: BTreeSet<usize> = own.into_iter().chain(registered.get(name)).flatten().copied().collect();
+        if forms.contains(&arity) {
+            return;
+        }
+        if forms.is_empty() {
+            // The API first, so that `stat` means `state` and not a range's `start`.
+            let known = self.functions.keys().chain(registered.keys()).map(String::as_str);
+            let near = is_it(name, of_api("").map(|e| e.name).chain(known));
+            let kind = if method { "method" } else { "function" };
+            let message = format!("there is no {kind} `{name}`{near}");
+            self.find("unknown_function", message, at, "help()".into());
+        } else {
+            let message = wrong_arity(name, &forms, arity, method);
+            self.find("wrong_arity", message, at, format!("help(\"{name}\")"));
         }
     }
 
     fn qualified(&mut self, namespace: &str, name: &str, arity: usize, at: Position) {
-        let full = format!("{namespace}::{name}");
-        match self.namespaces.get(namespace) {
-            Some(None) => {}
+        let known = match self.imported.get(namespace) {
+            Some(None) => return,
+            Some(Some(known)) => known.clone(),
+            None if is_namespace_of_api(namespace) => known_of(of_api(namespace)),
             None => {
                 // The root alone is known to the compiler: `fault::nope::x()` would fail when it is reached.
                 let root = namespace.split("::").next().unwrap_or(namespace);
-                if self.own_namespaces.contains(root) {
+                if is_namespace_of_api(root) {
                     let message = format!("there is no namespace `{namespace}`");
                     self.find("unknown_namespace", message, at, "help()".into());
                 }
+                return;
             }
-            Some(Some(known)) => match known.get(name) {
-                Some(forms) if forms.contains(&arity) => {}
-                Some(forms) => {
-                    let message = wrong_arity(&full, forms, arity, false);
-                    self.find("wrong_arity", message, at, format!("help(\"{full}\")"));
-                }
-                None => {
-                    let near = is_it(name, known.keys().map(String::as_str));
-                    let message = format!("there is no function `{full}`{near}");
-                    self.find("unknown_function", message, at, "help()".into());
-                }
-            },
+        };
+        let full = format!("{namespace}::{name}");
+        match known.get(name) {
+            Some(forms) if forms.contains(&arity) => {}
+            Some(forms) => {
+                let message = wrong_arity(&full, forms, arity, false);
+                self.find("wrong_arity", message, at, format!("help(\"{full}\")"));
+            }
+            None => {
+                let near = is_it(name, known.keys().map(String::as_str));
+                let message = format!("there is no function `{full}`{near}");
+                self.find("unknown_function", message, at, "help()".into());
+            }
         }
     }
 }
