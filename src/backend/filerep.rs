@@ -525,6 +525,10 @@ impl Cluster for Filerep {
         added.and(told)
     }
 
+    fn remove_host(&self, host: &str) -> Result<State, ClusterError> {
+        self.state_from(self.ask(&Request::RemoveHost { host: host.into(), owner: self.owner() })?)
+    }
+
     fn fault(&self, fault: &Fault) -> Result<(), ClusterError> {
         if !self.address.drill {
             return Err(ClusterError::NotDrill);

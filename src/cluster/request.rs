@@ -150,6 +150,11 @@ pub enum Request {
     HostsChanged {
         owner: Owner,
     },
+    /// A host without segments leaves the cluster. Then the state.
+    RemoveHost {
+        host: String,
+        owner: Owner,
+    },
     /// The coordinator alone ends; the segments go on.
     StopCoordinator {
         owner: Owner,

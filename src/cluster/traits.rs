@@ -218,6 +218,10 @@ pub trait Cluster: Send + Sync {
     fn add_host(&self, _host: &NewHost) -> Result<State, ClusterError> {
         Err(unsupported("add_host"))
     }
+    /// A host on which no segment is leaves the cluster; the state then.
+    fn remove_host(&self, _host: &str) -> Result<State, ClusterError> {
+        Err(unsupported("remove_host"))
+    }
     /// Injects a fault; [`ClusterError::NotDrill`] elsewhere.
     fn fault(&self, fault: &Fault) -> Result<(), ClusterError>;
     /// Where a PostgreSQL client connects: socket directory (or host) and port.

@@ -1,7 +1,8 @@
-//! A host that joins a cluster: its directory, its line in `cluster.json`, its agent or what it needs without one.
+//! A host that joins a cluster: its directory, its line in `cluster.json`, its agent or what it needs without one. And
+//! one that leaves it.
 //!
-//! `cluster.json` is rewritten whole, durably and under a lock, so that of two administrators who add a host
-//! at a time neither loses the other's. Each step may be repeated: what was interrupted is asked for again.
+//! `cluster.json` is rewritten whole, durably and under a lock, so that of two administrators who add or remove a
+//! host at a time neither loses the other's. Each step may be repeated: what was interrupted is asked for again.
 
 use super::address;
 use super::config::{CLUSTER_FILE, ClusterConfig, HostEntry, SCHEMA};
@@ -147,6 +148,16 @@ fn write(handle: &ClusterHandle, new: &NewHost) -> Result<Joined, ClusterDirErro
     config.hosts.push(entry.clone());
     files::write_json(&config.dir.join(CLUSTER_FILE), SCHEMA, &config)?;
     Ok(Joined { entry, is_new: true })
+}
+
+/// Strikes a host out of `cluster.json`, whose directory is `dir`; one that does not stand there is gone. Whether it may
+/// leave the coordinator knows. Blocks for as long as another administrator changes the hosts.
+pub fn remove_host(dir: &Path, name: &str) -> Result<(), ClusterDirError> {
+    let _lock = lock(dir)?;
+    let mut config = open(dir)?.config().clone();
+    config.hosts.retain(|host| host.name != name);
+    files::write_json(&config.dir.join(CLUSTER_FILE), SCHEMA, &config)?;
+    Ok(())
 }
 
 fn lock(dir: &Path) -> Result<DirLock, ClusterDirError> {

@@ -1,7 +1,7 @@
 //! A cluster's directory: what is in it, and the life of the cluster in it.
 //!
 //! ```text
-//! DIR/cluster.json          what the cluster is: written last of all by `init`; a host that joins is added
+//! DIR/cluster.json          what the cluster is: written last of all by `init`; hosts join and leave
 //! DIR/key                   the cluster's key, mode 0600
 //! DIR/coordinator/          catalog and lock of the coordinator
 //! DIR/hosts/NAME/           agent.json and lock of a host's agent; `stopped` while a drill has it dead
@@ -40,7 +40,7 @@ pub use error::ClusterDirError;
 pub use fault::{start_host, stop_host};
 pub use handle::{ClusterHandle, open};
 pub use init::{HostPlan, Hosts, InitCatalog, InitOptions, InitSegment, init, init_everywhere};
-pub use join::{Joined, add_host};
+pub use join::{Joined, add_host, remove_host};
 pub use keeper::run_keeper;
 pub use place::Ports;
 pub use processes::{Processes, start_processes, this_program};

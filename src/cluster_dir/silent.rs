@@ -35,7 +35,7 @@ impl SilentHost {
     fn refusal(&self, segments: &[Dbid]) -> Refusal {
         let list: Vec<String> = segments.iter().map(Dbid::to_string).collect();
         let segments = match list.as_slice() {
-            [] => "no segment is on it".into(),
+            [] => format!("no segment is on it, and remove_host(\"{}\") lets the cluster forget it", self.host),
             [one] => format!("it has dbid {one}"),
             list => format!("it has dbids {}", list.join(", ")),
         };
@@ -94,6 +94,11 @@ mod tests {
         assert!(SilentHost::of("sdw2", ClusterDirError::OtherRelease { what: "x".into(), cause }).is_err());
         let said = silent.refusal(&[Dbid(4), Dbid(5)]);
         assert_eq!(said.cause, "was stopped by a drill; it has dbids 4, 5");
+        let empty = silent.refusal(&[]).cause;
+        assert!(
+            empty.ends_with("no segment is on it, and remove_host(\"sdw2\") lets the cluster forget it"),
+            "{empty}"
+        );
         assert_eq!((said.code, said.host.as_deref()), (RefusalCode::HostDown, Some("sdw2")));
     }
 }

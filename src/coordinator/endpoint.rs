@@ -123,6 +123,10 @@ impl Coordinator {
                 Ok(()) => self.state_reply(),
                 Err(error) => Reply::Failed { message: error.to_string(), next: error.next() },
             },
+            Request::RemoveHost { host, owner } => match self.remove_host(&host, &owner).await {
+                Ok(()) => self.state_reply(),
+                Err(error) => Reply::Failed { message: error.to_string(), next: error.next() },
+            },
         };
         framed.send(&reply).await
     }

@@ -17,6 +17,7 @@ mod endpoint;
 mod front;
 pub mod hostwatch;
 pub mod maintenance;
+mod membership;
 pub mod operations;
 pub mod pause;
 pub mod places;
@@ -32,7 +33,7 @@ mod testing;
 mod tests;
 
 use crate::cluster::request::Owner;
-use crate::cluster::{Outcome, State, done};
+use crate::cluster::{Outcome, State};
 use crate::cluster_dir::{Adoption, ClusterConfig, ClusterDirError, ClusterHandle, HostEntry, open};
 use crate::core::ids::Dbid;
 use crate::gateway::FrontHandle;
@@ -253,19 +254,6 @@ impl Coordinator {
             let _ = tokio::time::timeout(HOSTS_WITHIN, hostwatch::look(&*known.host, &self.board)).await;
         });
         tokio::join!(self.prober.probe(), futures::future::join_all(looks));
-    }
-
-    /// Reads the hosts again from `cluster.json`; those that have joined are looked at before this returns.
-    async fn hosts_changed(&self, owner: &Owner) -> Result<(), ClusterDirError> {
-        let handle = open(self.site.dir.parent().unwrap_or(&self.site.dir))?;
-        let before: Vec<String> = self.places.host_places().into_iter().map(|place| place.name).collect();
-        self.places.set_hosts(reached(&self.site, hosts_of(&handle)));
-        for known in self.places.hosts().iter().filter(|known| !before.contains(&known.place.name)) {
-            let HostPlace { name, address, .. } = &known.place;
-            self.audit.append(0, owner, clock::unix_ms(), &done("add_host", format!("host {name} on {address}")));
-            let _ = tokio::time::timeout(HOSTS_WITHIN, hostwatch::look(&*known.host, &self.board)).await;
-        }
-        Ok(())
     }
 
     /// Writes a setting, which counts from now on; returns its value in its one spelling.

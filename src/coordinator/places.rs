@@ -111,6 +111,14 @@ impl Places {
         self.hosts_version.send_modify(|version| *version += 1);
     }
 
+    /// This host is none of the cluster's from here on.
+    pub fn remove_host(&self, name: &str) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.hosts.retain(|host| host.place.name != name);
+        drop(known);
+        self.hosts_version.send_modify(|version| *version += 1);
+    }
+
     /// A segment's row says this place from now on.
     pub fn set_place(&self, dbid: Dbid, place: &Place, at_ms: i64) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);

@@ -372,6 +372,7 @@ pub fn requests() -> Vec<Request> {
         Request::Reload { owner: owner() },
         Request::NotDone { outcome: outcome(), owner: owner() },
         Request::HostsChanged { owner: owner() },
+        Request::RemoveHost { host: "sdw2".into(), owner: owner() },
         Request::Hold { content: Content(0), stage: Some(Stage::DataCopy), owner: owner() },
     ]
 }

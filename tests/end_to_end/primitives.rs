@@ -1,8 +1,8 @@
 //! Each primitive of the script API, used once rightly and once refused.
 
-use crate::support::status::TRACKING;
+use crate::support::status::{SYNCHRONIZED, TRACKING};
 use crate::support::wait::secs;
-use crate::support::{Cluster, Place, processes, wait_for};
+use crate::support::{Cluster, Place, Status, processes, wait_for};
 
 #[test]
 fn state_answers_and_an_unknown_content_is_refused() {
@@ -136,6 +136,58 @@ fn a_host_joins_while_the_cluster_runs_and_while_it_does_not() {
     let hosts = cluster.status().hosts;
     assert_eq!(hosts.len(), 4);
     assert!(hosts.iter().all(|host| host.alive), "{hosts:?}");
+}
+
+#[test]
+fn a_host_without_segments_leaves_and_nobody_looks_for_it_any_more() {
+    let cluster = Cluster::with_spare_host(1);
+    let agent = |status: &Status, name: &str| {
+        status.hosts.iter().find(|h| h.host == name).and_then(|h| h.pid).expect("its agent runs")
+    };
+    let was = agent(&cluster.status(), "sdw3");
+
+    cluster.segsh(&["remove-host", "sdw1"]).exits(1).says("host sdw1 has dbid 2").says("replace_host --set host=sdw1");
+    cluster.segsh(&["remove-host", "sdw9"]).exits(1).says("there are: sdw1, sdw2, sdw3");
+    cluster.segsh(&["--dry-run", "remove-host", "sdw3"]).ok();
+    assert_eq!(cluster.status().hosts.len(), 3);
+
+    // What goes there or leaves there holds it: the row is at the new place as soon as the move has begun.
+    cluster.script("fault::hold(0, \"data_copy\")").ok();
+    cluster.segsh(&["recover", "--dbids", "3", "--to", "sdw3", "--no-wait", "--yes=full_recover"]).exits(4);
+    cluster.script("fault::kill(state().content(0).mirror)").ok();
+    cluster.wait_for_pair(0, TRACKING, secs(30));
+    let moved = ["recover", "--dbids", "3", "--to", "sdw3", "--no-wait", "--yes=full_recover"];
+    cluster.segsh(&moved).ok();
+    wait_for("the row to be at its new place", secs(30), || cluster.status().segments.iter().any(|s| s.host == "sdw3"));
+    cluster.segsh(&["remove-host", "sdw3"]).exits(1).says("host sdw3 has dbid 3");
+    cluster.segsh(&["remove-host", "sdw2"]).exits(1).says("moves dbid 3, and is not done with host sdw2");
+    cluster.script("fault::release(0)").ok();
+    cluster.wait_for_pair(0, SYNCHRONIZED, secs(60));
+    wait_for("the move to end", secs(30), || cluster.segsh(&["remove-host", "sdw2"]).code == 0);
+
+    let status = cluster.status();
+    let names: Vec<&str> = status.hosts.iter().map(|h| h.host.as_str()).collect();
+    assert_eq!(names, ["sdw1", "sdw3"]);
+    assert_eq!(agent(&status, "sdw3"), was);
+    assert_eq!(cluster.script(r#"print(audit(#{ verb: "remove_host" }).len())"#).ok().text(), "1");
+    cluster.lifecycle("stop", &[]).ok();
+    cluster.lifecycle("start", &[]).ok();
+    assert_eq!(cluster.status().hosts.len(), 2);
+
+    // It may come back under its name.
+    cluster.segsh(&["add-host", "sdw2"]).ok();
+    assert!(cluster.status().hosts.iter().all(|host| host.alive));
+}
+
+#[test]
+fn a_start_goes_on_without_a_host_that_is_gone_until_it_is_removed() {
+    let cluster = Cluster::with_spare_host(1);
+    cluster.script("fault::stop_host(\"sdw3\")").ok();
+    cluster.lifecycle("stop", &[]).ok();
+    cluster.lifecycle("start", &[]).exits(5).says("no segment is on it").says("remove_host(\"sdw3\")");
+    cluster.segsh(&["remove-host", "sdw3"]).ok();
+    cluster.lifecycle("stop", &[]).ok();
+    cluster.lifecycle("start", &[]).ok();
 }
 
 #[test]

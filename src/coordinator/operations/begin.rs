@@ -10,6 +10,7 @@ use crate::core::operation::{Goal, GoalKind, Stage, Target};
 use crate::core::report::Phase;
 use crate::core::row::Place;
 use ring::rand::SecureRandom;
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 /// What came of asking for an operation.
@@ -44,6 +45,7 @@ impl Operations {
         if let Some(refusal) = self.stopping() {
             return Ok(Answer::Refused(vec![refusal]));
         }
+        let _settling = self.shared.settling.lock().unwrap_or_else(PoisonError::into_inner);
         let (kind, jobs) = kind_of(&plan.intent);
         let steps = plan.steps.iter().map(|s| Target::new(s.content, s.dbid).moved(s.to.clone()));
         let joined = plan.joined.iter().map(|j| Target::joined(j.content, j.dbid));

@@ -6,6 +6,7 @@
 mod backup;
 mod begin;
 mod drive;
+mod let_go;
 mod outcome;
 mod restore;
 mod stop;
@@ -33,6 +34,7 @@ use std::time::Instant;
 use tokio::sync::watch;
 
 pub use begin::Answer;
+pub use let_go::InUse;
 pub(super) use restore::manifest;
 
 /// How a maintenance is begun.
@@ -77,6 +79,8 @@ pub(super) struct Shared {
     live: Mutex<BTreeMap<i64, Arc<Live>>>,
     /// The cluster is being stopped: nothing is begun any more.
     stopping: AtomicBool,
+    /// Held while it is settled which hosts segments go to: a plan is begun, or a host leaves.
+    settling: Mutex<()>,
 }
 
 /// An operation that is being driven.
@@ -153,6 +157,7 @@ impl Operations {
                 audit,
                 live,
                 stopping: AtomicBool::new(false),
+                settling: Mutex::default(),
             }),
         }
     }

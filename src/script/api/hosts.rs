@@ -1,7 +1,7 @@
-//! `add_host()`: a host joins the cluster.
+//! `add_host()` and `remove_host()`: a host joins the cluster, and leaves it.
 
 use super::binding::api;
-use super::state::HostRecord;
+use super::state::{HostRecord, StateRecord};
 use crate::cluster::{NewHost, SshLogin, State};
 use crate::script::catalog::{Entry, entry, option};
 use crate::script::context::Context;
@@ -29,16 +29,25 @@ const KNOWN_HOSTS: OptionDoc =
 const OPTIONS: &[OptionDoc] = &[ADDRESS, ROOTS, SSH, DIR, USER, PORT, KEYS, KNOWN_HOSTS];
 
 /// What is bound here.
-pub(super) const ENTRIES: &[Entry] = &[entry!(
-    "add_host", &[&["name: string"], &["name: string", "options: map"]], "Host",
-    "Adds a host without segments, and starts its agent; one that is there as it is asked for is only brought up. \
-     Segments are moved to it by recovery.",
-    "add_host(\"sdw3\")", options: OPTIONS, changes: true
-)];
+pub(super) const ENTRIES: &[Entry] = &[
+    entry!(
+        "add_host", &[&["name: string"], &["name: string", "options: map"]], "Host",
+        "Adds a host without segments, and starts its agent; one that is there as it is asked for is only brought up. \
+         Segments are moved to it by recovery.",
+        "add_host(\"sdw3\")", options: OPTIONS, changes: true
+    ),
+    entry!(
+        "remove_host", &[&["host: string"]], "State",
+        "Removes a host on which no segment is: it is neither started nor asked any more. What still runs there is ended \
+         if it answers; its directory stays, and has the cluster's key. Returns the state.",
+        "remove_host(\"sdw2\")", changes: true
+    ),
+];
 
 pub(super) fn bind_all(module: &mut Module, context: &Rc<Context>) {
     api!(module, context, "add_host", 0, |c, name: ImmutableString| add_host(c, &name, &Dynamic::UNIT));
     api!(module, context, "add_host", 1, |c, name: ImmutableString, o: Dynamic| add_host(c, &name, &o));
+    api!(module, context, "remove_host", 0, |c, host: ImmutableString| remove_host(c, &host));
 }
 
 fn add_host(context: &Context, name: &str, options: &Dynamic) -> Thrower {
@@ -54,6 +63,14 @@ fn add_host(context: &Context, name: &str, options: &Dynamic) -> Thrower {
         return Ok(Dynamic::UNIT);
     }
     found(&cluster.add_host(&new)?, name)
+}
+
+fn remove_host(context: &Context, host: &str) -> Thrower {
+    let cluster = context.cluster()?;
+    if context.only_names(|| format!("remove_host({host:?})")) {
+        return Ok(Dynamic::UNIT);
+    }
+    Ok(Dynamic::from(StateRecord(Rc::new(cluster.remove_host(host)?))))
 }
 
 /// How the host is reached over SSH, if it is.
