@@ -6,9 +6,9 @@
 use super::interrupt::Interrupt;
 use crate::cluster::request::{Owner, Reply, Request};
 use crate::cluster::{
-    Acting, AuditLine, AuditQuery, Cluster, ClusterError, Control, Evidence, Fault, HEARTBEAT_EVERY_MS, Intent,
-    InterruptFlag, NewHost, Observer, OperationInfo, Outcome, PingResult, Plan, Progressing, Refusal, Rows, SqlTarget,
-    StartHow, State, StopHow, Value,
+    Acting, AuditLine, AuditQuery, Cluster, ClusterError, Control, Evidence, Fault, HEARTBEAT_EVERY_MS, HostRemoved,
+    Intent, InterruptFlag, NewHost, Observer, OperationInfo, Outcome, PingResult, Plan, Progressing, Refusal, Rows,
+    SqlTarget, StartHow, State, StopHow, Value,
 };
 use crate::core::backup::Manifest;
 use crate::core::ids::Content;
@@ -36,7 +36,7 @@ pub type AddressedHost = (String, Arc<dyn Host>);
 pub trait Local: Send + Sync {
     /// The state by the last catalog, for a coordinator that is down.
     fn last_state(&self) -> Result<State, String>;
-    /// Every host with its address and the way to ask it, as of now: one may have joined meanwhile.
+    /// Every host with its address and the way to ask it, as of now: they may have changed meanwhile.
     fn hosts(&self) -> Result<Vec<AddressedHost>, String>;
     /// Adds a host to the directory, and brings its agent up.
     fn add_host(&self, host: &NewHost) -> Result<(), ClusterError>;
@@ -525,8 +525,15 @@ impl Cluster for Filerep {
         added.and(told)
     }
 
-    fn remove_host(&self, host: &str) -> Result<State, ClusterError> {
-        self.state_from(self.ask(&Request::RemoveHost { host: host.into(), owner: self.owner() })?)
+    fn remove_host(&self, host: &str) -> Result<Result<HostRemoved, Refusal>, ClusterError> {
+        match self.ask(&Request::RemoveHost { host: host.into(), owner: self.owner() })? {
+            Reply::HostRemoved { state, left } => Ok(Ok(HostRemoved { state: *state, left })),
+            Reply::Refused { refusals } => match refusals.into_iter().next() {
+                Some(refusal) => Ok(Err(refusal)),
+                None => Err(unexpected(Reply::Refused { refusals: Vec::new() })),
+            },
+            other => Err(unexpected(other)),
+        }
     }
 
     fn fault(&self, fault: &Fault) -> Result<(), ClusterError> {

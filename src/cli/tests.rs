@@ -165,6 +165,25 @@ fn every_function_that_a_command_line_can_write_is_a_subcommand_with_every_optio
 }
 
 #[test]
+fn a_line_is_read_with_all_the_arguments_of_the_command_that_stands_in_it() {
+    let whole = definition();
+    for entry in crate::script::catalog().iter().filter(|e| primitives::is_command(e)) {
+        for name in [primitives::spelled(entry.name), entry.name] {
+            let words: Vec<OsString> =
+                [entry.namespace, name].iter().filter(|w| !w.is_empty()).map(Into::into).collect();
+            let read = primitives::added_to_read(Cli::command(), &words);
+            let arguments = |whole: &clap::Command| -> Vec<String> {
+                let outer =
+                    if entry.namespace.is_empty() { Some(whole) } else { whole.find_subcommand(entry.namespace) };
+                let command = outer.and_then(|o| o.find_subcommand(name)).expect("a subcommand");
+                command.get_arguments().map(|a| format!("{a:?}")).collect()
+            };
+            assert_eq!(arguments(&read), arguments(&whole), "{words:?}");
+        }
+    }
+}
+
+#[test]
 fn what_has_no_subcommand_is_about_the_session_or_cannot_be_written() {
     for entry in crate::script::catalog().iter().filter(|e| e.method_of.is_empty() && e.namespace.is_empty()) {
         let written = |kind: &str| !kind.ends_with(": closure") && !kind.ends_with(": Plan");

@@ -42,8 +42,8 @@ pub use recovery::{Line, Recovery, recoveries};
 pub use refusal::{Refusal, RefusalCode};
 pub use state::{Alive, ContentState, CoordinatorState, HostState, LeftBehind, PairHealth, Segment, State};
 pub use traits::{
-    Acting, Cluster, Control, Fault, InterruptFlag, NewHost, Observer, OperationId, PingResult, Rows, SqlTarget,
-    SshLogin, StartHow, StopHow, Value,
+    Acting, Cluster, Control, Fault, HostRemoved, InterruptFlag, NewHost, Observer, OperationId, PingResult, Rows,
+    SqlTarget, SshLogin, StartHow, StopHow, Value,
 };
 pub use warning::{Episode, Thresholds, Warning, WarningCode, warnings};
 pub use why::{About, Clue, ClueKind, Part, Tried, WHY_VERBS, Why, why};

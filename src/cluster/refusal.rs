@@ -32,6 +32,8 @@ refusal_codes! {
         "The file system under the target has too little room. Free some, or choose another place; state().segment(N).free_bytes says what there is.";
     HostDown = "host_down",
         "The segment's host does not answer: its agent is not running or not reachable. Bring the host back: `segsh start DIR`, or fault::start_host(\"NAME\") on a drill cluster.";
+    HostInUse = "host_in_use",
+        "A host leaves the cluster when no segment is on it or on its way there or from there. Where it is gone for good, rebuild its segments elsewhere: procedure(\"replace_host\", #{ host: \"OLD\", to: \"NEW\" }); then remove_host(\"OLD\").";
     DoubleFault = "double_fault",
         "No member of the content can serve, so there is nothing to copy from. Bring the last acting primary back: restart(), then recover(); see procedure recover_double_fault.";
     IncrementalImpossible = "incremental_impossible",

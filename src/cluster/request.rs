@@ -150,7 +150,7 @@ pub enum Request {
     HostsChanged {
         owner: Owner,
     },
-    /// A host without segments leaves the cluster. Then the state.
+    /// A host without segments leaves the cluster.
     RemoveHost {
         host: String,
         owner: Owner,
@@ -220,6 +220,11 @@ pub enum Reply {
     },
     Sessions {
         count: i64,
+    },
+    HostRemoved {
+        state: Box<State>,
+        /// Why what ran there may still run; empty when all of it has ended.
+        left: String,
     },
     Ok,
     /// The request itself can't be answered, with a next step.

@@ -107,6 +107,15 @@ pub struct NewHost {
     pub ssh: Option<SshLogin>,
 }
 
+/// A host that has left the cluster.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HostRemoved {
+    /// The state without it.
+    pub state: State,
+    /// Why what ran there may still run; empty when all of it has ended.
+    pub left: String,
+}
+
 /// How a host that joins is reached over SSH.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SshLogin {
@@ -218,8 +227,8 @@ pub trait Cluster: Send + Sync {
     fn add_host(&self, _host: &NewHost) -> Result<State, ClusterError> {
         Err(unsupported("add_host"))
     }
-    /// A host on which no segment is leaves the cluster; the state then.
-    fn remove_host(&self, _host: &str) -> Result<State, ClusterError> {
+    /// A host on which no segment is leaves the cluster, or why it is refused.
+    fn remove_host(&self, _host: &str) -> Result<Result<HostRemoved, Refusal>, ClusterError> {
         Err(unsupported("remove_host"))
     }
     /// Injects a fault; [`ClusterError::NotDrill`] elsewhere.

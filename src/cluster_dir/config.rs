@@ -1,6 +1,6 @@
 //! `cluster.json`: what the cluster is. Written by `init`; only hosts change it since, under a lock: one that joins is a
-//! client's doing ([`super::add_host`]), one that leaves the coordinator's. For a start must know the hosts while no
-//! coordinator runs. What else changes is in the coordinator's catalog.
+//! client's doing ([`super::add_host`]), one that leaves the coordinator's. It is in this file because a start must
+//! know the hosts while no coordinator runs. What else changes is in the coordinator's catalog.
 
 use crate::core::row::SegmentRow;
 use crate::hosts::{AgentHost, Host, SshHost, SshPlace};

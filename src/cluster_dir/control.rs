@@ -78,6 +78,7 @@ pub(super) async fn follow_on(
             | Reply::Operations { .. }
             | Reply::Audit { .. }
             | Reply::Manifest { .. }
+            | Reply::HostRemoved { .. }
             | Reply::Sessions { .. }
             | Reply::Ok) => return Err(out_of_turn(&other)),
         }

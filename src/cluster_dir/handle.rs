@@ -48,7 +48,7 @@ impl ClusterHandle {
         &self.dir
     }
 
-    /// What the cluster was when it was opened. Its hosts may be more by now, and its segments elsewhere:
+    /// What the cluster was when it was opened. Its hosts may be others by now, and its segments elsewhere:
     /// see [`ClusterHandle::hosts`], and the coordinator's catalog.
     pub fn config(&self) -> &ClusterConfig {
         &self.config
@@ -95,7 +95,7 @@ impl ClusterHandle {
         holder(&self.coordinator_dir()).map(|p| p.pid())
     }
 
-    /// The hosts as they are now, in their order: one may have joined since the cluster was opened.
+    /// The hosts as they are now, in their order: they may have changed since the cluster was opened.
     pub fn hosts(&self) -> Result<Vec<HostEntry>, ClusterDirError> {
         Ok(read_config(&self.dir)?.hosts)
     }

@@ -135,7 +135,7 @@ pub(super) fn check_name(name: &str) -> Result<(), ClusterDirError> {
 
 fn write(handle: &ClusterHandle, new: &NewHost) -> Result<Joined, ClusterDirError> {
     let _lock = lock(handle.dir())?;
-    // Read under the lock: another host may have joined since the cluster was opened.
+    // Read under the lock: the hosts may have changed since the cluster was opened.
     let mut config = open(handle.dir())?.config().clone();
     if let Some(there) = config.hosts.iter().find(|h| h.name == new.name) {
         return as_it_is(there, new);
@@ -284,6 +284,20 @@ mod tests {
         let agent = AgentConfig::load(&hosts[2].dir).unwrap();
         assert_eq!((agent.host.as_str(), agent.roots), ("sdw3", joined.entry.roots));
         assert_eq!(handle.config().segments, open(handle.dir()).unwrap().config().segments);
+    }
+
+    #[test]
+    fn a_host_that_leaves_is_struck_out_once_and_keeps_its_directory() {
+        let root = tempfile::tempdir().unwrap();
+        let handle = cluster(root.path());
+        let dir = write(&handle, &new("sdw3")).unwrap().entry.dir;
+        for _ in 0..2 {
+            remove_host(handle.dir(), "sdw3").unwrap();
+            let names: Vec<String> = handle.hosts().unwrap().into_iter().map(|host| host.name).collect();
+            assert_eq!(names, ["sdw1", "sdw2"]);
+        }
+        assert!(dir.is_dir());
+        assert!(write(&handle, &new("sdw3")).unwrap().is_new, "it may come back");
     }
 
     #[test]

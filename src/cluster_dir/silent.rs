@@ -32,10 +32,13 @@ impl SilentHost {
         }
     }
 
-    fn refusal(&self, segments: &[Dbid]) -> Refusal {
-        let list: Vec<String> = segments.iter().map(Dbid::to_string).collect();
+    fn refusal(&self, on_it: &OnIt) -> Refusal {
+        let list: Vec<String> = on_it.dbids.iter().map(Dbid::to_string).collect();
         let segments = match list.as_slice() {
-            [] => format!("no segment is on it, and remove_host(\"{}\") lets the cluster forget it", self.host),
+            [] if on_it.is_certain => {
+                format!("no segment is on it, and remove_host(\"{}\") lets the cluster forget it", self.host)
+            }
+            [] => "no segment was made on it".into(),
             [one] => format!("it has dbid {one}"),
             list => format!("it has dbids {}", list.join(", ")),
         };
@@ -50,14 +53,20 @@ impl SilentHost {
     }
 }
 
-/// Which segments are on a host: as the coordinator knows them, or as `init` placed them when it can't be asked.
-async fn segments_on(handle: &ClusterHandle, host: &str) -> Vec<Dbid> {
-    let rows = match ask_state(handle).await {
-        Ok(state) => state.segments.into_iter().map(|s| s.row).collect(),
-        Err(_) => handle.config().segments.clone(),
+/// Which segments are on a host.
+struct OnIt {
+    dbids: Vec<Dbid>,
+    /// The coordinator said so. When it has ended it can't be asked: then it is where `init` placed them.
+    is_certain: bool,
+}
+
+async fn segments_on(handle: &ClusterHandle, host: &str) -> OnIt {
+    let (rows, is_certain) = match ask_state(handle).await {
+        Ok(state) => (state.segments.into_iter().map(|s| s.row).collect(), true),
+        Err(_) => (handle.config().segments.clone(), false),
     };
     let is_there = |r: &&crate::core::row::SegmentRow| r.hostname == host && r.content != Content::COORDINATOR;
-    rows.iter().filter(is_there).map(|r| r.dbid).collect()
+    OnIt { dbids: rows.iter().filter(is_there).map(|r| r.dbid).collect(), is_certain }
 }
 
 /// The outcome of what was done on the other hosts: never more than `partial`, with each silent host named.
@@ -92,9 +101,11 @@ mod tests {
         assert_eq!(silent.next, "fault::start_host(\"sdw2\")");
         let cause = crate::net::NetError::WrongVersion { ours: 2, theirs: 1 };
         assert!(SilentHost::of("sdw2", ClusterDirError::OtherRelease { what: "x".into(), cause }).is_err());
-        let said = silent.refusal(&[Dbid(4), Dbid(5)]);
+        let said = silent.refusal(&OnIt { dbids: vec![Dbid(4), Dbid(5)], is_certain: true });
         assert_eq!(said.cause, "was stopped by a drill; it has dbids 4, 5");
-        let empty = silent.refusal(&[]).cause;
+        let empty = |is_certain| silent.refusal(&OnIt { dbids: Vec::new(), is_certain }).cause;
+        assert!(!empty(false).contains("remove_host"), "one may have been moved there: {}", empty(false));
+        let empty = empty(true);
         assert!(
             empty.ends_with("no segment is on it, and remove_host(\"sdw2\") lets the cluster forget it"),
             "{empty}"

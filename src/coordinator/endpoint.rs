@@ -2,6 +2,7 @@
 
 use super::Coordinator;
 use super::clock::unix_ms;
+use super::membership::RemoveHostError;
 use super::operations::{Answer, Watching};
 use super::store::StoreError;
 use crate::cluster::request::{Owner, Reply, Request};
@@ -123,10 +124,7 @@ impl Coordinator {
                 Ok(()) => self.state_reply(),
                 Err(error) => Reply::Failed { message: error.to_string(), next: error.next() },
             },
-            Request::RemoveHost { host, owner } => match self.remove_host(&host, &owner).await {
-                Ok(()) => self.state_reply(),
-                Err(error) => Reply::Failed { message: error.to_string(), next: error.next() },
-            },
+            Request::RemoveHost { host, owner } => self.host_removed(&host, &owner).await,
         };
         framed.send(&reply).await
     }
@@ -171,6 +169,22 @@ impl Coordinator {
                 Reply::Failed { message, next: "look at the coordinator's log".into() }
             }
         }
+    }
+
+    /// Lets a host go. What is refused is in the audit log, too.
+    async fn host_removed(&self, host: &str, owner: &Owner) -> Reply {
+        let left = match self.remove_host(host, owner).await {
+            Ok(left) => left,
+            Err(RemoveHostError::InUse(in_use)) => {
+                let refusals = vec![in_use.refusal()];
+                let refused =
+                    Outcome { status: OutcomeStatus::Refused, refusals, ..done("remove_host", String::new()) };
+                self.audit.append(0, owner, unix_ms(), &refused);
+                return Reply::Refused { refusals: refused.refusals };
+            }
+            Err(error) => return Reply::Failed { message: error.to_string(), next: error.next() },
+        };
+        self.state().map_or_else(failed, |state| Reply::HostRemoved { state: Box::new(state), left })
     }
 
     fn state_reply(&self) -> Reply {

@@ -85,6 +85,8 @@ pub struct Coordinator {
     pub operations: Operations,
     pub places: Arc<Places>,
     audit: Audit,
+    /// Held while a host joins or leaves.
+    hosts_changing: tokio::sync::Mutex<()>,
     /// `segsh_session_wait`, for the gateway.
     session_wait: watch::Sender<Duration>,
     stopped: watch::Sender<bool>,
@@ -239,6 +241,7 @@ impl Coordinator {
             operations,
             places,
             audit,
+            hosts_changing: tokio::sync::Mutex::default(),
             session_wait,
             stopped,
             front,

@@ -1,6 +1,6 @@
 //! Where everything is: which hosts there are and how each is reached, and which segment is where.
 //!
-//! A segment may move and a host may join while the coordinator runs. So nobody in this process keeps a
+//! A segment may move and hosts may join and leave while the coordinator runs. So nobody in this process keeps a
 //! copy of a place beyond the step that needs it: it is asked for here, by name or by dbid. What is
 //! written here was made durable before: a segment's place by its row in the catalog, a host by
 //! `cluster.json`.
@@ -119,6 +119,12 @@ impl Places {
         self.hosts_version.send_modify(|version| *version += 1);
     }
 
+    /// These are the hosts again: one of them was not to leave after all.
+    pub fn put_back(&self, hosts: &[Arc<KnownHost>]) {
+        self.known.write().unwrap_or_else(PoisonError::into_inner).hosts = hosts.to_vec();
+        self.hosts_version.send_modify(|version| *version += 1);
+    }
+
     /// A segment's row says this place from now on.
     pub fn set_place(&self, dbid: Dbid, place: &Place, at_ms: i64) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
@@ -134,6 +140,11 @@ impl Places {
     /// What moves have left on a host.
     pub fn left_on(&self, host: &str) -> Vec<LeftBehind> {
         self.known().left.iter().filter(|left| left.host == host).cloned().collect()
+    }
+
+    /// What moves have left on a host is nobody's any more.
+    pub fn forget_left_on(&self, host: &str) {
+        self.known.write().unwrap_or_else(PoisonError::into_inner).left.retain(|left| left.host != host);
     }
 
     /// Nothing is left there any more.

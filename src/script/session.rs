@@ -399,10 +399,9 @@ impl Session {
         self.engine.collect_fn_metadata(None, signature, false)
     }
 
-    /// Ends what the session still runs, and leaves the rest to the end of the process, which is near: to give the engine
-    /// back function by function takes a tenth of a short command.
+    /// Leaves all that the session has to the end of the process, which is near: to give the engine back function by
+    /// function takes a tenth of a short command.
     pub fn leave(self) {
-        self.context.traffic.take();
         std::mem::forget(self);
     }
 

@@ -179,9 +179,10 @@ impl Batch {
         };
         let code = value.exit.unwrap_or(judged);
         if self.json {
+            let kind = kind(&value).to_string();
             match &value.rehearsed {
                 Some(rehearsed) => self.document("dry_run", rehearsed_json(rehearsed, value.json.into_value())),
-                None => self.document(kind(&value), value.json.clone().into_value()),
+                None => self.document(&kind, value.json.into_value()),
             }
         }
         self.end(code)

@@ -64,7 +64,7 @@ fn starts(bench: &mut Bench) {
                 None => command.env_remove(name),
             };
         }
-        command.args(arguments);
+        command.args(arguments).current_dir(cluster.place().path());
         command
     };
     let dir = cluster.dir().to_str().expect("a plain name");

@@ -408,6 +408,7 @@ pub fn replies() -> Vec<Reply> {
     };
     vec![
         Reply::State { state: Box::new(state()) },
+        Reply::HostRemoved { state: Box::new(state()), left: "no answer".into() },
         Reply::Begun { op: 3, joined: true, owner: Some(owner()) },
         Reply::Operations { operations: vec![operation()] },
         Reply::Audit { lines: vec![AuditLine::of(3, &owner(), "now".into(), 7, &outcome())] },

@@ -142,7 +142,7 @@ fn cluster_error(error: &ClusterDirError) -> ClusterError {
 
 impl Local for Directory {
     fn last_state(&self) -> Result<State, String> {
-        // Opened again: a host may have joined since.
+        // Opened again: the hosts may have changed since.
         let handle = cluster_dir::open(self.handle.dir()).map_err(|e| e.to_string())?;
         crate::coordinator::last_state(&handle).map_err(|e| e.to_string())
     }

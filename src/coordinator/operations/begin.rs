@@ -45,7 +45,9 @@ impl Operations {
         if let Some(refusal) = self.stopping() {
             return Ok(Answer::Refused(vec![refusal]));
         }
-        let _settling = self.shared.settling.lock().unwrap_or_else(PoisonError::into_inner);
+        // Of the plans only a move depends on which hosts there are, and none of the others shall wait for it.
+        let moves = plan.steps.iter().any(|step| step.to.is_some());
+        let _settling = moves.then(|| self.shared.settling.lock().unwrap_or_else(PoisonError::into_inner));
         let (kind, jobs) = kind_of(&plan.intent);
         let steps = plan.steps.iter().map(|s| Target::new(s.content, s.dbid).moved(s.to.clone()));
         let joined = plan.joined.iter().map(|j| Target::joined(j.content, j.dbid));

@@ -1,8 +1,10 @@
 //! Whether a host may leave: no segment is there, and none is on its way there or from there.
 
 use super::Operations;
+use crate::cluster::{Refusal, RefusalCode};
 use crate::coordinator::store::StoreError;
 use crate::core::ids::Dbid;
+use crate::core::row::Place;
 use std::sync::PoisonError;
 use thiserror::Error;
 
@@ -13,17 +15,25 @@ pub enum InUse {
     Holds { host: String, dbids: Vec<Dbid> },
     #[error("operation {op} moves dbid {dbid}, and is not done with host {host}")]
     Moves { host: String, op: i64, dbid: Dbid },
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }
 
 impl InUse {
-    /// The next step as it would be typed.
-    pub fn next(&self) -> String {
-        match self {
-            InUse::Holds { host, .. } => format!("segsh run replace_host --set host={host} --set to=HOST"),
-            InUse::Moves { op, .. } => format!("attach({op}), then again"),
-            InUse::Store(_) => "look at the coordinator's log".into(),
+    /// As a refusal, with the next step.
+    pub fn refusal(&self) -> Refusal {
+        let (host, dbid, next) = match self {
+            InUse::Holds { host, dbids } => {
+                let next = format!("once it is gone for good: segsh run replace_host --set host={host} --set to=HOST");
+                (host, dbids.first(), next)
+            }
+            InUse::Moves { host, op, dbid } => (host, Some(dbid), format!("attach({op}); remove_host(\"{host}\")")),
+        };
+        Refusal {
+            code: RefusalCode::HostInUse,
+            content: None,
+            dbid: dbid.copied(),
+            host: Some(host.clone()),
+            cause: self.to_string(),
+            next,
         }
     }
 }
@@ -36,24 +46,26 @@ fn segments(dbids: &[Dbid]) -> String {
 }
 
 impl Operations {
-    /// Nothing is moved to this host from here on, unless something is there or on its way.
-    pub fn let_go(&self, host: &str) -> Result<(), InUse> {
+    /// Nothing is moved to this host from here on; or something is there or on its way, and it stays.
+    pub fn let_go(&self, host: &str) -> Result<Result<(), InUse>, StoreError> {
         let shared = &self.shared;
         let _settling = shared.settling.lock().unwrap_or_else(PoisonError::into_inner);
+        // Before the rows: a move that ends meanwhile has written its row.
+        let active = shared.store.active()?;
         let dbids: Vec<Dbid> =
             shared.places.rows().iter().filter(|row| row.hostname == host).map(|row| row.dbid).collect();
         if !dbids.is_empty() {
-            return Err(InUse::Holds { host: host.into(), dbids });
+            return Ok(Err(InUse::Holds { host: host.into(), dbids }));
         }
-        for op in shared.store.active()? {
-            let is_there = |place: &crate::core::row::Place| place.hostname == host;
+        let is_there = |place: &Place| place.hostname == host;
+        for op in active {
             let moving = op.goal.targets.iter().filter(|target| target.ended.is_none());
             let on_its_way = moving.into_iter().find(|t| t.to.iter().chain(&t.from).any(is_there));
             if let Some(target) = on_its_way {
-                return Err(InUse::Moves { host: host.into(), op: op.id, dbid: target.dbid });
+                return Ok(Err(InUse::Moves { host: host.into(), op: op.id, dbid: target.dbid }));
             }
         }
         shared.places.remove_host(host);
-        Ok(())
+        Ok(Ok(()))
     }
 }

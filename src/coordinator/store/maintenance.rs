@@ -21,6 +21,15 @@ impl Store {
         self.with_event(text, at_ms, |tx| tx.execute("DELETE FROM segsh_maintenance WHERE host = ?1", [host]))
     }
 
+    /// A host has left the cluster: its maintenance is over, and what moves have left there is nobody's, with a line of
+    /// the history.
+    pub fn forget_host(&self, host: &str, text: &str, at_ms: i64) -> Result<(), StoreError> {
+        self.with_event(text, at_ms, |tx| {
+            tx.execute("DELETE FROM segsh_left_behind WHERE hostname = ?1", [host])?;
+            tx.execute("DELETE FROM segsh_maintenance WHERE host = ?1", [host])
+        })
+    }
+
     /// The hosts that were put into maintenance, by name; those that are over too, until another is begun.
     pub fn maintenance(&self) -> Result<Vec<MaintenanceInfo>, StoreError> {
         type Raw = (String, i64, i64, String, String);

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::cluster::{RefusalCode, To};
+use crate::cluster_dir::ClusterDirError;
+use crate::coordinator::membership::RemoveHostError;
 use crate::core::row::{Place, SegmentRow};
 use crate::hosts::Running;
 
@@ -93,6 +95,47 @@ async fn where_the_former_host_answers_nothing_is_left_there() {
     until(&c, "tracking", row_is("p,c,u / m,s,d")).await;
     let home = Place { replication_port: 2, ..cluster.rows[2].place() };
     moved(&cluster, &c, &home).await;
+}
+
+#[tokio::test]
+async fn a_host_is_let_go_when_nothing_is_there_or_on_its_way_and_is_no_place_from_then_on() {
+    let cluster = Cluster::new(1);
+    let c = started(&cluster).await;
+    lost_host(&cluster, &c).await;
+    let place = cluster.spare_place(&cluster.rows[2]);
+    let in_use = |host: &str| c.operations.let_go(host).unwrap().unwrap_err().to_string();
+    assert_eq!(in_use("sdw1"), "host sdw1 has dbid 2");
+    assert_eq!(in_use("sdw2"), "host sdw2 has dbid 3", "the host is gone, and the row still there");
+    let begun = c.operations.begin(&moving(&c, &place), &owner()).unwrap();
+    // Whether the row says so already or only the operation.
+    in_use("sdw3");
+    end(&c, begun).await;
+    assert_eq!(in_use("sdw3"), "host sdw3 has dbid 3");
+
+    cluster.world.kill(M);
+    until(&c, "tracking", row_is("p,c,u / m,s,d")).await;
+    let home = Place { replication_port: 2, ..cluster.rows[2].place() };
+    let older = moving(&c, &home);
+    c.operations.let_go("sdw2").unwrap().unwrap();
+    match c.operations.begin(&older, &owner()).unwrap() {
+        Answer::Refused(refusals) => assert_eq!(refusals[0].code, RefusalCode::UnknownTarget),
+        answer => panic!("{answer:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_can_not_be_struck_out_stays() {
+    let cluster = Cluster::new(1);
+    let c = started(&cluster).await;
+    // There is no cluster.json above the stand-ins' coordinator.
+    let error = c.remove_host("sdw3", &owner()).await.unwrap_err();
+    assert!(matches!(error, RemoveHostError::Directory(_)), "{error}");
+    let names: Vec<String> = c.places.host_places().into_iter().map(|place| place.name).collect();
+    assert_eq!(names, ["sdw1", "sdw2", "sdw3"]);
+    assert!(matches!(
+        c.remove_host("sdw9", &owner()).await,
+        Err(RemoveHostError::Directory(ClusterDirError::NoSuchHost { .. }))
+    ));
 }
 
 #[tokio::test]

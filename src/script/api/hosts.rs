@@ -70,7 +70,18 @@ fn remove_host(context: &Context, host: &str) -> Thrower {
     if context.only_names(|| format!("remove_host({host:?})")) {
         return Ok(Dynamic::UNIT);
     }
-    Ok(Dynamic::from(StateRecord(Rc::new(cluster.remove_host(host)?))))
+    match cluster.remove_host(host)? {
+        Ok(removed) => {
+            if !removed.left.is_empty() {
+                context.ui.note(&format!("{host} has left the cluster; {}", removed.left));
+            }
+            Ok(Dynamic::from(StateRecord(Rc::new(removed.state))))
+        }
+        Err(refusal) => {
+            let thrown = Thrown::with_exit(refusal.code.code(), 4, format!("remove_host({host:?}): {}", refusal.cause));
+            Err(thrown.next(refusal.next))
+        }
+    }
 }
 
 /// How the host is reached over SSH, if it is.

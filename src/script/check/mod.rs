@@ -407,10 +407,10 @@ impl Checker<'_> {
     }
 
     fn qualified(&mut self, namespace: &str, name: &str, arity: usize, at: Position) {
-        let known = match self.imported.get(namespace) {
+        let found = match self.imported.get(namespace) {
             Some(None) => return,
-            Some(Some(known)) => known.clone(),
-            None if is_namespace_of_api(namespace) => known_of(of_api(namespace)),
+            Some(Some(known)) => looked_up(known, name),
+            None if is_namespace_of_api(namespace) => looked_up(&known_of(of_api(namespace)), name),
             None => {
                 // The root alone is known to the compiler: `fault::nope::x()` would fail when it is reached.
                 let root = namespace.split("::").next().unwrap_or(namespace);
@@ -422,19 +422,23 @@ impl Checker<'_> {
             }
         };
         let full = format!("{namespace}::{name}");
-        match known.get(name) {
-            Some(forms) if forms.contains(&arity) => {}
-            Some(forms) => {
-                let message = wrong_arity(&full, forms, arity, false);
+        match found {
+            Ok(forms) if forms.contains(&arity) => {}
+            Ok(forms) => {
+                let message = wrong_arity(&full, &forms, arity, false);
                 self.find("wrong_arity", message, at, format!("help(\"{full}\")"));
             }
-            None => {
-                let near = is_it(name, known.keys().map(String::as_str));
+            Err(near) => {
                 let message = format!("there is no function `{full}`{near}");
                 self.find("unknown_function", message, at, "help()".into());
             }
         }
     }
+}
+
+/// The forms of a function of a namespace, or the near miss.
+fn looked_up(known: &Known, name: &str) -> Result<BTreeSet<usize>, String> {
+    known.get(name).cloned().ok_or_else(|| is_it(name, known.keys().map(String::as_str)))
 }
 
 fn finding(severity: Severity, code: &str, message: String, next: String) -> Finding {
