@@ -615,7 +615,6 @@ fn a_transaction_that_keeps_the_log_from_being_emptied_is_failed_before_the_log_
         gate_bytes: 100 << 10,
         evict_bytes: 200 << 10,
         patience: Duration::from_millis(20),
-        evict_patience: Duration::from_millis(20),
         interval: Duration::from_millis(1),
         ..CheckpointConfig::default()
     };
@@ -631,36 +630,6 @@ fn a_transaction_that_keeps_the_log_from_being_emptied_is_failed_before_the_log_
     assert_eq!(server.fails(&reader, "select count(*) from t"), "25P02");
     server.run(&reader, "rollback");
     assert_eq!(server.value(&reader, "select count(*) from t"), "2");
-}
-
-#[test]
-fn a_transaction_that_ends_within_the_patience_is_waited_for_though_the_log_is_too_long() {
-    let server = server();
-    let (reader, writer) = (server.connect(), server.connect());
-    server.run(&writer, "create table t(a blob)");
-    server.run(&reader, "begin; select count(*) from t");
-    let sessions = server.sessions.clone();
-    let config = CheckpointConfig {
-        gate_bytes: 100 << 10,
-        evict_bytes: 100 << 10,
-        patience: Duration::from_millis(1),
-        evict_patience: PATIENCE,
-        interval: Duration::from_millis(1),
-        ..CheckpointConfig::default()
-    };
-    let evict = move || {
-        sessions.fail_transactions("the log is too long", PATIENCE);
-    };
-    let _checkpointer =
-        Checkpointer::start(&server.host.vfs, server.host.gate.clone(), config, Box::new(evict)).unwrap();
-    server.run(&writer, "insert into t values (zeroblob(150000))");
-    // Many times as long as the gate waits for a log that is not near its cap.
-    for _ in 0..200 {
-        assert_eq!(server.value(&reader, "select count(*) from t"), "0");
-    }
-    server.run(&reader, "commit");
-    until(|| server.host.vfs.log_bytes() == 0);
-    assert_eq!(server.value(&reader, "select count(*) from t"), "1");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Hosts that join the cluster and leave it while the coordinator runs, one at a time.
+//! Hosts that join the cluster and leave it while the coordinator runs, which takes one at a time.
 //!
 //! A host that joins is written down by the client that brings it up. One that leaves is the coordinator's to write
 //! down: it alone knows which segments are there, and which are on their way.
@@ -69,10 +69,10 @@ impl Coordinator {
         };
         self.operations.let_go(name)??;
         if let Err(error) = self.strike_out(name).await {
-            self.places.put_back(&hosts);
+            self.places.put_back(hosts, name);
             return Err(error.into());
         }
-        let left = ended(leaving).await.err().unwrap_or_default();
+        let left = self.ended(leaving).await.err().unwrap_or_default();
         let text = match left.as_str() {
             "" => format!("host {name} on {}", leaving.place.address),
             left => format!("host {name} on {}; {left}", leaving.place.address),
@@ -85,7 +85,11 @@ impl Coordinator {
             k.hosts.remove(name);
         });
         self.places.forget_left_on(name);
-        self.store.forget_host(name, &format!("{text} has left the cluster, by {}", owner.who()), now_ms)?;
+        // It is gone, whether or not the catalog can be told.
+        let line = format!("{text} has left the cluster, by {}", owner.who());
+        if let Err(error) = self.store.forget_host(name, &line, now_ms) {
+            tracing::error!(%error, line, "could not be recorded");
+        }
         Ok(left)
     }
 
@@ -98,21 +102,25 @@ impl Coordinator {
     fn cluster_dir(&self) -> PathBuf {
         self.site.dir.parent().unwrap_or(&self.site.dir).to_path_buf()
     }
-}
 
-/// Ends what runs on a host, or says why it may still run. Its agent is gone then: one that is on its way out would be
-/// taken for the agent of a host that joins under the same name.
-async fn ended(leaving: &KnownHost) -> Result<(), String> {
-    let stop = async {
-        leaving.host.stop(true).await?;
-        while leaving.place.ssh.is_none() && holder(&leaving.place.dir).is_some() {
-            tokio::time::sleep(PAUSE).await;
+    /// Ends what runs on a host, or says why it may still run. Its agent is gone then: one that is on its way out would
+    /// be taken for the agent of a host that joins under the same name.
+    async fn ended(&self, leaving: &KnownHost) -> Result<(), String> {
+        let silent = self.board.read(|k| k.hosts.get(&leaving.place.name).filter(|seen| seen.pid.is_none()).cloned());
+        if let Some(silent) = silent {
+            return Err(format!("what runs there may go on: {}", silent.cause));
         }
-        Ok::<(), HostError>(())
-    };
-    match tokio::time::timeout(STOP_WITHIN, stop).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(format!("what runs there may go on: {error}")),
-        Err(_) => Err(format!("what runs there may go on: no answer within {} s", STOP_WITHIN.as_secs())),
+        let stop = async {
+            leaving.host.stop(true).await?;
+            while leaving.place.ssh.is_none() && holder(&leaving.place.dir).is_some() {
+                tokio::time::sleep(PAUSE).await;
+            }
+            Ok::<(), HostError>(())
+        };
+        match tokio::time::timeout(STOP_WITHIN, stop).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(format!("what runs there may go on: {error}")),
+            Err(_) => Err(format!("what runs there may go on: no answer within {} s", STOP_WITHIN.as_secs())),
+        }
     }
 }

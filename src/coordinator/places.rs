@@ -119,9 +119,13 @@ impl Places {
         self.hosts_version.send_modify(|version| *version += 1);
     }
 
-    /// These are the hosts again: one of them was not to leave after all.
-    pub fn put_back(&self, hosts: &[Arc<KnownHost>]) {
-        self.known.write().unwrap_or_else(PoisonError::into_inner).hosts = hosts.to_vec();
+    /// A host was not to leave after all: this one is its again, and those are all. To whoever watched it, it has left.
+    pub fn put_back(&self, mut hosts: Vec<Arc<KnownHost>>, name: &str) {
+        for known in hosts.iter_mut().filter(|known| known.place.name == name) {
+            let (place, host) = (known.place.clone(), known.host.clone());
+            *known = Arc::new(KnownHost { place, host, wanted: Notify::new() });
+        }
+        self.known.write().unwrap_or_else(PoisonError::into_inner).hosts = hosts;
         self.hosts_version.send_modify(|version| *version += 1);
     }
 

@@ -252,18 +252,3 @@ fn waiting_ends_when_it_is_so_when_it_cannot_be_and_when_time_is_up() {
     assert_eq!(bench.error("wait_until(\"synchronised\")").code, "unknown_condition");
     assert_eq!(bench.error("wait_until(|s| 5)").code, "type_mismatch");
 }
-
-#[test]
-fn a_pair_is_waited_for_until_its_recovery_has_ended_and_holds_it_no_more() {
-    let mut bench = Bench::new(healthy());
-    let under_way = serde_json::json!({
-        "dbid": 8, "content": 2, "host": "sdw2", "stage": 4, "stage_name": "claim", "total_blocks": 7,
-        "copied_blocks": 7, "percent": 100, "elapsed_ms": 80, "operation": 17,
-    });
-    bench.fake.state().recoveries.push(serde_json::from_value(under_way).expect("a recovery"));
-    let error = bench.error("wait_until(\"synchronized\", #{ timeout: \"1ms\" })");
-    assert_eq!(error.code, "timed_out", "what is next would be locked by operation 17");
-    assert_eq!(bench.eval("wait_until(\"synchronized\", #{ contents: [0, 1] }).operational"), "true");
-    bench.fake.state().recoveries.clear();
-    assert_eq!(bench.eval("wait_until(\"synchronized\").operational"), "true");
-}

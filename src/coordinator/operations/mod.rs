@@ -188,10 +188,13 @@ impl Operations {
         // Copied out: no two locks are held at a time.
         let all: Vec<Arc<Live>> = self.shared.live().values().cloned().collect();
         let lines = all.iter().flat_map(|live| {
-            let recovers = matches!(live.goal().kind, GoalKind::Recover { .. });
+            let kind = live.goal().kind;
+            let recovers = matches!(kind, GoalKind::Recover { .. });
+            // What they tell of is read, and nothing is recovered by it.
+            let reads = matches!(kind, GoalKind::Backup { .. } | GoalKind::Verify { .. });
             let lines = live.progress.borrow().contents.clone().into_iter();
             // Other operations recover on their way: then there is a copy to be seen.
-            let lines = lines.filter(move |line| !line.finished && (recovers || line.progress.is_some()));
+            let lines = lines.filter(move |line| !line.finished && !reads && (recovers || line.progress.is_some()));
             lines.map(|of| Line { operation: live.id, elapsed_ms: live.elapsed_ms(), of })
         });
         lines.collect()

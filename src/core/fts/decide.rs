@@ -155,9 +155,10 @@ impl Fts {
             return self.change(now_ms, Happening::MirrorLost, reason, out);
         };
         let since = self.loss_since.map_or(now_ms, |(_, since)| since);
-        let witness = self.witness(mirror);
-        let gone = witness.is_some_and(Witness::is_failing);
-        if witness.and_then(|w| w.answer_since(since)).is_some() {
+        let gone = self.witness(mirror).is_some_and(Witness::is_failing);
+        // The last word of a process that was killed may arrive behind that of its loss. Only one that lives can say
+        // that it has seen the end of the link.
+        if self.mirror_answer(since).is_some_and(|m| m.link.is_none()) {
             let reason = format!("{reason}; mirror dbid {mirror} is alive");
             self.change(now_ms, Happening::LinkLost, reason, out);
         } else if gone || now_ms.saturating_sub(since) >= WORD_OF_THE_MIRROR_MS {

@@ -185,11 +185,7 @@ fn holds(condition: &str, state: &State, options: &Options) -> Thrower<bool> {
     let contents = selected(state, options)?;
     Ok(match condition {
         "operational" => state.operational(),
-        // Until the recovery has ended, whatever changes the pair next would find it locked.
-        _ => contents.iter().all(|c| {
-            let is_equal = matches!(c.health, PairHealth::Synchronized | PairHealth::NoMirror);
-            is_equal && !state.recoveries.iter().any(|recovery| recovery.content == c.content)
-        }),
+        _ => contents.iter().all(|c| matches!(c.health, PairHealth::Synchronized | PairHealth::NoMirror)),
     })
 }
 

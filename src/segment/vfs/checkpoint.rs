@@ -5,7 +5,6 @@
 //! gate. When even that cannot be had and the log nears its cap, whoever holds it up is evicted.
 
 use super::{Gate, Handle, open, register};
-use crate::core::pair::replica::ACK_DEADLINE;
 use rusqlite::Connection;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -55,9 +54,6 @@ pub struct CheckpointConfig {
     pub evict_bytes: u64,
     /// How long the gate waits for those inside before it opens again.
     pub patience: Duration,
-    /// The same near the cap, before they are evicted. On a disk that stalls a commit may take as long as a mirror is
-    /// waited for, and is nobody's fault.
-    pub evict_patience: Duration,
     /// How often the log is looked at.
     pub interval: Duration,
 }
@@ -69,7 +65,6 @@ impl Default for CheckpointConfig {
             gate_bytes: 64 << 20,
             evict_bytes: 192 << 20,
             patience: Duration::from_millis(200),
-            evict_patience: ACK_DEADLINE + Duration::from_secs(1),
             interval: Duration::from_millis(50),
         }
     }
@@ -247,13 +242,11 @@ impl Worker {
         let shared = Arc::clone(&self.shared);
         let go_on = move || !*shared.lock();
         let gate = Arc::clone(&self.gate);
-        let is_near_cap = log >= self.config.evict_bytes;
-        let patience = if is_near_cap { self.config.evict_patience } else { self.config.patience };
-        let mut closed = gate.close(patience, &go_on);
-        if closed.is_none() && is_near_cap && go_on() {
+        let mut closed = gate.close(self.config.patience, &go_on);
+        if closed.is_none() && log >= self.config.evict_bytes && go_on() {
             tracing::warn!(log, "open transactions hold up the log; they are failed");
             (self.evict)();
-            closed = gate.close(patience, &go_on);
+            closed = gate.close(self.config.patience, &go_on);
         }
         if closed.is_none() {
             return Ok(());

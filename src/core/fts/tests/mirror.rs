@@ -77,6 +77,20 @@ fn a_lost_link_with_both_alive_is_recovered_at_once() {
 }
 
 #[test]
+fn the_last_word_of_a_mirror_that_arrives_behind_its_loss_is_no_word_that_it_lives() {
+    let mut b = Bench::healthy(synced());
+    b.now = 10;
+    b.hear(lost_link());
+    b.now = 11;
+    // It was on its way when the process was killed: in it the link still holds.
+    b.hear(report(M, Phase::Mirror));
+    assert_eq!(b.changes(), []);
+    b.fail(M, Failure::Refused);
+    assert_eq!(b.changes(), [Happening::MirrorLost]);
+    assert_eq!(b.last_change().recover, None);
+}
+
+#[test]
 fn a_lost_link_waits_for_word_of_the_mirror_only_briefly() {
     let mut b = Bench::healthy(synced());
     b.now = 10;
