@@ -151,7 +151,7 @@ fn a_host_without_segments_leaves_and_nobody_looks_for_it_any_more() {
         .exits(4)
         .says("host_in_use")
         .says("host sdw1 has dbid 2")
-        .says("replace_host --set host=sdw1");
+        .says("next: procedure(\"replace_host\", #{ host: \"sdw1\", to: \"HOST\" })");
     cluster.segsh(&["remove-host", "sdw9"]).exits(1).says("it has sdw1, sdw2, sdw3");
     cluster.segsh(&["--dry-run", "remove-host", "sdw3"]).ok();
     assert_eq!(cluster.status().hosts.len(), 3);

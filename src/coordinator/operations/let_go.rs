@@ -22,7 +22,7 @@ impl InUse {
     pub fn refusal(&self) -> Refusal {
         let (host, dbid, next) = match self {
             InUse::Holds { host, dbids } => {
-                let next = format!("once it is gone for good: segsh run replace_host --set host={host} --set to=HOST");
+                let next = format!("procedure(\"replace_host\", #{{ host: \"{host}\", to: \"HOST\" }})");
                 (host, dbids.first(), next)
             }
             InUse::Moves { host, op, dbid } => (host, Some(dbid), format!("attach({op}); remove_host(\"{host}\")")),
