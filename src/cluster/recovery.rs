@@ -40,6 +40,8 @@ pub struct Recovery {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
     pub operation: i64,
+    /// Recovering is what it is for: a pair in sync is its end.
+    pub recovers: bool,
     /// Since the operation began, in milliseconds.
     pub elapsed_ms: i64,
     pub of: ContentProgress,
@@ -68,7 +70,14 @@ fn of_line(state: &State, line: &Line) -> Recovery {
     let of = &line.of;
     // The state's figures are newer than those an operation was last told.
     let detail = state.content(of.content).and_then(|c| c.progress.as_ref());
-    let progress = of.progress.as_ref().map(|told| detail.unwrap_or(told));
+    let is_in_sync = state.pair(of.content).as_ref().and_then(PairRow::pairing) == Some(Pairing::Synchronized);
+    let progress = of.progress.as_ref().map(|told| match detail {
+        Some(newer) => newer.clone(),
+        // The primary has claimed, and tells of no copy any more: all of it is there.
+        None if line.recovers && is_in_sync => Progress { copied_blocks: told.total_blocks, ..told.clone() },
+        None => told.clone(),
+    });
+    let progress = progress.as_ref();
     let mut recovery = row(state, of.content, of.dbid, progress, &of.doing);
     recovery.operation = Some(line.operation);
     if progress.is_none() {

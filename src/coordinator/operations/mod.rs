@@ -195,7 +195,7 @@ impl Operations {
             let lines = live.progress.borrow().contents.clone().into_iter();
             // Other operations recover on their way: then there is a copy to be seen.
             let lines = lines.filter(move |line| !line.finished && !reads && (recovers || line.progress.is_some()));
-            lines.map(|of| Line { operation: live.id, elapsed_ms: live.elapsed_ms(), of })
+            lines.map(move |of| Line { operation: live.id, recovers, elapsed_ms: live.elapsed_ms(), of })
         });
         lines.collect()
     }
