@@ -106,9 +106,11 @@ impl Coordinator {
     /// Ends what runs on a host, or says why it may still run. Its agent is gone then: one that is on its way out would
     /// be taken for the agent of a host that joins under the same name.
     async fn ended(&self, leaving: &KnownHost) -> Result<(), String> {
-        let silent = self.board.read(|k| k.hosts.get(&leaving.place.name).filter(|seen| seen.pid.is_none()).cloned());
-        if let Some(silent) = silent {
-            return Err(format!("what runs there may go on: {}", silent.cause));
+        // Looked at anew: it may have come back since the last look.
+        match tokio::time::timeout(HOSTS_WITHIN, hostwatch::look(&*leaving.host, &self.board)).await {
+            Ok(seen) if seen.pid.is_none() => return Err(format!("what runs there may go on: {}", seen.cause)),
+            Ok(_) => {}
+            Err(_) => return Err("what runs there may go on: the host does not answer".into()),
         }
         let stop = async {
             leaving.host.stop(true).await?;
